@@ -1,0 +1,1 @@
+"""Named studies and model presets, one TOML file each."""

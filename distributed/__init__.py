@@ -1,0 +1,1 @@
+"""Campaigns of fits on a cluster. Knows nothing of photons."""

@@ -1,0 +1,1 @@
+"""The engine: photon counts in, posteriors out. Knows nothing of campaigns or studies."""

@@ -1,0 +1,1 @@
+"""Inference: optimisation, Laplace, guides, variational fits, posterior files and figures."""

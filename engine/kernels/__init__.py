@@ -1,0 +1,1 @@
+"""Likelihood, gradient and line-of-sight kernels: one folder per family, numbers in, numbers out."""

@@ -1,0 +1,1 @@
+"""Sky models: templates, source-count functions and priors joined into one log density."""

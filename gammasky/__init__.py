@@ -1,0 +1,3 @@
+"""gammasky: differentiable template fits of the gamma-ray sky."""
+
+__version__ = "0.1.0"
