@@ -1,1 +1,1 @@
-"""nptf kernels."""
+"""Non-Poissonian template fitting: the likelihood of pixel counts with unresolved point sources."""

@@ -1,1 +1,1 @@
-"""poisson kernels."""
+"""Poisson likelihood of pixel counts."""

@@ -1,0 +1,276 @@
+"""Numba kernel of the NPTF pixel likelihood: value and gradient in one pass.
+
+For a pixel with count k the generating function of its count is log G(t) = x_0 + sum_{m>=1} x_m t^m with
+
+    x_0 = -mean + sum_i T_i X_{i,0},      x_m = sum_i T_i X_{i,m} + mean [m = 1]
+
+(X_{i,0} = - sum over all m >= 1). Its Taylor coefficients follow from q_0 = 1, q_n = (1/n) sum_{m=1..n} m x_m q_{n-m}:
+log p_k = x_0 + log q_k. Since G = exp(...), d log p_k / d x_m = q_{k-m} / q_k: the history of the recursion IS the
+gradient. All x_m are non-negative, so nothing cancels; only the range needs care. `_fast_group` runs `LANES` pixels
+side by side in plain floating point; a group whose q_n leave the safe range is run again pixel by pixel in
+`_scaled_pixel`, which tilts x_m -> x_m c^m to the saddle point (tilted mean = k) and rescales as it goes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from gammasky.engine.kernels.nptf.lanes import add_scaled, all_between, convolve, dot
+from gammasky.engine.kernels.nptf.plan import CHUNKS, LANES, PixelPlan
+from gammasky.engine.kernels.policy import COMPILE, SAFE_HIGH, SAFE_LOW
+from gammasky.engine.kernels.threads import run_tasks
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.int64]
+_RESCALE_ABOVE = 1e200
+
+
+class Point(NamedTuple):
+    """One parameter point: mean (P,), templates (I, P), x (I, R, M + 1) with M >= 1, cotangent (P,)."""
+
+    mean: Floats
+    templates: Floats
+    x: Floats
+    cotangent: Floats
+
+
+class Result(NamedTuple):
+    """What a point gives: log_p (P,), and the gradient in the shapes of mean, templates and x (d_x is added to)."""
+
+    log_p: Floats
+    d_mean: Floats
+    d_templates: Floats
+    d_x: Floats
+
+
+class Scratch(NamedTuple):
+    """Working rows of one task: y, q, weight (rows, LANES); template (I, LANES), mean (1, LANES), total (1, LANES)."""
+
+    y: Floats
+    q: Floats
+    weight: Floats
+    template: Floats
+    mean: Floats
+    total: Floats
+
+
+@njit(**COMPILE)
+def _load(pixels: Whole, point: Point, work: Scratch) -> None:
+    """Gather the means and templates of a group; an unused lane repeats the first pixel."""
+    for lane in range(LANES):
+        pixel = pixels[lane] if pixels[lane] >= 0 else pixels[0]
+        work.mean[0, lane] = point.mean[pixel]
+        for i in range(point.templates.shape[0]):
+            work.template[i, lane] = point.templates[i, pixel]
+
+
+@njit(**COMPILE)
+def _recursion(k_max: int, x: Floats, work: Scratch) -> bool:
+    """Fill y[m] = m x_m and q[n] of a group; False where one of them leaves the safe range or is NaN."""
+    safe = True
+    for m in range(1, k_max + 1):
+        work.y[m] = 0.0
+        for i in range(x.shape[0]):
+            add_scaled(work.y, m, m * x[i, m], work.template, i)
+        if m == 1:
+            add_scaled(work.y, 1, 1.0, work.mean, 0)
+        safe = safe and all_between(work.y, m, 0.0, SAFE_HIGH)
+    work.q[0] = 1.0
+    for n in range(1, k_max + 1):
+        convolve(work.y, work.q, n)
+        safe = safe and all_between(work.q, n, SAFE_LOW, SAFE_HIGH)
+    return safe
+
+
+@njit(**COMPILE)
+def _no_photon(lane: int, x: Floats, work: Scratch) -> float:
+    """x_0 = log p of no photon; NaN where x_1 < 0, which no distribution of counts has."""
+    constant = -work.mean[0, lane]
+    single = work.mean[0, lane]
+    for i in range(x.shape[0]):
+        constant += work.template[i, lane] * x[i, 0]
+        single += work.template[i, lane] * x[i, 1]
+    return constant if single >= 0.0 else math.nan
+
+
+@njit(**COMPILE)
+def _gradient(
+    k_max: int, pixels: Whole, counts: Whole, x: Floats, d_x: Floats, point: Point, result: Result, work: Scratch
+) -> None:
+    """Gradient of a group from the history q of its recursion: weight[m] = cotangent q_{k-m} / q_k."""
+    for lane in range(LANES):
+        pixel = pixels[lane]
+        k = counts[pixel] if pixel >= 0 else 0
+        cotangent = point.cotangent[pixel] if pixel >= 0 else 0.0
+        work.weight[0, lane] = cotangent
+        cotangent /= work.q[k, lane]
+        for m in range(1, k + 1):
+            work.weight[m, lane] = cotangent * work.q[k - m, lane]
+        for m in range(k + 1, max(k_max, 1) + 1):
+            work.weight[m, lane] = 0.0
+        if pixel >= 0:
+            result.d_mean[pixel] = work.weight[1, lane] - work.weight[0, lane]
+    for i in range(x.shape[0]):
+        work.total[0] = 0.0
+        for m in range(k_max + 1):
+            add_scaled(work.total, 0, x[i, m], work.weight, m)
+            d_x[i, m] += dot(work.template, i, work.weight, m)
+        for lane in range(LANES):
+            if pixels[lane] >= 0:
+                result.d_templates[i, pixels[lane]] = work.total[0, lane]
+
+
+@njit(**COMPILE)
+def _tilt(k: int, y: Floats) -> float:
+    """log c with sum_{m=1..k} y_m c^m = k (y_m = m x_m, not all zero), by Newton steps on a convex function.
+
+    log sum_m y_m c^m is convex and increasing in log c; started where its largest term is k, every Newton step stays
+    to the right of the root. A few steps suffice: c only has to bring the recursion into range.
+    """
+    log_c = math.inf
+    for m in range(1, k + 1):
+        if y[m] > 0.0:
+            log_c = min(log_c, (math.log(k) - math.log(y[m])) / m)
+    for _ in range(20):
+        total = 0.0
+        slope = 0.0
+        for m in range(1, k + 1):
+            if y[m] > 0.0:
+                term = math.exp(math.log(y[m]) + m * log_c)
+                total += term
+                slope += m * term
+        step = (math.log(total) - math.log(k)) * total / slope
+        log_c -= step
+        if abs(step) < 1e-3 / k:
+            break
+    return log_c
+
+
+@njit(**COMPILE)
+def _scaled_pixel(k: int, y: Floats, weight: Floats) -> float:
+    """log q_k of one pixel in the whole range of float64, from y (k + 1,) = m x_m and k >= 1.
+
+    Fills weight[m] = d log p_k / d (x_m c^m) for m >= 1 and weight[0] = log c.
+    """
+    largest = 0.0
+    valid = True
+    for m in range(1, k + 1):
+        valid = valid and y[m] >= 0.0 and y[m] < math.inf  # refuses NaN too
+        largest = max(largest, y[m])
+    if not valid or largest == 0.0:
+        weight[:] = math.nan
+        return -math.inf if valid else math.nan
+    tilted, q = np.empty(k + 1), np.empty(k + 1)
+    log_c = _tilt(k, y)
+    for m in range(1, k + 1):
+        tilted[m] = math.exp(math.log(y[m]) + m * log_c) if y[m] > 0.0 else 0.0
+    log_scale = 0.0
+    q[0] = 1.0
+    for n in range(1, k + 1):
+        total = 0.0
+        for m in range(1, n + 1):
+            total += tilted[m] * q[n - m]
+        q[n] = total / n
+        if q[n] > _RESCALE_ABOVE:  # far history may become 0: it is 1e-200 of what is added from now on
+            for m in range(n + 1):
+                q[m] *= 1.0 / _RESCALE_ABOVE
+            log_scale += math.log(_RESCALE_ABOVE)
+    for m in range(1, k + 1):
+        weight[m] = q[k - m] / q[k]
+    weight[0] = log_c
+    return math.log(q[k]) + log_scale - k * log_c
+
+
+@njit(**COMPILE)
+def _scaled_gradient(
+    k: int, pixel: int, lane: int, x: Floats, d_x: Floats, weight: Floats, point: Point, result: Result, work: Scratch
+) -> None:
+    """Gradient of one pixel from the weights of `_scaled_pixel` (none are used for k = 0)."""
+    cotangent = point.cotangent[pixel]
+    log_c = weight[0]
+    result.d_mean[pixel] = cotangent * ((weight[1] * math.exp(log_c) if k > 0 else 0.0) - 1.0)
+    for i in range(x.shape[0]):
+        scale = cotangent * work.template[i, lane]
+        total = x[i, 0]
+        d_x[i, 0] += scale
+        for m in range(1, k + 1):
+            if weight[m] != 0.0:  # far history that has become 0 stays so, however large c^m is
+                d_x[i, m] += scale * weight[m] * math.exp(m * log_c)
+            if x[i, m] != 0.0:  # the tilted x first: c^m alone may overflow where the product does not
+                total += math.copysign(math.exp(math.log(abs(x[i, m])) + m * log_c), x[i, m]) * weight[m]
+        result.d_templates[i, pixel] = cotangent * total
+
+
+@njit(**COMPILE)
+def _groups(
+    first: int, last: int, lanes: Whole, group_region: Whole, group_counts: Whole, counts: Whole,
+    point: Point, result: Result, want_gradient: bool,
+) -> None:  # fmt: skip
+    """Groups first .. last - 1 of one parameter point."""
+    rows = 2
+    for group in range(first, last):
+        rows = max(rows, group_counts[group] + 1)
+    work = Scratch(
+        np.zeros((rows, LANES)), np.zeros((rows, LANES)), np.zeros((rows, LANES)),
+        np.zeros((point.templates.shape[0], LANES)), np.zeros((1, LANES)), np.zeros((1, LANES)),
+    )  # fmt: skip
+    for group in range(first, last):
+        pixels, k_max = lanes[group], group_counts[group]
+        x, d_x = point.x[:, group_region[group]], result.d_x[:, group_region[group]]
+        _load(pixels, point, work)
+        safe = _recursion(k_max, x, work)
+        for lane in range(LANES):
+            pixel = pixels[lane]
+            if pixel < 0:
+                continue
+            k = counts[pixel]
+            result.log_p[pixel] = _no_photon(lane, x, work)
+            if safe:
+                result.log_p[pixel] += math.log(work.q[k, lane])
+                continue
+            weight = np.zeros(k + 1)
+            if k > 0:
+                result.log_p[pixel] += _scaled_pixel(k, work.y[: k + 1, lane], weight)
+            if want_gradient:
+                _scaled_gradient(k, pixel, lane, x, d_x, weight, point, result, work)
+        if safe and want_gradient:
+            _gradient(k_max, pixels, counts, x, d_x, point, result, work)
+
+
+def evaluate(
+    plan: PixelPlan, log_p: Floats, mean: Floats, templates: Floats, x: Floats,
+    cotangent: Floats | None = None, gradient: tuple[Floats, Floats, Floats] | None = None,
+) -> None:  # fmt: skip
+    """Fill `log_p` and, if given, `gradient`, for B parameter points on all threads.
+
+    Args:
+        plan: layout of the P pixels.
+        log_p (B, P): receives log p of each pixel's count.
+        mean (B, P), templates (B, I, P), x (B, I, R, M + 1): smooth mean, point-source templates, response times dN/dS;
+            M is at least 1 and at least the largest count.
+        cotangent (B, P): factor of each pixel in the gradient; given with `gradient`.
+        gradient: arrays like mean, templates and x, which receive d (sum_p cotangent_p log p_p) / d(...).
+    """
+    batch = mean.shape[0]
+    if gradient is None or cotangent is None:
+        no_gradient = np.zeros_like(mean), np.zeros_like(templates[:, :, :0]), np.zeros_like(x[:, :, :, :0])
+        cotangent, (d_mean, d_templates, d_x) = no_gradient[0], no_gradient
+    else:
+        d_mean, d_templates, d_x = gradient
+    partial = np.zeros((CHUNKS, *d_x.shape))
+
+    def task(ticket: int) -> None:
+        chunk, b = divmod(ticket, batch)
+        _groups(
+            plan.chunks[chunk], plan.chunks[chunk + 1], plan.lanes, plan.group_region, plan.group_counts, plan.counts,
+            Point(mean[b], templates[b], x[b], cotangent[b]),
+            Result(log_p[b], d_mean[b], d_templates[b], partial[chunk, b]), gradient is not None,
+        )  # fmt: skip
+
+    run_tasks(task, CHUNKS * batch)
+    partial.sum(axis=0, out=d_x)  # in the order of the chunks, whichever thread did them

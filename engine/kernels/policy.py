@@ -1,0 +1,24 @@
+"""Numerical policy of the kernels: accumulation type, fast-math flags, ranges. One place, no exceptions.
+
+All kernels work in float64. The compiler may reorder and fuse sums (`reassoc`, `contract`, `nsz`); it may never assume
+that NaN or infinity do not occur (`nnan`, `ninf` are not among the flags), because a non-finite number must come out
+as such.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+FAST_MATH = frozenset({"reassoc", "contract", "nsz"})
+
+#: Options of every compiled kernel: no Python lock, cached on disk, IEEE results of division by zero.
+COMPILE: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "fastmath": set(FAST_MATH),
+    "error_model": "numpy",
+}
+
+#: A recursion whose terms leave this range is run again with scaling.
+SAFE_LOW = 1e-280
+SAFE_HIGH = 1e280
