@@ -1,0 +1,200 @@
+"""A dataset: counts, exposure, templates, masks and PSF of one observation, read as they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.sky import maps, readers
+from gammasky.engine.sky.catalogues import read_positions
+from gammasky.engine.sky.locate import find_folder
+from gammasky.engine.sky.manifest import MANIFEST_NAME, Manifest, MapFile, read_manifest, shipped_manifests
+from gammasky.engine.sky.psf import PSF, IRFSettings, KingPSF
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Maps on the sphere, HEALPix RING order, Galactic coordinates, with an explicit energy axis.
+
+    Args:
+        manifest: what the files are.
+        folder: where they lie.
+        counts (E, npix): photons.
+        exposure (E, npix) [cm^2 s]: exposure.
+        checksums: SHA-256 of every file read so far, by file name.
+    """
+
+    manifest: Manifest
+    folder: Path
+    counts: np.ndarray
+    exposure: np.ndarray
+    checksums: dict[str, str] = field(default_factory=dict)
+    _templates: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def open(cls, name_or_path: str | Path, data_dir: Path | str | None = None) -> Dataset:
+        """The dataset of that name, or the one whose manifest (or folder with `dataset.toml`) is at that path.
+
+        Args:
+            name_or_path: a shipped name such as "fermi", a folder, or a manifest.
+            data_dir: where the files of a shipped dataset lie; default: `$GAMMASKY_DATA`, the per-user cache, and
+                `../shared/<name>` of the current folder and its parents.
+
+        Raises:
+            InputError: unknown name, files not found, or a file that cannot be used.
+        """
+        manifest, folder = _resolve(name_or_path, data_dir)
+        checksums: dict[str, str] = {}
+        n_bins = len(manifest.energy_edges_gev) - 1
+        counts, label = _read(manifest.counts, manifest, folder, checksums)
+        counts = maps.counts_map(_on_energy_axis(counts, n_bins, label), manifest.nside, label)
+        exposure, label = _read(manifest.exposure, manifest, folder, checksums)
+        exposure = maps.intensity_map(_on_energy_axis(exposure, n_bins, label), manifest.nside, label, positive=True)
+        return cls(manifest, folder, counts, exposure, checksums)
+
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        return self.manifest.name
+
+    @property
+    def nside(self) -> int:
+        """HEALPix resolution that every map is brought to."""
+        return self.manifest.nside
+
+    @property
+    def energy_edges_gev(self) -> np.ndarray:
+        """Edges of the energy bins (E + 1,) [GeV]."""
+        return np.array(self.manifest.energy_edges_gev)
+
+    @property
+    def template_names(self) -> list[str]:
+        """Names of the templates."""
+        return sorted(self.manifest.templates)
+
+    @property
+    def mask_names(self) -> list[str]:
+        """Names of the masks."""
+        return sorted(self.manifest.masks)
+
+    def template(self, name: str) -> np.ndarray:
+        """The template `name` (E, npix), as in its file: up to a factor; one map serves every energy bin.
+
+        Sub-pixels are averaged, for `unit = "counts"` too: the factor is the model's to set. Negative or NaN values are
+        refused wherever they are on the sky.
+
+        Raises:
+            InputError: unknown name, or a file that cannot be used.
+        """
+        if name not in self.manifest.templates:
+            raise unknown_name("template", name, self.manifest.templates)
+        if name not in self._templates:
+            values, label = _read(self.manifest.templates[name], self.manifest, self.folder, self.checksums)
+            values = np.broadcast_to(values, (len(self.counts), values.shape[1])) if len(values) == 1 else values
+            values = _on_energy_axis(values, len(self.counts), label)
+            self._templates[name] = maps.intensity_map(values, self.nside, label)
+        return self._templates[name]
+
+    def template_unit(self, name: str) -> str:
+        """`counts` (the template includes the exposure) or `intensity` (it does not).
+
+        Raises:
+            InputError: unknown name.
+        """
+        if name not in self.manifest.templates:
+            raise unknown_name("template", name, self.manifest.templates)
+        return self.manifest.templates[name].unit
+
+    def mask(self, name: str) -> np.ndarray:
+        """The mask `name` (npix,), True = masked.
+
+        Raises:
+            InputError: unknown name, or a file that cannot be used.
+        """
+        if name not in self.manifest.masks:
+            raise unknown_name("mask", name, self.manifest.masks)
+        entry = self.manifest.masks[name]
+        values, label = _read(entry, self.manifest, self.folder, self.checksums)
+        return maps.mask_map(values, self.nside, label, entry.masked_where)
+
+    def source_positions(self, name: str) -> np.ndarray:
+        """Longitude and latitude (n, 2) [deg] of the sources of the catalogue `name`.
+
+        Raises:
+            InputError: unknown name, or a file that cannot be used.
+        """
+        if name not in self.manifest.sources:
+            raise unknown_name("source catalogue", name, self.manifest.sources)
+        table = self.manifest.sources[name]
+        return read_positions(_content(table.file, self.folder, self.checksums), str(self.folder / table.file), table)
+
+    @property
+    def psf(self) -> PSF:
+        """The point-spread function.
+
+        Raises:
+            InputError: the instrument-response file cannot be used.
+        """
+        settings = self.manifest.psf
+        if not isinstance(settings, IRFSettings):
+            return settings
+        from gammasky.engine.sky.irf import king_parameters
+
+        content = _content(settings.file, self.folder, self.checksums)
+        return KingPSF.model_validate(
+            king_parameters(
+                content,
+                str(self.folder / settings.file),
+                settings.energy_gev,
+                settings.event_type,
+                cos_theta=settings.cos_theta,
+                weights=settings.weights,
+            )
+        )
+
+
+def _resolve(name_or_path: str | Path, data_dir: Path | str | None) -> tuple[Manifest, Path]:
+    """The manifest and the folder of the files."""
+    shipped = shipped_manifests()
+    path = Path(name_or_path)
+    if str(name_or_path) in shipped:
+        manifest = read_manifest(shipped[str(name_or_path)])
+        return manifest, find_folder(manifest, data_dir)
+    if path.is_dir():
+        path = path / MANIFEST_NAME
+    if not path.is_file():
+        if path.suffix or len(path.parts) > 1:
+            raise InputError(f"{path}: no dataset there; expected a folder with {MANIFEST_NAME}, or such a file")
+        raise unknown_name("dataset", str(name_or_path), shipped)
+    return read_manifest(path), Path(data_dir) if data_dir is not None else path.parent
+
+
+def _content(file: str, folder: Path, checksums: dict[str, str]) -> bytes:
+    """The bytes of a file of the dataset; its SHA-256 is noted."""
+    content = readers.read_bytes(folder / file)
+    checksums[file] = hashlib.sha256(content).hexdigest()
+    return content
+
+
+def _read(entry: MapFile, manifest: Manifest, folder: Path, checksums: dict[str, str]) -> tuple[np.ndarray, str]:
+    """The maps of one entry of the manifest (bins, pixels), RING order, and how errors name the file."""
+    content, label = _content(entry.file, folder, checksums), str(folder / entry.file)
+    if entry.projection == "car":
+        return readers.load_car(content, label, manifest.nside, hdu=0 if entry.hdu is None else entry.hdu), label
+    if entry.file.endswith(".npy"):
+        values = readers.load_npy(content, label)
+        nside = maps.nside_of(values.shape[1], label)
+        return (values if entry.ordering != "nested" else maps.nested_to_ring(values, nside)), label
+    fields = entry.field if isinstance(entry.field, list) else [entry.field]
+    hdu = 1 if entry.hdu is None else entry.hdu
+    return readers.load_healpix(content, label, fields=fields, hdu=hdu, ordering=entry.ordering), label
+
+
+def _on_energy_axis(values: np.ndarray, n_bins: int, label: str) -> np.ndarray:
+    if len(values) != n_bins:
+        raise InputError(f"{label}: {len(values)} energy bins, but `energy_edges_gev` of the manifest has {n_bins}")
+    return values

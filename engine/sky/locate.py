@@ -1,0 +1,47 @@
+"""Where the files of a shipped dataset lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.sky.manifest import Manifest
+
+DATA_VARIABLE = "GAMMASKY_DATA"
+
+
+def cache_folder(name: str) -> Path:
+    """The per-user cache folder for `name` (a dataset, or a kind of derived numbers)."""
+    import pooch
+
+    return Path(pooch.os_cache("gammasky")) / name
+
+
+def search_places(name: str) -> list[Path]:
+    """Folders that are searched, in order: `$GAMMASKY_DATA`, the per-user cache, `../shared/<name>` upwards."""
+    variable = os.environ.get(DATA_VARIABLE, "")
+    given = [Path(variable), Path(variable) / name] if variable else []
+    return [*given, cache_folder(name), *(parent / "shared" / name for parent in Path.cwd().parents)]
+
+
+def holds(folder: Path, manifest: Manifest) -> bool:
+    """Whether the dataset's counts map is in `folder`."""
+    return (folder / manifest.counts.file).is_file()
+
+
+def find_folder(manifest: Manifest, data_dir: Path | str | None = None) -> Path:
+    """The folder with the files of a dataset: `data_dir` and nowhere else if given, else the first search place.
+
+    Raises:
+        InputError: not found; says where it looked.
+    """
+    places = search_places(manifest.name) if data_dir is None else [Path(data_dir), Path(data_dir) / manifest.name]
+    for place in places:
+        if holds(place, manifest):
+            return place
+    looked = ", ".join(str(place) for place in places)
+    raise InputError(
+        f"dataset '{manifest.name}': {manifest.counts.file} not found in {looked}; "
+        f"run `gammasky data fetch {manifest.name}`, or name its folder with --data or ${DATA_VARIABLE}"
+    )

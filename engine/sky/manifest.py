@@ -1,0 +1,124 @@
+"""The manifest of a dataset, `dataset.toml`: what its files are and what they mean."""
+
+from __future__ import annotations
+
+import tomllib
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.sky.psf import PSFSettings
+from gammasky.engine.sky.readers import read_bytes
+from gammasky.engine.sky.settings import Settings, validated
+
+MANIFEST_NAME = "dataset.toml"
+
+
+class MapFile(Settings):
+    """A map in a file: `.npy`, or HEALPix FITS, or (`projection = "car"`) a FITS image with a celestial WCS."""
+
+    file: str
+    projection: Literal["healpix", "car"] = "healpix"
+    ordering: Literal["ring", "nested"] | None = None
+    hdu: int | str | None = None
+    field: int | str | list[int | str] = 0
+    description: str = ""
+
+
+class CountsMap(MapFile):
+    """Photon counts."""
+
+    unit: Literal["counts"] = "counts"
+
+
+class ExposureMap(MapFile):
+    """Exposure."""
+
+    unit: Literal["cm2 s"] = "cm2 s"
+
+
+class TemplateMap(MapFile):
+    """An emission template, up to a factor: `counts` is exposure corrected, `intensity` is not."""
+
+    unit: Literal["counts", "intensity"]
+
+
+class MaskMap(MapFile):
+    """A mask; `masked_where` is the value of masked pixels."""
+
+    masked_where: bool | int = True
+
+
+class SourceTable(Settings):
+    """Catalogue positions: columns `lon`, `lat` [deg, Galactic] of a `.csv` file or of a table in a FITS file."""
+
+    file: str
+    lon: str = "lon"
+    lat: str = "lat"
+    hdu: int | str = 1
+    description: str = ""
+
+
+class DataFile(Settings):
+    """A file that can be downloaded: its SHA-256 and the addresses to try, in this order."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    urls: tuple[str, ...] = ()
+
+
+class Manifest(Settings):
+    """The whole of `dataset.toml`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    description: str = ""
+    citation: str = ""
+    frame: Literal["galactic"] = "galactic"
+    nside: int
+    energy_edges_gev: tuple[float, ...]
+    counts: CountsMap
+    exposure: ExposureMap
+    templates: dict[str, TemplateMap] = Field(default_factory=dict)
+    masks: dict[str, MaskMap] = Field(default_factory=dict)
+    sources: dict[str, SourceTable] = Field(default_factory=dict)
+    psf: PSFSettings
+    files: dict[str, DataFile] = Field(default_factory=dict)
+
+    @field_validator("nside")
+    @classmethod
+    def _healpix_nside(cls, nside: int) -> int:
+        if not 1 <= nside <= 8192 or nside & (nside - 1):
+            raise ValueError("expected a power of 2 from 1 to 8192")
+        return nside
+
+    @field_validator("energy_edges_gev")
+    @classmethod
+    def _rising_edges(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+        if len(edges) < 2 or edges[0] <= 0 or any(high <= low for low, high in pairwise(edges)):
+            raise ValueError("expected at least two positive, rising energies [GeV]")
+        return edges
+
+
+def _known_fields() -> frozenset[str]:
+    tables = (Manifest, CountsMap, TemplateMap, MaskMap, SourceTable, DataFile)
+    return frozenset(name for table in tables for name in table.model_fields)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest in the file `path`.
+
+    Raises:
+        InputError: missing, not TOML, or a field that does not fit; one line with the file and the field.
+    """
+    try:
+        values = tomllib.loads(read_bytes(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file ({error})") from error
+    return validated(Manifest, values, str(path), _known_fields())
+
+
+def shipped_manifests() -> dict[str, Path]:
+    """The manifests that come with the package, by dataset name."""
+    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}

@@ -1,0 +1,188 @@
+"""rho(f): how many pixels receive the fraction f of a source's photons.
+
+A source puts the fractions f_1, f_2, ... of its photons in the pixels around it; rho(f) df is the mean number of
+pixels with a fraction in df, for sources anywhere, and int f rho(f) df = 1 (Malyshev & Hogg, arXiv:1104.0010).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.sky.locate import cache_folder
+from gammasky.engine.sky.psf import PSF, DeltaPSF
+
+FORMAT = 1  # part of the cache key: raise it when the method changes
+SMALLEST_EDGE = 1e-4
+CHUNK = 256  # sources at a time
+STRATA_LEVELS, CELL_LEVELS = 5, 6  # sub-divisions of a pixel: stratified, then random
+GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+
+
+@dataclass(frozen=True, eq=False)
+class PixelFractions:
+    """rho(f) in bins of f.
+
+    Args:
+        fraction (F,): mean fraction of the pixels in each bin, rising.
+        weight (F,): mean number of pixels per source in each bin; sum(weight * fraction) = 1.
+    """
+
+    fraction: np.ndarray
+    weight: np.ndarray
+
+
+def pixel_fractions(
+    psf: PSF,
+    nside: int,
+    *,
+    n_positions: int = 40_960,
+    n_photons: int = 2_000,
+    bins: int = 200,
+    seed: int = 0,
+    cache: bool = True,
+    cache_dir: Path | None = None,
+) -> PixelFractions:
+    """Monte Carlo over source positions, with photons on a low-discrepancy set around each.
+
+    Args:
+        psf: point-spread function.
+        nside: HEALPix resolution of the pixels.
+        n_positions: sources, uniform on the sphere; a multiple of 1024 fills every stratum of the pixel alike.
+        n_photons: photons of each, with weights that let the tail be as well sampled as the core.
+        bins: bins of f, logarithmic from 1e-4 to 1 (and one below); empty ones are left out.
+        seed: of the source positions and of the angles.
+        cache: keep the result in the per-user cache.
+        cache_dir: another folder for it.
+
+    Returns:
+        fractions and their weights; for `DeltaPSF` the single fraction 1.
+
+    Raises:
+        InputError: a setting out of range.
+    """
+    if isinstance(psf, DeltaPSF):
+        return PixelFractions(np.ones(1), np.ones(1))
+    _check(nside=nside, n_positions=n_positions, n_photons=n_photons, bins=bins)
+    settings = {"n_positions": n_positions, "n_photons": n_photons, "bins": bins, "seed": seed}
+    if not cache:
+        return _simulate(psf, nside, **settings)
+    key = json.dumps({"format": FORMAT, "nside": nside, "psf": psf.model_dump(), **settings}, sort_keys=True)
+    folder = cache_folder("pixel_fractions") if cache_dir is None else Path(cache_dir)
+    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+    known = _load(path)
+    if known is None:
+        known = _simulate(psf, nside, **settings)
+        _save(path, known)
+    return known
+
+
+def _check(**settings: int) -> None:
+    for name, value in settings.items():
+        if value < 1 or (name == "nside" and value & (value - 1)):
+            expected = "a power of 2" if name == "nside" else "at least 1"
+            raise InputError(f"pixel fractions: {name} must be {expected}, got {value}")
+
+
+def _simulate(psf: PSF, nside: int, n_positions: int, n_photons: int, bins: int, seed: int) -> PixelFractions:
+    """The Monte Carlo itself."""
+    import healpy
+
+    from gammasky.engine.sky.tally import tally_sources
+
+    generator = np.random.default_rng(seed)
+    radius, angle, weight = _photon_set(psf, n_photons)
+    edges = np.concatenate([[0.0], np.geomspace(SMALLEST_EDGE, 1.0, bins)])
+    scratch, number, total = np.zeros(12 * nside**2), np.zeros(bins), np.zeros(bins)
+    for start in range(0, n_positions, CHUNK):
+        size = min(CHUNK, n_positions - start)
+        centre = _source_directions(generator, nside, start, size)
+        turn = generator.uniform(0.0, 2 * np.pi, size)
+        x, y, z = _displaced(centre, radius, angle + turn[:, None])
+        tally_sources(healpy.vec2pix(nside, x, y, z), weight, edges, scratch, number, total)
+    filled = number > 0
+    # the photons of a source add up to 1 but for rounding; divide that out
+    return PixelFractions(total[filled] / number[filled], number[filled] / total.sum())
+
+
+def _photon_set(psf: PSF, n_photons: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Radii [rad], angles [rad] and weights of the photons: strata in 1 - (1 - t)^2, turned by the golden angle.
+
+    With t uniform, the photon at the quantile u(t) = 1 - (1 - t)^2 carries the weight of its stratum: the tail gets
+    light photons, so small fractions are resolved to about 1 / n^2 rather than 1 / n.
+    """
+    rank = np.arange(n_photons)
+    left = 1 - rank / n_photons
+    weight = left**2 - (left - 1 / n_photons) ** 2
+    radius = psf.radius(1 - (1 - (rank + 0.5) / n_photons) ** 2)
+    return radius, GOLDEN_ANGLE * rank, weight / weight.sum()
+
+
+def _source_directions(generator: np.random.Generator, nside: int, first: int, size: int) -> np.ndarray:
+    """Unit vectors (size, 3), uniform on the sphere, and stratified within the pixel.
+
+    Source i lies in a random pixel, in sub-pixel i modulo 4^5 (of equal area), in a random cell of that. What a pixel
+    receives depends above all on where in the pixel the source is; this takes most of that scatter away.
+    """
+    import healpy
+
+    strata, cells = 4**STRATA_LEVELS, 4**CELL_LEVELS
+    parent = generator.integers(12 * nside**2, size=size)
+    stratum = (first + np.arange(size)) % strata
+    cell = (parent * strata + stratum) * cells + generator.integers(cells, size=size)
+    return np.stack(healpy.pix2vec(nside << (STRATA_LEVELS + CELL_LEVELS), cell, nest=True), axis=1)
+
+
+def _displaced(centre: np.ndarray, radius: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors at `radius` (n,) and position angle (sources, n) from `centre` (sources, 3), exact on the sphere."""
+    pole = np.eye(3)[np.argmin(np.abs(centre), axis=1)]
+    first = np.cross(centre, pole)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second = np.cross(centre, first)
+    along, across = np.sin(radius) * np.cos(angle), np.sin(radius) * np.sin(angle)
+    parts = [
+        np.cos(radius) * centre[:, i : i + 1] + along * first[:, i : i + 1] + across * second[:, i : i + 1]
+        for i in range(3)
+    ]
+    return parts[0], parts[1], parts[2]
+
+
+def _load(path: Path) -> PixelFractions | None:
+    """A cached result, or None where there is none or the file is damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            fraction, weight = stored["fraction"], stored["weight"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    sound = fraction.shape == weight.shape and np.isclose(np.sum(weight * fraction), 1.0, rtol=1e-9)
+    return PixelFractions(fraction, weight) if sound else None
+
+
+def _save(path: Path, result: PixelFractions) -> None:
+    """Write the cache file under another name first; a cache that cannot be written is only worth a warning."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
+            _write(part, result)
+        os.replace(part.name, path)
+    except OSError as error:
+        warnings.warn(f"pixel fractions not cached in {path.parent}: {error.strerror or error}", stacklevel=4)
+
+
+def _write(part: Any, result: PixelFractions) -> None:
+    try:
+        np.savez(part, fraction=result.fraction, weight=result.weight)
+    except OSError:
+        Path(part.name).unlink(missing_ok=True)
+        raise

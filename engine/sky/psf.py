@@ -1,0 +1,137 @@
+"""Point-spread functions: how far from its source a photon is found.
+
+Every PSF is a density per solid angle p(r), normalised on the sphere, 2 pi int p(r) sin r dr = 1, with the radius
+drawn by inverting its cumulative distribution, tail included.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from gammasky.engine.sky.settings import Settings
+
+GRID_SIZE = 1 << 16
+
+
+class _RadialPSF(Settings):
+    """A PSF given by its profile; `_profile` may have any normalisation."""
+
+    kind: str
+
+    def _profile(self, radius_rad: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    @cached_property
+    def _cumulative(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """Radii [rad], fraction of photons within, and the integral of the profile over the sphere.
+
+        The grid r = pi t^4 is dense where PSFs are narrow, and the integrand is smooth in t.
+        """
+        from scipy.integrate import cumulative_simpson
+
+        t = np.linspace(0.0, 1.0, GRID_SIZE + 1)
+        radius = np.pi * t**4
+        ring = 2 * np.pi * np.sin(radius) * self._profile(radius) * 4 * np.pi * t**3
+        within = np.maximum.accumulate(cumulative_simpson(ring, x=t, initial=0.0))
+        return radius, within / within[-1], float(within[-1])
+
+    def density(self, radius_rad: np.ndarray) -> np.ndarray:
+        """Photons per steradian at `radius_rad` [rad] from the source, for one photon in all."""
+        return self._profile(np.asarray(radius_rad, dtype=np.float64)) / self._cumulative[2]
+
+    def radius(self, fraction: np.ndarray) -> np.ndarray:
+        """Radius [rad] within which the given fraction of the photons is found."""
+        radii, within, _ = self._cumulative
+        return np.interp(fraction, within, radii)
+
+
+class KingPSF(_RadialPSF):
+    """The double King function of the Fermi-LAT.
+
+    p(r) ~ fcore K(x; score, gcore) + (1 - fcore) K(x; stail, gtail), x = r / spe,
+    K(x; s, g) = (1 - 1/g) / (2 pi s^2) (1 + x^2 / (2 g s^2))^-g.
+
+    Args:
+        fcore: fraction of the core.
+        score, stail: widths of core and tail, in units of `spe`.
+        gcore, gtail: slopes of core and tail, > 1.
+        spe [rad]: scale at the energy of the data.
+
+    Source: Fermi-LAT documentation (Cicerone), "Point spread function". Normalised on the sphere, not on the plane.
+    """
+
+    kind: Literal["king"] = "king"
+    fcore: Annotated[float, Field(ge=0, le=1)]
+    score: Annotated[float, Field(gt=0)]
+    gcore: Annotated[float, Field(gt=1)]
+    stail: Annotated[float, Field(gt=0)]
+    gtail: Annotated[float, Field(gt=1)]
+    spe: Annotated[float, Field(gt=0)]
+
+    def _profile(self, radius_rad: np.ndarray) -> np.ndarray:
+        x = radius_rad / self.spe
+        core, tail = _king(x, self.score, self.gcore), _king(x, self.stail, self.gtail)
+        return self.fcore * core + (1 - self.fcore) * tail
+
+    @classmethod
+    def from_irf(
+        cls,
+        path: Path | str,
+        *,
+        energy_gev: float,
+        event_type: str = "PSF3",
+        cos_theta: float | None = None,
+        weights: tuple[float, ...] | None = None,
+    ) -> KingPSF:
+        """The PSF at one energy from an instrument-response file; see `engine.sky.irf.king_parameters`."""
+        from gammasky.engine.sky.irf import king_parameters
+        from gammasky.engine.sky.readers import read_bytes
+
+        parameters = king_parameters(
+            read_bytes(Path(path)), str(path), energy_gev, event_type, cos_theta=cos_theta, weights=weights
+        )
+        return cls.model_validate(parameters)
+
+
+class GaussianPSF(_RadialPSF):
+    """p(r) ~ exp(-r^2 / (2 sigma^2)); `sigma_deg` [deg] is the width along one axis."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    sigma_deg: Annotated[float, Field(gt=0)]
+
+    def _profile(self, radius_rad: np.ndarray) -> np.ndarray:
+        return np.exp(-0.5 * (radius_rad / np.deg2rad(self.sigma_deg)) ** 2)
+
+
+class DeltaPSF(Settings):
+    """No PSF: every photon is found in the pixel of its source."""
+
+    kind: Literal["delta"] = "delta"
+
+    def radius(self, fraction: np.ndarray) -> np.ndarray:
+        """Radius [rad] within which the given fraction of the photons is found: 0."""
+        return np.zeros_like(np.asarray(fraction, dtype=np.float64))
+
+
+class IRFSettings(Settings):
+    """Where a manifest takes a King PSF from an instrument-response file."""
+
+    kind: Literal["irf"] = "irf"
+    file: str
+    energy_gev: Annotated[float, Field(gt=0)]
+    event_type: str = "PSF3"
+    cos_theta: Annotated[float, Field(gt=0, le=1)] | None = None
+    weights: tuple[float, ...] | None = None
+
+
+PSF = KingPSF | GaussianPSF | DeltaPSF
+PSFSettings = Annotated[KingPSF | GaussianPSF | DeltaPSF | IRFSettings, Field(discriminator="kind")]
+
+
+def _king(x: np.ndarray, sigma: float, gamma: float) -> np.ndarray:
+    return (1 - 1 / gamma) / (2 * np.pi * sigma**2) * (1 + x**2 / (2 * gamma * sigma**2)) ** -gamma

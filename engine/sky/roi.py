@@ -1,0 +1,162 @@
+"""The region of interest: which pixels are fitted, and which set the normalisation of templates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.sky.flat_pixels import FlatPixels, exposure_split
+from gammasky.engine.sky.settings import Settings, first_problem
+
+if TYPE_CHECKING:
+    from gammasky.engine.sky.dataset import Dataset
+
+Longitude = Annotated[float, Field(ge=-360, le=360)]
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+SourceRadius = Annotated[float, Field(gt=0, le=180)]
+
+
+class CatalogueDiscs(Settings):
+    """Discs around every source of a catalogue of the dataset."""
+
+    catalogue: str
+    radius_deg: SourceRadius = 0.8
+
+
+class RegionOfInterest(Settings):
+    """Cuts in Galactic coordinates, all of which a pixel's centre must pass; limits are included.
+
+    Args:
+        latitude_min, latitude_max [deg]: limits of |b|.
+        radius_min, radius_max [deg]: limits of the angle to the centre.
+        center_lon, center_lat [deg]: the centre of the ring.
+        hemisphere: "north" is b >= 0, "south" b < 0.
+        side: "east" is l >= 0, "west" l < 0.
+        longitude_min, longitude_max [deg]: limits of the signed longitude, l in (-180, 180].
+        mask: name or names of masks of the dataset; they take pixels from the fit, not from the normalisation.
+        sources: (lon, lat, radius) [deg] discs, or `{catalogue, radius_deg}`; masked like `mask`.
+        exposure_regions: number of regions of like exposure, for each energy bin.
+
+    Raises:
+        InputError: unknown setting, value out of range or limits in the wrong order.
+    """
+
+    latitude_min: Annotated[float, Field(ge=0, lt=90)] = 2.0
+    latitude_max: Annotated[float, Field(gt=0, le=90)] | None = None
+    radius_min: Annotated[float, Field(ge=0, lt=180)] = 0.0
+    radius_max: Annotated[float, Field(gt=0, le=180)] = 25.0
+    center_lon: Longitude = 0.0
+    center_lat: Latitude = 0.0
+    hemisphere: Literal["all", "north", "south"] = "all"
+    side: Literal["all", "east", "west"] = "all"
+    longitude_min: Annotated[float, Field(ge=-180, le=180)] | None = None
+    longitude_max: Annotated[float, Field(ge=-180, le=180)] | None = None
+    mask: str | tuple[str, ...] | None = None
+    sources: tuple[tuple[Longitude, Latitude, SourceRadius] | CatalogueDiscs, ...] = ()
+    exposure_regions: Annotated[int, Field(ge=1)] = 7
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            known = frozenset(type(self).model_fields) | frozenset(CatalogueDiscs.model_fields)
+            raise InputError(f"region of interest: {first_problem(error, known)}") from None
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> RegionOfInterest:
+        for name in ("latitude", "radius", "longitude"):
+            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            if low is not None and high is not None and low >= high:
+                raise ValueError(f"{name}_min must be below {name}_max, got {low:g} and {high:g}")
+        return self
+
+    def contains(self, lon_deg: np.ndarray, lat_deg: np.ndarray) -> np.ndarray:
+        """Whether each position (lon in (-180, 180], lat) [deg] is in the region, masks aside."""
+        distance = angular_distance_deg(lon_deg, lat_deg, self.center_lon, self.center_lat)
+        inside = (distance >= self.radius_min) & (distance <= self.radius_max) & (np.abs(lat_deg) >= self.latitude_min)
+        if self.latitude_max is not None:
+            inside &= np.abs(lat_deg) <= self.latitude_max
+        if self.longitude_min is not None:
+            inside &= lon_deg >= self.longitude_min
+        if self.longitude_max is not None:
+            inside &= lon_deg <= self.longitude_max
+        for choice, positive, value in ((self.hemisphere, "north", lat_deg), (self.side, "east", lon_deg)):
+            if choice != "all":
+                inside &= (value >= 0) == (choice == positive)
+        return inside
+
+    def flatten(self, dataset: Dataset) -> FlatPixels:
+        """The pixels of the region in `dataset`.
+
+        Raises:
+            InputError: empty or wholly masked region, unknown mask or catalogue, too many exposure regions.
+        """
+        lon, lat = pixel_centres(dataset.nside)
+        inside = np.flatnonzero(self.contains(lon, lat))
+        if not len(inside):
+            raise InputError(f"region of interest: no pixel of nside {dataset.nside} is inside; widen its limits")
+        masked = self._masked(dataset, lon, lat)[inside]
+        if masked.all():
+            raise InputError(f"region of interest: all {len(inside)} pixels are masked; change `mask` or `sources`")
+        return _flatten(dataset, lon, lat, inside[~masked], inside[masked], self.exposure_regions)
+
+    def _masked(self, dataset: Dataset, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+        """Pixels that a mask or a source takes from the fit (npix,)."""
+        masked = np.zeros(len(lon), dtype=bool)
+        for name in (self.mask,) if isinstance(self.mask, str) else self.mask or ():
+            masked |= dataset.mask(name)
+        for source in self.sources:
+            for source_lon, source_lat, radius in _discs(source, dataset):
+                masked |= angular_distance_deg(lon, lat, source_lon, source_lat) <= radius
+        return masked
+
+
+def angular_distance_deg(lon_deg: np.ndarray, lat_deg: np.ndarray, lon0_deg: float, lat0_deg: float) -> np.ndarray:
+    """Angle [deg] between positions and one point, by the haversine formula (accurate for small angles)."""
+    lat, lat0 = np.deg2rad(lat_deg), np.deg2rad(lat0_deg)
+    half_lon = np.deg2rad(np.asarray(lon_deg) - lon0_deg) / 2
+    square = np.sin((lat - lat0) / 2) ** 2 + np.cos(lat) * np.cos(lat0) * np.sin(half_lon) ** 2
+    return np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(square, 0, 1))))
+
+
+def pixel_centres(nside: int) -> tuple[np.ndarray, np.ndarray]:
+    """Longitude in (-180, 180] and latitude [deg] of every pixel, RING order."""
+    import healpy
+
+    lon, lat = healpy.pix2ang(nside, np.arange(12 * nside**2), lonlat=True)
+    return np.where(lon > 180, lon - 360, lon), lat
+
+
+def _discs(source: tuple[float, float, float] | CatalogueDiscs, dataset: Dataset) -> list[tuple[float, float, float]]:
+    if isinstance(source, CatalogueDiscs):
+        positions = dataset.source_positions(source.catalogue)
+        return [(float(lon), float(lat), source.radius_deg) for lon, lat in positions]
+    return [source]
+
+
+def _flatten(
+    dataset: Dataset, lon: np.ndarray, lat: np.ndarray, fitted: np.ndarray, masked: np.ndarray, n_regions: int
+) -> FlatPixels:
+    """Lay the fitted and then the masked pixels of every energy bin side by side."""
+    n_energy, n_pix = dataset.counts.shape
+    offsets = n_pix * np.arange(n_energy)[:, None]
+    index = np.concatenate([(offsets + fitted).ravel(), (offsets + masked).ravel()])
+    splits = [exposure_split(exposure[fitted], n_regions) for exposure in dataset.exposure]
+    inside = np.concatenate([fitted, masked])
+    relative = dataset.exposure / dataset.exposure[:, inside].mean(axis=1, keepdims=True)
+    n_fit = n_energy * len(fitted)
+    return FlatPixels(
+        nside=dataset.nside,
+        n_energy=n_energy,
+        index=index,
+        lon_deg=lon[index % n_pix],
+        lat_deg=lat[index % n_pix],
+        n_fit=n_fit,
+        counts=dataset.counts.ravel()[index[:n_fit]],
+        region=np.concatenate([e * n_regions + region for e, (region, _) in enumerate(splits)]),
+        exposure_ratios=np.concatenate([ratios for _, ratios in splits]),
+        relative_exposure=relative.ravel()[index],
+    )
