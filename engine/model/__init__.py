@@ -1,1 +1,6 @@
 """Sky models: templates, source-count functions and priors joined into one log density."""
+
+from gammasky.engine.model.sky_model import SkyModel
+from gammasky.engine.model.spec import ModelSpec, model_from_table, presets, read_model
+
+__all__ = ["ModelSpec", "SkyModel", "model_from_table", "presets", "read_model"]

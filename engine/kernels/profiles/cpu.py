@@ -1,0 +1,208 @@
+"""Line-of-sight kernels for one core: template and parameter derivatives in one pass, one exponential per node.
+
+Lines of sight lie side by side as vector lanes, so nothing is reduced across a register and every pixel's sum is
+taken in one fixed order. `exp` is written out because LLVM does not vectorise the library's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from gammasky.engine.kernels import policy
+from gammasky.engine.kernels.profiles.geometry import LANES, DiskNodes, PixelGroups
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+LOG2_E = 1.4426950408889634
+LN2_HIGH = 6.93147180369123816490e-01  # trailing zeros: products with whole numbers below 2^11 are exact
+LN2_LOW = 1.90821492927058770002e-10
+ROUNDER = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to a whole number, held in the low bits
+EXP_MAX = 709.43  # above, 2^k itself overflows
+EXP_MIN = -708.0  # below, the result would be denormal: flushed to zero
+BLOCK = 64  # pixels interpolated side by side
+
+
+@intrinsic
+def _bits_of(_context: Any, _value: Any) -> Any:
+    """The bit pattern of a float64 as int64."""
+
+    def generate(_ctx: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(64))
+
+    return types.int64(types.float64), generate
+
+
+@intrinsic
+def _float_of(_context: Any, _value: Any) -> Any:
+    """The float64 with the bit pattern of an int64."""
+
+    def generate(_ctx: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def exponential(x: float) -> float:
+    """exp(x) to 1 unit in the last place, without branches: 2^k times the Taylor series of exp(r), |r| <= ln(2) / 2.
+
+    Above 709.43 the result is inf, below -708 it is 0; NaN stays NaN.
+    """
+    shifted = x * LOG2_E + ROUNDER
+    whole = shifted - ROUNDER
+    r = (x - whole * LN2_HIGH) - whole * LN2_LOW
+    p = 1.0 / 6227020800.0
+    p = p * r + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    # the shift by 52 keeps the low 12 bits: the exponent field
+    result = p * _float_of((_bits_of(shifted) + 1023) << 52)
+    result = np.inf if x > EXP_MAX else result
+    return 0.0 if x < EXP_MIN else result
+
+
+@njit(**policy.COMPILE)
+def nfw_chunk(
+    gamma: Floats,
+    log_shape: Floats,
+    weight: Floats,
+    cardinal: Floats,
+    groups: PixelGroups,
+    first: int,
+    last: int,
+    template: Floats,
+    d_gamma: Floats,
+) -> None:
+    """Fill the pixels of integrals first..last for every batch entry.
+
+    Args:
+        gamma (batch,): inner slopes.
+        log_shape, weight, cardinal: see `NFWSky`.
+        groups: the pixels of each integral.
+        first, last: the integrals of this chunk.
+        template, d_gamma (batch, N): J and dJ/dgamma, written at the pixels of the chunk.
+    """
+    log_j, slope = np.empty(log_shape.shape[1]), np.empty(log_shape.shape[1])
+    value, derivative = np.empty(BLOCK), np.empty(BLOCK)
+    for entry in range(gamma.size):
+        _nfw_at_nodes(gamma[entry], log_shape, weight, log_j, slope)
+        for block in range(first, last, BLOCK):
+            end = min(block + BLOCK, last)
+            _interpolate(log_j, slope, cardinal[:, block:end], value, derivative)
+            _scatter(value, groups, block, end, template[entry])
+            _scatter(derivative, groups, block, end, d_gamma[entry])
+
+
+@njit(**policy.COMPILE)
+def _nfw_at_nodes(gamma: float, log_shape: Floats, weight: Floats, log_j: Floats, slope: Floats) -> None:
+    """log J and d log J / d gamma at the Chebyshev angles: J = sum weight exp(-2 gamma log_shape)."""
+    n_angles = log_j.size
+    log_j[:] = 0.0 if np.isfinite(gamma) else np.nan
+    slope[:] = 0.0
+    for q in range(log_shape.shape[0]):
+        for k in range(n_angles):
+            density = weight[q, k] * exponential(-2.0 * gamma * log_shape[q, k])
+            log_j[k] += density
+            slope[k] += log_shape[q, k] * density
+    for k in range(n_angles):
+        slope[k] *= -2.0 / log_j[k]
+        log_j[k] = np.log(log_j[k])
+
+
+@njit(**policy.COMPILE)
+def _interpolate(log_j: Floats, slope: Floats, cardinal: Floats, value: Floats, derivative: Floats) -> None:
+    """J and dJ/dgamma at the angles of one block, from log J and its slope at the Chebyshev angles."""
+    n_angles = cardinal.shape[1]
+    value[:] = 0.0
+    derivative[:] = 0.0
+    for k in range(log_j.size):
+        for i in range(n_angles):
+            value[i] += log_j[k] * cardinal[k, i]
+            derivative[i] += slope[k] * cardinal[k, i]
+    for i in range(n_angles):
+        value[i] = exponential(value[i])
+        derivative[i] *= value[i]
+
+
+@njit(**policy.COMPILE)
+def _scatter(values: Floats, groups: PixelGroups, first: int, last: int, pixels: Floats) -> None:
+    """Give every pixel of the integrals first..last its value."""
+    for line in range(first, last):
+        for position in range(groups.starts[line], groups.starts[line + 1]):
+            pixels[groups.order[position]] = values[line - first]
+
+
+@njit(**policy.COMPILE)
+def disk_chunk(
+    scale_height: Floats,
+    C: Floats,
+    B: Floats,
+    nodes: DiskNodes,
+    groups: PixelGroups,
+    first: int,
+    last: int,
+    results: tuple[Floats, Floats, Floats, Floats],
+) -> None:
+    """Fill the pixels of the blocks first..last, LANES integrals each, for every batch entry.
+
+    Args:
+        scale_height, C, B (batch,): parameters.
+        nodes, groups: the lines of sight and the pixels of each.
+        first, last: the blocks of this chunk.
+        results (batch, N) each: the integral and its derivatives by scale height, C and B.
+    """
+    sums = np.empty((4, LANES))
+    for block in range(first, last):
+        rows = slice(nodes.block_starts[block], nodes.block_starts[block + 1])
+        excess, log_radius = nodes.excess[rows], nodes.log_radius[rows]
+        height, weight = nodes.height[rows], nodes.weight[rows]
+        line, end = block * LANES, min((block + 1) * LANES, groups.starts.size - 1)
+        for entry in range(scale_height.size):
+            _disk_sums(scale_height[entry], C[entry], B[entry], excess, log_radius, height, weight, sums)
+            for kind in range(4):
+                _scatter(sums[kind], groups, line, end, results[kind][entry])
+
+
+@njit(**policy.COMPILE)
+def _disk_sums(
+    zs: float,
+    shape: float,
+    power: float,
+    excess: Floats,
+    log_radius: Floats,
+    height: Floats,
+    weight: Floats,
+    sums: Floats,
+) -> None:
+    """Density along the lines of one block, alone and times |z| / zs^2, -(R / R0 - 1), log(R / R0); NaN off domain."""
+    if not (zs > 0.0 and np.isfinite(zs) and np.isfinite(shape) and np.isfinite(power)):
+        sums[:] = np.nan
+        return
+    sums[:] = 0.0
+    inverse = 1.0 / zs
+    for node in range(excess.shape[0]):
+        for lane in range(LANES):
+            exponent = power * log_radius[node, lane] - shape * excess[node, lane] - height[node, lane] * inverse
+            density = weight[node, lane] * exponential(exponent)
+            sums[0, lane] += density
+            sums[1, lane] += density * height[node, lane]
+            sums[2, lane] -= density * excess[node, lane]
+            sums[3, lane] += density * log_radius[node, lane]
+    sums[1] /= zs * zs

@@ -1,0 +1,40 @@
+"""Source-count functions dN/dS: broken power laws with any number of breaks, on a fixed grid of S."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+
+def absolute_breaks(breaks: Sequence[jax.Array], relative: bool) -> list[jax.Array]:
+    """Breaks [counts] from the highest to the lowest; with `relative`, each but the first is a factor of the one before."""
+    if not relative:
+        return list(breaks)
+    absolute = [breaks[0]]
+    for factor in breaks[1:]:
+        absolute.append(absolute[-1] * factor)
+    return absolute
+
+
+def broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence[jax.Array]) -> jax.Array:
+    """Continuous broken power law, 1 at the highest break.
+
+        dN/dS ~ S^-n1 above b1, S^-n2 between b2 and b1, ..., S^-n_{k+1} below b_k
+
+    Args:
+        s (S,) [counts]: where to evaluate.
+        slopes: n1 .. n_{k+1}, from above the highest break to below the lowest.
+        breaks: b1 > b2 > ... > b_k [counts].
+
+    Returns:
+        dN/dS (S,) relative to its value at b1.
+
+    Source: arXiv:2604.08648; for k = 1 NPTFit (arXiv:1612.03173), eq. 2.
+    """
+    log_s, knots = jnp.log(s), [jnp.log(b) for b in breaks]
+    total = -slopes[0] * jnp.maximum(log_s - knots[0], 0.0)
+    for slope, upper, lower in zip(slopes[1:], knots, [*knots[1:], -jnp.inf], strict=True):
+        total = total + slope * (upper - jnp.clip(log_s, lower, upper))
+    return jnp.exp(total)

@@ -1,0 +1,233 @@
+"""What a sky model is, as a file: components with templates, source-count functions, and priors.
+
+A model is one TOML table. Wherever a number may stand, the name of a parameter may stand instead; `[parameters]` gives
+every parameter its prior, so a parameter can be shared, fixed or varied without touching a component.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.model.priors import Prior
+from gammasky.engine.sky.roi import RegionOfInterest
+from gammasky.engine.sky.settings import Settings, validated
+
+#: A number, or the name of a parameter that takes its place.
+Value = float | str
+
+
+class Modulation(Settings):
+    """Multiply a template by 1 + sum_{l=1..l_max} sum_{m=0..l} A_lm Re Y_lm(l, b); normalised anew afterwards."""
+
+    l_max: Annotated[int, Field(ge=1, le=16)]
+    coefficients: str
+
+
+class _Template(Settings):
+    """Options of every template."""
+
+    modulation: Modulation | None = None
+    hemisphere: Literal["north", "south"] | None = None
+
+
+class MapTemplate(_Template):
+    """A map of the dataset, by name."""
+
+    map: str
+
+
+class MixTemplate(_Template):
+    """A mixture of templates, each of mean 1. `fractions`: a Dirichlet parameter, numbers, or for two templates the
+    share of the first (a number or a scalar parameter)."""
+
+    mix: Annotated[list[AnyTemplate], Field(min_length=1)]
+    fractions: str | float | list[float]
+
+
+class NfwSettings(Settings):
+    """Generalised-NFW density squared along the line of sight."""
+
+    gamma: Value
+    scale_radius_kpc: Annotated[float, Field(gt=0)] = 20.0
+    sun_kpc: Annotated[float, Field(gt=0)] = 8.224
+
+
+class NfwTemplate(_Template):
+    """The NFW^2 template with inner slope gamma."""
+
+    nfw: NfwSettings
+
+
+class DiskSettings(Settings):
+    """Lorimer disk: (R/R0)^B exp(-C (R - R0)/R0) exp(-|z|/z_s) along the line of sight."""
+
+    scale_height: Value
+    C: Value
+    B: Value = 0.0
+    sun_kpc: Annotated[float, Field(gt=0)] = 8.224
+
+
+class DiskTemplate(_Template):
+    """The Lorimer disk template."""
+
+    disk: DiskSettings
+
+
+_TEMPLATES = ("map", "mix", "nfw", "disk")
+
+
+def _template_kind(value: Any) -> str | None:
+    """Which template a TOML value describes: a bare string is a map."""
+    if isinstance(value, str):
+        return "name"
+    keys = value if isinstance(value, dict) else type(value).model_fields
+    return next((kind for kind in _TEMPLATES if kind in keys), None)
+
+
+AnyTemplate = Annotated[
+    Annotated[str, Tag("name")]
+    | Annotated[MapTemplate, Tag("map")]
+    | Annotated[MixTemplate, Tag("mix")]
+    | Annotated[NfwTemplate, Tag("nfw")]
+    | Annotated[DiskTemplate, Tag("disk")],
+    Discriminator(
+        _template_kind,
+        custom_error_type="template_kind",
+        custom_error_message="a template is the name of a map or a table with one of map, mix, nfw, disk",
+    ),
+]
+MixTemplate.model_rebuild()
+
+
+class SourceCounts(Settings):
+    """Broken power law dN/dS: slopes from above the highest break to below the lowest, breaks [counts] from the highest.
+
+    With `relative`, breaks after the first are factors of the one before.
+    """
+
+    slopes: list[Value]
+    breaks: Annotated[list[Value], Field(min_length=1)]
+    relative: bool = False
+
+    @model_validator(mode="after")
+    def _lengths(self) -> SourceCounts:
+        if len(self.slopes) != len(self.breaks) + 1:
+            raise ValueError(f"{len(self.breaks)} breaks need {len(self.breaks) + 1} slopes, got {len(self.slopes)}")
+        fixed = [value for value in self.breaks if isinstance(value, float)]
+        if any(value <= 0 for value in fixed):
+            raise ValueError(f"breaks must be positive, got {min(fixed):g}")
+        if self.relative:
+            if any(isinstance(value, float) and value >= 1 for value in self.breaks[1:]):
+                raise ValueError("relative breaks after the first must be below 1")
+        elif fixed != sorted(fixed, reverse=True):
+            raise ValueError(f"breaks must fall from the highest to the lowest, got {fixed}")
+        return self
+
+
+class Component(Settings):
+    """One component of the sky. With `source_counts` it is a population of point sources, otherwise smooth.
+
+    `norm`: mean counts per pixel over the region of interest. `amplitude` instead of it, for populations: dN/dS at the
+    highest break [sources per pixel per count]. `exposure`: "auto" brings a template to what the component needs
+    (smooth: intensity maps and analytic profiles times the relative exposure; point sources: counts maps divided by
+    it); "as_is" leaves it. `group`: components of one physical origin, smooth and not (for the point-source fraction).
+    """
+
+    name: str
+    template: AnyTemplate
+    norm: Value | None = None
+    amplitude: Value | None = None
+    source_counts: SourceCounts | None = None
+    exposure: Literal["auto", "as_is"] = "auto"
+    group: str = ""
+
+    @model_validator(mode="after")
+    def _one_scale(self) -> Component:
+        if (self.norm is None) == (self.amplitude is None):
+            raise ValueError(f"component '{self.name}' needs either norm or amplitude")
+        if self.amplitude is not None and self.source_counts is None:
+            raise ValueError(f"component '{self.name}': amplitude is for point sources; use norm")
+        return self
+
+
+class SourceGrid(Settings):
+    """Grid of source counts S on which dN/dS lives: logarithmic, from `min` to `max`; no source lies outside."""
+
+    min: Annotated[float, Field(gt=0)] = 0.1
+    max: Annotated[float, Field(gt=0)] = 100.0
+    nodes: Annotated[int, Field(ge=10)] = 1000
+
+    @model_validator(mode="after")
+    def _order(self) -> SourceGrid:
+        if self.min >= self.max:
+            raise ValueError(f"min must be below max, got min={self.min:g}, max={self.max:g}")
+        return self
+
+
+class ModelSpec(Settings):
+    """A sky model as read from TOML."""
+
+    name: str
+    description: str = ""
+    reference: str = ""
+    region: RegionOfInterest = RegionOfInterest()
+    source_grid: SourceGrid = SourceGrid()
+    parameters: dict[str, Prior]
+    components: Annotated[list[Component], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _component_names(self) -> ModelSpec:
+        names = [component.name for component in self.components]
+        if len(set(names)) < len(names):
+            raise ValueError(f"component names must differ, got {names}")
+        return self
+
+
+_FIELDS = frozenset(
+    field
+    for kind in (
+        ModelSpec, Component, SourceCounts, SourceGrid, Modulation, MapTemplate, MixTemplate, NfwTemplate,
+        NfwSettings, DiskTemplate, DiskSettings, RegionOfInterest,
+    )
+    for field in kind.model_fields
+)  # fmt: skip
+
+
+def presets() -> dict[str, Path]:
+    """The shipped models: name -> TOML file."""
+    folder = resources.files("gammasky.analyses")
+    return {Path(str(entry)).stem: Path(str(entry)) for entry in folder.iterdir() if str(entry).endswith(".toml")}
+
+
+def read_model(name_or_path: str | Path) -> ModelSpec:
+    """The model of that preset name or TOML file.
+
+    Raises:
+        InputError: unknown preset (with the nearest match), unreadable or invalid file (names the field).
+    """
+    shipped = presets()
+    path = shipped.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        if path.suffix == ".toml" or len(path.parts) > 1:
+            raise InputError(f"{path}: no such model file")
+        raise unknown_name("model", str(name_or_path), shipped)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from None
+    return model_from_table(table, str(path))
+
+
+def model_from_table(table: dict[str, Any], where: str = "model") -> ModelSpec:
+    """A model from a table like the TOML file's.
+
+    Raises:
+        InputError: one line with `where`, the field and the remedy.
+    """
+    return validated(ModelSpec, table, where, _FIELDS)
