@@ -1,3 +1,35 @@
-"""gammasky: differentiable template fits of the gamma-ray sky."""
+"""gammasky: differentiable template fits of the gamma-ray sky.
+
+The names below are imported when first used, so that `import gammasky` and the command line start at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gammasky.engine.infer import fit
+    from gammasky.engine.model import SkyModel
+    from gammasky.engine.sky.dataset import Dataset
 
 __version__ = "0.1.0"
+
+__all__ = ["Dataset", "SkyModel", "__version__", "fit"]
+
+_HOMES = {
+    "Dataset": "gammasky.engine.sky.dataset",
+    "SkyModel": "gammasky.engine.model",
+    "fit": "gammasky.engine.infer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gammasky' has no attribute '{name}' (public names: {', '.join(__all__)})")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

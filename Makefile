@@ -1,0 +1,89 @@
+# Needs Python >= 3.11 (with venv), make and a C library. Everything else goes into virtual environments beside this file.
+#   make fit    the fiducial fit of the Fermi data        make test   lint, types and the whole test suite
+
+PYTHON ?= python3
+MODEL ?= fiducial
+OUT ?= fits/$(MODEL)
+CUDA ?= cuda12
+PIP_INSTALL = bin/python -m pip install -q --disable-pip-version-check --no-input
+
+# the first python3.12 that runs: one on the PATH may be a pyenv shim for a version that is switched off
+PYTHON_312 := $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12*/bin/python3.12; do \
+	$$python -c '' 2>/dev/null && echo $$python && break; done)
+SOURCES := pyproject.toml README.md LICENSE \
+	$(shell find analyses distributed engine gammasky -name '*.py' -o -name '*.toml' -o -name '*.cu' -o -name py.typed)
+
+.PHONY: help fit test test-quick test-312 test-gpu bench clean
+help:
+	@echo "make fit | test | test-quick | test-312 | test-gpu | bench | clean"
+
+# --- environments: `.created` is the bare environment, `.installed` the package in it, installed as its users have it
+define create
+@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	{ echo "gammasky needs Python >= 3.11, and '$(1)' is not one: make PYTHON=/path/to/python3.11"; exit 1; }
+@$(1) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo "'$(1)' has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
+@echo "creating $(@D) with $(1)"
+@$(1) -m venv --clear $(@D)
+@touch $@
+endef
+
+define install
+@echo "installing gammasky in $(@D)"
+@rm -rf build  # modules that are gone from the tree would otherwise be installed from there
+@$(@D)/$(PIP_INSTALL) '.$(1)'
+@touch $@
+endef
+
+.venv/.created .venv-test/.created .venv-gpu/.created:
+	$(call create,$(PYTHON))
+.venv-312/.created:
+	$(call create,$(PYTHON_312))
+.venv/.installed: .venv/.created $(SOURCES)
+	$(call install,)
+.venv-test/.installed: .venv-test/.created $(SOURCES)
+	$(call install,[dev])
+.venv-312/.installed: .venv-312/.created $(SOURCES)
+	$(call install,[test])
+.venv-gpu/.installed: .venv-gpu/.created $(SOURCES)
+	$(call install,[test$(,)$(CUDA)])
+, := ,
+
+# --- the fit
+fit: .venv/.installed
+	@if [ -f '$(OUT)/posterior.nc' ]; then \
+		echo "$(OUT) holds a finished fit; to redo it: rm -r $(OUT) && make fit"; \
+	else \
+		.venv/bin/gammasky data check fermi --quiet >/dev/null 2>&1 || .venv/bin/gammasky data fetch fermi || exit $$?; \
+		if [ -n "$$(ls -A '$(OUT)' 2>/dev/null)" ]; then resume=--resume; fi; \
+		.venv/bin/gammasky fit '$(MODEL)' --data fermi --out '$(OUT)' $$resume $(FIT_OPTIONS); \
+	fi
+
+bench: .venv/.installed
+	@.venv/bin/gammasky bench likelihood
+
+# --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first)
+test: .venv-test/.installed
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	cd .venv-test && bin/python -m mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
+	.venv-test/bin/pytest
+
+test-quick: .venv-test/.installed
+	.venv-test/bin/pytest -m 'not slow'
+
+ifeq ($(PYTHON_312),)
+test-312:
+	@echo "test-312 skipped: no python3.12 found"
+else
+test-312: .venv-312/.installed
+	.venv-312/bin/pytest -m 'not slow'
+endif
+
+test-gpu: .venv-gpu/.installed
+	GAMMASKY_REQUIRE_GPU=1 .venv-gpu/bin/pytest -m gpu
+
+# --- fits are kept
+clean:
+	rm -rf .venv .venv-test .venv-312 .venv-gpu build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

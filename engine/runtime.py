@@ -1,0 +1,28 @@
+"""How JAX runs here: double precision, and compiled programs kept from one run to the next."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """The per-user cache folder of gammasky (data, pixel fractions, compiled programs)."""
+    import pooch
+
+    return Path(pooch.os_cache("gammasky"))
+
+
+def configure() -> None:
+    """Switch JAX to float64 and give it a persistent compilation cache.
+
+    Call it before anything is traced; calling it again changes nothing. `JAX_COMPILATION_CACHE_DIR`, where it is set,
+    decides where compiled programs are kept.
+    """
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
+    # JAX keeps only what took a second to compile; a fit is many programs just below that
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

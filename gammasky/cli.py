@@ -1,0 +1,80 @@
+"""The command line `gammasky`.
+
+Commands live in `gammasky.commands`, one file each, and import the engine only when they run: `--help` answers at once.
+What a user can act on ends in one line on stderr: exit code 2 for input, options and file-system trouble, 130 for an
+interrupt. Any other exception is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Sequence
+
+import click
+
+from gammasky import __version__
+from gammasky.commands.bench import bench
+from gammasky.commands.data import data
+from gammasky.commands.doctor import doctor
+from gammasky.commands.fit import fit
+from gammasky.commands.loglike import loglike
+from gammasky.commands.models import models
+from gammasky.engine.errors import GammaskyError
+
+FILE_REMEDIES = {
+    errno.ENOSPC: "free some space or choose a folder on another disk",
+    errno.EDQUOT: "free some space or choose a folder on another disk",
+    errno.EACCES: "check its permissions or choose another folder",
+    errno.EPERM: "check its permissions or choose another folder",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.ENOTDIR: "a part of the path is a file: choose another path",
+    errno.EISDIR: "expected a file, got a folder: choose another path",
+    errno.ENAMETOOLONG: "choose a shorter path",
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="gammasky")
+def cli() -> None:
+    """Differentiable template fits of the gamma-ray sky, from photon counts to posteriors."""
+
+
+for _command in (fit, loglike, data, bench, models, doctor):
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        status = cli.main(args=given, prog_name="gammasky", standalone_mode=False)
+    except GammaskyError as error:
+        return _report(str(error), 2)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "gammasky"
+        return _report(f"{error.format_message()} (see '{command} --help')", 2)
+    except click.Abort as error:
+        # click turns EOFError into Abort too; that one is a bug here, since no command reads the terminal
+        if isinstance(error.__cause__, EOFError):
+            raise error.__cause__ from None
+        return _report("interrupted", 130)
+    except KeyboardInterrupt:
+        return _report("interrupted", 130)
+    except OSError as error:
+        if error.errno not in FILE_REMEDIES:
+            raise
+        return _report(_file_trouble(error), 2)
+    return status if isinstance(status, int) else 0
+
+
+def _file_trouble(error: OSError) -> str:
+    """What the file system refused, where, and what to do about it."""
+    where = f" '{error.filename}'" if error.filename else ""
+    return f"file{where}: {error.strerror or error}; {FILE_REMEDIES[error.errno or 0]}"
+
+
+def _report(message: str, exit_code: int) -> int:
+    """Print one line on stderr, whatever line breaks the message holds."""
+    click.echo(f"gammasky: error: {' '.join(message.split())}", err=True)
+    return exit_code

@@ -1,0 +1,134 @@
+"""Imports go downwards only, and each outside package stays in its room."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PARTS = ("gammasky", "gammasky.analyses", "gammasky.distributed", "gammasky.engine")
+JAX_ALLOWED = {"op", "reference", "bridge", "derivatives"}  # the kernel modules that may know JAX
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def installed_files() -> Iterator[tuple[str, Path, bool]]:
+    """Every module of the installed package: its dotted name, its file, and whether it is a package."""
+    for part in PARTS:
+        spec = importlib.util.find_spec(part)
+        assert spec is not None
+        for folder in map(Path, spec.submodule_search_locations or []):
+            for file in sorted(folder.rglob("*.py")):
+                steps = file.relative_to(folder).with_suffix("").parts
+                is_package = steps[-1] == "__init__"
+                yield ".".join([part, *(steps[:-1] if is_package else steps)]), file, is_package
+
+
+def imported(module: str, source: str, is_package: bool = False) -> set[str]:
+    """Dotted names that `source` imports: `from a import b` counts as `a.b`, relative imports are resolved."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            up = node.level - is_package
+            base = module.rsplit(".", up)[0] if node.level and up else module
+            home = ".".join(filter(None, [base if node.level else "", node.module]))
+            names |= {f"{home}.{alias.name}" for alias in node.names}
+    return names
+
+
+FILES = {name: (file, is_package) for name, file, is_package in installed_files()}
+
+
+def offences(where: str, forbidden: Callable[[str, str], bool], sources: dict[str, str] | None = None) -> list[str]:
+    """`module -> import` for every forbidden import in the package `where`."""
+    texts = sources or {name: file.read_text(encoding="utf-8") for name, (file, _) in FILES.items()}
+    return [
+        f"{module} -> {name}"
+        for module, text in texts.items()
+        if within(module, where)
+        for name in sorted(imported(module, text, FILES.get(module, (None, False))[1]))
+        if forbidden(module, name)
+    ]
+
+
+def forbid(*packages: str) -> Callable[[str, str], bool]:
+    return lambda _module, name: any(within(name, package) for package in packages)
+
+
+def above_engine(_module: str, name: str) -> bool:
+    own = within(name, "gammasky.engine") or name == "gammasky.__version__"
+    return within(name, "gammasky") and not own
+
+
+def jax_out_of_place(module: str, name: str) -> bool:
+    return within(name, "jax") and module.rsplit(".", 1)[-1] not in JAX_ALLOWED
+
+
+RULES = {
+    "engine imports nothing above it": ("gammasky.engine", above_engine),
+    "engine is no cluster code": ("gammasky.engine", forbid("ray", "optuna", "click")),
+    "kernels know no sphere": ("gammasky.engine.kernels", forbid("healpy", "astropy", "reproject", "numpyro")),
+    "kernels know JAX in op, reference and bridge only": ("gammasky.engine.kernels", jax_out_of_place),
+    "kernels are the lowest layer": (
+        "gammasky.engine.kernels",
+        forbid("gammasky.engine.sky", "gammasky.engine.model", "gammasky.engine.infer"),
+    ),
+    "sky imports no layer above and no JAX": (
+        "gammasky.engine.sky",
+        forbid("gammasky.engine.model", "gammasky.engine.infer", "jax", "ray"),
+    ),
+    "model imports no inference": ("gammasky.engine.model", forbid("gammasky.engine.infer")),
+    "distributed knows nothing of photons": (
+        "gammasky.distributed",
+        forbid("gammasky.engine.sky", "gammasky.engine.model"),
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule(rule: str) -> None:
+    assert offences(*RULES[rule]) == []
+
+
+def test_only_the_bridge_mentions_the_callback() -> None:
+    mentions = [name for name, (file, _) in FILES.items() if "buffer_callback" in file.read_text(encoding="utf-8")]
+    assert mentions == ["gammasky.engine.kernels.bridge"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "module", "line"),
+    [
+        ("engine imports nothing above it", "gammasky.engine.sky.roi", "from gammasky.cli import main"),
+        ("engine imports nothing above it", "gammasky.engine.sky.roi", "from gammasky import distributed"),
+        ("engine imports nothing above it", "gammasky.engine.sky.roi", "from ... import analyses"),
+        ("kernels know no sphere", "gammasky.engine.kernels.nptf.op", "def f():\n    import healpy as hp"),
+        ("kernels know JAX in op, reference and bridge only", "gammasky.engine.kernels.nptf.cpu", "import jax.numpy"),
+        ("kernels are the lowest layer", "gammasky.engine.kernels.nptf.op", "from ...sky import roi"),
+        ("sky imports no layer above and no JAX", "gammasky.engine.sky.roi", "from jax import numpy"),
+        ("model imports no inference", "gammasky.engine.model.sky_model", "from gammasky.engine import infer"),
+        ("distributed knows nothing of photons", "gammasky.distributed.run", "import gammasky.engine.sky.psf"),
+    ],
+)
+def test_a_broken_rule_is_found(rule: str, module: str, line: str) -> None:
+    where, forbidden = RULES[rule]
+    assert len(offences(where, forbidden, {module: line})) == 1
+
+
+def test_what_is_allowed_is_no_offence() -> None:
+    where, forbidden = RULES["engine imports nothing above it"]
+    lines = "from gammasky import __version__\nfrom gammasky.engine.errors import InputError\nfrom . import maps"
+    assert offences(where, forbidden, {"gammasky.engine.sky.roi": lines}) == []
+    where, forbidden = RULES["kernels know JAX in op, reference and bridge only"]
+    assert offences(where, forbidden, {"gammasky.engine.kernels.nptf.op": "import jax"}) == []
+
+
+def test_every_layer_was_read() -> None:
+    layers = ("infer", "kernels", "model", "sky")
+    assert {f"gammasky.engine.{layer}" for layer in layers} | set(PARTS) <= set(FILES)

@@ -1,0 +1,87 @@
+"""The wheel holds every sub-package and data file under one name, and works outside the checkout."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+HOMES = {"analyses": "gammasky/analyses", "distributed": "gammasky/distributed", "engine": "gammasky/engine"}
+FOLDERS = ("gammasky", *HOMES)
+
+
+def installed_name(path: Path) -> str:
+    """Where a file of the checkout belongs in the wheel."""
+    top, *rest = path.relative_to(CHECKOUT).parts
+    return "/".join([HOMES.get(top, top), *rest])
+
+
+def source_files(pattern: str) -> set[str]:
+    return {installed_name(path) for folder in FOLDERS for path in (CHECKOUT / folder).rglob(pattern)}
+
+
+def test_pyproject_lists_every_sub_package() -> None:
+    listed = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {name.removesuffix("/__init__.py").replace("/", ".") for name in source_files("__init__.py")}
+    assert set(listed) == found
+    assert len(listed) == len(set(listed))
+
+
+def test_every_module_is_in_a_sub_package() -> None:
+    packages = {name.rpartition("/")[0] for name in source_files("__init__.py")}
+    assert {name.rpartition("/")[0] for name in source_files("*.py")} == packages
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel built from a copy, so that the checkout gets no build folder."""
+    tree = tmp_path_factory.mktemp("tree")
+    for folder in FOLDERS:
+        shutil.copytree(CHECKOUT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(CHECKOUT / file, tree / file)
+    out = tmp_path_factory.mktemp("wheel")
+    pip(["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(tree)], tree)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def pip(words: list[str], folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", *words]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_module_and_data_file(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = source_files("*.py") | source_files("*.toml") | source_files("*.cu") | {"gammasky/py.typed"}
+    assert wanted - names == set()
+    assert {name.split("/")[0] for name in names} == {"gammasky", wheel.name.split("-py3")[0] + ".dist-info"}
+    assert not [name for name in names if "test" in Path(name).name]
+
+
+@pytest.mark.slow
+def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    pip(["install", "--no-deps", "--no-compile", "--target", str(site), str(wheel)], elsewhere)
+    modules = sorted(name.removesuffix(".py").replace("/", ".") for name in source_files("*.py"))
+    modules = [name.removesuffix(".__init__") for name in modules]
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r})\n"
+        f"import importlib, gammasky; assert gammasky.__file__.startswith({str(site)!r}), gammasky.__file__\n"
+        f"for name in {modules!r}:\n"
+        f"    assert importlib.import_module(name).__file__.startswith({str(site)!r}), name\n"
+        "from gammasky.cli import main; sys.exit(main(['models']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    presets = {path.stem for path in (CHECKOUT / "analyses").glob("*.toml")}
+    assert {line.split()[0] for line in result.stdout.splitlines()} == presets
