@@ -19,6 +19,7 @@ COMPILE: dict[str, Any] = {
     "error_model": "numpy",
 }
 
-#: A recursion whose terms leave this range is run again with scaling.
-SAFE_LOW = 1e-280
-SAFE_HIGH = 1e280
+#: A recursion whose terms leave this range is run again with scaling. Any two numbers in it have a ratio that is a
+#: float64 too: ratios of terms are the gradient.
+SAFE_LOW = 1e-100
+SAFE_HIGH = 1e200

@@ -28,7 +28,7 @@ def thread_count() -> int:
     text = os.environ.get("GAMMASKY_NUM_THREADS", "")
     if not text:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise InputError(f"GAMMASKY_NUM_THREADS: expected a whole number of at least 1, got '{text}'")
     return int(text)
 

@@ -6,19 +6,22 @@ On this scale a direction that the data do not inform is exactly standard normal
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, model_validator
 
+from gammasky.engine.errors import unknown_name
 from gammasky.engine.sky.settings import Settings
 
 
 class _Prior(Settings):
     """Options of every prior."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     unit: str = ""
     label: str = ""
@@ -109,7 +112,13 @@ class Dirichlet(_Prior):
     """Dirichlet over the members of a mixture; `concentration` for each of them, 1/n where it is not given."""
 
     prior: Literal["dirichlet"]
-    concentration: Annotated[float, Field(gt=0)] | list[Annotated[float, Field(gt=0)]] | None = None
+    concentration: float | list[float] | None = None
+
+    @model_validator(mode="after")
+    def _positive(self) -> Dirichlet:
+        if self.concentration is not None and not np.all(np.asarray(self.concentration) > 0):
+            raise ValueError(f"concentration must be positive, got {self.concentration}")
+        return self
 
     def alphas(self, n: int) -> np.ndarray:
         """Concentrations (n,) for a mixture of n members."""
@@ -132,33 +141,17 @@ _KINDS: dict[str, type[_Prior]] = {
 }  # fmt: skip
 
 
-class _Unknown(Settings):
-    """Stands for a prior whose name is not known, so that the error can offer the nearest one."""
-
-    model_config: ClassVar[Any] = {"extra": "allow"}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse(cls, value: Any) -> Any:
-        from gammasky.engine.errors import unknown_name
-
-        name = value.get("prior", "") if isinstance(value, dict) else value
-        raise ValueError(str(unknown_name("prior", str(name), _KINDS)))
-
-
-def _kind(value: Any) -> str:
-    name = value.get("prior") if isinstance(value, dict) else getattr(value, "prior", None)
-    return name if name in _KINDS else "unknown"
+def _known(value: Any) -> Any:
+    """Refuse a prior whose name is not known, with the nearest one that is."""
+    if isinstance(value, dict) and value.get("prior") not in _KINDS:
+        if "prior" not in value:
+            raise ValueError(f"key 'prior' is missing; give one of {', '.join(sorted(_KINDS))}")
+        raise ValueError(str(unknown_name("prior", str(value["prior"]), _KINDS)))
+    return value
 
 
 Scalar = Uniform | LogUniform | Normal | HalfNormal
 Prior = Annotated[
-    Annotated[Uniform, Tag("uniform")]
-    | Annotated[LogUniform, Tag("loguniform")]
-    | Annotated[Normal, Tag("normal")]
-    | Annotated[HalfNormal, Tag("halfnormal")]
-    | Annotated[Dirichlet, Tag("dirichlet")]
-    | Annotated[_Unknown, Tag("unknown")],
-    Discriminator(_kind),
+    Annotated[Uniform | LogUniform | Normal | HalfNormal | Dirichlet, Discriminator("prior")], BeforeValidator(_known)
 ]
 SCALAR_KINDS: tuple[type[Scalar], ...] = (Uniform, LogUniform, Normal, HalfNormal)

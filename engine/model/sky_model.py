@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gammasky.engine.errors import InputError, NonFiniteLikelihoodError, unknown_name
+from gammasky.engine.errors import NonFiniteLikelihoodError, unknown_name
 from gammasky.engine.kernels.bridge import BACKENDS
 from gammasky.engine.kernels.nptf import op as nptf
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 from gammasky.engine.kernels.poisson import op as poisson
 from gammasky.engine.model.latent import Latent, Parameters, log_standard_normal
+from gammasky.engine.model.points import non_finite, point_from_numbers
 from gammasky.engine.model.source_counts import absolute_breaks, broken_power_law
 from gammasky.engine.model.spec import Component, ModelSpec, read_model
 from gammasky.engine.model.templates import Arrays, TemplateBuilder, value_of
@@ -59,7 +60,12 @@ class SkyModel:
         self.pixels = self.spec.region.flatten(dataset)
         self.plan = PixelPlan.build(self.pixels.counts, self.pixels.region, self.pixels.exposure_ratios.size)
         self.smooth = [component for component in self.spec.components if component.source_counts is None]
-        self.populations = [component for component in self.spec.components if component.source_counts is not None]
+        self._source_counts = {
+            component.name: (component, component.source_counts)
+            for component in self.spec.components
+            if component.source_counts is not None
+        }
+        self.populations = [component for component, _ in self._source_counts.values()]
         builder = TemplateBuilder(dataset, self.pixels, backend)
         self._templates = {
             component.name: builder.build(
@@ -110,7 +116,7 @@ class SkyModel:
         mean, templates, dnds = self.ingredients(theta, arrays)
         if not self.populations:
             return poisson.pixel_log_likelihood(self.plan, mean, backend=self.backend).sum()
-        x = self._x(dnds, arrays)
+        x = self.expected_sources(dnds, arrays)
         return nptf.total_log_likelihood(self.plan, mean, templates, x, backend=self.backend)
 
     def pixel_log_likelihood(self, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
@@ -118,14 +124,15 @@ class SkyModel:
         mean, templates, dnds = self.ingredients(theta, arrays)
         if not self.populations:
             return poisson.pixel_log_likelihood(self.plan, mean, backend=self.backend)
-        return nptf.pixel_log_likelihood(self.plan, mean, templates, self._x(dnds, arrays), backend=self.backend)
+        x = self.expected_sources(dnds, arrays)
+        return nptf.pixel_log_likelihood(self.plan, mean, templates, x, backend=self.backend)
 
     def ingredients(self, theta: Parameters, arrays: Arrays | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Smooth mean (P,) [counts], point-source templates (I, P) and dN/dS (I, S) [per pixel per count]."""
         n_fit = self.pixels.n_fit
         mean = jnp.zeros(n_fit)
         for component in self.smooth:
-            mean = mean + value_of(component.norm, theta) * self.template(component.name, theta, arrays)[:n_fit]
+            mean = mean + self._norm(component, theta, arrays) * self.template(component.name, theta, arrays)[:n_fit]
         if not self.populations:
             return mean, jnp.zeros((0, n_fit)), jnp.zeros((0, 0))
         templates = jnp.stack([self.template(c.name, theta, arrays)[:n_fit] for c in self.populations])
@@ -138,31 +145,24 @@ class SkyModel:
 
     def source_counts(self, population: str, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
         """dN/dS (S,) [sources per pixel per count] of a population on `response.s_grid`."""
-        component = self._population(population)
-        counts = component.source_counts
+        if population not in self._source_counts:
+            raise unknown_name("population", population, self._source_counts)
+        component, counts = self._source_counts[population]
         numbers = self._arrays(arrays)
         breaks = absolute_breaks([value_of(b, theta) for b in counts.breaks], counts.relative)
-        slopes = [value_of(slope, theta) for slope in counts.slopes]
-        dnds = broken_power_law(numbers["source_grid"], slopes, breaks)
+        dnds = broken_power_law(numbers["source_grid"], [value_of(n, theta) for n in counts.slopes], breaks)
         if component.amplitude is not None:
             return value_of(component.amplitude, theta) * dnds
         per_source = jnp.sum(numbers["quadrature"] * numbers["source_grid"] * dnds)
-        return value_of(component.norm, theta) / per_source * dnds
+        return self._norm(component, theta, arrays) / per_source * dnds
 
     def fluxes(self, theta: Parameters, arrays: Arrays | None = None) -> dict[str, jax.Array]:
         """Mean counts per pixel of each component over the region of interest, source masks lifted."""
-        numbers = self._arrays(arrays)
-        result = {}
-        for component in self.spec.components:
-            scale = (
-                value_of(component.norm, theta)
-                if component.norm is not None
-                else jnp.sum(
-                    numbers["quadrature"] * numbers["source_grid"] * self.source_counts(component.name, theta, arrays)
-                )
-            )
-            result[component.name] = scale * jnp.mean(self.template(component.name, theta, arrays))
-        return result
+        return {
+            component.name: self._norm(component, theta, arrays)
+            * jnp.mean(self.template(component.name, theta, arrays))
+            for component in self.spec.components
+        }
 
     def point_source_fractions(self, theta: Parameters, arrays: Arrays | None = None) -> dict[str, jax.Array]:
         """Share of point sources in the flux of each group of components that has both kinds."""
@@ -170,8 +170,11 @@ class SkyModel:
         groups = {c.group for c in self.populations if c.group} & {c.group for c in self.smooth if c.group}
         result = {}
         for group in sorted(groups):
-            total = sum(fluxes[c.name] for c in self.spec.components if c.group == group)
-            result[group] = sum(fluxes[c.name] for c in self.populations if c.group == group) / total
+            smooth, point_sources = (
+                jnp.sum(jnp.stack([fluxes[c.name] for c in components if c.group == group]))
+                for components in (self.smooth, self.populations)
+            )
+            result[group] = point_sources / (smooth + point_sources)
         return result
 
     def numpyro_model(self, arrays: Arrays | None = None, beta: jax.Array | float = 1.0) -> None:
@@ -186,35 +189,18 @@ class SkyModel:
         numpyro.factor("log_likelihood", beta * self.log_likelihood(theta, arrays))
 
     def point(self, values: Mapping[str, Any]) -> Parameters:
-        """Parameters from plain numbers.
+        """Parameters from plain numbers; they may lie outside their priors.
 
         Raises:
-            InputError: a name that is missing or unknown, a wrong length, a value that is not a finite number.
+            InputError: a name that is missing or unknown, a wrong length, a value that is not a finite number,
+                fractions that do not add up to 1, breaks out of order.
         """
-        for name in values:
-            if name not in self.latent.slots:
-                raise unknown_name("parameter", name, self.latent.slots)
-        theta = {}
-        for name, slot in self.latent.slots.items():
-            if name not in values:
-                raise InputError(f"parameter '{name}' is missing; give all of {', '.join(self.latent.slots)}")
-            theta[name] = jnp.asarray(_numbers(name, values[name], slot.shape))
-        return theta
+        return point_from_numbers(self.spec, self.latent.slots, values)
 
     def explain(self, theta: Parameters) -> NonFiniteLikelihoodError:
         """The error for parameters whose likelihood or gradient is not finite: names the pixel and the parameters."""
         log_p = np.asarray(self.pixel_log_likelihood(theta))
-        at = ", ".join(f"{name}={np.array2string(np.asarray(v), precision=8)}" for name, v in theta.items())
-        if np.isfinite(log_p).all():
-            return NonFiniteLikelihoodError(f"the gradient of the log-likelihood is not finite at {at}")
-        pixel = int(np.argmin(np.isfinite(log_p)))
-        mean = float(self.ingredients(theta)[0][pixel])
-        lon, lat = self.pixels.lon_deg[pixel], self.pixels.lat_deg[pixel]
-        healpix = int(self.pixels.index[pixel] % (12 * self.pixels.nside**2))
-        return NonFiniteLikelihoodError(
-            f"log-likelihood is {log_p[pixel]} in pixel {healpix} (nside {self.pixels.nside}, l={lon:.2f}, b={lat:.2f}, "
-            f"count {self.pixels.counts[pixel]}, smooth mean {mean:.6g}) at {at}; narrow the priors of the norms"
-        )
+        return non_finite(theta, log_p, np.asarray(self.ingredients(theta)[0]), self.pixels)
 
     @cached_property
     def value_and_gradient(self) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
@@ -227,29 +213,17 @@ class SkyModel:
 
         return lambda z: evaluate(self.arrays, z)
 
-    def _x(self, dnds: jax.Array, arrays: Arrays | None) -> jax.Array:
-        """X (I, R, M + 1) = response @ dN/dS."""
+    def expected_sources(self, dnds: jax.Array, arrays: Arrays | None = None) -> jax.Array:
+        """X (I, R, M + 1) = response @ dN/dS: sources that put m photons in a pixel; row 0 is minus their total."""
         x = dnds @ self._arrays(arrays)["response"].T
         return x.reshape(dnds.shape[0], self.plan.n_regions, -1)
 
-    def _population(self, name: str) -> Component:
-        for component in self.populations:
-            if component.name == name:
-                return component
-        raise unknown_name("population", name, [component.name for component in self.populations])
+    def _norm(self, component: Component, theta: Parameters, arrays: Arrays | None) -> jax.Array:
+        """Mean counts per pixel of a component, over its template of mean 1."""
+        if component.norm is not None:
+            return value_of(component.norm, theta)
+        numbers, dnds = self._arrays(arrays), self.source_counts(component.name, theta, arrays)
+        return jnp.sum(numbers["quadrature"] * numbers["source_grid"] * dnds)
 
     def _arrays(self, arrays: Arrays | None) -> Arrays:
         return self.arrays if arrays is None else arrays
-
-
-def _numbers(name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"parameter '{name}': expected numbers, got {value!r:.60}") from None
-    if numbers.shape != shape:
-        expected = f"a list of {shape[0]} numbers" if shape else "one number"
-        raise InputError(f"parameter '{name}': expected {expected}, got {value!r:.60}")
-    if not np.isfinite(numbers).all():
-        raise InputError(f"parameter '{name}': expected finite numbers, got {value!r:.60}")
-    return numbers

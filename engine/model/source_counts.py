@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 def absolute_breaks(breaks: Sequence[jax.Array], relative: bool) -> list[jax.Array]:
-    """Breaks [counts] from the highest to the lowest; with `relative`, each but the first is a factor of the one before."""
+    """Breaks [counts], the highest first; with `relative`, each but the first is a factor of the one before."""
     if not relative:
         return list(breaks)
     absolute = [breaks[0]]
@@ -34,7 +34,8 @@ def broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence
     Source: arXiv:2604.08648; for k = 1 NPTFit (arXiv:1612.03173), eq. 2.
     """
     log_s, knots = jnp.log(s), [jnp.log(b) for b in breaks]
+    ends = [*knots[1:], jnp.asarray(-jnp.inf)]
     total = -slopes[0] * jnp.maximum(log_s - knots[0], 0.0)
-    for slope, upper, lower in zip(slopes[1:], knots, [*knots[1:], -jnp.inf], strict=True):
+    for slope, upper, lower in zip(slopes[1:], knots, ends, strict=True):
         total = total + slope * (upper - jnp.clip(log_s, lower, upper))
     return jnp.exp(total)

@@ -19,7 +19,7 @@ from gammasky.engine.sky.roi import RegionOfInterest
 from gammasky.engine.sky.settings import Settings, validated
 
 #: A number, or the name of a parameter that takes its place.
-Value = float | str
+Value = Annotated[float, Field(allow_inf_nan=False)] | str
 
 
 class Modulation(Settings):
@@ -86,7 +86,7 @@ def _template_kind(value: Any) -> str | None:
     """Which template a TOML value describes: a bare string is a map."""
     if isinstance(value, str):
         return "name"
-    keys = value if isinstance(value, dict) else type(value).model_fields
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
     return next((kind for kind in _TEMPLATES if kind in keys), None)
 
 
@@ -106,7 +106,7 @@ MixTemplate.model_rebuild()
 
 
 class SourceCounts(Settings):
-    """Broken power law dN/dS: slopes from above the highest break to below the lowest, breaks [counts] from the highest.
+    """Broken power law dN/dS: slopes from above the highest break to below the lowest; breaks [counts], highest first.
 
     With `relative`, breaks after the first are factors of the one before.
     """

@@ -119,8 +119,12 @@ class TemplateBuilder:
     def _disk(self, template: DiskTemplate) -> Callable[[Parameters], jax.Array]:
         settings = template.disk
         sky = self._geometry(DiskSky, {"sun_kpc": settings.sun_kpc})
-        shape = (settings.scale_height, settings.C, settings.B)
-        return lambda theta: lorimer_disk(*(value_of(value, theta) for value in shape), sky, backend=self._backend)
+
+        def disk(theta: Parameters) -> jax.Array:
+            scale_height, C, B = (value_of(v, theta) for v in (settings.scale_height, settings.C, settings.B))
+            return lorimer_disk(scale_height, C, B, sky, backend=self._backend)
+
+        return disk
 
     def _geometry(self, kind: Any, lengths: dict[str, float]) -> Any:
         """Line-of-sight geometry, built once for all templates that share it."""

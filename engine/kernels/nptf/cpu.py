@@ -6,9 +6,9 @@ For a pixel with count k the generating function of its count is log G(t) = x_0 
 
 (X_{i,0} = - sum over all m >= 1). Its Taylor coefficients follow from q_0 = 1, q_n = (1/n) sum_{m=1..n} m x_m q_{n-m}:
 log p_k = x_0 + log q_k. Since G = exp(...), d log p_k / d x_m = q_{k-m} / q_k: the history of the recursion IS the
-gradient. All x_m are non-negative, so nothing cancels; only the range needs care. `_fast_group` runs `LANES` pixels
+gradient. All x_m are non-negative, so nothing cancels; only the range needs care. `_recursion` runs `LANES` pixels
 side by side in plain floating point; a group whose q_n leave the safe range is run again pixel by pixel in
-`_scaled_pixel`, which tilts x_m -> x_m c^m to the saddle point (tilted mean = k) and rescales as it goes.
+`_scaled_pixel`, where every number carries its own power of 2.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from gammasky.engine.kernels.threads import run_tasks
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
-_RESCALE_ABOVE = 1e200
+_LOG_2 = math.log(2.0)
+_ZERO_POWER = -(10**9)  # power of 2 that stands for zero: below any that occurs, and twice it still fits 32 bits
+_POWERS = np.append(0.5 ** np.arange(256), 0.0)  # a term below 2^-255 of the largest one adds nothing
 
 
 class Point(NamedTuple):
@@ -126,84 +128,88 @@ def _gradient(
 
 
 @njit(**COMPILE)
-def _tilt(k: int, y: Floats) -> float:
-    """log c with sum_{m=1..k} y_m c^m = k (y_m = m x_m, not all zero), by Newton steps on a convex function.
-
-    log sum_m y_m c^m is convex and increasing in log c; started where its largest term is k, every Newton step stays
-    to the right of the root. A few steps suffice: c only has to bring the recursion into range.
-    """
-    log_c = math.inf
-    for m in range(1, k + 1):
-        if y[m] > 0.0:
-            log_c = min(log_c, (math.log(k) - math.log(y[m])) / m)
-    for _ in range(20):
-        total = 0.0
-        slope = 0.0
-        for m in range(1, k + 1):
-            if y[m] > 0.0:
-                term = math.exp(math.log(y[m]) + m * log_c)
-                total += term
-                slope += m * term
-        step = (math.log(total) - math.log(k)) * total / slope
-        log_c -= step
-        if abs(step) < 1e-3 / k:
-            break
-    return log_c
+def _scaled_term(n: int, y: Floats, y_power: Whole, q: Floats, q_power: Whole) -> None:
+    """q[n] = (1 / n) sum_{m=1..n} y[m] q[n - m] for numbers that are each a mantissa times a power of 2."""
+    top = 2 * _ZERO_POWER
+    for m in range(1, n + 1):
+        top = max(top, y_power[m] + q_power[n - m])
+    total = 0.0
+    if top > _ZERO_POWER:
+        for m in range(1, n + 1):
+            total += y[m] * q[n - m] * _POWERS[min(top - y_power[m] - q_power[n - m], _POWERS.size - 1)]
+    q[n], power = math.frexp(total / n)
+    q_power[n] = power + top if total > 0.0 else _ZERO_POWER
 
 
 @njit(**COMPILE)
-def _scaled_pixel(k: int, y: Floats, weight: Floats) -> float:
-    """log q_k of one pixel in the whole range of float64, from y (k + 1,) = m x_m and k >= 1.
+def _scaled_pixel(k: int, y: Floats, weight: Floats, weight_power: Whole) -> float:
+    """log q_k of one pixel in the whole range of float64 and beyond, from y (k + 1,) = m x_m and k >= 1.
 
-    Fills weight[m] = d log p_k / d (x_m c^m) for m >= 1 and weight[0] = log c.
+    Fills d log p_k / d x_m = weight[m] * 2^weight_power[m] for m >= 1.
     """
-    largest = 0.0
-    valid = True
+    mantissa, y_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
+    q, q_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
     for m in range(1, k + 1):
-        valid = valid and y[m] >= 0.0 and y[m] < math.inf  # refuses NaN too
-        largest = max(largest, y[m])
-    if not valid or largest == 0.0:
-        weight[:] = math.nan
-        return -math.inf if valid else math.nan
-    tilted, q = np.empty(k + 1), np.empty(k + 1)
-    log_c = _tilt(k, y)
-    for m in range(1, k + 1):
-        tilted[m] = math.exp(math.log(y[m]) + m * log_c) if y[m] > 0.0 else 0.0
-    log_scale = 0.0
-    q[0] = 1.0
+        if not (y[m] >= 0.0 and y[m] < math.inf):  # NaN too
+            weight[:] = math.nan
+            return math.nan
+        mantissa[m], y_power[m] = math.frexp(y[m])
+        if y[m] == 0.0:
+            y_power[m] = _ZERO_POWER
+    q[0], q_power[0] = 0.5, 1
     for n in range(1, k + 1):
-        total = 0.0
-        for m in range(1, n + 1):
-            total += tilted[m] * q[n - m]
-        q[n] = total / n
-        if q[n] > _RESCALE_ABOVE:  # far history may become 0: it is 1e-200 of what is added from now on
-            for m in range(n + 1):
-                q[m] *= 1.0 / _RESCALE_ABOVE
-            log_scale += math.log(_RESCALE_ABOVE)
+        _scaled_term(n, mantissa, y_power, q, q_power)
     for m in range(1, k + 1):
-        weight[m] = q[k - m] / q[k]
-    weight[0] = log_c
-    return math.log(q[k]) + log_scale - k * log_c
+        weight[m] = q[k - m] / q[k] if q[k] > 0.0 else math.nan
+        weight_power[m] = q_power[k - m] - q_power[k]
+    return math.log(q[k]) + q_power[k] * _LOG_2 if q[k] > 0.0 else -math.inf
 
 
 @njit(**COMPILE)
 def _scaled_gradient(
-    k: int, pixel: int, lane: int, x: Floats, d_x: Floats, weight: Floats, point: Point, result: Result, work: Scratch
-) -> None:
+    k: int, pixel: int, lane: int, x: Floats, d_x: Floats, weight: Floats, weight_power: Whole,
+    point: Point, result: Result, work: Scratch,
+) -> None:  # fmt: skip
     """Gradient of one pixel from the weights of `_scaled_pixel` (none are used for k = 0)."""
     cotangent = point.cotangent[pixel]
-    log_c = weight[0]
-    result.d_mean[pixel] = cotangent * ((weight[1] * math.exp(log_c) if k > 0 else 0.0) - 1.0)
+    result.d_mean[pixel] = cotangent * ((math.ldexp(weight[1], weight_power[1]) if k > 0 else 0.0) - 1.0)
     for i in range(x.shape[0]):
         scale = cotangent * work.template[i, lane]
         total = x[i, 0]
         d_x[i, 0] += scale
         for m in range(1, k + 1):
-            if weight[m] != 0.0:  # far history that has become 0 stays so, however large c^m is
-                d_x[i, m] += scale * weight[m] * math.exp(m * log_c)
-            if x[i, m] != 0.0:  # the tilted x first: c^m alone may overflow where the product does not
-                total += math.copysign(math.exp(math.log(abs(x[i, m])) + m * log_c), x[i, m]) * weight[m]
+            d_x[i, m] += math.ldexp(scale * weight[m], weight_power[m])
+            mantissa, power = math.frexp(x[i, m])  # neither factor alone needs to be in range
+            total += math.ldexp(mantissa * weight[m], power + weight_power[m])
         result.d_templates[i, pixel] = cotangent * total
+
+
+@njit(**COMPILE)
+def _fast_values(pixels: Whole, counts: Whole, x: Floats, result: Result, work: Scratch) -> None:
+    """log p of a group whose recursion stayed in the safe range."""
+    for lane in range(LANES):
+        if pixels[lane] >= 0:
+            q_k = work.q[counts[pixels[lane]], lane]
+            result.log_p[pixels[lane]] = _no_photon(lane, x, work) + math.log(q_k)
+
+
+@njit(**COMPILE)
+def _scaled_group(
+    pixels: Whole, counts: Whole, x: Floats, d_x: Floats, point: Point, result: Result, work: Scratch,
+    want_gradient: bool,
+) -> None:  # fmt: skip
+    """The pixels of a group one by one, in the whole range of float64 and beyond; y of the group is filled."""
+    for lane in range(LANES):
+        pixel = pixels[lane]
+        if pixel < 0:
+            continue
+        k = counts[pixel]
+        weight, weight_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
+        result.log_p[pixel] = _no_photon(lane, x, work)
+        if k > 0:
+            result.log_p[pixel] += _scaled_pixel(k, work.y[: k + 1, lane], weight, weight_power)
+        if want_gradient:
+            _scaled_gradient(k, pixel, lane, x, d_x, weight, weight_power, point, result, work)
 
 
 @njit(**COMPILE)
@@ -223,23 +229,12 @@ def _groups(
         pixels, k_max = lanes[group], group_counts[group]
         x, d_x = point.x[:, group_region[group]], result.d_x[:, group_region[group]]
         _load(pixels, point, work)
-        safe = _recursion(k_max, x, work)
-        for lane in range(LANES):
-            pixel = pixels[lane]
-            if pixel < 0:
-                continue
-            k = counts[pixel]
-            result.log_p[pixel] = _no_photon(lane, x, work)
-            if safe:
-                result.log_p[pixel] += math.log(work.q[k, lane])
-                continue
-            weight = np.zeros(k + 1)
-            if k > 0:
-                result.log_p[pixel] += _scaled_pixel(k, work.y[: k + 1, lane], weight)
+        if _recursion(k_max, x, work):
+            _fast_values(pixels, counts, x, result, work)
             if want_gradient:
-                _scaled_gradient(k, pixel, lane, x, d_x, weight, point, result, work)
-        if safe and want_gradient:
-            _gradient(k_max, pixels, counts, x, d_x, point, result, work)
+                _gradient(k_max, pixels, counts, x, d_x, point, result, work)
+        else:
+            _scaled_group(pixels, counts, x, d_x, point, result, work, want_gradient)
 
 
 def evaluate(

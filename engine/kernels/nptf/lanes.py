@@ -6,6 +6,8 @@ vectors of `WIDTH`; LLVM splits them to whatever the processor has. Arrays are C
 are not checked.
 """
 
+# ruff: noqa: ARG001  (an intrinsic names its arguments for the caller; the generated code takes them by position)
+
 from __future__ import annotations
 
 from typing import Any
@@ -56,7 +58,7 @@ def _spread(builder: Any, scalar: Any) -> list[Any]:
     return [builder.shuffle_vector(first, undefined, mask)] * (LANES // WIDTH)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def convolve(_typing: Any, y: Any, q: Any, n: Any) -> Any:
     """q[n] = (1 / n) sum_{m=1..n} y[m] q[n - m], row by row; n >= 1."""
 
@@ -87,7 +89,7 @@ def convolve(_typing: Any, y: Any, q: Any, n: Any) -> Any:
     return types.void(y, q, types.int64), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def add_scaled(_typing: Any, target: Any, row: Any, factor: Any, source: Any, source_row: Any) -> Any:
     """target[row] += factor * source[source_row]."""
 
@@ -102,7 +104,7 @@ def add_scaled(_typing: Any, target: Any, row: Any, factor: Any, source: Any, so
     return types.void(target, types.int64, types.float64, source, types.int64), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def dot(_typing: Any, a: Any, a_row: Any, b: Any, b_row: Any) -> Any:
     """sum over lanes of a[a_row] * b[b_row]."""
 
@@ -120,7 +122,7 @@ def dot(_typing: Any, a: Any, a_row: Any, b: Any, b_row: Any) -> Any:
     return types.float64(a, types.int64, b, types.int64), generate
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def all_between(_typing: Any, array: Any, row: Any, low: Any, high: Any) -> Any:
     """Whether every lane of array[row] lies in [low, high]; False for NaN."""
 

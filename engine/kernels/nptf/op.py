@@ -16,6 +16,7 @@ q_n = (1/n) sum_{m=1..n} m x_m q_{n-m}:
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -62,14 +63,21 @@ def nptf_log_likelihood(
         an impossible count (all x_m zero, count > 0) gives -inf.
 
     Raises:
-        InputError: bad counts or regions (names the pixel), a count beyond the response, an unknown backend.
+        InputError: bad counts or regions (names the pixel), a count beyond the response, arrays whose shapes do not fit
+            together, an unknown backend.
         TypeError: an array is not float64.
 
     Source: the generating function of Malyshev & Hogg, ApJ 738 (2011) 181 and Lee, Lisanti & Safdi, JCAP 05 (2015) 056;
     the gradient without a reverse sweep follows from G = exp(...).
     """
     matrix = jnp.asarray(response.matrix)
+    dnds = jnp.asarray(dnds)
     bridge.require_float64(_NAME, dnds=dnds, response=matrix)
+    if matrix.ndim != 3 or dnds.ndim < 2 or dnds.shape[-1] != matrix.shape[2]:
+        raise InputError(
+            f"{_NAME}: response.matrix (R, M + 1, S) and dnds (..., I, S) must share S, "
+            f"got shapes {matrix.shape} and {dnds.shape}"
+        )
     plan = PixelPlan.build(np.asarray(counts), np.asarray(region), matrix.shape[0])
     require_count_in_range(plan, matrix.shape[1] - 1)
     x = jnp.einsum("rms,...is->...irm", matrix, dnds)
@@ -96,7 +104,7 @@ def pixel_log_likelihood(
     plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, *, backend: str = "numba"
 ) -> jax.Array:
     """Log p (..., P) of every pixel from x (..., I, R, M + 1) = response @ dN/dS; see `nptf_log_likelihood`."""
-    mean, templates, x = _common_axes(mean, templates, x)
+    mean, templates, x = _common_axes(plan, mean, templates, x)
     if backend == "numba":
         return _pixels(plan, mean, templates, x)
     if backend != "reference":
@@ -113,13 +121,22 @@ def total_log_likelihood(
     """Sum over pixels (...) of `pixel_log_likelihood`; its value and gradient come from ONE pass of the kernel."""
     if backend != "numba":
         return pixel_log_likelihood(plan, mean, templates, x, backend=backend).sum(axis=-1)
-    return _total(plan, *_common_axes(mean, templates, x))
+    return _total(plan, *_common_axes(plan, mean, templates, x))
 
 
-def _common_axes(mean: jax.Array, templates: jax.Array, x: jax.Array) -> Gradient:
-    """The three arrays with the same leading axes."""
-    bridge.require_float64(_NAME, mean=mean, templates=templates, x=x)
+def _common_axes(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> Gradient:
+    """The three arrays with the same leading axes, refused if a kernel would read beyond them."""
     mean, templates, x = jnp.asarray(mean), jnp.asarray(templates), jnp.asarray(x)
+    bridge.require_float64(_NAME, mean=mean, templates=templates, x=x)
+    populations = templates.shape[-2] if templates.ndim > 1 else 1
+    for name, array, expected in (
+        ("mean", mean, (plan.n_pixels,)),
+        ("templates", templates, (populations, plan.n_pixels)),
+        ("x", x, (populations, plan.n_regions, max(plan.max_count, 1) + 1)),
+    ):
+        got = array.shape[-len(expected) :]
+        if got[:-1] != expected[:-1] or (got[-1:] < expected[-1:] if name == "x" else got != expected):
+            raise InputError(f"{_NAME}: '{name}' must end in the axes {expected}, got shape {array.shape}")
     lead = jnp.broadcast_shapes(mean.shape[:-1], templates.shape[:-2], x.shape[:-3])
     return (
         jnp.broadcast_to(mean, lead + mean.shape[-1:]),
@@ -129,8 +146,9 @@ def _common_axes(mean: jax.Array, templates: jax.Array, x: jax.Array) -> Gradien
 
 
 def _flat(array: np.ndarray, axes: int) -> np.ndarray:
-    """`array` with all but its last `axes` axes joined into one."""
-    return array.reshape(-1, *array.shape[array.ndim - axes :])
+    """`array` with all but its last `axes` axes joined into one (-1 would not do: an axis may be empty)."""
+    lead = array.ndim - axes
+    return array.reshape(math.prod(array.shape[:lead]), *array.shape[lead:])
 
 
 def _value_kernel(plan: PixelPlan, outputs: tuple[np.ndarray, ...], *point: np.ndarray) -> None:
@@ -157,13 +175,19 @@ def _gradient(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Arr
     return bridge.call(partial(_gradient_kernel, plan), _like(mean, mean, templates, x), mean, templates, x, cotangent)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _pixels(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> jax.Array:
+@partial(first_order_only, _NAME)
+def _value(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> Any:
+    """log p (..., P) alone."""
     return bridge.call(partial(_value_kernel, plan), _like(mean), mean, templates, x)[0]
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pixels(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> jax.Array:
+    return _value(plan, mean, templates, x)
+
+
 def _pixels_fwd(plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    return _pixels(plan, *point), point
+    return _value(plan, *point), point
 
 
 def _pixels_rev(plan: PixelPlan, point: tuple[jax.Array, ...], cotangent: jax.Array) -> Gradient:

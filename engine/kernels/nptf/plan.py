@@ -75,7 +75,7 @@ def _whole(name: str, values: NDArray[np.int64]) -> NDArray[np.int64]:
     if array.ndim != 1:
         raise InputError(f"{name} must have shape (P,), got {array.shape}")
     if not np.issubdtype(array.dtype, np.integer):
-        _require(name, array, array == np.floor(array), "a whole number")
+        _require(name, array, np.isfinite(array) & (array == np.floor(array)), "a whole number")
     return np.ascontiguousarray(array, dtype=np.int64)
 
 

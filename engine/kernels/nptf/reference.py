@@ -1,14 +1,14 @@
 """NPTF pixel likelihood in plain JAX: slow, obviously right, differentiated by JAX.
 
-The recursion q_n = (1/n) sum_{m=1..n} m x_m q_{n-m} is written with logarithms, so that nothing leaves the range of
-float64 at any count or mean; every pixel runs up to the largest count.
+The recursion q_n = (1/n) sum_{m=1..n} m x_m q_{n-m} keeps log q, so that nothing leaves the range of float64 at any
+count or mean; every pixel runs up to the largest count. The x_m themselves stay linear: their derivative is right
+where they are 0 too (a template that vanishes in a pixel), except where x_1 = 0 makes a count below k impossible.
 """
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import logsumexp
 
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 
@@ -21,23 +21,32 @@ def log_likelihood(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: ja
         mean (P,), templates (I, P), x (I, R, M + 1): smooth mean, point-source templates, response times dN/dS.
 
     Returns:
-        log p (P,); NaN where an x_m is negative or NaN.
+        log p (P,); NaN where an x_m that the count k involves (m <= max(k, 1)) is negative or NaN.
     """
     top = max(plan.max_count, 1)
     terms = jnp.einsum("ip,ipm->pm", templates, x[:, plan.region, : top + 1])
     constant, terms = terms[:, 0] - mean, terms.at[:, 1].add(mean)[:, 1:]
-    positive = terms > 0.0
-    log_y = jnp.where(positive, jnp.log(jnp.where(positive, terms * jnp.arange(1, top + 1), 1.0)), -jnp.inf)
+    m = jnp.arange(1, top + 1)
+    involved = m <= jnp.maximum(plan.counts, 1)[:, None]
+    valid = (~involved | (terms >= 0.0)).all(axis=1)
+    y = jnp.where(involved, m * terms, 0.0)
 
-    def step(log_q: jax.Array, n: jax.Array) -> tuple[jax.Array, None]:
+    def step(log_q: jax.Array, n: jax.Array) -> tuple[jax.Array, jax.Array]:
         # latest first: column m - 1 of the history holds log q_{n-m}
-        total = logsumexp(jnp.maximum(log_y + log_q, -1e300), axis=1) - jnp.log(n)
-        total = jnp.where(total < -1e299, -jnp.inf, total)
+        total = _log_dot(y, log_q) - jnp.log(n)
         return jnp.concatenate([total[:, None], log_q[:, :-1]], axis=1), total
 
     nothing = jnp.full((plan.n_pixels, top - 1), -jnp.inf)
     start = jnp.concatenate([jnp.zeros((plan.n_pixels, 1)), nothing], axis=1)
     _, history = jax.lax.scan(step, start, jnp.arange(1.0, top + 1))
     history = jnp.concatenate([jnp.zeros((1, plan.n_pixels)), history])
-    valid = (terms >= 0.0).all(axis=1) if plan.n_pixels else jnp.ones(0, dtype=bool)
     return jnp.where(valid, constant + history[plan.counts, jnp.arange(plan.n_pixels)], jnp.nan)
+
+
+def _log_dot(y: jax.Array, log_q: jax.Array) -> jax.Array:
+    """log sum_m y_m exp(log_q_m) over the last axis; -inf where the sum is 0, with derivative 0 there."""
+    logs = jnp.where(y > 0.0, jnp.log(jnp.where(y > 0.0, y, 1.0)) + log_q, -jnp.inf)
+    largest = jax.lax.stop_gradient(logs.max(axis=-1, keepdims=True))
+    largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
+    total = (y * jnp.exp(jnp.minimum(log_q - largest, 700.0))).sum(axis=-1)
+    return jnp.where(total > 0.0, jnp.log(jnp.where(total > 0.0, total, 1.0)) + largest[..., 0], -jnp.inf)

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from gammasky.engine.errors import unknown_name
+from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.kernels import bridge
 from gammasky.engine.kernels.derivatives import first_order_only
 from gammasky.engine.kernels.nptf.plan import PixelPlan
@@ -42,7 +43,7 @@ def poisson_log_likelihood(counts: ArrayLike, mean: jax.Array, *, backend: str =
         log p (..., P); NaN where the mean is negative or NaN, -inf where it is 0 and the count is not.
 
     Raises:
-        InputError: negative or non-integer counts (names the pixel), an unknown backend.
+        InputError: negative or non-integer counts (names the pixel), a mean for other pixels, an unknown backend.
         TypeError: `mean` is not float64.
     """
     counts = np.asarray(counts)
@@ -52,16 +53,20 @@ def poisson_log_likelihood(counts: ArrayLike, mean: jax.Array, *, backend: str =
 
 def pixel_log_likelihood(plan: PixelPlan, mean: jax.Array, *, backend: str = "numba") -> jax.Array:
     """Log p (..., P) of every pixel of `plan`; see `poisson_log_likelihood`."""
+    mean = jnp.asarray(mean)
     bridge.require_float64(_NAME, mean=mean)
+    if mean.shape[-1:] != (plan.n_pixels,):
+        raise InputError(f"{_NAME}: 'mean' must end in the axes {(plan.n_pixels,)}, got shape {mean.shape}")
     if backend == "reference":
-        return reference.log_likelihood(plan.counts, jnp.asarray(mean))
+        return reference.log_likelihood(jnp.asarray(plan.counts), mean)
     if backend != "numba":
         raise unknown_name("backend", backend, bridge.BACKENDS)
-    return _pixels(plan, jnp.asarray(mean))
+    return _pixels(plan, mean)
 
 
 def _kernel(plan: PixelPlan, outputs: tuple[np.ndarray, ...], mean: np.ndarray, cotangent: np.ndarray) -> None:
-    rows = [array.reshape(-1, plan.n_pixels) for array in (mean, cotangent, *outputs)]
+    shape = math.prod(mean.shape[:-1]), plan.n_pixels
+    rows = [array.reshape(shape) for array in (mean, cotangent, *outputs)]
     cpu.evaluate(plan.counts, gammaln(plan.counts + 1.0), *rows)
 
 

@@ -62,10 +62,10 @@ def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "numba") -> jax
         TypeError: gamma is not float64.
         InputError: unknown backend.
     """
-    value = _double("nfw_squared", gamma=gamma)
+    (value,) = _double("nfw_squared", gamma=gamma)
     if _chosen(backend) == "reference":
-        return reference.nfw_squared(*value, sky)
-    return _integral("nfw_squared", sky, *value)
+        return reference.nfw_squared(value, sky)
+    return _integral("nfw_squared", sky, value)
 
 
 def lorimer_disk(
@@ -89,10 +89,10 @@ def lorimer_disk(
         TypeError: a parameter is not float64.
         InputError: unknown backend.
     """
-    values = jnp.broadcast_arrays(*_double("lorimer_disk", scale_height=scale_height, C=C, B=B))
+    height, shape, power = jnp.broadcast_arrays(*_double("lorimer_disk", scale_height=scale_height, C=C, B=B))
     if _chosen(backend) == "reference":
-        return reference.lorimer_disk(*values, sky)
-    return _integral("lorimer_disk", sky, *values)
+        return reference.lorimer_disk(height, shape, power, sky)
+    return _integral("lorimer_disk", sky, height, shape, power)
 
 
 def _chosen(backend: str) -> str:

@@ -1,0 +1,103 @@
+"""The threads that share a kernel's work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Lock, get_ident
+
+import pytest
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.kernels.threads import run_tasks, thread_count
+
+
+def test_thread_count_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", "3")
+    assert thread_count() == 3
+    monkeypatch.delenv("GAMMASKY_NUM_THREADS")
+    assert 1 <= thread_count() <= (os.cpu_count() or 1)
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", "")
+    assert thread_count() >= 1
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", " ", "²"])
+def test_bad_thread_count(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", text)
+    with pytest.raises(InputError, match=f"GAMMASKY_NUM_THREADS: expected a whole number of at least 1, got '{text}'"):
+        thread_count()
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "3", "50"])
+@pytest.mark.parametrize("n_tasks", [0, 1, 2, 200])
+def test_each_task_runs_once(threads: str, n_tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", threads)
+    done: list[int] = []
+    run_tasks(done.append, n_tasks)
+    assert sorted(done) == list(range(n_tasks))
+
+
+def test_work_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tasks that wait for each other end only if two threads run them."""
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", "2")
+    meeting, threads = Barrier(2, timeout=20), set()
+
+    def task(_number: int) -> None:
+        meeting.wait()
+        threads.add(get_ident())
+
+    run_tasks(task, 2)
+    assert len(threads) == 2
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize("bad", [0, 7, 19])
+def test_an_error_comes_out_and_nothing_hangs(threads: str, bad: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", threads)
+    done: list[int] = []
+
+    def task(number: int) -> None:
+        if number == bad:
+            raise ArithmeticError(f"task {number}")
+        done.append(number)
+
+    with pytest.raises(ArithmeticError, match=f"task {bad}"):
+        run_tasks(task, 20)
+    run_tasks(done.append, 5)  # the pool still works
+    assert sorted(done[-5:]) == [0, 1, 2, 3, 4]
+    assert bad not in done[:-5]
+
+
+def test_many_callers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More callers than helper threads, each with tasks that call run_tasks themselves."""
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", "4")
+    lock, total = Lock(), [0]
+
+    def inner(_number: int) -> None:
+        with lock:
+            total[0] += 1
+
+    with ThreadPoolExecutor(60) as pool:
+        list(pool.map(lambda _: run_tasks(lambda _n: run_tasks(inner, 5), 4), range(60)))
+    assert total[0] == 60 * 4 * 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_after_a_fork() -> None:
+    """Threads do not survive a fork: the child makes its own, and ends."""
+    script = (
+        "import os; os.environ['GAMMASKY_NUM_THREADS'] = '2'\n"
+        "from threading import Barrier\n"
+        "from gammasky.engine.kernels.threads import run_tasks\n"
+        "meet = lambda: run_tasks(lambda n, b=Barrier(2, timeout=20): b.wait(), 2)\n"
+        "meet()\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    meet(); print('child done', flush=True); os._exit(0)\n"
+        "status = os.waitpid(child, 0)[1]\n"
+        "meet(); print('parent done', status)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split() == ["child", "done", "parent", "done", "0"]

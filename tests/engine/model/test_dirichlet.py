@@ -1,0 +1,77 @@
+"""Dirichlet fractions by stick-breaking: distribution, simplex, tails, gradients."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import ndtr
+
+from gammasky.engine.model.dirichlet import fractions, stick_tables
+
+ALPHAS = [[1 / 3, 1 / 3, 1 / 3], [0.2] * 5, [1.0, 1.0], [5.0, 0.5, 30.0], [0.05, 2.0]]
+Z = np.array([-6.0, -3.3, -1.0, -0.02, 0.0, 0.4, 1.9, 3.7, 5.5])
+
+
+def tables(alphas: list[float]) -> jax.Array:
+    return jnp.asarray(stick_tables(np.array(alphas)))
+
+
+@pytest.mark.parametrize("alphas", ALPHAS)
+def test_the_first_fraction_is_a_beta_quantile(alphas: list[float]) -> None:
+    """theta_1 ~ Beta(alpha_1, sum of the others), and 1 - theta_1 keeps its digits where it is small."""
+    a, b, table = alphas[0], sum(alphas[1:]), tables(alphas)
+    rest = jnp.zeros(len(alphas) - 2)
+    found = np.array([fractions(table, jnp.concatenate([jnp.array([z]), rest])) for z in Z])
+    low, high = Z < 0, Z >= 0
+    np.testing.assert_allclose(found[low, 0], stats.beta.ppf(ndtr(Z[low]), a, b), rtol=2e-8)
+    np.testing.assert_allclose(found[high, 1:].sum(axis=1), stats.beta.ppf(ndtr(-Z[high]), b, a), rtol=2e-8)
+
+
+@pytest.mark.parametrize("alphas", ALPHAS)
+def test_later_sticks_share_what_is_left(alphas: list[float]) -> None:
+    z = np.random.default_rng(5).normal(size=len(alphas) - 1)
+    remaining, expected = 1.0, []
+    for j, value in enumerate(z):
+        stick = stats.beta.ppf(ndtr(value), alphas[j], sum(alphas[j + 1 :]))
+        expected.append(remaining * stick)
+        remaining *= 1.0 - stick
+    np.testing.assert_allclose(fractions(tables(alphas), jnp.asarray(z)), [*expected, remaining], rtol=2e-8)
+
+
+@pytest.mark.parametrize("alphas", ALPHAS)
+def test_fractions_are_on_the_simplex_and_finite_in_the_tails(alphas: list[float]) -> None:
+    table, n = tables(alphas), len(alphas) - 1
+    z = jnp.asarray(np.random.default_rng(6).choice([-20.0, -14.0, -9.0, 0.0, 9.0, 14.0, 20.0], size=(60, n)))
+    theta = jax.vmap(fractions, (None, 0))(table, z)
+    assert np.isfinite(theta).all()
+    assert (np.asarray(theta) >= 0).all()
+    np.testing.assert_allclose(theta.sum(axis=1), 1.0, rtol=1e-13)
+    assert np.isfinite(jax.vmap(jax.jacrev(fractions, 1), (None, 0))(table, z)).all()
+
+
+@pytest.mark.parametrize("alphas", ALPHAS)
+def test_each_entry_of_the_jacobian(alphas: list[float]) -> None:
+    """Against central differences, beyond the table too."""
+    table, n, step = tables(alphas), len(alphas) - 1, 1e-5
+    for centre in (-15.0, -2.0, 0.3, 2.5, 15.0):
+        z = np.linspace(centre, centre + 0.1, n)
+        found = jax.jacrev(fractions, 1)(table, jnp.asarray(z))
+        for j in range(n):
+            shift = step * np.eye(n)[j]
+            up, down = fractions(table, jnp.asarray(z + shift)), fractions(table, jnp.asarray(z - shift))
+            np.testing.assert_allclose(found[:, j], (up - down) / (2 * step), rtol=1e-6, atol=1e-10)
+
+
+def test_moments_of_draws() -> None:
+    alphas = np.array([0.7, 1.5, 0.4])
+    z = jnp.asarray(np.random.default_rng(7).normal(size=(200_000, 2)))
+    draws = np.asarray(jax.vmap(fractions, (None, 0))(tables(list(alphas)), z))
+    law = stats.dirichlet(alphas)
+    np.testing.assert_allclose(draws.mean(axis=0), law.mean(), atol=4e-3)
+    np.testing.assert_allclose(np.cov(draws.T), law.cov(), atol=2e-3)
+    # every marginal, the last one too, is a Beta
+    for j, alpha in enumerate(alphas):
+        assert stats.kstest(draws[:20_000, j], stats.beta(alpha, alphas.sum() - alpha).cdf).pvalue > 1e-3

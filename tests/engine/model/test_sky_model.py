@@ -1,0 +1,156 @@
+"""The log density of a sky model: its parts, its gradient, its backends, its NumPyro form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro.infer.util import log_density as numpyro_log_density
+from scipy import stats
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.model import SkyModel, model_from_table
+from gammasky.engine.sky.dataset import Dataset
+
+
+def draws(n: int, size: int, seed: int = 2) -> np.ndarray:
+    """Points near the middle of the prior."""
+    return 0.6 * np.random.default_rng(seed).normal(size=(n, size))
+
+
+def test_the_density_is_prior_times_likelihood(any_table: dict[str, Any], build: Callable[..., SkyModel]) -> None:
+    model = build(any_table)
+    z = jnp.asarray(draws(1, model.n_latent)[0])
+    theta = model.parameters(z)
+    likelihood = float(model.log_likelihood(theta))
+    prior = stats.norm.logpdf(z).sum()
+    assert np.isfinite(likelihood)
+    np.testing.assert_allclose(model.log_density(z), prior + likelihood, rtol=1e-13)
+    np.testing.assert_allclose(model.log_density(z, beta=0.25), prior + 0.25 * likelihood, rtol=1e-13)
+    np.testing.assert_allclose(model.pixel_log_likelihood(theta).sum(), likelihood, rtol=1e-12)
+    assert model.pixel_log_likelihood(theta).shape == (model.pixels.n_fit,)
+
+
+def test_each_entry_of_the_gradient_of_a_model_with_every_feature(full_model: SkyModel) -> None:
+    """Central differences of fourth order in every latent entry."""
+    density, step = jax.jit(jax.vmap(full_model.log_density, (0, None))), 1e-3
+    for z in draws(2, full_model.n_latent):
+        _, found = full_model.value_and_gradient(jnp.asarray(z))
+        shifts = step * np.eye(full_model.n_latent)
+        at = {k: np.asarray(density(jnp.asarray(z + k * shifts), full_model.arrays)) for k in (-2, -1, 1, 2)}
+        expected = (8 * (at[1] - at[-1]) - (at[2] - at[-2])) / (12 * step)
+        assert (np.abs(expected) > 0).all()  # every parameter matters
+        # a break that passes a node of the grid of S leaves a kink of order step
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-5 * np.abs(expected).max())
+
+
+def test_the_reference_backend_agrees(small: Dataset, full_model: SkyModel, full_table: dict[str, Any]) -> None:
+    reference = SkyModel(model_from_table(full_table), small, backend="reference")
+    z = jnp.asarray(draws(1, full_model.n_latent)[0])
+    value, gradient = full_model.value_and_gradient(z)
+    expected, slopes = reference.value_and_gradient(z)
+    np.testing.assert_allclose(value, expected, rtol=1e-9)
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-6, atol=1e-6 * np.abs(slopes).max())
+
+
+def test_a_batch_equals_a_loop_and_compiles_once(
+    build: Callable[..., SkyModel], population_table: dict[str, Any]
+) -> None:
+    model = build(population_table)
+    traces = []
+    traced = model.log_likelihood
+
+    def counted(*arguments: Any) -> jax.Array:
+        traces.append(1)
+        return traced(*arguments)
+
+    object.__setattr__(model, "log_likelihood", counted)
+    points = jnp.asarray(draws(5, model.n_latent))
+    values, gradients = model.value_and_gradient(points)
+    assert len(traces) == 1
+    model.value_and_gradient(points + 0.1)
+    assert len(traces) == 1
+    for z, value, gradient in zip(points, values, gradients, strict=True):
+        one, slope = model.value_and_gradient(z)
+        np.testing.assert_allclose(one, value, rtol=1e-13)
+        np.testing.assert_allclose(slope, gradient, rtol=1e-10, atol=1e-10)
+    assert len(traces) == 2  # a single point is another shape, compiled once for all five
+
+
+def test_arrays_are_an_argument_so_programs_hold_no_data(full_model: SkyModel) -> None:
+    z = jnp.zeros(full_model.n_latent)
+    traced = jax.make_jaxpr(lambda arrays, z: full_model.log_density(z, arrays))(full_model.arrays, z)
+    largest = max((np.size(constant) for constant in traced.consts), default=0)
+    assert largest < full_model.pixels.n_fit
+
+
+def test_the_numpyro_model_has_the_same_density(any_table: dict[str, Any], build: Callable[..., SkyModel]) -> None:
+    model = build(any_table)
+    z = jnp.asarray(draws(1, model.n_latent)[0])
+    found, trace = numpyro_log_density(model.numpyro_model, (), {}, {"z": z})
+    np.testing.assert_allclose(found, model.log_density(z), rtol=1e-13)
+    tempered, _ = numpyro_log_density(model.numpyro_model, (model.arrays, 0.5), {}, {"z": z})
+    np.testing.assert_allclose(tempered, model.log_density(z, beta=0.5), rtol=1e-13)
+    for name, value in model.parameters(z).items():
+        np.testing.assert_array_equal(trace[name]["value"], value)
+
+
+def test_poisson_without_populations(build: Callable[..., SkyModel], smooth_table: dict[str, Any]) -> None:
+    model = build(smooth_table)
+    assert model.response is None
+    theta = model.point({"S_flat": 2.0, "S_peak": 3.0})
+    mean = 2.0 * model.template("flat", theta) + 3.0 * model.template("peak", theta)
+    expected = stats.poisson.logpmf(model.pixels.counts, mean[: model.pixels.n_fit])
+    np.testing.assert_allclose(model.pixel_log_likelihood(theta), expected, rtol=1e-11)
+
+
+def test_a_population_of_very_faint_sources_is_poisson(
+    build: Callable[..., SkyModel], population_table: dict[str, Any], smooth_table: dict[str, Any]
+) -> None:
+    """With all sources far below one count, point sources are smooth emission of the same template."""
+    table = population_table
+    table["region"]["exposure_regions"] = 1
+    table["source_grid"] = {"min": 1e-8, "max": 1e-6, "nodes": 50}
+    table["components"][2]["exposure"] = "as_is"
+    table["parameters"]["sb"] = {"prior": "uniform", "low": 1e-7, "high": 5e-7}
+    faint = build(table)
+    theta = faint.point({"S_flat": 2.0, "S_peak": 3.0, "Sps": 1.5, "n1": 3.0, "n2": 1.0, "sb": 2e-7})
+    smooth = build(smooth_table)
+    expected = smooth.pixel_log_likelihood(smooth.point({"S_flat": 2.0, "S_peak": 4.5}))
+    np.testing.assert_allclose(faint.pixel_log_likelihood(theta), expected, rtol=2e-5)
+
+
+def test_source_counts_have_the_flux_that_norm_says(full_model: SkyModel) -> None:
+    theta = full_model.parameters(jnp.asarray(draws(1, full_model.n_latent)[0]))
+    assert full_model.response is not None
+    s = full_model.response.s_grid
+    for name, norm in (("two", "Sps_two"), ("three", "Sps_three")):
+        dnds = np.asarray(full_model.source_counts(name, theta))
+        np.testing.assert_allclose(np.trapezoid(s * dnds, s), theta[norm], rtol=1e-12)
+    dnds = np.asarray(full_model.source_counts("one", theta))
+    at_break = np.exp(np.interp(np.log(theta["b_one"]), np.log(s), np.log(dnds)))
+    np.testing.assert_allclose(at_break, theta["A"], rtol=5e-2)  # the kink lies between two nodes
+    with pytest.raises(InputError, match="unknown population 'thre'; did you mean 'three'"):
+        full_model.source_counts("thre", theta)
+
+
+def test_fluxes_add_up_and_so_do_fractions(build: Callable[..., SkyModel], population_table: dict[str, Any]) -> None:
+    model = build(population_table)
+    theta = model.point({"S_flat": 2.0, "S_peak": 3.0, "Sps": 1.5, "n1": 3.0, "n2": 1.0, "sb": 8.0})
+    fluxes = {name: float(value) for name, value in model.fluxes(theta).items()}
+    assert fluxes == pytest.approx({"flat": 2.0, "peak": 3.0, "peak_ps": 1.5}, rel=1e-12)
+    fractions = model.point_source_fractions(theta)
+    assert list(fractions) == ["peak"]
+    np.testing.assert_allclose(fractions["peak"], 1.5 / 4.5, rtol=1e-12)
+
+
+def test_the_flux_of_a_population_with_an_amplitude(full_model: SkyModel) -> None:
+    theta = full_model.parameters(jnp.asarray(draws(1, full_model.n_latent)[0]))
+    assert full_model.response is not None
+    s, dnds = full_model.response.s_grid, np.asarray(full_model.source_counts("one", theta))
+    np.testing.assert_allclose(full_model.fluxes(theta)["one"], np.trapezoid(s * dnds, s), rtol=1e-12)
+    assert full_model.point_source_fractions(theta) == {}
