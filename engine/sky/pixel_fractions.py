@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-import tempfile
 import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.files import replacing
 from gammasky.engine.sky.locate import cache_folder
 from gammasky.engine.sky.psf import PSF, DeltaPSF
 
@@ -170,19 +168,10 @@ def _load(path: Path) -> PixelFractions | None:
 
 
 def _save(path: Path, result: PixelFractions) -> None:
-    """Write the cache file under another name first; a cache that cannot be written is only worth a warning."""
+    """Write the cache file; a cache that cannot be written is only worth a warning."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-            _write(part, result)
-        os.replace(part.name, path)
+        with replacing(path) as temporary:
+            np.savez(temporary, fraction=result.fraction, weight=result.weight)
     except OSError as error:
         warnings.warn(f"pixel fractions not cached in {path.parent}: {error.strerror or error}", stacklevel=4)
-
-
-def _write(part: Any, result: PixelFractions) -> None:
-    try:
-        np.savez(part, fraction=result.fraction, weight=result.weight)
-    except OSError:
-        Path(part.name).unlink(missing_ok=True)
-        raise

@@ -27,6 +27,11 @@ from gammasky.commands.options import FOLDER, data_options, positive_finite, sta
     callback=positive_finite,
     help="Learning rate of Adam.",
 )
+@click.option("--schedule", default="constant", show_default=True, metavar="NAME", help="Rate: constant or cosine.")
+@click.option(
+    "--temper", type=click.IntRange(min=0), default=0, show_default=True, help="Steps to raise the likelihood's weight."
+)
+@click.option("--early-stop", is_flag=True, help="Stop when the ELBO is flat.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a fit that --out already holds.")
@@ -40,6 +45,9 @@ def fit(
     steps: int,
     particles: int,
     learning_rate: float,
+    schedule: str,
+    temper: int,
+    early_stop: bool,
     seed: int,
     resume: bool,
     overwrite: bool,
@@ -54,17 +62,24 @@ def fit(
         raise click.UsageError("--resume and --overwrite exclude each other")
     start_engine()
     from gammasky.engine.infer.run import run_fit
+    from gammasky.engine.infer.svi import Settings
 
+    settings = Settings(
+        guide=guide,
+        steps=steps,
+        particles=particles,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        temper=temper,
+        early_stop=early_stop,
+        seed=seed,
+    )
     run_fit(
         model,
         data_name,
         data_dir,
         out,
-        guide=guide,
-        steps=steps,
-        particles=particles,
-        learning_rate=learning_rate,
-        seed=seed,
+        settings=settings,
         resume=resume,
         overwrite=overwrite,
         quiet=quiet,

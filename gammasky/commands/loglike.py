@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from gammasky.commands.options import FILE, data_options, start_engine
 from gammasky.commands.point import read_point
 from gammasky.engine.errors import InputError
+from gammasky.engine.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,14 +52,8 @@ def _plain(value: Any) -> Any:
 
 
 def _save_array(path: Path, values: np.ndarray) -> None:
-    """Write `values` as .npy in one step: whole or not at all, so that a full disk leaves the old file."""
+    """Write `values` as .npy, whole or not at all; the name of the file is as given."""
     import numpy as np
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as stream:
-            np.save(stream, np.asarray(values), allow_pickle=False)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, np.asarray(values), allow_pickle=False)

@@ -1,0 +1,62 @@
+"""Figures of a fit, one file each: maps, corner, source-count functions, fluxes, ELBO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gammasky.engine.infer.derived import dnds_draws, predicted_maps
+from gammasky.engine.infer.summary import main_parameters
+from gammasky.engine.model import SkyModel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAP_DRAWS = 256  # for the mean of the expected counts
+DNDS_DRAWS = 1000
+
+
+def save_figures(
+    model: SkyModel, z: np.ndarray, derived: Mapping[str, np.ndarray], elbo_trace: np.ndarray, folder: Path | str
+) -> list[Path]:
+    """Draw every figure that the model has something for, as PNG.
+
+    Args:
+        model: the model.
+        z (n, D): draws on the latent space.
+        derived: what `derive(model, z)` gave.
+        elbo_trace (steps,): ELBO of each step.
+        folder: where maps.png, corner.png, dnds.png, fluxes.png and elbo.png go.
+
+    Returns:
+        the files written: no corner.png without free main parameters, no dnds.png without point sources, no elbo.png
+        without steps.
+
+    Raises:
+        OSError: what the file system refused; older files are then still whole.
+    """
+    from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps
+    from gammasky.engine.infer.figures.style import save, styled
+
+    figures: dict[str, Callable[[], Figure]] = {
+        "maps": lambda: maps.draw(model, predicted_maps(model, _thinned(z, MAP_DRAWS))),
+        "fluxes": partial(fluxes.draw, model, derived),
+    }
+    if main_parameters(model):
+        figures["corner"] = partial(corner.draw, model, derived)
+    if model.populations:
+        figures["dnds"] = lambda: dnds.draw(model, dnds_draws(model, _thinned(z, DNDS_DRAWS)))
+    if len(elbo_trace):
+        figures["elbo"] = partial(elbo.draw, np.asarray(elbo_trace))
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with styled():
+        return [save(figure(), Path(folder) / f"{name}.png") for name, figure in figures.items()]
+
+
+def _thinned(z: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` of the draws, evenly spread."""
+    return z[np.linspace(0, len(z) - 1, min(most, len(z))).astype(int)]

@@ -1,0 +1,141 @@
+"""`posterior.nc`: draws of a fit with units, model, data checksums and versions, in the ArviZ schema."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.files import replacing
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, derive
+from gammasky.engine.infer.posterior_groups import (
+    constant_data_group,
+    observed_data_group,
+    posterior_group,
+    sample_stats_group,
+)
+from gammasky.engine.model import ModelSpec, SkyModel
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+LIBRARY = "gammasky"
+PACKAGES = (LIBRARY, "jax", "numpyro", "numpy")
+DIMENSIONS = ("chain", "draw", "component", "group", "latent")
+RESERVED = (*DIMENSIONS, FLUX, POINT_SOURCE_FRACTION, "z")
+
+
+def check_parameter_names(spec: ModelSpec) -> None:
+    """Refuse names that a posterior file cannot hold; call it before a fit starts.
+
+    Raises:
+        InputError: a parameter called like a dimension or a derived number, or with a slash in its name.
+    """
+    for name in spec.parameters:
+        if name in RESERVED:
+            raise InputError(f"parameter '{name}': this name stands for something else in posterior files; rename it")
+        if "/" in name or not name:
+            raise InputError(f"parameter '{name}': posterior files allow no empty name and no '/'; rename it")
+
+
+def write_posterior(
+    path: Path | str,
+    model: SkyModel,
+    z: np.ndarray,
+    *,
+    log_likelihood: np.ndarray,
+    log_guide: np.ndarray,
+    attributes: Mapping[str, Any],
+    derived: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Write the draws as NetCDF, whole or not at all.
+
+    Groups: `posterior` (every parameter, `flux`, `point_source_fraction`, `z`; dimensions chain = 1, draw, and
+    `<parameter>_element` with the names of the elements), `sample_stats` (lp, the log density on the latent space;
+    log_guide; log_likelihood), `observed_data` (counts) and `constant_data` (the fitted pixels and exposure regions).
+
+    Args:
+        path: the file.
+        model: the model.
+        z (n, D): draws on the latent space.
+        log_likelihood (n,): log-likelihood of all pixels, of each draw.
+        log_guide (n,): log density of the guide on the latent space, of each draw.
+        attributes: about the fit (guide, seed, steps, ...); numbers and text are kept, anything else becomes JSON.
+        derived: what `derive(model, z)` gave, where it is known already.
+
+    Raises:
+        InputError: a parameter name that the file cannot hold.
+        OSError: what the file system refused; an older file is then still whole.
+    """
+    import xarray
+
+    check_parameter_names(model.spec)
+    tree = xarray.DataTree.from_dict(
+        {
+            "/": xarray.Dataset(attrs={**_attributes(attributes), **_attributes(_root(model))}),
+            "posterior": posterior_group(model, z, derive(model, z) if derived is None else derived),
+            "sample_stats": sample_stats_group(z, log_likelihood, log_guide),
+            "observed_data": observed_data_group(model),
+            "constant_data": constant_data_group(model),
+        }
+    )
+    content = tree.to_netcdf(engine="h5netcdf")  # in memory: a full disk is then an OSError like any other
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_posterior(path: Path | str) -> DataTree:
+    """The posterior file as an xarray.DataTree, read whole.
+
+    Raises:
+        InputError: no such file, a damaged one, or one that was not written by `write_posterior`.
+    """
+    import xarray
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such posterior file; expected the posterior.nc of a fit")
+    try:
+        with xarray.open_datatree(path, engine="h5netcdf") as tree:
+            tree.load()
+    except (OSError, ValueError, KeyError, RuntimeError):  # HDF5 has all of these for bytes that make no sense
+        raise InputError(f"{path}: not a NetCDF file, or damaged; run the fit again") from None
+    if tree.attrs.get("inference_library") != LIBRARY or "posterior" not in tree.children:
+        raise InputError(f"{path}: not a posterior file of {LIBRARY}; expected the posterior.nc of a fit")
+    return tree
+
+
+def provenance(model: SkyModel) -> dict[str, Any]:
+    """What a result rests on: model, dataset, SHA-256 of the data files, versions."""
+    versions = {package: metadata.version(package) for package in PACKAGES}
+    return {
+        "model_name": model.spec.name,
+        "dataset": model.dataset.name,
+        "data_sha256": dict(model.dataset.checksums),
+        "versions": {**versions, "python": platform.python_version()},
+    }
+
+
+def _root(model: SkyModel) -> dict[str, Any]:
+    return {
+        **provenance(model),
+        "model": model.spec.model_dump_json(),
+        "created_at": datetime.now(UTC).isoformat(),
+        "inference_library": LIBRARY,
+        "inference_library_version": metadata.version(LIBRARY),
+    }
+
+
+def _attributes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and text as they are, anything else as JSON: NetCDF knows neither tables nor true and false."""
+    kept = (str, int, float, np.integer, np.floating)
+    return {
+        name: value if isinstance(value, kept) and not isinstance(value, bool) else json.dumps(value)
+        for name, value in values.items()
+    }

@@ -1,0 +1,102 @@
+"""The groups of a posterior file: what the draws, the data and the pixels are called there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, group_names
+from gammasky.engine.model import SkyModel
+
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+
+def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.ndarray]) -> Dataset:
+    """Draws of every parameter, of the fluxes and fractions and of z (n, D), with units, priors and element names."""
+    import xarray
+
+    variables, axes = {}, {"chain": [0], "draw": np.arange(len(z))}
+    for name, slot in model.latent.slots.items():
+        prior = model.spec.parameters[name]
+        notes = {"units": prior.unit, "long_name": prior.label or name, "prior": _prior_text(prior)}
+        dimensions = [f"{name}_element"] if slot.labels else []
+        variables[name] = _draws(derived[name], dimensions, notes)
+        axes |= {dimension: _names(slot.labels) for dimension in dimensions}
+    notes = {"units": "counts/pixel", "long_name": "mean counts per pixel over the region of interest"}
+    variables[FLUX] = _draws(derived[FLUX], ["component"], notes)
+    axes["component"] = _names([component.name for component in model.spec.components])
+    groups = group_names(model)
+    if groups:
+        notes = {"units": "1", "long_name": "share of point sources in the flux of the group"}
+        variables[POINT_SOURCE_FRACTION] = _draws(derived[POINT_SOURCE_FRACTION], ["group"], notes)
+        axes["group"] = _names(groups)
+    variables["z"] = _draws(z, ["latent"], {"units": "1", "long_name": "latent space, prior N(0, 1)"})
+    axes["latent"] = _names(model.latent.names)
+    return xarray.Dataset(variables, axes)
+
+
+def _prior_text(prior: Any) -> str:
+    """A prior in words, such as uniform(low=0.1, high=2.5)."""
+    settings = prior.model_dump(exclude={"prior", "unit", "label"}, exclude_none=True)
+    return f"{prior.prior}({', '.join(f'{name}={value}' for name, value in settings.items())})"
+
+
+def sample_stats_group(z: np.ndarray, log_likelihood: np.ndarray, log_guide: np.ndarray) -> Dataset:
+    """Densities of each draw: lp = log N(z; 0, 1) + log-likelihood, the guide's, and the log-likelihood (n,)."""
+    import xarray
+
+    log_prior = -0.5 * np.sum(z**2, axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
+    stats = {
+        "lp": (log_prior + log_likelihood, "log density on the latent space"),
+        "log_guide": (log_guide, "log density of the guide on the latent space"),
+        "log_likelihood": (log_likelihood, "log-likelihood of all pixels"),
+    }
+    variables = {name: _draws(values, [], {"long_name": text}) for name, (values, text) in stats.items()}
+    return xarray.Dataset(variables, {"chain": [0], "draw": np.arange(len(z))})
+
+
+def observed_data_group(model: SkyModel) -> Dataset:
+    """Photons in the fitted pixels."""
+    import xarray
+
+    return xarray.Dataset({"counts": _pixels(model.pixels.counts, "counts", "photons")}, _pixel_axis(model))
+
+
+def constant_data_group(model: SkyModel) -> Dataset:
+    """Where the fitted pixels are, and their exposure."""
+    import xarray
+
+    pixels = model.pixels
+    of_pixels = {
+        "healpix": (pixels.index % (12 * pixels.nside**2), "1", "HEALPix pixel, RING order, Galactic coordinates"),
+        "energy_bin": (pixels.energy_bin, "1", "energy bin"),
+        "lon": (pixels.lon_deg, "deg", "Galactic longitude"),
+        "lat": (pixels.lat_deg, "deg", "Galactic latitude"),
+        "region": (pixels.region, "1", "exposure region"),
+        "relative_exposure": (pixels.relative_exposure, "1", "exposure over its mean"),
+    }
+    variables = {name: _pixels(values[: pixels.n_fit], *text) for name, (values, *text) in of_pixels.items()}
+    ratios = {"units": "1", "long_name": "exposure of a region over the mean"}
+    variables["exposure_ratios"] = ("exposure_region", pixels.exposure_ratios, ratios)
+    axes = {**_pixel_axis(model), "exposure_region": np.arange(len(pixels.exposure_ratios))}
+    return xarray.Dataset(variables, axes, {"nside": pixels.nside, "ordering": "RING", "frame": "galactic"})
+
+
+def _draws(values: np.ndarray, dimensions: list[str], notes: dict[str, str]) -> tuple[Any, ...]:
+    """A variable of one chain."""
+    return ("chain", "draw", *dimensions), np.asarray(values)[None], notes
+
+
+def _pixels(values: np.ndarray, unit: str, text: str) -> tuple[Any, ...]:
+    return "pixel", values, {"units": unit, "long_name": text}
+
+
+def _pixel_axis(model: SkyModel) -> dict[str, Any]:
+    return {"pixel": np.arange(model.pixels.n_fit)}
+
+
+def _names(labels: Iterable[str]) -> np.ndarray:
+    return np.array(list(labels), dtype=object)  # variable-length text in the file

@@ -1,0 +1,310 @@
+"""One fit from beginning to end: files in, posterior and figures out; interruptible, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.files import replacing
+from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
+from gammasky.engine.infer.interrupt import Interrupts
+from gammasky.engine.infer.optimise import Laplace, laplace
+from gammasky.engine.infer.posterior import check_parameter_names, write_posterior
+from gammasky.engine.infer.progress import Progress
+from gammasky.engine.infer.summary import summarise, summary_table, write_summary
+from gammasky.engine.infer.svi import MAX_CHUNK, Settings, State, VariationalFit, is_flat
+from gammasky.engine.model import SkyModel
+
+Floats = NDArray[np.float64]
+
+POSTERIOR, SUMMARY, TRACE, CHECKPOINT = "posterior.nc", "summary.json", "elbo.csv", "checkpoint.npz"
+N_STARTS = 4
+N_DRAWS = 5000
+CHUNK_SECONDS = 0.5  # between looks at the clock, at interrupts and at the progress line
+FLAT_EVERY = 500  # steps between looks at a flat ELBO: a fixed number, so that resuming changes nothing
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The result of a fit.
+
+    Attributes:
+        status: "converged" (the ELBO is flat) or "stopped" (the steps ran out while it still rose).
+        z (n, D), log_likelihood (n,), log_guide (n,): draws, with the guide's log density.
+        derived: parameters and derived quantities of the draws, by name.
+        elbo (steps,): ELBO of each step; final_elbo, elbo_error: over the draws, and its standard error.
+        laplace: the start.
+        seconds: wall time of optimisation and steps, over all runs.
+    """
+
+    status: str
+    z: Floats
+    log_likelihood: Floats
+    log_guide: Floats
+    derived: dict[str, Floats]
+    elbo: Floats
+    final_elbo: float
+    elbo_error: float
+    laplace: Laplace
+    seconds: float
+
+
+def fit(
+    model: SkyModel,
+    settings: Settings | None = None,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    checkpoint_seconds: float = 30.0,
+    quiet: bool = True,
+) -> Fit:
+    """Fit a model by variational inference.
+
+    Args:
+        model: a sky model on its dataset.
+        settings: guide, steps, particles, rate, seed; the defaults are those of arXiv:2604.08648.
+        folder: keeps a checkpoint there every `checkpoint_seconds` and on Ctrl-C; None keeps none.
+        resume: go on from that checkpoint; the result is bit for bit that of an uninterrupted fit.
+        quiet: no progress line on stderr.
+
+    Returns:
+        draws of the posterior and how they were found.
+
+    Raises:
+        NonFiniteLikelihoodError: names the pixel and the parameters.
+        InputError: a checkpoint that is damaged or of another fit.
+        KeyboardInterrupt: after Ctrl-C, when the checkpoint is on disk.
+    """
+    settings = settings or Settings()
+    svi = VariationalFit(model, settings)
+    path = folder / CHECKPOINT if folder is not None else None
+    with Interrupts() as interrupts, Progress(settings.steps, quiet) as progress:
+        run = _begin(svi, path if resume else None, progress)
+        saved = time.monotonic()
+        while not run.done():
+            run.advance()
+            progress.update(run.elbo)
+            if path is not None and (interrupts.pending or time.monotonic() - saved > checkpoint_seconds):
+                run.save(path)
+                saved = time.monotonic()
+            interrupts.raise_if_pending()
+        if path is not None:
+            run.save(path)
+        progress.note("drawing from the posterior")
+        result = run.finish()
+        interrupts.raise_if_pending()
+    return result
+
+
+@dataclass
+class _Run:
+    """A fit under way: what its checkpoint holds."""
+
+    svi: VariationalFit
+    state: State
+    start: Laplace
+    elbo: Floats
+    seconds: float
+    _chunk: int = 1
+
+    def done(self) -> bool:
+        """Whether all steps are done, or the ELBO is flat where that is asked for."""
+        settings = self.svi.settings
+        if settings.early_stop and self.elbo.size % FLAT_EVERY == 0 and is_flat(self.elbo, FLAT_EVERY):
+            return True
+        return self.elbo.size >= settings.steps
+
+    def advance(self) -> None:
+        """A chunk of steps of about CHUNK_SECONDS, that ends where the flatness of the ELBO is looked at."""
+        began = time.perf_counter()
+        done = self.elbo.size
+        n_steps = min(self._chunk, self.svi.settings.steps - done, FLAT_EVERY - done % FLAT_EVERY)
+        self.state, elbo = self.svi.advance(self.state, self.start, n_steps)
+        self.elbo = np.concatenate([self.elbo, elbo])
+        seconds = time.perf_counter() - began
+        self.seconds += seconds
+        self._chunk = int(np.clip(CHUNK_SECONDS * elbo.size / seconds, 1, min(MAX_CHUNK, 4 * elbo.size + 1)))
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint."""
+        identity = fit_identity(self.svi.model, self.svi.settings)
+        save_checkpoint(path, self.state, self.start, self.elbo, self.seconds, identity)
+
+    def finish(self) -> Fit:
+        """Draw from the fitted guide and evaluate the model there."""
+        from gammasky.engine.infer.derived import derive
+
+        model = self.svi.model
+        z, log_guide = self.svi.draw(self.state, self.start, N_DRAWS)
+        log_likelihood = _log_likelihoods(model, z)
+        if not np.isfinite(log_likelihood).all():
+            raise model.explain(model.parameters(z[int(np.argmin(np.isfinite(log_likelihood)))]))
+        log_density = log_likelihood - 0.5 * (z**2).sum(axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
+        terms = log_density - log_guide
+        window = min(FLAT_EVERY, max(self.elbo.size // 4, 1))
+        return Fit(
+            status="converged" if is_flat(self.elbo, window) else "stopped",
+            z=z,
+            log_likelihood=log_likelihood,
+            log_guide=log_guide,
+            derived=derive(model, z),
+            elbo=self.elbo,
+            final_elbo=float(terms.mean()),
+            elbo_error=float(terms.std() / np.sqrt(terms.size)),
+            laplace=self.start,
+            seconds=self.seconds,
+        )
+
+
+def _begin(svi: VariationalFit, checkpoint: Path | None, progress: Progress) -> _Run:
+    """The run to go on with; a new one finds its start while the steps are being compiled."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        compiled = pool.submit(svi.compile)
+        if checkpoint is None:
+            progress.note("finding the best point, compiling")
+            start = laplace(svi.model, svi.settings.seed, N_STARTS)
+            run = _Run(svi, svi.start(start), start, np.zeros(0), 0.0)
+        else:
+            progress.note("reading the checkpoint, compiling")
+            flat = Laplace(np.zeros(svi.model.n_latent), np.eye(svi.model.n_latent), 0.0, np.zeros(1))
+            identity = fit_identity(svi.model, svi.settings)
+            run = _Run(svi, *load_checkpoint(checkpoint, svi.start(flat), identity))
+        compiled.result()
+    run.seconds += time.perf_counter() - began
+    return run
+
+
+def _log_likelihoods(model: SkyModel, z: Floats) -> Floats:
+    """Log-likelihood (n,) of draws z (n, D)."""
+
+    @jax.jit
+    def evaluate(arrays: Any, points: jax.Array) -> jax.Array:
+        one = lambda point: model.log_likelihood(model.parameters(point, arrays), arrays)  # noqa: E731
+        return jax.lax.map(one, points, batch_size=50)
+
+    return np.asarray(evaluate(model.arrays, z))
+
+
+def fit_identity(model: SkyModel, settings: Settings) -> dict[str, Any]:
+    """What makes two fits the same: model, data and settings."""
+    return {
+        **asdict(settings),
+        "model": model.spec.name,
+        "model_sha256": hashlib.sha256(model.spec.model_dump_json().encode()).hexdigest(),
+        "dataset": model.dataset.name,
+        "data_sha256": dict(sorted(model.dataset.checksums.items())),
+    }
+
+
+def run_fit(
+    model: str,
+    data: str,
+    data_dir: Path | None,
+    out: Path,
+    *,
+    settings: Settings,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """The `gammasky fit` command: see `fit`; writes posterior.nc, summary.json, elbo.csv and figures/ to `out`.
+
+    Raises:
+        InputError: bad input, found before anything is written; `out` already holds a fit.
+    """
+    _check_folder(out, resume=resume, overwrite=overwrite)
+    began = time.perf_counter()
+    from gammasky.engine.sky.dataset import Dataset
+
+    sky_model = SkyModel(model, Dataset.open(data, data_dir))
+    check_parameter_names(sky_model.spec)
+    with _folder(out):
+        if overwrite:
+            _remove_old_fit(out)
+        result = fit(sky_model, settings, folder=out, resume=resume, quiet=quiet)
+        write_outputs(sky_model, settings, result, out, time.perf_counter() - began, quiet=quiet)
+
+
+def write_outputs(
+    model: SkyModel, settings: Settings, result: Fit, out: Path, wall_seconds: float, *, quiet: bool
+) -> None:
+    """Write what a fit leaves behind; the posterior comes last, so a folder that holds one is complete."""
+    from rich.console import Console
+
+    from gammasky.engine.infer.figures import save_figures
+
+    info = {
+        **asdict(settings),
+        "status": result.status,
+        "elbo": result.final_elbo,
+        "elbo_error": result.elbo_error,
+        "steps_done": int(result.elbo.size),
+        "laplace_log_density": result.laplace.log_density,
+        "laplace_log_evidence": result.laplace.log_evidence,
+        "fit_seconds": round(result.seconds, 1),
+        "wall_seconds": round(wall_seconds, 1),
+    }
+    summary = summarise(model, result.derived, info)
+    write_summary(out / SUMMARY, summary)
+    with replacing(out / TRACE) as temporary:
+        rows = np.column_stack([np.arange(1, result.elbo.size + 1), result.elbo])
+        np.savetxt(temporary, rows, fmt=["%d", "%.10g"], delimiter=",", header="step,elbo", comments="")
+    figures = save_figures(model, result.z, result.derived, result.elbo, out / "figures")
+    write_posterior(
+        out / POSTERIOR, model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
+        attributes=info, derived=result.derived,
+    )  # fmt: skip
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    if not quiet:
+        console = Console()
+        console.print(summary_table(summary))
+        console.print(
+            f"{result.status} after {result.elbo.size} steps: ELBO {result.final_elbo:.2f} +- {result.elbo_error:.2f}, "
+            f"{result.seconds:.0f} s; {out / POSTERIOR}, {SUMMARY}, {len(figures)} figures"
+        )
+
+
+def _check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds something the user did not mean to touch."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
+    finished, begun = (out / POSTERIOR).exists(), (out / CHECKPOINT).exists()
+    if resume and finished:
+        raise InputError(f"--out {out}: this fit is finished; nothing to resume (start again with --overwrite)")
+    if resume and not begun:
+        raise InputError(f"--out {out}: no checkpoint to resume from; start without --resume")
+    if (finished or begun) and not (resume or overwrite):
+        what = "a finished fit" if finished else "an unfinished fit"
+        hint = "--overwrite" if finished else "--resume or --overwrite"
+        raise InputError(f"--out {out}: holds {what}; use {hint}, or choose another folder")
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Make the folder; take it away again if the body leaves it empty."""
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if made and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _remove_old_fit(out: Path) -> None:
+    """Remove the files of the fit that is being replaced, and only those."""
+    names = [POSTERIOR, SUMMARY, TRACE, CHECKPOINT]
+    for path in [*(out / name for name in names), *(out / "figures").glob("*.png")]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,154 @@
+"""`summary.json`: the posterior in numbers, and a table of the main ones for the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gammasky.engine.files import replacing
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, group_names
+from gammasky.engine.infer.posterior import provenance
+from gammasky.engine.model import SkyModel
+from gammasky.engine.model.spec import AnyTemplate, Component, DiskTemplate, MixTemplate, NfwTemplate
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+QUANTILES = (0.05, 0.16, 0.50, 0.84, 0.95)
+MOST_MAIN_PARAMETERS = 10
+
+
+def summarise(model: SkyModel, derived: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> dict[str, Any]:
+    """Moments and quantiles of every parameter and derived number, and what they rest on.
+
+    Args:
+        model: the model.
+        derived: what `derive(model, z)` gave for the draws.
+        info: about the fit (ELBO, steps, guide, seed, seconds, status, ...).
+
+    Returns:
+        "model_name", "dataset", "data_sha256" and "versions"; "fit" = info; "parameters" (elements of a vector as
+        name[element]), "flux" (by component) and "point_source_fraction" (by group), each entry with mean, sd, the
+        quantiles q05 to q95, and unit; "main_parameters", the names to show first.
+    """
+    parameters: dict[str, dict[str, Any]] = {}
+    for name, slot in model.latent.slots.items():
+        unit = model.spec.parameters[name].unit
+        names = [f"{name}[{label}]" for label in slot.labels] or [name]
+        parameters |= _described(names, derived[name], unit)
+    components = [component.name for component in model.spec.components]
+    return {
+        **provenance(model),
+        "fit": dict(info),
+        "draws": len(derived[FLUX]),
+        "main_parameters": main_parameters(model),
+        "parameters": parameters,
+        FLUX: _described(components, derived[FLUX], "counts/pixel"),
+        POINT_SOURCE_FRACTION: _described(group_names(model), derived[POINT_SOURCE_FRACTION], "1"),
+    }
+
+
+def write_summary(path: Path | str, summary: Mapping[str, Any]) -> None:
+    """Write a summary as JSON, whole or not at all; numbers that are not finite become null.
+
+    Raises:
+        OSError: what the file system refused; an older file is then still whole.
+    """
+    text = json.dumps(_plain(summary), indent=2, allow_nan=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """The main parameters and the point-source fractions, for the terminal."""
+    from rich.table import Table
+
+    table = Table(title=f"{summary['model_name']} on {summary['dataset']}")
+    table.add_column("parameter")
+    for heading in ("mean", "sd", "5 %", "50 %", "95 %"):
+        table.add_column(heading, justify="right")
+    table.add_column("unit")
+    rows = {name: summary["parameters"][name] for name in summary["main_parameters"]}
+    for group, numbers in summary[POINT_SOURCE_FRACTION].items():
+        rows[f"PS fraction ({group})"] = {**numbers, "unit": ""}
+    for name, numbers in rows.items():
+        shown = (f"{numbers[key]:.4g}" for key in ("mean", "sd", "q05", "q50", "q95"))
+        table.add_row(name, *shown, numbers["unit"])
+    return table
+
+
+def main_parameters(model: SkyModel, most: int = MOST_MAIN_PARAMETERS) -> list[str]:
+    """Scalar parameters to show first, in the model's own order; never slopes or breaks.
+
+    Classes are taken whole, as long as no more than `most` come together: norms of point sources and of what shares a
+    group with them; the shapes of their templates; norms of smooth components whose template is free; other norms;
+    shapes of smooth templates.
+    """
+    groups = {component.group for component in model.populations if component.group}
+    in_question = [c for c in model.spec.components if c.source_counts is not None or c.group in groups]
+    flexible = [c for c in model.smooth if _names_in_template(c.template)]
+    classes = [
+        _norms(in_question),
+        _shapes(model.populations),
+        _norms(flexible),
+        _norms(model.spec.components),
+        _shapes(model.smooth),
+    ]
+    chosen: set[str] = set()
+    for names in classes:
+        new = [name for name in dict.fromkeys(names) if name not in chosen and not model.latent.slots[name].shape]
+        if len(chosen) + len(new) > most and chosen:
+            break
+        chosen |= set(new[:most])
+    return [name for name in model.latent.slots if name in chosen]
+
+
+def _norms(components: Iterable[Component]) -> list[str]:
+    values = [c.norm if c.norm is not None else c.amplitude for c in components]
+    return [value for value in values if isinstance(value, str)]
+
+
+def _shapes(components: Iterable[Component]) -> list[str]:
+    return [name for component in components for name in _names_in_template(component.template)]
+
+
+def _names_in_template(template: AnyTemplate) -> list[str]:
+    """Parameters of a template other than its modulation."""
+    values: list[Any] = []
+    if isinstance(template, NfwTemplate):
+        values = [template.nfw.gamma]
+    elif isinstance(template, DiskTemplate):
+        values = [template.disk.scale_height, template.disk.C, template.disk.B]
+    elif isinstance(template, MixTemplate):
+        members = [name for member in template.mix for name in _names_in_template(member)]
+        values = [template.fractions, *members]
+    return [value for value in values if isinstance(value, str)]
+
+
+def _described(names: list[str], draws: np.ndarray, unit: str) -> dict[str, dict[str, Any]]:
+    """Moments and quantiles of draws (n,) or (n, names)."""
+    columns = np.asarray(draws).reshape(len(draws), len(names)).T
+    return {name: {**_numbers(column), "unit": unit} for name, column in zip(names, columns, strict=True)}
+
+
+def _numbers(draws: np.ndarray) -> dict[str, float]:
+    quantiles = {f"q{round(100 * q):02d}": float(np.quantile(draws, q)) for q in QUANTILES}
+    return {"mean": float(draws.mean()), "sd": float(draws.std(ddof=1)) if len(draws) > 1 else 0.0, **quantiles}
+
+
+def _plain(value: Any) -> Any:
+    """What JSON knows: NumPy numbers and arrays as plain ones, null for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

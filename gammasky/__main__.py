@@ -1,0 +1,5 @@
+"""`python -m gammasky`: the command line."""
+
+from gammasky.cli import main
+
+raise SystemExit(main())

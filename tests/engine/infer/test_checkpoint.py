@@ -1,0 +1,82 @@
+"""Checkpoints: what is read is what was written, and nothing else is accepted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
+from gammasky.engine.infer.optimise import Laplace
+
+IDENTITY = {"guide": "iaf", "seed": 3, "data_sha256": {"counts.npy": "abc"}}
+
+
+def state() -> Any:
+    rng = np.random.default_rng(1)
+    return {
+        "guide": [jnp.asarray(rng.standard_normal((3, 2))), ()],
+        "step": jnp.asarray(7),
+        "finite": jnp.asarray(True),
+    }
+
+
+def start() -> Laplace:
+    return Laplace(np.arange(2.0), np.eye(2), -3.5, np.array([-3.5, -4.0]))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "checkpoint.npz"
+    save_checkpoint(file, state(), start(), np.arange(7.0), 12.5, IDENTITY)
+    return file
+
+
+def test_round_trip(path: Path) -> None:
+    like = jax.tree.map(jnp.zeros_like, state())
+    loaded, laplace, elbo, seconds = load_checkpoint(path, like, IDENTITY)
+    assert jax.tree.structure(loaded) == jax.tree.structure(state())
+    for a, b in zip(jax.tree.leaves(loaded), jax.tree.leaves(state()), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(laplace.scale_tril, start().scale_tril)
+    np.testing.assert_array_equal(laplace.optima, start().optima)
+    assert laplace.log_density == -3.5
+    np.testing.assert_array_equal(elbo, np.arange(7.0))
+    assert seconds == 12.5
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", 4), ("guide", "mvn"), ("data_sha256", {"counts.npy": "abd"})])
+def test_another_fit_is_refused_by_name(path: Path, name: str, value: Any) -> None:
+    with pytest.raises(InputError, match=f"this fit has {name}="):
+        load_checkpoint(path, state(), {**IDENTITY, name: value})
+
+
+def test_truncated_file_is_refused(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"damaged checkpoint .*--overwrite"):
+        load_checkpoint(path, state(), IDENTITY)
+
+
+def test_pickles_are_refused(path: Path) -> None:
+    with path.open("wb") as stream:
+        np.savez(stream, identity=np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        load_checkpoint(path, state(), IDENTITY)
+
+
+def test_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = path.read_bytes()
+
+    def full(*_args: Any, **_kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(path, state(), start(), np.arange(8.0), 1.0, IDENTITY)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.npz"]

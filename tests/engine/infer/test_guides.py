@@ -1,0 +1,73 @@
+"""Guides: densities that integrate, start at the Laplace approximation, and are chosen by name."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.guides import GUIDES, build_guide, frame_of
+from gammasky.engine.infer.optimise import Laplace
+
+SIZE = 4
+
+
+@pytest.fixture(scope="module")
+def start() -> Laplace:
+    rng = np.random.default_rng(5)
+    factor = 0.3 * rng.standard_normal((SIZE, SIZE))
+    scale_tril = np.linalg.cholesky(factor @ factor.T + 0.2 * np.eye(SIZE))
+    return Laplace(rng.standard_normal(SIZE), scale_tril, 0.0, np.zeros(1))
+
+
+@pytest.mark.parametrize("name", sorted(GUIDES))
+def test_density_is_that_of_the_map_from_noise(name: str, start: Laplace) -> None:
+    """log q = log N(u) - log |dz/du|, with the Jacobian by finite differences of the draw in its noise."""
+    guide = build_guide(name, SIZE)
+    key = jax.random.key(3)
+    parameters = jax.tree.map(
+        lambda leaf: leaf + 0.05 * jax.random.normal(key, leaf.shape), guide.init(start, jax.random.key(0))
+    )
+    draw_key = jax.random.key(7)
+    u = np.asarray(jax.random.normal(draw_key, (SIZE,)))
+    z, log_q = guide.sample(parameters, frame_of(start), draw_key)
+
+    def from_noise(noise: np.ndarray) -> np.ndarray:
+        original = jax.random.normal
+        try:
+            jax.random.normal = lambda *_args, **_kwargs: jnp.asarray(noise)
+            return np.asarray(guide.sample(parameters, frame_of(start), draw_key)[0])
+        finally:
+            jax.random.normal = original
+
+    step = 1e-6
+    jacobian = np.stack(
+        [(from_noise(u + step * e) - from_noise(u - step * e)) / (2 * step) for e in np.eye(SIZE)], axis=1
+    )
+    expected = -0.5 * u @ u - 0.5 * SIZE * np.log(2 * np.pi) - np.linalg.slogdet(jacobian)[1]
+    np.testing.assert_allclose(float(log_q), expected, atol=1e-7)
+    np.testing.assert_allclose(np.asarray(z), from_noise(u))
+
+
+@pytest.mark.parametrize(("name", "tolerance"), [("iaf", 0.03), ("mvn", 1e-12)])
+def test_starts_at_the_laplace_approximation(name: str, tolerance: float, start: Laplace) -> None:
+    guide = build_guide(name, SIZE)
+    parameters = guide.init(start, jax.random.key(1))
+    precision = np.linalg.inv(start.scale_tril @ start.scale_tril.T)
+    for key in jax.random.split(jax.random.key(2), 20):
+        z, log_q = guide.sample(parameters, frame_of(start), key)
+        offset = np.asarray(z) - start.mode
+        log_normal = -0.5 * offset @ precision @ offset + 0.5 * np.linalg.slogdet(precision / (2 * np.pi))[1]
+        assert abs(float(log_q) - log_normal) < tolerance * (1 + abs(log_normal))
+
+
+def test_diagonal_starts_at_the_precision(start: Laplace) -> None:
+    parameters = build_guide("diagonal", SIZE).init(start, jax.random.key(0))
+    precision = np.linalg.inv(start.scale_tril @ start.scale_tril.T)
+    np.testing.assert_allclose(np.exp(-2 * np.asarray(parameters["log_scale"])), np.diag(precision))
+
+
+def test_unknown_guide_offers_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"unknown guide 'ifa'; did you mean 'iaf'"):
+        build_guide("ifa", 2)

@@ -1,0 +1,199 @@
+"""The fit from beginning to end on a small region of the real data: files, resume, interrupts, folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer import read_posterior, run
+from gammasky.engine.infer.run import CHECKPOINT, POSTERIOR, fit
+from gammasky.engine.infer.svi import Settings
+from gammasky.engine.model import SkyModel
+
+SETTINGS = Settings(guide="mvn", steps=40, particles=4, seed=2)
+
+
+@pytest.fixture(autouse=True)
+def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "N_DRAWS", 200)
+    monkeypatch.setattr(run, "N_STARTS", 1)
+
+
+@pytest.fixture(scope="module")
+def toml(tmp_path_factory: pytest.TempPathFactory, small_table: dict[str, Any]) -> Path:
+    """The small model as a TOML file."""
+    path = tmp_path_factory.mktemp("model") / "small.toml"
+    lines = [f'name = "{small_table["name"]}"']
+    for section in ("region", "source_grid", "parameters"):
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {_toml(value)}" for key, value in small_table[section].items()]
+    for component in small_table["components"]:
+        lines.append("[[components]]")
+        lines += [f"{key} = {_toml(value)}" for key, value in component.items()]
+    path.write_text("\n".join(lines))
+    return path
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
+
+
+class Stop(Exception):
+    """Stands for a machine that goes down."""
+
+
+def test_resume_is_bit_for_bit(small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit(small_model, SETTINGS)
+    advance = run.VariationalFit.advance
+
+    def fails_late(self: Any, state: Any, laplace: Any, n_steps: int) -> Any:
+        if int(state["step"]) >= 15:
+            raise Stop
+        return advance(self, state, laplace, n_steps)
+
+    monkeypatch.setattr(run.VariationalFit, "advance", fails_late)
+    with pytest.raises(Stop):
+        fit(small_model, SETTINGS, folder=tmp_path, checkpoint_seconds=0.0)
+    monkeypatch.setattr(run.VariationalFit, "advance", advance)
+    assert (tmp_path / CHECKPOINT).is_file()
+    resumed = fit(small_model, SETTINGS, folder=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed.elbo, whole.elbo)
+    np.testing.assert_array_equal(resumed.z, whole.z)
+    np.testing.assert_array_equal(resumed.log_likelihood, whole.log_likelihood)
+    assert resumed.final_elbo == whole.final_elbo
+
+
+def test_result(small_model: SkyModel) -> None:
+    result = fit(small_model, Settings(guide="mvn", steps=600, particles=4, learning_rate=0.01, schedule="cosine"))
+    assert result.z.shape == (200, small_model.n_latent)
+    assert result.elbo.shape == (600,)
+    # the guide can only lose against the evidence, of which Laplace's estimate is good to a nat here
+    assert result.laplace.log_evidence - 4 < result.final_elbo < result.laplace.log_evidence + 2
+    assert abs(result.elbo[-100:].mean() - result.final_elbo) < 5 * result.elbo[-100:].std()
+    theta = small_model.parameters(result.z[3])
+    np.testing.assert_allclose(result.derived["S_dif"][3], theta["S_dif"])
+    np.testing.assert_allclose(result.log_likelihood[3], small_model.log_likelihood(theta))
+
+
+def test_early_stop_ends_at_a_flat_elbo(small_model: SkyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "FLAT_EVERY", 50)
+    result = fit(small_model, Settings(guide="mvn", steps=5000, learning_rate=0.01, early_stop=True))
+    assert result.elbo.size < 5000
+    assert result.elbo.size % 50 == 0
+    assert result.status == "converged"
+
+
+def test_ctrl_c_keeps_a_checkpoint(small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    advance = run.VariationalFit.advance
+
+    def interrupted(self: Any, state: Any, laplace: Any, n_steps: int) -> Any:
+        if int(state["step"]) >= 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return advance(self, state, laplace, n_steps)
+
+    monkeypatch.setattr(run.VariationalFit, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_model, SETTINGS, folder=tmp_path)
+    assert (tmp_path / CHECKPOINT).is_file()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """`gammasky` in a process of its own."""
+    line = [sys.executable, "-m", "gammasky", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def fitted(toml: Path, fermi_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished fit, made by the command line."""
+    out = tmp_path_factory.mktemp("fits") / "small"
+    line = ("fit", toml, "--data-dir", fermi_dir, "--out", out, "--guide", "mvn", "--steps", "30", "--particles", "2")
+    done = command(*line)
+    assert done.returncode == 0, done.stderr
+    assert "ELBO" in done.stdout
+    return out
+
+
+def test_command_leaves_everything(fitted: Path) -> None:
+    names = {str(path.relative_to(fitted)) for path in fitted.rglob("*") if path.is_file()}
+    assert {"posterior.nc", "summary.json", "elbo.csv"} <= names
+    assert {"figures/maps.png", "figures/corner.png", "figures/dnds.png", "figures/fluxes.png"} <= names
+    assert CHECKPOINT not in names
+    posterior = read_posterior(fitted / POSTERIOR)
+    assert posterior["posterior"]["Sps_gce"].shape == (1, 5000)
+    summary = json.loads((fitted / "summary.json").read_text())
+    draws = posterior["posterior"]["Sps_gce"].values
+    assert str(np.quantile(draws, 0.5))[:6] in json.dumps(summary)
+    assert np.loadtxt(fitted / "elbo.csv", delimiter=",", skiprows=1).shape == (30, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [((), "holds a finished fit; use --overwrite"), (("--resume",), "this fit is finished; nothing to resume")],
+)
+def test_finished_fit_is_not_touched(
+    fitted: Path, toml: Path, fermi_dir: Path, options: tuple[str, ...], message: str
+) -> None:
+    before = {path: path.read_bytes() for path in fitted.rglob("*") if path.is_file()}
+    done = command("fit", toml, "--data-dir", fermi_dir, "--out", fitted, "--steps", "5", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert {path: path.read_bytes() for path in fitted.rglob("*") if path.is_file()} == before
+
+
+def test_bad_input_makes_no_folder(toml: Path, fermi_dir: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new"
+    done = command("fit", toml, "--data-dir", fermi_dir, "--out", out, "--guide", "iaff")
+    assert done.returncode == 2
+    assert "did you mean 'iaf'" in done.stderr
+    broken = tmp_path / "broken.toml"
+    broken.write_text(toml.read_text().replace('"p6v11"', '"p6v1"'))
+    done = command("fit", broken, "--data-dir", fermi_dir, "--out", out)
+    assert done.returncode == 2
+    assert "did you mean 'p6v11'" in done.stderr
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_by_the_command_line(toml: Path, fermi_dir: Path, tmp_path: Path) -> None:
+    """Ctrl-C in the middle, then --resume: the posterior is that of an uninterrupted run, to the last bit."""
+    line = ["fit", str(toml), "--data-dir", str(fermi_dir), "--guide", "mvn", "--steps", "6000", "--particles", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gammasky", *line, "--out", str(tmp_path / "cut")], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    assert any(text.startswith("gammasky: step") for text in process.stderr)  # ends at the first such line, or at EOF
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert (tmp_path / "cut" / CHECKPOINT).is_file()
+    assert not (tmp_path / "cut" / POSTERIOR).exists()
+    refused = command(*line, "--out", tmp_path / "cut")
+    assert refused.returncode == 2
+    assert "holds an unfinished fit; use --resume or --overwrite" in refused.stderr
+    other = command(*line, "--out", tmp_path / "cut", "--resume", "--seed", "9")
+    assert other.returncode == 2
+    assert "this fit has seed=0, got 9" in other.stderr
+    assert command(*line, "--out", tmp_path / "cut", "--resume").returncode == 0
+    assert command(*line, "--out", tmp_path / "whole").returncode == 0
+    cut, whole = (read_posterior(tmp_path / name / POSTERIOR)["posterior"] for name in ("cut", "whole"))
+    np.testing.assert_array_equal(cut["z"].values, whole["z"].values)
+
+
+def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(InputError, match="expected a folder, got a file"):
+        run.run_fit("fiducial", "fermi", None, tmp_path / "file", settings=SETTINGS)
+    assert (tmp_path / "file").read_text() == "mine"
