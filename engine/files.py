@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and the folder that keeps some between runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def cache_folder(name: str = "") -> Path:
+    """The per-user cache folder, or its part for `name` (a dataset, a kind of derived numbers)."""
+    import pooch
+
+    return Path(pooch.os_cache("gammasky")) / name
 
 
 @contextmanager

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-
-def cache_folder() -> Path:
-    """The per-user cache folder of gammasky (data, pixel fractions, compiled programs)."""
-    import pooch
-
-    return Path(pooch.os_cache("gammasky"))
+from gammasky.engine.files import cache_folder
 
 
 def configure() -> None:
@@ -23,6 +17,6 @@ def configure() -> None:
 
     jax.config.update("jax_enable_x64", True)
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax"))
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
     # JAX keeps only what took a second to compile; a fit is many programs just below that
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

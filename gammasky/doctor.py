@@ -140,7 +140,7 @@ def _data_sets() -> list[Finding]:
 
 def _caches() -> list[Finding]:
     """The per-user cache; without it a fit runs, but compiles anew each time."""
-    from gammasky.engine.runtime import cache_folder
+    from gammasky.engine.files import cache_folder
 
     folder = cache_folder()
     first_there = next(place for place in (folder, *folder.parents) if place.exists())

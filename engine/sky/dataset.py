@@ -11,7 +11,7 @@ import numpy as np
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.sky import maps, readers
 from gammasky.engine.sky.catalogues import read_positions
-from gammasky.engine.sky.locate import find_folder
+from gammasky.engine.sky.locate import find_folder, holds
 from gammasky.engine.sky.manifest import MANIFEST_NAME, Manifest, MapFile, read_manifest, shipped_manifests
 from gammasky.engine.sky.psf import PSF, IRFSettings, KingPSF
 
@@ -164,6 +164,10 @@ def _resolve(name_or_path: str | Path, data_dir: Path | str | None) -> tuple[Man
     if str(name_or_path) in shipped:
         manifest = read_manifest(shipped[str(name_or_path)])
         return manifest, find_folder(manifest, data_dir)
+    if path.is_dir() and not (path / MANIFEST_NAME).is_file():
+        for file in shipped.values():  # a folder with the files of a shipped dataset needs no manifest of its own
+            if holds(path, manifest := read_manifest(file)):
+                return manifest, path
     if path.is_dir():
         path = path / MANIFEST_NAME
     if not path.is_file():

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.sky.locate import cache_folder, find_folder, holds, search_places
+from gammasky.engine.files import cache_folder
+from gammasky.engine.sky.locate import find_folder, holds, search_places
 from gammasky.engine.sky.manifest import DataFile, Manifest, read_manifest, shipped_manifests
 from gammasky.engine.sky.readers import read_bytes
 

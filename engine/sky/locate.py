@@ -6,16 +6,10 @@ import os
 from pathlib import Path
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.files import cache_folder
 from gammasky.engine.sky.manifest import Manifest
 
 DATA_VARIABLE = "GAMMASKY_DATA"
-
-
-def cache_folder(name: str) -> Path:
-    """The per-user cache folder for `name` (a dataset, or a kind of derived numbers)."""
-    import pooch
-
-    return Path(pooch.os_cache("gammasky")) / name
 
 
 def search_places(name: str) -> list[Path]:
@@ -43,5 +37,5 @@ def find_folder(manifest: Manifest, data_dir: Path | str | None = None) -> Path:
     looked = ", ".join(str(place) for place in places)
     raise InputError(
         f"dataset '{manifest.name}': {manifest.counts.file} not found in {looked}; "
-        f"run `gammasky data fetch {manifest.name}`, or name its folder with --data or ${DATA_VARIABLE}"
+        f"run `gammasky data fetch {manifest.name}`, or name its folder with --data-dir or ${DATA_VARIABLE}"
     )

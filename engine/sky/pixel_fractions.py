@@ -6,19 +6,13 @@ pixels with a fraction in df, for sources anywhere, and int f rho(f) df = 1 (Mal
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.files import replacing
-from gammasky.engine.sky.locate import cache_folder
+from gammasky.engine.sky.cache import remembered
 from gammasky.engine.sky.psf import PSF, DeltaPSF
 
 FORMAT = 1  # part of the cache key: raise it when the method changes
@@ -76,14 +70,21 @@ def pixel_fractions(
     settings = {"n_positions": n_positions, "n_photons": n_photons, "bins": bins, "seed": seed}
     if not cache:
         return _simulate(psf, nside, **settings)
-    key = json.dumps({"format": FORMAT, "nside": nside, "psf": psf.model_dump(), **settings}, sort_keys=True)
-    folder = cache_folder("pixel_fractions") if cache_dir is None else Path(cache_dir)
-    path = folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-    known = _load(path)
-    if known is None:
-        known = _simulate(psf, nside, **settings)
-        _save(path, known)
-    return known
+    found = remembered(
+        "pixel_fractions",
+        {"format": FORMAT, "nside": nside, "psf": psf.model_dump(), **settings},
+        lambda: vars(_simulate(psf, nside, **settings)),
+        folder=cache_dir,
+        sound=_is_sound,
+    )
+    return PixelFractions(found["fraction"], found["weight"])
+
+
+def _is_sound(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether a cached result is one."""
+    if set(arrays) != {"fraction", "weight"} or arrays["fraction"].shape != arrays["weight"].shape:
+        return False
+    return bool(np.isclose(np.sum(arrays["weight"] * arrays["fraction"]), 1.0, rtol=1e-9))
 
 
 def _check(**settings: int) -> None:
@@ -154,24 +155,3 @@ def _displaced(centre: np.ndarray, radius: np.ndarray, angle: np.ndarray) -> tup
         for i in range(3)
     ]
     return parts[0], parts[1], parts[2]
-
-
-def _load(path: Path) -> PixelFractions | None:
-    """A cached result, or None where there is none or the file is damaged."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            fraction, weight = stored["fraction"], stored["weight"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    sound = fraction.shape == weight.shape and np.isclose(np.sum(weight * fraction), 1.0, rtol=1e-9)
-    return PixelFractions(fraction, weight) if sound else None
-
-
-def _save(path: Path, result: PixelFractions) -> None:
-    """Write the cache file; a cache that cannot be written is only worth a warning."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary:
-            np.savez(temporary, fraction=result.fraction, weight=result.weight)
-    except OSError as error:
-        warnings.warn(f"pixel fractions not cached in {path.parent}: {error.strerror or error}", stacklevel=4)

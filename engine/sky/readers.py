@@ -6,6 +6,7 @@ the file.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.sky.cache import remembered
 from gammasky.engine.sky.maps import change_nside, nested_to_ring, nside_of
 
 CAR_OVERSAMPLING = 4  # a projected image is sampled at this multiple of the working nside, then averaged
@@ -90,6 +92,17 @@ def load_car(content: bytes, label: str, nside: int, *, hdu: int | str = 0) -> n
     Raises:
         InputError: truncated file, no image, or a header without celestial coordinates.
     """
+    key = {"sha256": hashlib.sha256(content).hexdigest(), "nside": nside, "hdu": hdu, "oversampling": CAR_OVERSAMPLING}
+    return remembered("reprojected", key, lambda: {"map": _reproject(content, label, nside, hdu)}, sound=_is_map)["map"]
+
+
+def _is_map(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether a cached result is one."""
+    return set(arrays) == {"map"}
+
+
+def _reproject(content: bytes, label: str, nside: int, hdu: int | str) -> np.ndarray:
+    """The work of `load_car`: seconds, most of it imports."""
     from astropy.wcs import WCS
     from reproject import reproject_to_healpix
 

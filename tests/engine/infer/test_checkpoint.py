@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
 from gammasky.engine.infer.optimise import Laplace

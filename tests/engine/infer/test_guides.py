@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.guides import GUIDES, build_guide, frame_of
 from gammasky.engine.infer.optimise import Laplace

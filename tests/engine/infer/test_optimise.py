@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gammasky.engine.errors import NonFiniteLikelihoodError
 from gammasky.engine.infer.optimise import laplace
 from gammasky.engine.model import SkyModel

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer import read_posterior, run
 from gammasky.engine.infer.run import CHECKPOINT, POSTERIOR, fit

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from gammasky.engine.errors import InputError, NonFiniteLikelihoodError
 from gammasky.engine.infer.optimise import Laplace, laplace
 from gammasky.engine.infer.svi import Settings, VariationalFit, is_flat

@@ -1,0 +1,64 @@
+"""Numbers that take seconds to make, kept on disk between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammasky.engine.files import cache_folder, replacing
+
+Arrays = dict[str, np.ndarray]
+
+
+def remembered(
+    kind: str,
+    key: Mapping[str, Any],
+    make: Callable[[], Arrays],
+    *,
+    folder: Path | None = None,
+    sound: Callable[[Arrays], bool] = bool,
+) -> Arrays:
+    """What `make()` gives, from the per-user cache where it is there.
+
+    Args:
+        kind: name of the folder in the cache.
+        key: everything that the result depends on, the method's version included.
+        make: makes the arrays; called where the cache has none, a damaged file, or one that is not `sound`.
+        folder: instead of the per-user cache.
+    """
+    folder = cache_folder(kind) if folder is None else folder
+    digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:32]
+    path = folder / f"{digest}.npz"
+    known = _load(path)
+    if known is None or not sound(known):
+        known = make()
+        _save(path, known, kind)
+    return known
+
+
+def _load(path: Path) -> Arrays | None:
+    """The arrays of a cache file, or None where there is none or it is damaged."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _save(path: Path, arrays: Arrays, kind: str) -> None:
+    """Write a cache file; a cache that cannot be written is only worth a warning."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            np.savez(temporary, allow_pickle=False, **arrays)
+    except OSError as error:
+        what = kind.replace("_", " ")
+        warnings.warn(f"{what} not cached in {path.parent}: {error.strerror or error}", stacklevel=4)
