@@ -72,7 +72,9 @@ def test_fit_hands_defaults_to_the_engine(stub: Stub, started: list[str], tmp_pa
     calls = []
     stub("gammasky.engine.infer.run", run_fit=lambda *args, **options: calls.append((args, options, list(started))))
     assert main(["fit", "--out", str(tmp_path)]) == 0
-    options = {"guide": "iaf", "steps": 5000, "particles": 8, "learning_rate": 3e-4, "seed": 0}
+    from gammasky.engine.infer.svi import Settings
+
+    options = {"settings": Settings(guide="iaf", steps=5000, particles=8, learning_rate=3e-4, seed=0)}
     flags = {"resume": False, "overwrite": False, "quiet": False}
     assert calls == [(("fiducial", "fermi", None, tmp_path), options | flags, ["configure"])]
 
@@ -84,8 +86,13 @@ def test_fit_hands_every_option_to_the_engine(stub: Stub, tmp_path: Path) -> Non
     stub("gammasky.engine.infer.run", run_fit=lambda *args, **options: calls.append((args, options)))
     names = ["gce_flows", "--data", "mine", "--data-dir", "here", "--guide", "mvn"]
     numbers = ["--steps", "7", "--particles", "3", "--lr", "0.01", "--seed", "5"]
+    numbers += ["--schedule", "cosine", "--temper", "2", "--early-stop"]
     assert main(["fit", *names, *numbers, "--overwrite", "--quiet", "--out", str(tmp_path)]) == 0
-    options = {"guide": "mvn", "steps": 7, "particles": 3, "learning_rate": 0.01, "seed": 5}
+    from gammasky.engine.infer.svi import Settings
+
+    options = {
+        "settings": Settings("mvn", 7, 3, learning_rate=0.01, schedule="cosine", temper=2, early_stop=True, seed=5)
+    }
     flags = {"resume": False, "overwrite": True, "quiet": True}
     assert calls == [(("gce_flows", "mine", Path("here"), tmp_path), options | flags)]
 

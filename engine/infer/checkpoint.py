@@ -50,8 +50,8 @@ def load_checkpoint(path: Path, like: Any, identity: dict[str, Any]) -> tuple[An
                 f"{path}: this fit has {name}={_short(saved.get(name))}, got {_short(identity.get(name))}; "
                 "resume with the same settings, or start again with --overwrite"
             )
-    shape = jax.tree.structure(like)
-    leaves = [jnp.asarray(entries[f"state_{number}"]) for number in range(shape.num_leaves)]
+    leaves, shape = jax.tree.flatten(like)
+    leaves = [jnp.asarray(entries[f"state_{number}"]) for number in range(len(leaves))]
     start = Laplace(
         entries["laplace_mode"], entries["laplace_scale_tril"],
         float(entries["laplace_log_density"]), entries["laplace_optima"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,7 +73,7 @@ def _starts(model: SkyModel, seed: int, n_starts: int) -> list[Floats]:
         if len(finite) == n_starts:
             return finite
     if not finite:
-        raise model.explain(model.parameters(draws[0]))
+        raise model.explain(model.parameters(jnp.asarray(draws[0])))
     return finite
 
 
@@ -102,7 +103,7 @@ def _curvature(model: SkyModel, mode: Floats) -> Floats:
     for shift in _STEP * np.eye(mode.size):
         above, below = (np.asarray(model.value_and_gradient(mode + sign * shift)[1]) for sign in (1, -1))
         if not np.isfinite(above - below).all():
-            raise model.explain(model.parameters(mode + shift))
+            raise model.explain(model.parameters(jnp.asarray(mode + shift)))
         rows.append((below - above) / (2 * _STEP))
     curvature = np.array(rows)
     return (curvature + curvature.T) / 2
