@@ -9,17 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gammasky.engine.infer import fit
+    from gammasky.engine.infer import Settings, fit
     from gammasky.engine.model import SkyModel
+    from gammasky.engine.runtime import configure
     from gammasky.engine.sky.dataset import Dataset
 
 __version__ = "0.1.0"
 
-__all__ = ["Dataset", "SkyModel", "__version__", "fit"]
+__all__ = ["Dataset", "Settings", "SkyModel", "__version__", "configure", "fit"]
 
 _HOMES = {
     "Dataset": "gammasky.engine.sky.dataset",
     "SkyModel": "gammasky.engine.model",
+    "Settings": "gammasky.engine.infer",
+    "configure": "gammasky.engine.runtime",
     "fit": "gammasky.engine.infer",
 }
 

@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
-from gammasky.engine.errors import NonFiniteLikelihoodError, unknown_name
+from gammasky.engine.errors import InputError, NonFiniteLikelihoodError, unknown_name
 from gammasky.engine.kernels.bridge import BACKENDS
 from gammasky.engine.kernels.nptf import op as nptf
 from gammasky.engine.kernels.nptf.plan import PixelPlan
@@ -54,6 +55,8 @@ class SkyModel:
     def __init__(self, spec: ModelSpec | str | Path, dataset: Dataset, *, backend: str = "numba") -> None:
         if backend not in BACKENDS:
             raise unknown_name("backend", backend, BACKENDS)
+        if not jax.config.jax_enable_x64:
+            raise InputError("JAX works in single precision: call gammasky.configure() before anything else")
         self.spec = spec if isinstance(spec, ModelSpec) else read_model(spec)
         self.dataset, self.backend = dataset, backend
         self.latent = Latent(self.spec.parameters, parameter_labels(self.spec))
@@ -203,7 +206,7 @@ class SkyModel:
         return non_finite(theta, log_p, np.asarray(self.ingredients(theta)[0]), self.pixels)
 
     @cached_property
-    def value_and_gradient(self) -> Callable[[jax.Array], tuple[jax.Array, jax.Array]]:
+    def value_and_gradient(self) -> Callable[[ArrayLike], tuple[jax.Array, jax.Array]]:
         """Compiled log density and its gradient, for z (D,) or a batch (B, D)."""
 
         @jax.jit
@@ -211,7 +214,7 @@ class SkyModel:
             single = jax.value_and_grad(lambda point: self.log_density(point, arrays))
             return single(z) if z.ndim == 1 else jax.vmap(single)(z)
 
-        return lambda z: evaluate(self.arrays, z)
+        return lambda z: evaluate(self.arrays, jnp.asarray(z))
 
     def expected_sources(self, dnds: jax.Array, arrays: Arrays | None = None) -> jax.Array:
         """X (I, R, M + 1) = response @ dN/dS: sources that put m photons in a pixel; row 0 is minus their total."""
