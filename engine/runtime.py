@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from gammasky.engine.files import cache_folder
+from gammasky.engine.kernels.threads import thread_count
 
 
 def configure() -> None:
@@ -12,7 +13,11 @@ def configure() -> None:
 
     Call it before anything is traced; calling it again changes nothing. `JAX_COMPILATION_CACHE_DIR`, where it is set,
     decides where compiled programs are kept.
+
+    Raises:
+        InputError: `GAMMASKY_NUM_THREADS` is no number of threads; in the middle of a kernel it would be XLA's error.
     """
+    thread_count()
     import jax
 
     jax.config.update("jax_enable_x64", True)

@@ -31,6 +31,8 @@ FILE_REMEDIES = {
     errno.ENOTDIR: "a part of the path is a file: choose another path",
     errno.EISDIR: "expected a file, got a folder: choose another path",
     errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ENOENT: "its folder is not there or takes no files: choose another path",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
 }
 
 

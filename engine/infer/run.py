@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,7 @@ POSTERIOR, SUMMARY, TRACE, CHECKPOINT = "posterior.nc", "summary.json", "elbo.cs
 N_STARTS = 4
 N_DRAWS = 5000
 CHUNK_SECONDS = 0.5  # between looks at the clock, at interrupts and at the progress line
+FEWEST_FLAT = 200  # steps that two windows must each have before an ELBO may be called flat
 FLAT_EVERY = 500  # steps between looks at a flat ELBO: a fixed number, so that resuming changes nothing
 
 
@@ -40,7 +42,8 @@ class Fit:
     """The result of a fit.
 
     Attributes:
-        status: "converged" (the ELBO is flat) or "stopped" (the steps ran out while it still rose).
+        status: "converged" (the ELBO is flat: see `is_flat`) or "stopped" (it still rose, or the steps are too few to
+            tell). Of the optimiser, not of the guide: a flat ELBO does not say that the guide can hold the posterior.
         z (n, D), log_likelihood (n,), log_guide (n,): draws, with the guide's log density.
         derived: parameters and derived quantities of the draws, by name.
         elbo (steps,): ELBO of each step; final_elbo, elbo_error: over the draws, and its standard error.
@@ -152,7 +155,7 @@ class _Run:
             raise model.explain(model.parameters(z[int(np.argmin(np.isfinite(log_likelihood)))]))
         log_density = log_likelihood - 0.5 * (z**2).sum(axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
         terms = log_density - log_guide
-        window = min(FLAT_EVERY, max(self.elbo.size // 4, 1))
+        window = min(FLAT_EVERY, max(self.elbo.size // 4, FEWEST_FLAT))
         return Fit(
             status="converged" if is_flat(self.elbo, window) else "stopped",
             z=z,
@@ -221,8 +224,10 @@ def run_fit(
 ) -> None:
     """The `gammasky fit` command: see `fit`; writes posterior.nc, summary.json, elbo.csv and figures/ to `out`.
 
+    With `overwrite` the files of the older fit stay until those of the new one take their places.
+
     Raises:
-        InputError: bad input, found before anything is written; `out` already holds a fit.
+        InputError: bad input, found before anything is written; `out` already holds a fit, or cannot be written to.
     """
     _check_folder(out, resume=resume, overwrite=overwrite)
     began = time.perf_counter()
@@ -231,8 +236,6 @@ def run_fit(
     sky_model = SkyModel(model, Dataset.open(data, data_dir))
     check_parameter_names(sky_model.spec)
     with _folder(out):
-        if overwrite:
-            _remove_old_fit(out)
         result = fit(sky_model, settings, folder=out, resume=resume, quiet=quiet)
         write_outputs(sky_model, settings, result, out, time.perf_counter() - began, quiet=quiet)
 
@@ -240,7 +243,7 @@ def run_fit(
 def write_outputs(
     model: SkyModel, settings: Settings, result: Fit, out: Path, wall_seconds: float, *, quiet: bool
 ) -> None:
-    """Write what a fit leaves behind; the posterior comes last, so a folder that holds one is complete."""
+    """Write what a fit leaves behind; the checkpoint goes last, so a folder without one is complete."""
     from rich.console import Console
 
     from gammasky.engine.infer.figures import save_figures
@@ -262,6 +265,8 @@ def write_outputs(
         rows = np.column_stack([np.arange(1, result.elbo.size + 1), result.elbo])
         np.savetxt(temporary, rows, fmt=["%d", "%.10g"], delimiter=",", header="step,elbo", comments="")
     figures = save_figures(model, result.z, result.derived, result.elbo, out / "figures")
+    for stale in set((out / "figures").glob("*.png")) - set(figures):
+        stale.unlink()
     write_posterior(
         out / POSTERIOR, model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
         attributes=info, derived=result.derived,
@@ -280,7 +285,8 @@ def _check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that holds something the user did not mean to touch."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
-    finished, begun = (out / POSTERIOR).exists(), (out / CHECKPOINT).exists()
+    begun = (out / CHECKPOINT).exists()
+    finished = (out / POSTERIOR).exists() and not begun
     if resume and finished:
         raise InputError(f"--out {out}: this fit is finished; nothing to resume (start again with --overwrite)")
     if resume and not begun:
@@ -293,18 +299,25 @@ def _check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
-    """Make the folder; take it away again if the body leaves it empty."""
-    made = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
+    """Make the folder, see that it can be written to; take it away again if the body leaves it empty."""
+    made = [place for place in (out, *out.parents) if not place.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        _remove_empty(made)
+        raise InputError(f"--out {out}: cannot be written to ({error.strerror}); choose another folder") from None
     try:
         yield
     finally:
-        if made and not any(out.iterdir()):
-            out.rmdir()
+        _remove_empty(made)
 
 
-def _remove_old_fit(out: Path) -> None:
-    """Remove the files of the fit that is being replaced, and only those."""
-    names = [POSTERIOR, SUMMARY, TRACE, CHECKPOINT]
-    for path in [*(out / name for name in names), *(out / "figures").glob("*.png")]:
-        path.unlink(missing_ok=True)
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders, innermost first, up to the first that holds something."""
+    for folder in folders:
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()

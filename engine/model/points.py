@@ -49,7 +49,7 @@ def non_finite(theta: Parameters, log_p: np.ndarray, mean: np.ndarray, pixels: F
     """
     at = ", ".join(f"{name}={_text(value)}" for name, value in theta.items())
     if np.isfinite(log_p).all():
-        return NonFiniteLikelihoodError(f"the gradient of the log-likelihood is not finite at {at}")
+        return NonFiniteLikelihoodError(f"the gradient of the log-likelihood is not finite at {at}; lower --lr or narrow the priors")
     pixel = int(np.argmin(np.isfinite(log_p)))
     healpix = int(pixels.index[pixel] % (12 * pixels.nside**2))
     return NonFiniteLikelihoodError(

@@ -161,7 +161,7 @@ class SourceGrid(Settings):
 
     min: Annotated[float, Field(gt=0)] = 0.1
     max: Annotated[float, Field(gt=0)] = 100.0
-    nodes: Annotated[int, Field(ge=10)] = 1000
+    nodes: Annotated[int, Field(ge=10, le=100_000)] = 1000
 
     @model_validator(mode="after")
     def _order(self) -> SourceGrid:

@@ -12,6 +12,8 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 
+LARGEST_COUNT = 1e9  # far above any photon count, far below what int64 holds
+
 
 def nside_of(n_pixels: int, label: str) -> int:
     """The nside of a map of `n_pixels` pixels.
@@ -53,6 +55,7 @@ def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
     _refuse(~np.isfinite(numbers), numbers, label, "counts must be finite")
     _refuse(numbers < 0, numbers, label, "counts must not be negative")
     _refuse(numbers != np.rint(numbers), numbers, label, "counts must be whole numbers")
+    _refuse(numbers > LARGEST_COUNT, numbers, label, f"counts must not be above {LARGEST_COUNT:g}")
     old = nside_of(numbers.shape[1], label)
     if old < nside:
         raise InputError(f"{label}: counts at nside {old} cannot be divided to nside {nside}; lower the working nside")
@@ -98,7 +101,7 @@ def _refuse(bad: np.ndarray, values: np.ndarray, label: str, rule: str) -> None:
         energy_bin, pixel = (int(i) for i in np.argwhere(bad)[0])
         where = f"pixel {pixel}" if len(values) == 1 else f"energy bin {energy_bin}, pixel {pixel}"
         raise InputError(
-            f"{label}: {rule}, got {values[energy_bin, pixel]:g} in {where} ({int(bad.sum())} such pixels)"
+            f"{label}: {rule}, got {values[energy_bin, pixel]:g} in {where} ({int(bad.sum())} in all); correct the map"
         )
 
 

@@ -32,7 +32,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise InputError(f"{path}: file not found") from None
+        raise InputError(f"{path}: file not found; put it there, or correct its name") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
@@ -46,9 +46,10 @@ def load_npy(content: bytes, label: str) -> np.ndarray:
     try:
         values = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{label}: not a complete .npy file ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{label}: not a complete .npy file ({str(error).splitlines()[0]}); replace it by a whole one") from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or values.ndim not in (1, 2):
-        raise InputError(f"{label}: expected numbers of shape (pixels,) or (energy bins, pixels), got something else")
+        got = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else "several arrays"
+        raise InputError(f"{label}: expected numbers of shape (pixels,) or (energy bins, pixels), got {got}")
     return np.atleast_2d(values)
 
 
@@ -158,7 +159,8 @@ def _open_fits(content: bytes, label: str) -> Iterator[Any]:
     except InputError:
         raise
     except (OSError, ValueError, TypeError, AstropyUserWarning) as error:
-        raise InputError(f"{label}: not a complete FITS file ({str(error).splitlines()[0]})") from error
+        reason = str(error).splitlines()[0].partition(". ")[0]  # what follows is advice to programmers
+        raise InputError(f"{label}: not a complete FITS file ({reason}); replace it by a whole one") from error
 
 
 def _column(data: Any, field: int | str, label: str) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 
+LARGEST_MATRIX = 4 * 1024**3  # bytes; the paper's is 6 MB
+
 
 @dataclass(frozen=True, eq=False)
 class Response:
@@ -64,6 +66,7 @@ class Response:
         weights = _numbers("fraction_weights", fraction_weights)
         ratios = _numbers("exposure_ratios", exposure_ratios)
         _check(grid, shares, weights, ratios, max_count)
+        _check_size(len(ratios), int(max_count), len(grid))
         quadrature = trapezoid_weights(grid)
         matrix = np.empty((len(ratios), int(max_count) + 1, len(grid)))
         fill_response(grid, quadrature, shares, weights, ratios, matrix)
@@ -96,3 +99,13 @@ def _check(grid: np.ndarray, shares: np.ndarray, weights: np.ndarray, ratios: np
         raise InputError(f"response: exposure_ratios must be positive, got {ratios.min():g}")
     if isinstance(max_count, bool) or max_count != int(max_count) or max_count < 0:
         raise InputError(f"response: max_count must be a whole number of at least 0, got {max_count}")
+
+
+def _check_size(n_regions: int, max_count: int, n_nodes: int) -> None:
+    size = 8 * n_regions * (max_count + 1) * n_nodes
+    if size > LARGEST_MATRIX:
+        raise InputError(
+            f"response: {n_regions} exposure regions, max_count {max_count} and {n_nodes} nodes of S need "
+            f"{size / 1024**3:.1f} GiB, expected at most {LARGEST_MATRIX / 1024**3:.0f}; "
+            "mask the brightest pixels, or use fewer regions or nodes"
+        )

@@ -63,7 +63,7 @@ class RegionOfInterest(Settings):
             super().__init__(**settings)
         except ValidationError as error:
             known = frozenset(type(self).model_fields) | frozenset(CatalogueDiscs.model_fields)
-            raise InputError(f"region of interest: {first_problem(error, known)}") from None
+            raise InputError(f"region of interest: {first_problem(error, known, settings)}") from None
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> RegionOfInterest:

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import InputError, unknown_name
 
 
 class Settings(BaseModel):
     """Base of every table of settings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 SettingsType = TypeVar("SettingsType", bound=BaseModel)
@@ -31,19 +32,44 @@ def validated(
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        raise InputError(f"{where}: {first_problem(error, known | set(kind.model_fields))}") from None
+        raise InputError(f"{where}: {first_problem(error, known | set(kind.model_fields), values)}") from None
 
 
-def first_problem(error: ValidationError, known: frozenset[str]) -> str:
-    """One line for the first problem of `error`; a misspelt key gets its nearest match among `known`."""
-    problems = error.errors()
-    detail = problems[0]
-    field = ".".join(str(part) for part in detail["loc"]) or "settings"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(detail["loc"][-1]), sorted(known), n=1, cutoff=0.5)
-        return f"unknown field '{field}'" + (f"; did you mean '{near[0]}'?" if near else "") + more
-    if detail["type"] == "missing":
-        return f"field '{field}' is missing{more}"
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"field '{field}': {message[:1].lower()}{message[1:]}, got {detail['input']!r:.80}{more}"
+def first_problem(error: ValidationError, known: frozenset[str], values: Mapping[str, Any]) -> str:
+    """One line for the first problem of `error`, misspelt keys first; these get their nearest match among `known`."""
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    others = {_field(problem, values) for problem in problems} - {_field(problems[0], values)}
+    return _problem(problems[0], known, values) + (f" (and {len(others)} more)" if others else "")
+
+
+def _problem(problem: ErrorDetails, known: frozenset[str], values: Mapping[str, Any]) -> str:
+    """One problem with its field and, where there is something to tell, what was got."""
+    field = f"field '{_field(problem, values)}'"
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(problem["loc"][-1]), sorted(known), n=1, cutoff=0.5)
+        return f"unknown {field}" + (f"; did you mean '{near[0]}'?" if near else "; remove it")
+    if problem["type"] == "missing":
+        return f"{field} is missing"
+    if problem["type"] == "union_tag_invalid":
+        told = problem["ctx"]
+        choices = told["expected_tags"].replace("'", "").split(", ")
+        return f"{field}: {unknown_name(told['discriminator'].strip(chr(39)), told['tag'], choices)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(problem["input"], Mapping) else f", got {problem['input']!r:.80}"
+    return f"{field}: {message[:1].lower()}{message[1:]}{got}"
+
+
+def _field(problem: ErrorDetails, values: Mapping[str, Any]) -> str:
+    """Path of a problem's field as the user wrote it: entries of a list by name, and no names of alternatives."""
+    here: Any = values
+    parts = []
+    for part in problem["loc"]:
+        if isinstance(here, list) and isinstance(part, int):
+            here = here[part]
+            parts.append(str(here.get("name", part)) if isinstance(here, Mapping) else str(part))
+        elif isinstance(here, Mapping) and part in here:
+            here = here[part]
+            parts.append(str(part))
+    if problem["type"] == "missing":
+        parts.append(str(problem["loc"][-1]))
+    return ".".join(parts) or "settings"

@@ -28,7 +28,7 @@ def read_point(path: Path) -> dict[str, Value]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
     except OSError as error:
-        raise InputError(f"parameter file '{path}': cannot be read ({error.strerror}); give a JSON file") from error
+        raise InputError(f"parameter file '{path}': cannot be read ({error.strerror}); give a JSON file that is there") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"parameter file '{path}': expected a JSON object, name -> number or list: {error}") from error
     if not isinstance(content, dict):
@@ -51,7 +51,7 @@ def _numbers(path: Path, name: str, value: Any) -> Value:
     entries = value if isinstance(value, list) else [value]
     for entry in entries:
         if isinstance(entry, bool) or not isinstance(entry, int | float) or not _is_finite(entry):
-            got = json.dumps(entry)
+            got = f"{json.dumps(entry):.60}"
             raise InputError(f"parameter file '{path}', '{name}': expected finite numbers, got {got}")
     return [float(entry) for entry in entries] if isinstance(value, list) else float(value)
 
