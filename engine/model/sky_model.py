@@ -55,7 +55,7 @@ class SkyModel:
     def __init__(self, spec: ModelSpec | str | Path, dataset: Dataset, *, backend: str = "numba") -> None:
         if backend not in BACKENDS:
             raise unknown_name("backend", backend, BACKENDS)
-        if not jax.config.jax_enable_x64:
+        if jnp.asarray(0.0).dtype != jnp.float64:
             raise InputError("JAX works in single precision: call gammasky.configure() before anything else")
         self.spec = spec if isinstance(spec, ModelSpec) else read_model(spec)
         self.dataset, self.backend = dataset, backend
