@@ -195,7 +195,7 @@ def test_an_unreadable_output_pipe_ends_quietly(tmp_path: Path) -> None:
 
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-c", "import sys; from gammasky.cli import main; sys.exit(main(['--help']))"]
+    command = [sys.executable, "-P", "-c", "import sys; from gammasky.cli import main; sys.exit(main(['--help']))"]
     result = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert "Traceback" not in result.stderr

@@ -102,7 +102,12 @@ def test_configure_sets_double_precision_and_the_cache(tmp_path: Path) -> None:
 
     def answer(environment: dict[str, str]) -> list[str]:
         result = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-P", "-c", code],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return result.stdout.split()
 

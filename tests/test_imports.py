@@ -18,7 +18,9 @@ HEAVY = ("ray", "matplotlib", "jax", "numba", "healpy", "astropy", "scipy", "pyd
 def loaded_by(code: str, folder: Path) -> set[str]:
     """The heavy packages that a fresh interpreter holds after `code`."""
     report = f"{code}\nimport sys\nprint('LOADED', *sorted(set({HEAVY!r}) & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", report], cwd=folder, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", report], cwd=folder, capture_output=True, text=True, check=True
+    )
     return set(result.stdout.rpartition("LOADED")[2].split())
 
 
@@ -41,7 +43,7 @@ def test_the_probe_sees_what_is_loaded(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["fit", "--help"]])
 def test_help_answers_within_half_a_second(words: list[str], tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from gammasky.cli import main; main()", *words]
+    command = [sys.executable, "-P", "-c", "from gammasky.cli import main; main()", *words]
     times = []
     for _ in range(7):
         start = time.perf_counter()

@@ -81,7 +81,7 @@ def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
         f"    assert importlib.import_module(name).__file__.startswith({str(site)!r}), name\n"
         "from gammasky.cli import main; sys.exit(main(['models']))"
     )
-    result = subprocess.run([sys.executable, "-c", code], cwd=elsewhere, capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-P", "-c", code], cwd=elsewhere, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     presets = {path.stem for path in (CHECKOUT / "analyses").glob("*.toml")}
     assert {line.split()[0] for line in result.stdout.splitlines()} == presets

@@ -50,5 +50,5 @@ def test_single_precision_is_refused_with_the_remedy() -> None:
         "try: gammasky.SkyModel('fiducial', types.SimpleNamespace())\n"
         "except ValueError as error: print(error)"
     )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout
     assert "call gammasky.configure()" in shown

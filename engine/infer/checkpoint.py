@@ -38,12 +38,7 @@ def load_checkpoint(path: Path, like: Any, identity: dict[str, Any]) -> tuple[An
     Raises:
         InputError: the file is damaged, or of a fit with other settings (names the first that differs).
     """
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            entries = {name: stored[name] for name in stored.files}
-        saved = json.loads(str(entries["identity"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: damaged checkpoint ({error}); start again with --overwrite") from None
+    entries, saved = _read(path)
     for name in sorted(set(identity) | set(saved)):
         if saved.get(name) != identity.get(name):
             raise InputError(
@@ -51,12 +46,36 @@ def load_checkpoint(path: Path, like: Any, identity: dict[str, Any]) -> tuple[An
                 "resume with the same settings, or start again with --overwrite"
             )
     leaves, shape = jax.tree.flatten(like)
-    leaves = [jnp.asarray(entries[f"state_{number}"]) for number in range(len(leaves))]
+    state = {f"state_{number}": leaf for number, leaf in enumerate(leaves)}
+    for name, leaf in state.items():
+        if name not in entries or entries[name].shape != leaf.shape or entries[name].dtype != leaf.dtype:
+            raise _damaged(path, f"{name} is missing or of another shape")
+    for name in (*(f"laplace_{part}" for part in _LAPLACE), "elbo", "seconds"):
+        if name not in entries:
+            raise _damaged(path, f"{name} is missing")
     start = Laplace(
         entries["laplace_mode"], entries["laplace_scale_tril"],
         float(entries["laplace_log_density"]), entries["laplace_optima"],
     )  # fmt: skip
-    return jax.tree.unflatten(shape, leaves), start, entries["elbo"], float(entries["seconds"])
+    restored = jax.tree.unflatten(shape, [jnp.asarray(entries[name]) for name in state])
+    return restored, start, entries["elbo"], float(entries["seconds"])
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays of a checkpoint, and what fit it is of."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            entries = {name: stored[name] for name in stored.files}
+        saved = json.loads(str(entries["identity"]))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
+        raise _damaged(path, "not a whole .npz file") from None
+    if not isinstance(saved, dict):
+        raise _damaged(path, "identity is no table")
+    return entries, saved
+
+
+def _damaged(path: Path, reason: str) -> InputError:
+    return InputError(f"{path}: damaged checkpoint ({reason}); start again with --overwrite")
 
 
 def _short(value: Any) -> str:

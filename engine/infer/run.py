@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
-from gammasky.engine.infer.interrupt import Interrupts
 from gammasky.engine.infer.optimise import Laplace, laplace
 from gammasky.engine.infer.posterior import check_parameter_names, write_posterior
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.infer.summary import summarise, summary_table, write_summary
 from gammasky.engine.infer.svi import MAX_CHUNK, Settings, State, VariationalFit, is_flat
+from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel
 
 Floats = NDArray[np.float64]
@@ -233,7 +233,9 @@ def run_fit(
     began = time.perf_counter()
     from gammasky.engine.sky.dataset import Dataset
 
-    sky_model = SkyModel(model, Dataset.open(data, data_dir))
+    with Interrupts() as interrupts:  # JAX's hook on garbage collection may swallow a KeyboardInterrupt
+        sky_model = SkyModel(model, Dataset.open(data, data_dir))
+    interrupts.raise_if_pending()
     check_parameter_names(sky_model.spec)
     with _folder(out):
         result = fit(sky_model, settings, folder=out, resume=resume, quiet=quiet)

@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 State = dict[str, Any]
 SCHEDULES = ("constant", "cosine")
 MAX_CHUNK = 1000
+MAX_SEED = 2**63 - 1  # what JAX takes
 _FINAL_RATE = 0.01  # of a cosine schedule, relative to its start
 _FIRST_BETA = 0.05  # weight of the likelihood at the first step of tempering
 
@@ -65,6 +66,8 @@ class Settings:
         for name, low in (("steps", 1), ("particles", 1), ("temper", 0), ("seed", 0)):
             if getattr(self, name) < low:
                 raise InputError(f"{name}: expected a whole number of at least {low}, got {getattr(self, name)}")
+        if self.seed > MAX_SEED:
+            raise InputError(f"seed: expected a whole number of at most {MAX_SEED}, got {self.seed}")
         for name in ("learning_rate", "clip"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name}: expected a positive number, got {getattr(self, name)}")

@@ -11,14 +11,11 @@ import numpy as np
 
 from gammasky.engine.errors import InputError, NonFiniteLikelihoodError, unknown_name
 from gammasky.engine.model.latent import Parameters, Slot
-from gammasky.engine.model.priors import Dirichlet
+from gammasky.engine.model.priors import SUM_TOLERANCE, Dirichlet
 from gammasky.engine.model.source_counts import absolute_breaks
 from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.model.templates import value_of
 from gammasky.engine.sky.flat_pixels import FlatPixels
-
-#: How far fractions that come from a text file may be from adding up to 1.
-SUM_TOLERANCE = 1e-6
 
 
 def point_from_numbers(spec: ModelSpec, slots: Mapping[str, Slot], values: Mapping[str, Any]) -> Parameters:
@@ -49,13 +46,15 @@ def non_finite(theta: Parameters, log_p: np.ndarray, mean: np.ndarray, pixels: F
     """
     at = ", ".join(f"{name}={_text(value)}" for name, value in theta.items())
     if np.isfinite(log_p).all():
-        return NonFiniteLikelihoodError(f"the gradient of the log-likelihood is not finite at {at}; lower --lr or narrow the priors")
+        return NonFiniteLikelihoodError(
+            f"the gradient of the log-likelihood is not finite at {at}; lower --lr or narrow the priors"
+        )
     pixel = int(np.argmin(np.isfinite(log_p)))
     healpix = int(pixels.index[pixel] % (12 * pixels.nside**2))
     return NonFiniteLikelihoodError(
         f"log-likelihood is {log_p[pixel]} in pixel {healpix} (nside {pixels.nside}, l={pixels.lon_deg[pixel]:.2f}, "
         f"b={pixels.lat_deg[pixel]:.2f}, count {pixels.counts[pixel]}, smooth mean {mean[pixel]:.6g}) at {at}; "
-        "narrow the priors of the norms"
+        "correct the values, or narrow the priors"
     )
 
 

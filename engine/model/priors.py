@@ -17,6 +17,9 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, model_va
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.sky.settings import Settings
 
+#: How far fractions that come from a text file may be from adding up to 1.
+SUM_TOLERANCE = 1e-6
+
 
 class _Prior(Settings):
     """Options of every prior."""

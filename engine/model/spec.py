@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.model.priors import Prior
+from gammasky.engine.model.priors import SCALAR_KINDS, Dirichlet, Prior
 from gammasky.engine.sky.roi import RegionOfInterest
 from gammasky.engine.sky.settings import Settings, validated
 
@@ -193,7 +193,7 @@ _FIELDS = frozenset(
     field
     for kind in (
         ModelSpec, Component, SourceCounts, SourceGrid, Modulation, MapTemplate, MixTemplate, NfwTemplate,
-        NfwSettings, DiskTemplate, DiskSettings, RegionOfInterest,
+        NfwSettings, DiskTemplate, DiskSettings, RegionOfInterest, *SCALAR_KINDS, Dirichlet,
     )
     for field in kind.model_fields
 )  # fmt: skip
@@ -215,7 +215,7 @@ def read_model(name_or_path: str | Path) -> ModelSpec:
     path = shipped.get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
         if path.suffix == ".toml" or len(path.parts) > 1:
-            raise InputError(f"{path}: no such model file")
+            raise InputError(f"{path}: no such model file; give a TOML file or a preset ({', '.join(sorted(shipped))})")
         raise unknown_name("model", str(name_or_path), shipped)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.model.priors import Dirichlet
+from gammasky.engine.model.priors import SUM_TOLERANCE, Dirichlet
 from gammasky.engine.model.spec import (
     AnyTemplate,
     Component,
@@ -99,10 +99,19 @@ def _mix_uses(template: MixTemplate, where: str) -> Iterator[Use]:
         raise InputError(f"{where}: a mix of {len(members)} templates needs as many fractions")
     if isinstance(template.fractions, float) and len(members) != 2:
         raise InputError(f"{where}: one number as fractions is the share of the first of TWO templates")
+    if not isinstance(template.fractions, str):
+        _check_shares(template.fractions, where)
     if isinstance(template.fractions, str):
         yield template.fractions, tuple(members), f"{where}, mix"
     for member in template.mix:
         yield from _template_uses(member, where)
+
+
+def _check_shares(fractions: float | list[float], where: str) -> None:
+    """Fixed shares of a mixture: one from 0 to 1, or several that add up to 1."""
+    shares = fractions if isinstance(fractions, list) else [fractions, 1.0 - fractions]
+    if min(shares) < 0 or abs(sum(shares) - 1.0) > SUM_TOLERANCE:
+        raise InputError(f"{where}: fractions must lie in 0 to 1 and add up to 1, got {fractions}")
 
 
 def _check_prior(name: str, spec: ModelSpec, elements: tuple[str, ...], where: str) -> None:

@@ -46,7 +46,9 @@ def load_npy(content: bytes, label: str) -> np.ndarray:
     try:
         values = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{label}: not a complete .npy file ({str(error).splitlines()[0]}); replace it by a whole one") from error
+        raise InputError(
+            f"{label}: not a complete .npy file ({str(error).splitlines()[0]}); replace it by a whole one"
+        ) from error
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf" or values.ndim not in (1, 2):
         got = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else "several arrays"
         raise InputError(f"{label}: expected numbers of shape (pixels,) or (energy bins, pixels), got {got}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 
-LARGEST_MATRIX = 4 * 1024**3  # bytes; the paper's is 6 MB
+LARGEST_MATRIX = 1024**3  # bytes; that of arXiv:2604.08648 takes 6 MB
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -44,7 +45,8 @@ def first_problem(error: ValidationError, known: frozenset[str], values: Mapping
 
 def _problem(problem: ErrorDetails, known: frozenset[str], values: Mapping[str, Any]) -> str:
     """One problem with its field and, where there is something to tell, what was got."""
-    field = f"field '{_field(problem, values)}'"
+    name = _field(problem, values)
+    field = f"field '{name}'"
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(problem["loc"][-1]), sorted(known), n=1, cutoff=0.5)
         return f"unknown {field}" + (f"; did you mean '{near[0]}'?" if near else "; remove it")
@@ -56,20 +58,26 @@ def _problem(problem: ErrorDetails, known: frozenset[str], values: Mapping[str, 
         return f"{field}: {unknown_name(told['discriminator'].strip(chr(39)), told['tag'], choices)}"
     message = problem["msg"].removeprefix("Value error, ")
     got = "" if isinstance(problem["input"], Mapping) else f", got {problem['input']!r:.80}"
-    return f"{field}: {message[:1].lower()}{message[1:]}{got}"
+    return (f"{field}: " if name else "") + f"{message[:1].lower()}{message[1:]}{got}"
 
 
 def _field(problem: ErrorDetails, values: Mapping[str, Any]) -> str:
     """Path of a problem's field as the user wrote it: entries of a list by name, and no names of alternatives."""
     here: Any = values
     parts = []
-    for part in problem["loc"]:
+    for part, following in zip_longest(problem["loc"], problem["loc"][1:]):
         if isinstance(here, list) and isinstance(part, int):
             here = here[part]
             parts.append(str(here.get("name", part)) if isinstance(here, Mapping) else str(part))
-        elif isinstance(here, Mapping) and part in here:
+        elif isinstance(here, Mapping) and part in here and not _is_alternative(here, part, following):
             here = here[part]
             parts.append(str(part))
     if problem["type"] == "missing":
         parts.append(str(problem["loc"][-1]))
-    return ".".join(parts) or "settings"
+    return ".".join(parts)
+
+
+def _is_alternative(here: Mapping[str, Any], part: Any, following: Any) -> bool:
+    """Whether `part` is an alternative that was tried, not the key of that name: what follows is beside that key."""
+    inner = here[part]
+    return following in here and not (isinstance(inner, Mapping) and following in inner)

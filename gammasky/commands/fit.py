@@ -60,7 +60,7 @@ def fit(
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
-    start_engine()
+    start_engine("gammasky.engine.infer.run")
     from gammasky.engine.infer.run import run_fit
     from gammasky.engine.infer.svi import Settings
 

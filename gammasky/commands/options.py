@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,8 +12,18 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
+
+class NamedPath(click.Path):
+    """A path that is not empty: an empty one, as from an unset variable, would be the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("expected a path, got an empty one", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = NamedPath(file_okay=False, path_type=Path)
+FILE = NamedPath(dir_okay=False, path_type=Path)
 
 
 def data_options(command: Command) -> Command:
@@ -40,8 +51,16 @@ def positive_finite(_context: click.Context, _parameter: click.Parameter, value:
     return value
 
 
-def start_engine() -> None:
-    """Set double precision and the compilation cache, before anything is traced."""
-    from gammasky.engine.runtime import configure
+def start_engine(module: str = "gammasky.engine.model") -> None:
+    """Import the engine as far as `module`, and set double precision and the compilation cache, before anything is traced.
 
-    configure()
+    Ctrl-C waits until that is done: in the middle of an extension module's import it would be another error, or lost.
+    """
+    from gammasky.engine.interrupt import Interrupts
+
+    with Interrupts() as interrupts:
+        from gammasky.engine.runtime import configure
+
+        configure()
+        import_module(module)
+    interrupts.raise_if_pending()

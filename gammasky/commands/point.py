@@ -28,7 +28,9 @@ def read_point(path: Path) -> dict[str, Value]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
     except OSError as error:
-        raise InputError(f"parameter file '{path}': cannot be read ({error.strerror}); give a JSON file that is there") from error
+        raise InputError(
+            f"parameter file '{path}': cannot be read ({error.strerror}); give a JSON file that is there"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"parameter file '{path}': expected a JSON object, name -> number or list: {error}") from error
     if not isinstance(content, dict):

@@ -104,15 +104,16 @@ def test_ctrl_c_keeps_a_checkpoint(small_model: SkyModel, tmp_path: Path, monkey
         return advance(self, state, laplace, n_steps)
 
     monkeypatch.setattr(run.VariationalFit, "advance", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         fit(small_model, SETTINGS, folder=tmp_path)
     assert (tmp_path / CHECKPOINT).is_file()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """`gammasky` in a process of its own."""
-    line = [sys.executable, "-m", "gammasky", *map(str, arguments)]
+    line = [sys.executable, "-P", "-m", "gammasky", *map(str, arguments)]
     return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -172,13 +173,12 @@ def test_bad_input_makes_no_folder(toml: Path, fermi_dir: Path, tmp_path: Path) 
 def test_killed_and_resumed_by_the_command_line(toml: Path, fermi_dir: Path, tmp_path: Path) -> None:
     """Ctrl-C in the middle, then --resume: the posterior is that of an uninterrupted run, to the last bit."""
     line = ["fit", str(toml), "--data-dir", str(fermi_dir), "--guide", "mvn", "--steps", "6000", "--particles", "2"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gammasky", *line, "--out", str(tmp_path / "cut")], stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    assert any(text.startswith("gammasky: step") for text in process.stderr)  # ends at the first such line, or at EOF
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    begun = [sys.executable, "-P", "-m", "gammasky", *line, "--out", str(tmp_path / "cut")]
+    with subprocess.Popen(begun, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(text.startswith("gammasky: step") for text in process.stderr)  # ends there, or at the end of stderr
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert (tmp_path / "cut" / CHECKPOINT).is_file()
     assert not (tmp_path / "cut" / POSTERIOR).exists()

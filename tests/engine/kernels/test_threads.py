@@ -99,5 +99,5 @@ def test_after_a_fork() -> None:
         "status = os.waitpid(child, 0)[1]\n"
         "meet(); print('parent done', status)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout.split() == ["child", "done", "parent", "done", "0"]

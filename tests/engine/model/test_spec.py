@@ -78,7 +78,7 @@ def test_priors_that_are_refused(prior: Any, expected: list[str]) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (lambda t: t["components"][0].update(nrom="S"), ["components.0", "nrom", "did you mean 'norm'"]),
+        (lambda t: t["components"][0].update(nrom="S"), ["components.iso", "nrom", "did you mean 'norm'"]),
         (lambda t: t.update(parametres={}), ["unknown field 'parametres'", "did you mean 'parameters'"]),
         (lambda t: t.pop("components"), ["'components' is missing"]),
         (lambda t: t.update(components=[]), ["components"]),
@@ -91,16 +91,16 @@ def test_priors_that_are_refused(prior: Any, expected: list[str]) -> None:
         (lambda t: t["components"][0].update(name="ps"), ["component names must differ", "ps"]),
         (lambda t: t["components"][0].update(norm="Sp"), ["component 'iso'", "unknown parameter 'Sp'", "'Sps'"]),
         (lambda t: t["components"][0].update(norm=1.0), ["parameter 'S' is not used", "remove it"]),
-        (lambda t: t["components"][0].update(norm=float("nan")), ["components.0.norm"]),
-        (lambda t: t["components"][0].update(exposure="never"), ["components.0.exposure", "auto"]),
+        (lambda t: t["components"][0].update(norm=float("nan")), ["components.iso.norm"]),
+        (lambda t: t["components"][0].update(exposure="never"), ["components.iso.exposure", "auto"]),
         (
             lambda t: t["components"][0].update(template={"maps": "iso"}),
-            ["components.0.template", "map, mix, nfw, disk"],
+            ["components.iso.template", "map, mix, nfw, disk"],
         ),
-        (lambda t: t["components"][0].update(template=3.0), ["components.0.template"]),
+        (lambda t: t["components"][0].update(template=3.0), ["components.iso.template"]),
         (
             lambda t: t["components"][0].update(template={"map": "iso", "hemisphere": "west"}),
-            ["components.0.template", "hemisphere", "north"],
+            ["components.iso.template", "hemisphere", "north"],
         ),
         (lambda t: t.update(source_grid={"min": 10.0, "max": 1.0}), ["source_grid", "min must be below max"]),
         (lambda t: t.update(source_grid={"min": 0.0}), ["source_grid.min", "greater than 0"]),

@@ -1,0 +1,315 @@
+"""Bad input from the user's side: one line that names the culprit, exit code 2, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import healpy
+import numpy as np
+import pytest
+
+from gammasky.cli import main
+
+NSIDE = 16
+
+MANIFEST = """
+name = "small"
+nside = 16
+energy_edges_gev = [2.0, 20.0]
+counts = { file = "counts.npy" }
+exposure = { file = "exposure.npy" }
+psf = { kind = "delta" }
+[templates]
+flat = { file = "flat.npy", unit = "intensity" }
+peak = { file = "peak.fits", unit = "counts" }
+[masks]
+spot = { file = "spot.npy", masked_where = 1 }
+"""
+
+MODEL = """
+name = "small"
+region = { radius_max = 20.0, mask = "spot", exposure_regions = 2 }
+source_grid = { max = 50.0, nodes = 50 }
+[parameters]
+S_flat = { prior = "uniform", low = 0.5, high = 6.0 }
+Sps = { prior = "uniform", low = 0.1, high = 9.0 }
+mix = { prior = "dirichlet" }
+[[components]]
+name = "smooth"
+norm = "S_flat"
+template = { mix = ["flat", "peak"], fractions = "mix" }
+[[components]]
+name = "sources"
+norm = "Sps"
+template = "peak"
+source_counts = { slopes = [4.0, 1.5, -1.0], breaks = [12.0, 4.0] }
+"""
+
+POINT = {"S_flat": 2.0, "Sps": 3.0, "mix": [0.5, 0.5]}
+
+Spoil = Callable[[Path], object]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good files: a dataset in `sky`, a model and a parameter point."""
+    folder = tmp_path_factory.mktemp("whole")
+    sky = folder / "sky"
+    sky.mkdir()
+    lon, lat = healpy.pix2ang(NSIDE, np.arange(12 * NSIDE**2), lonlat=True)
+    distance = np.hypot(np.where(lon > 180, lon - 360, lon), lat)
+    np.save(sky / "counts.npy", np.random.default_rng(5).poisson(3.0 + 10 * np.exp(-distance / 8)))
+    np.save(sky / "exposure.npy", 1e11 * (1.5 + 0.5 * np.cos(np.deg2rad(lon + 2 * lat))))
+    np.save(sky / "flat.npy", np.full(lon.size, 3.0))
+    np.save(sky / "spot.npy", (np.hypot(lon - 8, lat - 6) < 5).astype(int))
+    healpy.write_map(str(sky / "peak.fits"), np.exp(-distance / 8), dtype=np.float64)
+    (sky / "dataset.toml").write_text(MANIFEST, encoding="utf-8")
+    (folder / "model.toml").write_text(MODEL, encoding="utf-8")
+    (folder / "point.json").write_text(json.dumps(POINT), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def here(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the good files, as the current folder."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def refusal(capsys: Capture, *words: str) -> str:
+    """The one line with which the command line refuses, having written nothing."""
+    before = sorted(Path().rglob("*"))
+    assert main(words) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("gammasky: error: ")
+    assert printed.err.count("\n") == 1, printed.err
+    assert sorted(Path().rglob("*")) == before
+    return printed.err
+
+
+def fit_words(*more: str) -> list[str]:
+    options = ["--data", "sky", "--out", "a/b/out", "--guide", "diagonal", "--steps", "2", "--quiet"]
+    return ["fit", "model.toml", *options, *more]
+
+
+def array(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
+    """Spoil a map."""
+    return lambda folder: np.save(folder / name, change(np.load(folder / name)))
+
+
+def pixel(name: str, value: float) -> Spoil:
+    """Spoil pixel 7 of a map."""
+    return array(name, lambda values: np.where(np.arange(values.size) == 7, value, values.astype(float)))
+
+
+def text(name: str, old: str, new: str) -> Spoil:
+    """Replace words in a text file."""
+
+    def change(folder: Path) -> None:
+        content = (folder / name).read_text(encoding="utf-8")
+        assert old in content
+        (folder / name).write_text(content.replace(old, new, 1), encoding="utf-8")
+
+    return change
+
+
+def cut(name: str, size: int) -> Spoil:
+    """Truncate a file."""
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:size])
+
+
+def manifest(old: str, new: str) -> Spoil:
+    return text("dataset.toml", old, new)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "flat.npy").unlink(), "flat.npy: file not found; put it there"),
+        (lambda folder: (folder / "dataset.toml").unlink(), "sky/dataset.toml: no dataset there"),
+        (cut("counts.npy", 5000), "counts.npy: not a complete .npy file"),
+        (cut("counts.npy", 0), "counts.npy: not a complete .npy file"),
+        (cut("peak.fits", 9000), "peak.fits: not a complete FITS file"),
+        (cut("peak.fits", 0), "peak.fits: not a complete FITS file"),
+        (cut("dataset.toml", 120), "dataset.toml: not a TOML file"),
+        (array("counts.npy", lambda a: a[:-1]), "counts.npy: 3071 pixels is no HEALPix size"),
+        (array("counts.npy", lambda a: a.reshape(1, 1, -1)), "got int64 of shape (1, 1, 3072)"),
+        (array("counts.npy", lambda a: np.stack([a, a])), "counts.npy: 2 energy bins"),
+        (manifest('"counts.npy"', '"counts.npy", ordering = "spiral"'), "field 'counts.ordering'"),
+        (pixel("counts.npy", np.nan), "counts.npy: counts must be finite, got nan in pixel 7"),
+        (pixel("counts.npy", -1.0), "counts.npy: counts must not be negative, got -1 in pixel 7"),
+        (pixel("counts.npy", 1.5), "counts.npy: counts must be whole numbers, got 1.5 in pixel 7"),
+        (pixel("counts.npy", 1e30), "counts.npy: counts must not be above 1e+09, got 1e+30 in pixel 7"),
+        (pixel("flat.npy", -1.0), "flat.npy: values must not be negative, got -1 in pixel 7"),
+        (pixel("exposure.npy", 0.0), "exposure.npy: exposure must be positive, got 0 in pixel 7"),
+        (array("spot.npy", np.ones_like), "pixels are masked; change `mask` or `sources`"),
+        (manifest("nside = 16", "nsid = 16"), "unknown field 'nsid'; did you mean 'nside'?"),
+        (manifest('"delta"', '"dleta"'), "field 'psf': unknown kind 'dleta'; did you mean 'delta'?"),
+        (manifest("[2.0, 20.0]", "[2.0, nan]"), "field 'energy_edges_gev.1': input should be a finite number, got nan"),
+    ],
+)
+def test_a_spoiled_dataset(spoil: Spoil, message: str, here: Path, capsys: Capture) -> None:
+    spoil(here / "sky")
+    assert message in refusal(capsys, *fit_words())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('template = "peak"', 'template = "peek"', "unknown template 'peek'; did you mean 'peak'?"),
+        ('mask = "spot"', 'mask = "spto"', "unknown mask 'spto'; did you mean 'spot'?"),
+        ('"uniform"', '"unifrom"', "unknown prior 'unifrom'; did you mean 'uniform'?"),
+        ('norm = "Sps"', 'norm = "Sp"', "unknown parameter 'Sp'; did you mean 'Sps'?"),
+        ("low = 0.5, high = 6.0", "low = 6.0, high = 0.5", "'parameters.S_flat': low must be below high, got low=6"),
+        ("low = 0.5", "lo = 0.5", "unknown field 'parameters.S_flat.lo'; did you mean 'low'?"),
+        ("low = 0.5", "low = nan", "field 'parameters.S_flat.low': input should be a finite number, got nan"),
+        ("[12.0, 4.0]", "[4.0, 12.0]", "components.sources.source_counts': breaks must fall from the highest"),
+        ('"mix" }', '"mix", hemisphere = "nort" }', "field 'components.smooth.template.hemisphere'"),
+        ('fractions = "mix"', "fractions = [0.5, 3.0]", "component 'smooth': fractions must lie in 0 to 1"),
+        ("nodes = 50", "nodes = 1_000_000_000", "field 'source_grid.nodes'"),
+        ("max = 50.0", "max = inf", "field 'source_grid.max': input should be a finite number, got inf"),
+        ("[parameters]", "[parameters", "model.toml: not a TOML file"),
+    ],
+)
+def test_a_spoiled_model(old: str, new: str, message: str, here: Path, capsys: Capture) -> None:
+    text("model.toml", old, new)(here)
+    line = refusal(capsys, *fit_words())
+    assert message in line
+    assert line.count(", got ") <= 1  # not told twice
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--guide", "diagnal"], "unknown guide 'diagnal'; did you mean 'diagonal'?"),
+        (["--schedule", "cosin"], "unknown schedule 'cosin'; did you mean 'cosine'?"),
+        (["--data", "ferm"], "unknown dataset 'ferm'; did you mean 'fermi'?"),
+        (["--lr", "nan"], "Invalid value for '--lr'"),
+        (["--steps", "0"], "Invalid value for '--steps'"),
+        (["--seed", str(2**63)], "seed: expected a whole number of at most 9223372036854775807"),
+        (["--resume"], "--out a/b/out: no checkpoint to resume from; start without --resume"),
+        (["--out", ""], "Invalid value for '--out': expected a path, got an empty one"),
+        (["--out", "model.toml/x"], "--out model.toml/x: cannot be written to (Not a directory); choose another"),
+        (["--lr", "1e300", "--steps", "20"], "lower --lr or narrow the priors"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_a_spoiled_option(words: list[str], message: str, capsys: Capture) -> None:
+    assert message in refusal(capsys, *fit_words(*words))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_misspelt_model(capsys: Capture) -> None:
+    message = "unknown model 'fiducal'; did you mean 'fiducial'?"
+    assert message in refusal(capsys, "fit", "fiducal", "--data", "sky", "--out", "out")
+    assert "no such model file; give a TOML file or a preset" in refusal(capsys, "fit", "a/b.toml", *fit_words()[2:])
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        (POINT | {"Sps": float("nan")}, "point.json', 'Sps': expected finite numbers, got NaN"),
+        (POINT | {"Sps": "3"}, "point.json', 'Sps': expected finite numbers, got \"3\""),
+        (POINT | {"mix": [1.0]}, "parameter 'mix': expected a list of 2 numbers, got [1.0]"),
+        (POINT | {"mix": [0.5, 0.6]}, "parameter 'mix': expected fractions of at least 0 that add up to 1"),
+        (POINT | {"Spss": 1.0}, "unknown parameter 'Spss'; did you mean 'Sps'?"),
+        ({"S_flat": 2.0}, "parameter 'Sps' is missing"),
+        (POINT | {"S_flat": -99.0}, "log-likelihood is nan in pixel"),
+        ([1.0], "point.json': expected a JSON object, got list"),
+    ],
+)
+def test_a_spoiled_point(point: Any, message: str, here: Path, capsys: Capture) -> None:
+    (here / "point.json").write_text(json.dumps(point), encoding="utf-8")
+    words = ["loglike", "model.toml", "--data", "sky", "--params", "point.json", "--per-pixel", "p.npy"]
+    assert message in refusal(capsys, *words)
+
+
+def test_a_truncated_point(here: Path, capsys: Capture) -> None:
+    cut("point.json", 10)(here)
+    assert "point.json': expected a JSON object" in refusal(
+        capsys, "loglike", "model.toml", "--data", "sky", "--params", "point.json"
+    )
+
+
+@pytest.mark.parametrize("threads", ["abc", "0", "-1", "1.5"])
+@pytest.mark.usefixtures("here")
+def test_no_number_of_threads(threads: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", threads)
+    message = f"GAMMASKY_NUM_THREADS: expected a whole number of at least 1, got '{threads}'"
+    assert message in refusal(capsys, *fit_words())
+    words = ["loglike", "model.toml", "--data", "sky", "--params", "point.json", "--grad"]
+    assert message in refusal(capsys, *words)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+# What a full disk does, without one: no file beyond 200 kB, which only the posterior exceeds.
+SMALL_FILES_ONLY = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
+RUN = "import sys; from gammasky.cli import main; sys.exit(main())"
+
+
+def in_a_process(*words: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    """The command line on a narrow terminal, after the Python statements `before`."""
+    line = [sys.executable, "-c", before + RUN, *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=100, env={**os.environ, "COLUMNS": "40"})
+
+
+def test_a_fit_keeps_what_is_there(here: Path, capsys: Capture) -> None:
+    """An older fit is refused, survives a disk that fills up, and a run so stopped can be resumed."""
+    done = in_a_process(*fit_words())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")  # no warnings on the terminal either
+    out = here / "a/b/out"
+    old = files(out)
+    assert "--out a/b/out: holds a finished fit; use --overwrite" in refusal(capsys, *fit_words())
+    assert "nothing to resume" in refusal(capsys, *fit_words("--resume"))
+    assert files(out) == old
+    full = in_a_process(*fit_words("--overwrite"), before=SMALL_FILES_ONLY)
+    assert full.returncode == 2
+    assert full.stderr.splitlines() == [
+        "gammasky: error: file 'a/b/out/posterior.nc': File too large; raise the limit on file sizes (ulimit -f)"
+    ]
+    assert files(out)["posterior.nc"] == old["posterior.nc"]
+    assert not list(out.rglob(".*"))  # no temporary files
+    assert "holds an unfinished fit; use --resume or --overwrite" in refusal(capsys, *fit_words())
+    assert main(fit_words("--resume")) == 0
+    assert sorted(files(out)) == sorted(old)
+    damage_checkpoints(here, capsys)
+
+
+def damage_checkpoints(here: Path, capsys: Capture) -> None:
+    checkpoint = here / "a/b/out/checkpoint.npz"
+    (here / "a/b/out/posterior.nc").unlink()
+    checkpoint.write_bytes(b"no checkpoint")
+    assert "checkpoint.npz: damaged checkpoint" in refusal(capsys, *fit_words("--resume"))
+    assert checkpoint.read_bytes() == b"no checkpoint"
+
+
+def test_one_spoiled_file_of_the_fermi_data(fermi_dir: Path, tmp_path: Path, capsys: Capture) -> None:
+    folder = tmp_path / "fermi"
+    for path in fermi_dir.rglob("*"):
+        target = folder / path.relative_to(fermi_dir)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            target.symlink_to(path.resolve())
+    spoiled = folder / "maps/template_Opi.npy"
+    content = spoiled.read_bytes()
+    spoiled.unlink()
+    spoiled.write_bytes(content[:100_000])
+    out = tmp_path / "out"
+    assert main(["fit", "--data-dir", str(folder), "--out", str(out), "--quiet"]) == 2
+    assert f"{spoiled}: not a complete .npy file" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["data", "check", "--data-dir", str(folder), "--quiet"]) == 1
+    assert "wrong checksum   maps/template_Opi.npy" in capsys.readouterr().out
