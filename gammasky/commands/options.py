@@ -52,7 +52,7 @@ def positive_finite(_context: click.Context, _parameter: click.Parameter, value:
 
 
 def start_engine(module: str = "gammasky.engine.model") -> None:
-    """Import the engine as far as `module`, and set double precision and the compilation cache, before anything is traced.
+    """Import the engine as far as `module`; set double precision and the compilation cache before anything is traced.
 
     Ctrl-C waits until that is done: in the middle of an extension module's import it would be another error, or lost.
     """
