@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from gammasky.engine.files import cache_folder
 from gammasky.engine.kernels.threads import thread_count
@@ -22,6 +23,8 @@ def configure() -> None:
 
     jax.config.update("jax_enable_x64", True)
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
+        with suppress(OSError):  # without a cache every run compiles anew; JAX would warn of each program
+            cache_folder("jax").mkdir(parents=True, exist_ok=True)
+            jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
     # JAX keeps only what took a second to compile; a fit is many programs just below that
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

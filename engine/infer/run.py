@@ -279,7 +279,8 @@ def write_outputs(
         console.print(summary_table(summary))
         console.print(
             f"{result.status} after {result.elbo.size} steps: ELBO {result.final_elbo:.2f} +- {result.elbo_error:.2f}, "
-            f"{result.seconds:.0f} s; {out / POSTERIOR}, {SUMMARY}, {len(figures)} figures"
+            f"{result.seconds:.0f} s; {out / POSTERIOR}, {SUMMARY}, {len(figures)} figures",
+            soft_wrap=True,
         )
 
 
