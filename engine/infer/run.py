@@ -248,7 +248,7 @@ def write_outputs(
     """Write what a fit leaves behind; the checkpoint goes last, so a folder without one is complete."""
     from rich.console import Console
 
-    from gammasky.engine.infer.figures import save_figures
+    from gammasky.engine.infer.figures import FIGURES, save_figures
 
     info = {
         **asdict(settings),
@@ -267,8 +267,8 @@ def write_outputs(
         rows = np.column_stack([np.arange(1, result.elbo.size + 1), result.elbo])
         np.savetxt(temporary, rows, fmt=["%d", "%.10g"], delimiter=",", header="step,elbo", comments="")
     figures = save_figures(model, result.z, result.derived, result.elbo, out / "figures")
-    for stale in set((out / "figures").glob("*.png")) - set(figures):
-        stale.unlink()
+    for stale in {out / "figures" / f"{name}.png" for name in FIGURES} - set(figures):
+        stale.unlink(missing_ok=True)  # of the fit that is replaced; other files in the folder are the user's
     write_posterior(
         out / POSTERIOR, model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
         attributes=info, derived=result.derived,

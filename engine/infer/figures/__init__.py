@@ -16,6 +16,7 @@ from gammasky.engine.model import SkyModel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FIGURES = ("maps", "fluxes", "corner", "dnds", "elbo")
 MAP_DRAWS = 256  # for the mean of the expected counts
 DNDS_DRAWS = 1000
 
