@@ -6,7 +6,6 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -171,20 +170,18 @@ class _Run:
 
 
 def _begin(svi: VariationalFit, checkpoint: Path | None, progress: Progress) -> _Run:
-    """The run to go on with; a new one finds its start while the steps are being compiled."""
+    """The run to go on with."""
     began = time.perf_counter()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        compiled = pool.submit(svi.compile)
-        if checkpoint is None:
-            progress.note("finding the best point, compiling")
-            start = laplace(svi.model, svi.settings.seed, N_STARTS)
-            run = _Run(svi, svi.start(start), start, np.zeros(0), 0.0)
-        else:
-            progress.note("reading the checkpoint, compiling")
-            flat = Laplace(np.zeros(svi.model.n_latent), np.eye(svi.model.n_latent), 0.0, np.zeros(1))
-            identity = fit_identity(svi.model, svi.settings)
-            run = _Run(svi, *load_checkpoint(checkpoint, svi.start(flat), identity))
-        compiled.result()
+    if checkpoint is None:
+        progress.note("finding the best point")
+        start = laplace(svi.model, svi.settings.seed, N_STARTS)
+        run = _Run(svi, svi.start(start), start, np.zeros(0), 0.0)
+    else:
+        progress.note("reading the checkpoint")
+        flat = Laplace(np.zeros(svi.model.n_latent), np.eye(svi.model.n_latent), 0.0, np.zeros(1))
+        identity = fit_identity(svi.model, svi.settings)
+        run = _Run(svi, *load_checkpoint(checkpoint, svi.start(flat), identity))
+    progress.note("compiling")
     run.seconds += time.perf_counter() - began
     return run
 

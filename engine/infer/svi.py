@@ -7,7 +7,6 @@ checkpoint repeats an uninterrupted one bit for bit, wherever it was cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -85,7 +84,7 @@ class VariationalFit:
         self.guide: Guide = build_guide(settings.guide, model.n_latent)
         self._optimiser = optax.chain(optax.clip(settings.clip), optax.adam(self._rate()))
         self._key = jax.random.key(settings.seed)
-        self._steps: Callable[..., Any] = jax.jit(self._run_steps)
+        self._steps = jax.jit(self._run_steps)
 
     def _rate(self) -> Any:
         if self.settings.schedule == "cosine":
@@ -101,12 +100,6 @@ class VariationalFit:
             "step": jnp.asarray(0),
             "finite": jnp.asarray(True),
         }
-
-    def compile(self) -> None:
-        """Compile the steps (seconds); safe to call from another thread while the start is being found."""
-        flat = Laplace(np.zeros(self.model.n_latent), np.eye(self.model.n_latent), 0.0, np.zeros(1))
-        arguments = (self.model.arrays, frame_of(flat), self.start(flat), jnp.asarray(1))
-        self._steps = jax.jit(self._run_steps).lower(*arguments).compile()
 
     def advance(self, state: State, laplace: Laplace, n_steps: int) -> tuple[State, Floats]:
         """Do up to `n_steps` (at most MAX_CHUNK) steps.

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from gammasky.engine.errors import InputError, NonFiniteLikelihoodError
-from gammasky.engine.infer.optimise import Laplace, laplace
+from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.svi import Settings, VariationalFit, is_flat
-from gammasky.engine.model import SkyModel
 
 MEAN = jnp.array([0.5, -1.0, 0.2])
 COVARIANCE = jnp.array([[0.6, 0.3, 0.0], [0.3, 0.5, 0.1], [0.0, 0.1, 0.2]])
@@ -101,15 +100,6 @@ def test_tempering_raises_the_weight_of_the_likelihood() -> None:
     fit = VariationalFit(stand_in(), Settings(temper=10))
     weights = [float(fit._beta(jnp.asarray(step))) for step in (0, 5, 10, 50)]
     np.testing.assert_allclose(weights, [0.05, 0.525, 1.0, 1.0])
-
-
-def test_compiling_ahead_changes_nothing(small_model: SkyModel) -> None:
-    settings = Settings(guide="mvn", steps=10, particles=3)
-    start = laplace(small_model, seed=0, n_starts=1)
-    plain, compiled = VariationalFit(small_model, settings), VariationalFit(small_model, settings)
-    compiled.compile()
-    first, second = (fit.advance(fit.start(start), start, 10)[1] for fit in (plain, compiled))
-    np.testing.assert_array_equal(first, second)
 
 
 def test_flatness() -> None:
