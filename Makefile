@@ -1,9 +1,11 @@
 # Needs Python >= 3.11 (with venv), make and a C library. Everything else goes into virtual environments beside this file.
-#   make fit    the fiducial fit of the Fermi data        make test   lint, types and the whole test suite
+#   make fit    the fiducial model on the demo sky; make fit DATA=fermi   on the Fermi-LAT data
+#   make test   lint, types and the whole test suite
 
 PYTHON ?= python3
 MODEL ?= fiducial
-OUT ?= fits/$(MODEL)
+DATA ?= demo
+OUT ?= fits/$(MODEL)-$(DATA)
 CUDA ?= cuda12
 PIP_INSTALL = bin/python -m pip install -q --disable-pip-version-check --no-input
 
@@ -54,9 +56,9 @@ fit: .venv/.installed
 	@if [ -f '$(OUT)/posterior.nc' ]; then \
 		echo "$(OUT) holds a finished fit; to redo it: rm -r $(OUT) && make fit"; \
 	else \
-		.venv/bin/gammasky data check fermi --quiet >/dev/null 2>&1 || .venv/bin/gammasky data fetch fermi || exit $$?; \
+		.venv/bin/gammasky data check '$(DATA)' --quiet >/dev/null 2>&1 || .venv/bin/gammasky data fetch '$(DATA)' || exit $$?; \
 		if [ -n "$$(ls -A '$(OUT)' 2>/dev/null)" ]; then resume=--resume; fi; \
-		.venv/bin/gammasky fit '$(MODEL)' --data fermi --out '$(OUT)' $$resume $(FIT_OPTIONS); \
+		.venv/bin/gammasky fit '$(MODEL)' --data '$(DATA)' --out '$(OUT)' $$resume $(FIT_OPTIONS); \
 	fi
 
 bench: .venv/.installed

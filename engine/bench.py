@@ -48,9 +48,9 @@ def likelihood_benchmark(data: str, data_dir: Path | None, particles: int, repea
     first = jax.tree.map(lambda values: values[0, 0], points)
     per_particle = 1e3 / (STEPS * particles)
     model_ms = per_particle * _median_seconds(_scan(_density(model)), (model.arrays, z), repeats)
-    op_ms = per_particle * _median_seconds(_scan(_operation(model, "numba")), ({}, points), repeats)
-    reference = jax.value_and_grad(_operation(model, "reference"), argnums=1)
-    reference_ms = 1e3 * _median_seconds(reference, ({}, first), min(repeats, REFERENCE_REPEATS))
+    op_ms = per_particle * _median_seconds(_scan(_operation("numba")), (model.arrays, points), repeats)
+    reference = jax.value_and_grad(_operation("reference"), argnums=1)
+    reference_ms = 1e3 * _median_seconds(reference, (model.arrays, first), min(repeats, REFERENCE_REPEATS))
     return {
         "model_ms_per_particle": model_ms,
         "op_ms_per_particle": op_ms,
@@ -64,8 +64,8 @@ def _density(model: SkyModel) -> Callable[[Arrays, jax.Array], jax.Array]:
     return lambda arrays, z: model.log_density(z, arrays)
 
 
-def _operation(model: SkyModel, backend: str) -> Callable[[Arrays, Point], jax.Array]:
-    return lambda _arrays, point: total_log_likelihood(model.plan, *point, backend=backend)
+def _operation(backend: str) -> Callable[[Arrays, Point], jax.Array]:
+    return lambda arrays, point: total_log_likelihood(arrays["plans"][0], *point, backend=backend)
 
 
 def _point(model: SkyModel) -> Callable[[Arrays, jax.Array], Point]:

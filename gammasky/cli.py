@@ -15,11 +15,16 @@ import click
 
 from gammasky import __version__
 from gammasky.commands.bench import bench
+from gammasky.commands.calibrate import calibrate
+from gammasky.commands.cite import cite
+from gammasky.commands.compare import compare
 from gammasky.commands.data import data
 from gammasky.commands.doctor import doctor
 from gammasky.commands.fit import fit
 from gammasky.commands.loglike import loglike
 from gammasky.commands.models import models
+from gammasky.commands.report import report
+from gammasky.commands.simulate import simulate
 from gammasky.engine.errors import GammaskyError
 
 FILE_REMEDIES = {
@@ -42,7 +47,7 @@ def cli() -> None:
     """Differentiable template fits of the gamma-ray sky, from photon counts to posteriors."""
 
 
-for _command in (fit, loglike, data, bench, models, doctor):
+for _command in (fit, report, compare, simulate, calibrate, loglike, cite, data, bench, models, doctor):
     cli.add_command(_command)
 
 

@@ -37,7 +37,7 @@ def derive(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
         shares = {POINT_SOURCE_FRACTION: _stacked(fractions)} if fractions else {}  # lax.map knows no empty output
         return {**theta, FLUX: _stacked(fluxes), **shares}
 
-    found = {POINT_SOURCE_FRACTION: np.zeros((len(z), 0)), **_mapped(one, model, z)}
+    found = {POINT_SOURCE_FRACTION: np.zeros((len(z), 0)), **_mapped("derive", one, model, z)}
     return {name: np.asarray(found[name]) for name in (*model.latent.slots, FLUX, POINT_SOURCE_FRACTION)}
 
 
@@ -51,7 +51,7 @@ def predicted_maps(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
     """Expected counts per pixel of each component, averaged over the draws.
 
     Smooth components: norm * template. Point sources: (int S dN/dS dS) * template * exposure ratio of the pixel's
-    region, as in the likelihood; masked pixels belong to no region and take their own relative exposure.
+    region, as in the likelihood; masked pixels belong to no region and take their own exposure.
 
     Args:
         model: the model.
@@ -61,7 +61,7 @@ def predicted_maps(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
         component -> counts (N,), fitted pixels first.
     """
     pixels = model.pixels
-    masked = pixels.relative_exposure[pixels.n_fit :]
+    masked = pixels.source_exposure[pixels.n_fit :]
     exposure = jnp.asarray(np.concatenate([pixels.exposure_ratios[pixels.region], masked]))
 
     def one(point: jax.Array, arrays: Arrays, exposure: jax.Array) -> dict[str, jax.Array]:
@@ -74,7 +74,6 @@ def predicted_maps(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
             maps[population.name] = counts * model.template(population.name, theta, arrays) * exposure
         return maps
 
-    @jax.jit
     def mean(points: jax.Array, arrays: Arrays, exposure: jax.Array) -> dict[str, jax.Array]:
         def add(sums: dict[str, jax.Array], point: jax.Array) -> tuple[dict[str, jax.Array], None]:
             return jax.tree.map(jnp.add, sums, one(point, arrays, exposure)), None
@@ -83,7 +82,7 @@ def predicted_maps(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
         sums, _ = jax.lax.scan(add, start, points)
         return jax.tree.map(lambda total: total / len(points), sums)
 
-    found = mean(jnp.asarray(z), model.arrays, exposure)
+    found = model.program("predicted maps", lambda: jax.jit(mean))(jnp.asarray(z), model.arrays, exposure)
     return {component.name: np.asarray(found[component.name]) for component in model.spec.components}
 
 
@@ -99,17 +98,16 @@ def dnds_draws(model: SkyModel, z: np.ndarray) -> np.ndarray:
         theta = model.parameters(point, arrays)
         return jnp.stack([model.source_counts(c.name, theta, arrays) for c in model.populations])
 
-    return np.asarray(_mapped(one, model, z))
+    return np.asarray(_mapped("dnds", one, model, z))
 
 
-def _mapped(one: Callable[[jax.Array, Arrays], Any], model: SkyModel, z: np.ndarray) -> Any:
-    """`one` for each draw, in one program that takes the model's numbers as an argument and holds no data."""
+def _mapped(name: str, one: Callable[[jax.Array, Arrays], Any], model: SkyModel, z: np.ndarray) -> Any:
+    """`one` for each draw, in the program `name` of the model."""
 
-    @jax.jit
     def run(points: jax.Array, arrays: Arrays) -> Any:
         return jax.lax.map(lambda point: one(point, arrays), points, batch_size=min(BATCH, len(points)))
 
-    return run(jnp.asarray(z), model.arrays)
+    return model.program(name, lambda: jax.jit(run))(jnp.asarray(z), model.arrays)
 
 
 def _stacked(values: dict[str, jax.Array]) -> jax.Array:

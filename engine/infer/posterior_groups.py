@@ -76,13 +76,15 @@ def constant_data_group(model: SkyModel) -> Dataset:
         "lon": (pixels.lon_deg, "deg", "Galactic longitude"),
         "lat": (pixels.lat_deg, "deg", "Galactic latitude"),
         "region": (pixels.region, "1", "exposure region"),
+        "exposure": (pixels.values(model.dataset.exposure), "cm2 s", "exposure"),
         "relative_exposure": (pixels.relative_exposure, "1", "exposure over its mean"),
     }
     variables = {name: _pixels(values[: pixels.n_fit], *text) for name, (values, *text) in of_pixels.items()}
     ratios = {"units": "1", "long_name": "exposure of a region over the mean"}
     variables["exposure_ratios"] = ("exposure_region", pixels.exposure_ratios, ratios)
     axes = {**_pixel_axis(model), "exposure_region": np.arange(len(pixels.exposure_ratios))}
-    return xarray.Dataset(variables, axes, {"nside": pixels.nside, "ordering": "RING", "frame": "galactic"})
+    about = {"nside": pixels.nside, "n_region": pixels.n_region, "ordering": "RING", "frame": "galactic"}
+    return xarray.Dataset(variables, axes, about)
 
 
 def _draws(values: np.ndarray, dimensions: list[str], notes: dict[str, str]) -> tuple[Any, ...]:

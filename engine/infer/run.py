@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -18,13 +18,18 @@ from numpy.typing import NDArray
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
+from gammasky.engine.infer.importance import Importance, importance
 from gammasky.engine.infer.optimise import Laplace, laplace
 from gammasky.engine.infer.posterior import check_parameter_names, write_posterior
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.infer.summary import summarise, summary_table, write_summary
 from gammasky.engine.infer.svi import MAX_CHUNK, Settings, State, VariationalFit, is_flat
+from gammasky.engine.infer.verdict import Verdict, verdict_on_guide
 from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel
+
+if TYPE_CHECKING:
+    from gammasky.engine.infer.predictive import PredictiveCheck
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +50,8 @@ class Fit:
             tell). Of the optimiser, not of the guide: a flat ELBO does not say that the guide can hold the posterior.
         z (n, D), log_likelihood (n,), log_guide (n,): draws, with the guide's log density.
         derived: parameters and derived quantities of the draws, by name.
-        elbo (steps,): ELBO of each step; final_elbo, elbo_error: over the draws, and its standard error.
+        elbo (steps,): ELBO of each step; that over the draws is `weights.elbo`.
+        weights: importance weights of the draws; verdict: how far to trust them.
         laplace: the start.
         seconds: wall time of optimisation and steps, over all runs.
     """
@@ -56,8 +62,8 @@ class Fit:
     log_guide: Floats
     derived: dict[str, Floats]
     elbo: Floats
-    final_elbo: float
-    elbo_error: float
+    weights: Importance
+    verdict: Verdict
     laplace: Laplace
     seconds: float
 
@@ -69,6 +75,7 @@ def fit(
     folder: Path | None = None,
     resume: bool = False,
     checkpoint_seconds: float = 30.0,
+    n_draws: int | None = None,
     quiet: bool = True,
 ) -> Fit:
     """Fit a model by variational inference.
@@ -78,6 +85,7 @@ def fit(
         settings: guide, steps, particles, rate, seed; the defaults are those of arXiv:2604.08648.
         folder: keeps a checkpoint there every `checkpoint_seconds` and on Ctrl-C; None keeps none.
         resume: go on from that checkpoint; the result is bit for bit that of an uninterrupted fit.
+        n_draws: draws from the fitted guide; default: N_DRAWS.
         quiet: no progress line on stderr.
 
     Returns:
@@ -104,7 +112,7 @@ def fit(
         if path is not None:
             run.save(path)
         progress.note("drawing from the posterior")
-        result = run.finish()
+        result = run.finish(N_DRAWS if n_draws is None else n_draws)
         interrupts.raise_if_pending()
     return result
 
@@ -143,30 +151,39 @@ class _Run:
         identity = fit_identity(self.svi.model, self.svi.settings)
         save_checkpoint(path, self.state, self.start, self.elbo, self.seconds, identity)
 
-    def finish(self) -> Fit:
+    def finish(self, n_draws: int) -> Fit:
         """Draw from the fitted guide and evaluate the model there."""
         from gammasky.engine.infer.derived import derive
 
         model = self.svi.model
-        z, log_guide = self.svi.draw(self.state, self.start, N_DRAWS)
+        z, log_guide = self.svi.draw(self.state, self.start, n_draws)
         log_likelihood = _log_likelihoods(model, z)
         if not np.isfinite(log_likelihood).all():
             raise model.explain(model.parameters(z[int(np.argmin(np.isfinite(log_likelihood)))]))
-        log_density = log_likelihood - 0.5 * (z**2).sum(axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
-        terms = log_density - log_guide
         window = min(FLAT_EVERY, max(self.elbo.size // 4, FEWEST_FLAT))
+        status = "converged" if is_flat(self.elbo, window) else "stopped"
+        weights, derived = importance(log_likelihood + _log_prior(z), log_guide), derive(model, z)
         return Fit(
-            status="converged" if is_flat(self.elbo, window) else "stopped",
+            status=status,
             z=z,
             log_likelihood=log_likelihood,
             log_guide=log_guide,
-            derived=derive(model, z),
+            derived=derived,
             elbo=self.elbo,
-            final_elbo=float(terms.mean()),
-            elbo_error=float(terms.std() / np.sqrt(terms.size)),
+            weights=weights,
+            verdict=verdict_on_guide(weights, _shifts(model, derived, weights), status),
             laplace=self.start,
             seconds=self.seconds,
         )
+
+
+def _shifts(model: SkyModel, derived: Mapping[str, Floats], weights: Importance) -> dict[str, float]:
+    """How far the weights move the mean of each parameter, in standard deviations."""
+    shifts: dict[str, float] = {}
+    for name, slot in model.latent.slots.items():
+        labels = [f"{name}[{label}]" for label in slot.labels] or [name]
+        shifts |= dict(zip(labels, np.atleast_1d(weights.shift(derived[name])).tolist(), strict=True))
+    return shifts
 
 
 def _begin(svi: VariationalFit, checkpoint: Path | None, progress: Progress) -> _Run:
@@ -186,15 +203,19 @@ def _begin(svi: VariationalFit, checkpoint: Path | None, progress: Progress) -> 
     return run
 
 
+def _log_prior(z: Floats) -> Floats:
+    """log N(z; 0, 1) (n,) of draws z (n, D)."""
+    return -0.5 * (z**2).sum(axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
+
+
 def _log_likelihoods(model: SkyModel, z: Floats) -> Floats:
     """Log-likelihood (n,) of draws z (n, D)."""
 
-    @jax.jit
     def evaluate(arrays: Any, points: jax.Array) -> jax.Array:
         one = lambda point: model.log_likelihood(model.parameters(point, arrays), arrays)  # noqa: E731
         return jax.lax.map(one, points, batch_size=50)
 
-    return np.asarray(evaluate(model.arrays, z))
+    return np.asarray(model.program("log-likelihoods", lambda: jax.jit(evaluate))(model.arrays, z))
 
 
 def fit_identity(model: SkyModel, settings: Settings) -> dict[str, Any]:
@@ -234,7 +255,7 @@ def run_fit(
         sky_model = SkyModel(model, Dataset.open(data, data_dir))
     interrupts.raise_if_pending()
     check_parameter_names(sky_model.spec)
-    with _folder(out):
+    with folder_made(out):
         result = fit(sky_model, settings, folder=out, resume=resume, quiet=quiet)
         write_outputs(sky_model, settings, result, out, time.perf_counter() - began, quiet=quiet)
 
@@ -250,35 +271,72 @@ def write_outputs(
     info = {
         **asdict(settings),
         "status": result.status,
-        "elbo": result.final_elbo,
-        "elbo_error": result.elbo_error,
+        "elbo": result.weights.elbo,
+        "elbo_error": result.weights.elbo_error,
         "steps_done": int(result.elbo.size),
         "laplace_log_density": result.laplace.log_density,
         "laplace_log_evidence": result.laplace.log_evidence,
         "fit_seconds": round(result.seconds, 1),
         "wall_seconds": round(wall_seconds, 1),
     }
-    summary = summarise(model, result.derived, info)
+    check, note = _predictive_check(model, result.z, settings.seed)
+    trust = {"verdict": result.verdict.as_dict(), "diagnostics": _diagnostics(result)}
+    summary = {
+        **trust,
+        **summarise(model, result.derived, info, result.weights.weights),
+        "predictive_checks": check.as_dict() if check else note,
+    }
     write_summary(out / SUMMARY, summary)
     with replacing(out / TRACE) as temporary:
         rows = np.column_stack([np.arange(1, result.elbo.size + 1), result.elbo])
         np.savetxt(temporary, rows, fmt=["%d", "%.10g"], delimiter=",", header="step,elbo", comments="")
-    figures = save_figures(model, result.z, result.derived, result.elbo, out / "figures")
+    figures = save_figures(model, result.z, result.derived, result.elbo, out / "figures", check)
     for stale in {out / "figures" / f"{name}.png" for name in FIGURES} - set(figures):
         stale.unlink(missing_ok=True)  # of the fit that is replaced; other files in the folder are the user's
     write_posterior(
         out / POSTERIOR, model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
-        attributes=info, derived=result.derived,
+        attributes={**info, **trust}, derived=result.derived,
     )  # fmt: skip
     (out / CHECKPOINT).unlink(missing_ok=True)
     if not quiet:
         console = Console()
+        if not console.is_terminal:  # a file or a pipe: as wide as the table needs
+            console = Console(width=120)
         console.print(summary_table(summary))
+        if check is None:
+            console.print(f"predictive checks {note}", soft_wrap=True)
         console.print(
-            f"{result.status} after {result.elbo.size} steps: ELBO {result.final_elbo:.2f} +- {result.elbo_error:.2f}, "
+            f"{result.verdict.level}: {result.verdict.reasons[0]}\n"
+            f"{result.status} after {result.elbo.size} steps: ELBO {result.weights.elbo:.2f} +- "
+            f"{result.weights.elbo_error:.2f}, log Z {result.weights.log_z:.2f} +- {result.weights.log_z_error:.2f}, "
+            f"k-hat {result.weights.k_hat:.2f}, ESS {result.weights.ess:.0f}; "
             f"{result.seconds:.0f} s; {out / POSTERIOR}, {SUMMARY}, {len(figures)} figures",
             soft_wrap=True,
         )
+
+
+def _diagnostics(result: Fit) -> dict[str, float | str]:
+    """The numbers behind the verdict."""
+    weights = result.weights
+    return {
+        "method": "svi",
+        "elbo": weights.elbo,
+        "log_z": weights.log_z,
+        "log_z_error": weights.log_z_error,
+        "k_hat": weights.k_hat,
+        "ess": weights.ess,
+        "efficiency": weights.efficiency,
+    }
+
+
+def _predictive_check(model: SkyModel, z: Floats, seed: int) -> tuple[PredictiveCheck | None, str]:
+    """Replicated skies, or why there are none: the likelihood allows negative smooth means, a simulation does not."""
+    from gammasky.engine.infer.predictive import predictive_check
+
+    try:
+        return predictive_check(model, z, seed=seed), ""
+    except InputError as error:
+        return None, f"not done: {error}"
 
 
 def _check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
@@ -298,7 +356,7 @@ def _check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 @contextmanager
-def _folder(out: Path) -> Iterator[None]:
+def folder_made(out: Path) -> Iterator[None]:
     """Make the folder, see that it can be written to; take it away again if the body leaves it empty."""
     made = [place for place in (out, *out.parents) if not place.exists()]
     try:

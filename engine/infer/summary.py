@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.files import replacing
@@ -23,24 +24,29 @@ QUANTILES = (0.05, 0.16, 0.50, 0.84, 0.95)
 MOST_MAIN_PARAMETERS = 10
 
 
-def summarise(model: SkyModel, derived: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> dict[str, Any]:
+def summarise(
+    model: SkyModel, derived: Mapping[str, np.ndarray], info: Mapping[str, Any], weights: np.ndarray | None = None
+) -> dict[str, Any]:
     """Moments and quantiles of every parameter and derived number, and what they rest on.
 
     Args:
         model: the model.
         derived: what `derive(model, z)` gave for the draws.
         info: about the fit (ELBO, steps, guide, seed, seconds, status, ...).
+        weights (n,): importance weights of the draws, adding up to 1.
 
     Returns:
         "model_name", "dataset", "data_sha256" and "versions"; "fit" = info; "parameters" (elements of a vector as
         name[element]), "flux" (by component) and "point_source_fraction" (by group), each entry with mean, sd, the
-        quantiles q05 to q95, and unit; "main_parameters", the names to show first.
+        quantiles q05 to q95, unit, the same
+        numbers "weighted" and, for simulated counts, truth; "main_parameters", the names to show first.
     """
     parameters: dict[str, dict[str, Any]] = {}
+    truth = true_values(model)
     for name, slot in model.latent.slots.items():
         unit = model.spec.parameters[name].unit
         names = [f"{name}[{label}]" for label in slot.labels] or [name]
-        parameters |= _described(names, derived[name], unit)
+        parameters |= _described(names, derived[name], unit, truth.get(name), weights)
     components = [component.name for component in model.spec.components]
     return {
         **provenance(model),
@@ -48,9 +54,30 @@ def summarise(model: SkyModel, derived: Mapping[str, np.ndarray], info: Mapping[
         "draws": len(derived[FLUX]),
         "main_parameters": main_parameters(model),
         "parameters": parameters,
-        FLUX: _described(components, derived[FLUX], "counts/pixel"),
-        POINT_SOURCE_FRACTION: _described(group_names(model), derived[POINT_SOURCE_FRACTION], "1"),
+        FLUX: _described(components, derived[FLUX], "counts/pixel", truth.get(FLUX), weights),
+        POINT_SOURCE_FRACTION: _described(
+            group_names(model), derived[POINT_SOURCE_FRACTION], "1", truth.get(POINT_SOURCE_FRACTION), weights
+        ),
     }
+
+
+def true_values(model: SkyModel) -> dict[str, np.ndarray]:
+    """What simulated counts were drawn with: parameters that the dataset knows the truth of, by name.
+
+    Where these are all parameters of the model, also the fluxes and point-source fractions that follow.
+    """
+    given = model.dataset.manifest.truth
+    known = {
+        name: np.asarray(given[name])
+        for name, slot in model.latent.slots.items()
+        if name in given and np.shape(given[name]) == slot.shape
+    }
+    if known and len(known) == len(model.latent.slots):
+        theta = {name: jnp.asarray(value) for name, value in known.items()}  # as given: it may be another model's
+        known[FLUX] = np.array([float(flux) for flux in model.fluxes(theta).values()])
+        shares = model.point_source_fractions(theta)
+        known[POINT_SOURCE_FRACTION] = np.array([float(shares[group]) for group in group_names(model)])
+    return known
 
 
 def write_summary(path: Path | str, summary: Mapping[str, Any]) -> None:
@@ -70,15 +97,18 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
     table = Table(title=f"{summary['model_name']} on {summary['dataset']}")
     table.add_column("parameter")
-    for heading in ("mean", "sd", "5 %", "50 %", "95 %"):
+    shown = {"mean": "mean", "sd": "sd", "5 %": "q05", "50 %": "q50", "95 %": "q95"}
+    if any("truth" in entry for entry in summary["parameters"].values()):
+        shown = {"truth": "truth", **shown}
+    for heading in shown:
         table.add_column(heading, justify="right")
     table.add_column("unit")
     rows = {name: summary["parameters"][name] for name in summary["main_parameters"]}
     for group, numbers in summary[POINT_SOURCE_FRACTION].items():
         rows[f"PS fraction ({group})"] = {**numbers, "unit": ""}
     for name, numbers in rows.items():
-        shown = (f"{numbers[key]:.4g}" for key in ("mean", "sd", "q05", "q50", "q95"))
-        table.add_row(name, *shown, numbers["unit"])
+        cells = (f"{numbers[key]:.4g}" if key in numbers else "" for key in shown.values())
+        table.add_row(name, *cells, numbers["unit"])
     return table
 
 
@@ -130,15 +160,37 @@ def _names_in_template(template: AnyTemplate) -> list[str]:
     return [value for value in values if isinstance(value, str)]
 
 
-def _described(names: list[str], draws: np.ndarray, unit: str) -> dict[str, dict[str, Any]]:
+def _described(
+    names: list[str],
+    draws: np.ndarray,
+    unit: str,
+    truth: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> dict[str, dict[str, Any]]:
     """Moments and quantiles of draws (n,) or (n, names)."""
     columns = np.asarray(draws).reshape(len(draws), len(names)).T
-    return {name: {**_numbers(column), "unit": unit} for name, column in zip(names, columns, strict=True)}
+    rows = {name: {**_numbers(column), "unit": unit} for name, column in zip(names, columns, strict=True)}
+    if weights is not None:
+        for row, column in zip(rows.values(), columns, strict=True):
+            row["weighted"] = _weighted_numbers(column, weights)
+    if truth is not None:
+        for row, value in zip(rows.values(), np.atleast_1d(truth), strict=True):
+            row["truth"] = float(value)
+    return rows
 
 
 def _numbers(draws: np.ndarray) -> dict[str, float]:
     quantiles = {f"q{round(100 * q):02d}": float(np.quantile(draws, q)) for q in QUANTILES}
     return {"mean": float(draws.mean()), "sd": float(draws.std(ddof=1)) if len(draws) > 1 else 0.0, **quantiles}
+
+
+def _weighted_numbers(draws: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    """Moments and quantiles of weighted draws (n,)."""
+    mean = float(weights @ draws)
+    order = np.argsort(draws)
+    below = np.cumsum(weights[order]) - 0.5 * weights[order]
+    quantiles = {f"q{round(100 * q):02d}": float(np.interp(q, below, draws[order])) for q in QUANTILES}
+    return {"mean": mean, "sd": float(np.sqrt(weights @ (draws - mean) ** 2)), **quantiles}
 
 
 def _plain(value: Any) -> Any:

@@ -1,13 +1,15 @@
 """Variational inference: maximise the ELBO of a guide by stochastic gradients, whole chunks of steps per call.
 
 ELBO = E_q[log p(data, z) - log q(z)], estimated with `particles` draws per step and differentiated through the draws
-(Kingma & Welling, arXiv:1312.6114). The random key of step i is fold_in(seed, i), so a fit that goes on from a
+(Kingma & Welling, arXiv:1312.6114); where the guide's density at a point is cheap, log q is differentiated through the
+point alone, "sticking the landing" (Roeder et al., arXiv:1703.09194): the gradient's scatter then vanishes as the guide
+approaches the posterior. The random key of step i is fold_in(seed, i), so a fit that goes on from a
 checkpoint repeats an uninterrupted one bit for bit, wherever it was cut.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +31,8 @@ State = dict[str, Any]
 SCHEDULES = ("constant", "cosine")
 MAX_CHUNK = 1000
 MAX_SEED = 2**63 - 1  # what JAX takes
-_FINAL_RATE = 0.01  # of a cosine schedule, relative to its start
+_FINAL_RATE = 0.01  # of a cosine schedule, relative to its highest
+_WARM_UP = 100  # steps of a cosine schedule before that
 _FIRST_BETA = 0.05  # weight of the likelihood at the first step of tempering
 
 
@@ -38,9 +41,9 @@ class Settings:
     """How a variational fit runs.
 
     Attributes:
-        guide: iaf, mvn or diagonal.
+        guide: flow, iaf, mvn or diagonal.
         steps, particles: optimiser steps; draws per step.
-        learning_rate, schedule: of Adam; constant, or a cosine down to 1 %.
+        learning_rate, schedule: of Adam; constant, or a cosine down to 1 % after a warm-up.
         clip: largest absolute value of a gradient entry.
         temper: steps over which the weight of the likelihood rises from 0.05 to 1.
         early_stop: end when the ELBO is flat, see `is_flat`.
@@ -84,11 +87,16 @@ class VariationalFit:
         self.guide: Guide = build_guide(settings.guide, model.n_latent)
         self._optimiser = optax.chain(optax.clip(settings.clip), optax.adam(self._rate()))
         self._key = jax.random.key(settings.seed)
-        self._steps = jax.jit(self._run_steps)
+        # all settings but the seed shape the program; data, start and key are its arguments
+        shape = replace(settings, seed=0)
+        self._steps = model.program(("svi steps", shape), lambda: jax.jit(self._run_steps))
+        self._draws = model.program(("svi draws", shape), lambda: jax.jit(self._run_draws))
 
     def _rate(self) -> Any:
         if self.settings.schedule == "cosine":
-            return optax.cosine_decay_schedule(self.settings.learning_rate, self.settings.steps, _FINAL_RATE)
+            rate, steps = self.settings.learning_rate, self.settings.steps
+            warm_up = min(_WARM_UP, steps // 10)
+            return optax.warmup_cosine_decay_schedule(rate * _FINAL_RATE, rate, warm_up, steps, rate * _FINAL_RATE)
         return self.settings.learning_rate
 
     def start(self, laplace: Laplace) -> State:
@@ -112,36 +120,38 @@ class VariationalFit:
                 parameters. The state before that step is lost to the caller only if it was not kept.
         """
         n_steps = min(n_steps, MAX_CHUNK)
-        new, elbo = self._steps(self.model.arrays, frame_of(laplace), state, jnp.asarray(n_steps))
+        new, elbo = self._steps(self.model.arrays, frame_of(laplace), self._key, state, jnp.asarray(n_steps))
         if not bool(new["finite"]):
             raise self._explain(new, laplace)
         return new, np.asarray(elbo)[:n_steps]
 
     def draw(self, state: State, laplace: Laplace, n_draws: int) -> tuple[Floats, Floats]:
         """Draws z (n, D) from the guide and their log density log q (n,)."""
-
-        @jax.jit
-        def draws(guide: Any, frame: Any, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return jax.lax.map(lambda key: self.guide.sample(guide, frame, key), keys, batch_size=250)
-
         keys = jax.random.split(jax.random.fold_in(self._key, 2**31 + 1), n_draws)
-        z, log_q = draws(state["guide"], frame_of(laplace), keys)
+        z, log_q = self._draws(state["guide"], frame_of(laplace), keys)
         return np.asarray(z), np.asarray(log_q)
+
+    def _run_draws(self, guide: Any, frame: Any, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.lax.map(lambda key: self.guide.sample(guide, frame, key), keys, batch_size=250)
 
     def _beta(self, step: jax.Array) -> jax.Array:
         ramp = _FIRST_BETA + (1.0 - _FIRST_BETA) * step / max(self.settings.temper, 1)
         return jnp.where(step < self.settings.temper, ramp, 1.0)
 
-    def _draws_of_step(self, guide: Any, frame: Any, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-        keys = jax.random.split(jax.random.fold_in(self._key, step), self.settings.particles)
+    def _draws_of_step(self, guide: Any, frame: Any, key: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
+        keys = jax.random.split(jax.random.fold_in(key, step), self.settings.particles)
         return jax.vmap(lambda key: self.guide.sample(guide, frame, key))(keys)
 
-    def _negative_elbo(self, guide: Any, arrays: Any, frame: Any, step: jax.Array) -> jax.Array:
-        z, log_q = self._draws_of_step(guide, frame, step)
+    def _negative_elbo(self, guide: Any, arrays: Any, frame: Any, key: jax.Array, step: jax.Array) -> jax.Array:
+        z, log_q = self._draws_of_step(guide, frame, key, step)
+        if self.guide.log_density is not None:
+            log_q = jax.vmap(partial(self.guide.log_density, jax.lax.stop_gradient(guide), frame))(z)
         log_p = jax.vmap(partial(self.model.log_density, arrays=arrays, beta=self._beta(step)))(z)
         return jnp.mean(log_q - log_p)
 
-    def _run_steps(self, arrays: Any, frame: Any, state: State, n_steps: jax.Array) -> tuple[State, jax.Array]:
+    def _run_steps(
+        self, arrays: Any, frame: Any, key: jax.Array, state: State, n_steps: jax.Array
+    ) -> tuple[State, jax.Array]:
         """A loop whose length is an argument: one compiled program for chunks of any size."""
 
         def unfinished(carry: tuple[jax.Array, State, jax.Array]) -> jax.Array:
@@ -150,15 +160,15 @@ class VariationalFit:
 
         def step(carry: tuple[jax.Array, State, jax.Array]) -> tuple[jax.Array, State, jax.Array]:
             done, current, elbo = carry
-            new, value = self._one_step(arrays, frame, current)
+            new, value = self._one_step(arrays, frame, key, current)
             return done + 1, new, elbo.at[done].set(value)
 
         _, state, elbo = jax.lax.while_loop(unfinished, step, (jnp.asarray(0), state, jnp.zeros(MAX_CHUNK)))
         return state, elbo
 
-    def _one_step(self, arrays: Any, frame: Any, state: State) -> tuple[State, jax.Array]:
+    def _one_step(self, arrays: Any, frame: Any, key: jax.Array, state: State) -> tuple[State, jax.Array]:
         """One optimiser step; a step that is not finite leaves everything as it was but the flag."""
-        loss, gradient = jax.value_and_grad(self._negative_elbo)(state["guide"], arrays, frame, state["step"])
+        loss, gradient = jax.value_and_grad(self._negative_elbo)(state["guide"], arrays, frame, key, state["step"])
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
         updates, optimiser = self._optimiser.update(gradient, state["optimiser"], state["guide"])
         new = {
@@ -172,7 +182,7 @@ class VariationalFit:
 
     def _explain(self, state: State, laplace: Laplace) -> Exception:
         """The error for the draw that made the step after `state` non-finite."""
-        z, _ = self._draws_of_step(state["guide"], frame_of(laplace), state["step"])
+        z, _ = self._draws_of_step(state["guide"], frame_of(laplace), self._key, state["step"])
         values, gradients = (np.asarray(part) for part in self.model.value_and_gradient(z))
         bad = ~(np.isfinite(values) & np.isfinite(gradients).all(axis=1))
         return self.model.explain(self.model.parameters(z[int(np.argmax(bad))]))

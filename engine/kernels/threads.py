@@ -46,13 +46,18 @@ def run_tasks(task: Callable[[int], None], n_tasks: int) -> None:
     """Call `task(0) ... task(n_tasks - 1)`, shared between this thread and its helpers; return when all are done.
 
     Raises:
-        Exception: the first error of a task, after the others have ended.
+        Exception: the first error of a task, after those under way have ended; no other begins. So does Ctrl-C.
     """
-    tickets = count()  # next() is atomic: each task is taken once
+    tickets, stopped = count(), False  # next() is atomic: each task is taken once
 
     def work() -> None:
-        while (ticket := next(tickets)) < n_tasks:
-            task(ticket)
+        nonlocal stopped
+        try:
+            while not stopped and (ticket := next(tickets)) < n_tasks:
+                task(ticket)
+        except BaseException:
+            stopped = True
+            raise
 
     helpers: list[Future[None]] = []
     for _ in range(min(thread_count(), n_tasks) - 1):

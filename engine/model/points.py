@@ -17,6 +17,8 @@ from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.model.templates import value_of
 from gammasky.engine.sky.flat_pixels import FlatPixels
 
+ROUNDING = 1e-12  # a draw of a log-uniform prior may be beyond its limit by the last digit
+
 
 def point_from_numbers(spec: ModelSpec, slots: Mapping[str, Slot], values: Mapping[str, Any]) -> Parameters:
     """Parameters from plain numbers; see `SkyModel.point`."""
@@ -33,6 +35,25 @@ def point_from_numbers(spec: ModelSpec, slots: Mapping[str, Slot], values: Mappi
     point = {name: jnp.asarray(value) for name, value in theta.items()}
     _check_breaks(spec, point)
     return point
+
+
+def require_inside_priors(spec: ModelSpec, theta: Mapping[str, Any]) -> None:
+    """Refuse parameters that their priors exclude.
+
+    Raises:
+        InputError: names the parameter, the limits of its prior and the value.
+    """
+    for name, prior in spec.parameters.items():
+        if isinstance(prior, Dirichlet):
+            continue  # fractions are checked as such
+        low, high = prior.support()
+        values = np.atleast_1d(np.asarray(theta[name], dtype=np.float64))
+        outside = values[~((values >= low - ROUNDING * abs(low)) & (values <= high + ROUNDING * abs(high)))]
+        if outside.size:
+            raise InputError(
+                f"parameter '{name}': expected a value inside its prior, {low:g} to {high:g}, got {outside[0]:g}; "
+                "change it, or the prior in the model file"
+            )
 
 
 def non_finite(theta: Parameters, log_p: np.ndarray, mean: np.ndarray, pixels: FlatPixels) -> NonFiniteLikelihoodError:

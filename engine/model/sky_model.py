@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cached_property
+import copy
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,29 @@ class SkyModel:
         spec: the model, a preset's name or a TOML file.
         dataset: an open dataset.
         backend: "numba", or "reference" for plain JAX.
+        around_deg [deg]: templates reach that far beyond the region (for simulated sources, whose photons scatter).
+        max_count: largest count that `with_counts` may bring, if it is above those of the dataset.
 
     Attributes:
         pixels: the flat pixels of the region; the first P are fitted.
         latent: layout of the latent space z ~ N(0, 1)^D.
-        arrays: every fixed number; methods that are traced take it as an argument, so that programs hold no data.
-        plan: layout of the fitted pixels for the kernels.
+        arrays: every fixed number, counts included; methods that are traced take it as an argument, so that programs
+            hold no data.
         response: counts response to source-count functions; None without point sources.
 
     Raises:
         InputError: a model that does not fit the dataset; names the component or parameter.
     """
 
-    def __init__(self, spec: ModelSpec | str | Path, dataset: Dataset, *, backend: str = "numba") -> None:
+    def __init__(
+        self,
+        spec: ModelSpec | str | Path,
+        dataset: Dataset,
+        *,
+        backend: str = "numba",
+        around_deg: float = 0.0,
+        max_count: int = 0,
+    ) -> None:
         if backend not in BACKENDS:
             raise unknown_name("backend", backend, BACKENDS)
         if jnp.asarray(0.0).dtype != jnp.float64:
@@ -60,8 +71,8 @@ class SkyModel:
         self.spec = spec if isinstance(spec, ModelSpec) else read_model(spec)
         self.dataset, self.backend = dataset, backend
         self.latent = Latent(self.spec.parameters, parameter_labels(self.spec))
-        self.pixels = self.spec.region.flatten(dataset)
-        self.plan = PixelPlan.build(self.pixels.counts, self.pixels.region, self.pixels.exposure_ratios.size)
+        self.pixels = self.spec.region.flatten(dataset, around_deg=around_deg)
+        self._programs: dict[Hashable, Any] = {}
         self.smooth = [component for component in self.spec.components if component.source_counts is None]
         self._source_counts = {
             component.name: (component, component.source_counts)
@@ -78,10 +89,10 @@ class SkyModel:
             )
             for component in self.spec.components
         }
-        self.response = self._build_response() if self.populations else None
+        self.response = self._build_response(max_count) if self.populations else None
         self.arrays: Arrays = jax.tree.map(jnp.asarray, self._all_arrays(builder.arrays))
 
-    def _build_response(self) -> Response:
+    def _build_response(self, max_count: int) -> Response:
         grid = self.spec.source_grid
         fractions = pixel_fractions(self.dataset.psf, self.pixels.nside)
         return Response.build(
@@ -89,11 +100,15 @@ class SkyModel:
             fractions.fraction,
             fractions.weight,
             self.pixels.exposure_ratios,
-            max(self.plan.max_count, 1),
+            max(max_count, int(self.pixels.counts.max()), 1),
         )
 
+    def _plan(self, counts: np.ndarray) -> PixelPlan:
+        return PixelPlan.build(counts, self.pixels.region, self.pixels.exposure_ratios.size)
+
     def _all_arrays(self, templates: Arrays) -> Arrays:
-        arrays: Arrays = {"priors": self.latent.arrays(), "templates": templates}
+        plans = (self._plan(self.pixels.counts),)
+        arrays: Arrays = {"priors": self.latent.arrays(), "templates": templates, "plans": plans}
         if self.response is not None:
             regions, counts, nodes = self.response.matrix.shape
             arrays["source_grid"] = self.response.s_grid
@@ -116,19 +131,52 @@ class SkyModel:
 
     def log_likelihood(self, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
         """Log-likelihood of all fitted pixels, a scalar."""
-        mean, templates, dnds = self.ingredients(theta, arrays)
         if not self.populations:
-            return poisson.pixel_log_likelihood(self.plan, mean, backend=self.backend).sum()
-        x = self.expected_sources(dnds, arrays)
-        return nptf.total_log_likelihood(self.plan, mean, templates, x, backend=self.backend)
+            return self.pixel_log_likelihood(theta, arrays).sum()
+        point, plans = self._kernel_point(theta, arrays), self._arrays(arrays)["plans"]
+        looks = [nptf.total_log_likelihood(plan, *point, backend=self.backend) for plan in plans]
+        return jnp.sum(jnp.stack(looks))
 
     def pixel_log_likelihood(self, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
         """Log-likelihood of each fitted pixel (P,)."""
+        point, plans = self._kernel_point(theta, arrays), self._arrays(arrays)["plans"]
+        of_pixels: Callable[..., jax.Array] = (
+            nptf.pixel_log_likelihood if self.populations else poisson.pixel_log_likelihood
+        )
+        return jnp.sum(jnp.stack([of_pixels(plan, *point, backend=self.backend) for plan in plans]), axis=0)
+
+    def _kernel_point(self, theta: Parameters, arrays: Arrays | None) -> tuple[jax.Array, ...]:
+        """What the likelihood of a pixel depends on: smooth mean and, with populations, templates and X."""
         mean, templates, dnds = self.ingredients(theta, arrays)
-        if not self.populations:
-            return poisson.pixel_log_likelihood(self.plan, mean, backend=self.backend)
-        x = self.expected_sources(dnds, arrays)
-        return nptf.pixel_log_likelihood(self.plan, mean, templates, x, backend=self.backend)
+        return (mean, templates, self.expected_sources(dnds, arrays)) if self.populations else (mean,)
+
+    def with_counts(self, counts: np.ndarray, *more: np.ndarray) -> SkyModel:
+        """The same model of other counts; compiled programs are shared, so another sky costs no compilation.
+
+        Args:
+            counts (P,): photons in the fitted pixels.
+            more (P,): further independent looks at the same sky; the log-likelihood is the sum over all looks.
+
+        Raises:
+            InputError: wrong shape, a count that is negative or not whole, or above what the response holds.
+        """
+        plans = tuple(self._plan(np.asarray(look)) for look in (counts, *more))
+        if self.response is not None:
+            for plan in plans:
+                nptf.require_count_in_range(plan, self.response.max_count)
+        other = copy.copy(self)
+        other.pixels = replace(self.pixels, counts=plans[0].counts)
+        other.arrays = {**self.arrays, "plans": jax.tree.map(jnp.asarray, plans)}
+        return other
+
+    def program(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        """The compiled function `key`, made by `build()` when first asked for; shared by models `with_counts`.
+
+        It must take the arrays of the model as an argument and hold no data.
+        """
+        if key not in self._programs:
+            self._programs[key] = build()
+        return self._programs[key]
 
     def ingredients(self, theta: Parameters, arrays: Arrays | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Smooth mean (P,) [counts], point-source templates (I, P) and dN/dS (I, S) [per pixel per count]."""
@@ -143,7 +191,7 @@ class SkyModel:
         return mean, templates, dnds
 
     def template(self, component: str, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
-        """Template of a component in the N pixels of the region, fitted pixels first."""
+        """Template of a component in the N pixels, fitted pixels first."""
         return self._templates[component](self._arrays(arrays)["templates"], theta)
 
     def source_counts(self, population: str, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
@@ -161,9 +209,10 @@ class SkyModel:
 
     def fluxes(self, theta: Parameters, arrays: Arrays | None = None) -> dict[str, jax.Array]:
         """Mean counts per pixel of each component over the region of interest, source masks lifted."""
+        n_region = self.pixels.n_region
         return {
             component.name: self._norm(component, theta, arrays)
-            * jnp.mean(self.template(component.name, theta, arrays))
+            * jnp.mean(self.template(component.name, theta, arrays)[:n_region])
             for component in self.spec.components
         }
 
@@ -205,21 +254,19 @@ class SkyModel:
         log_p = np.asarray(self.pixel_log_likelihood(theta))
         return non_finite(theta, log_p, np.asarray(self.ingredients(theta)[0]), self.pixels)
 
-    @cached_property
-    def value_and_gradient(self) -> Callable[[ArrayLike], tuple[jax.Array, jax.Array]]:
+    def value_and_gradient(self, z: ArrayLike) -> tuple[jax.Array, jax.Array]:
         """Compiled log density and its gradient, for z (D,) or a batch (B, D)."""
 
-        @jax.jit
         def evaluate(arrays: Arrays, z: jax.Array) -> tuple[jax.Array, jax.Array]:
             single = jax.value_and_grad(lambda point: self.log_density(point, arrays))
             return single(z) if z.ndim == 1 else jax.vmap(single)(z)
 
-        return lambda z: evaluate(self.arrays, jnp.asarray(z))
+        return self.program("value_and_gradient", lambda: jax.jit(evaluate))(self.arrays, jnp.asarray(z))
 
     def expected_sources(self, dnds: jax.Array, arrays: Arrays | None = None) -> jax.Array:
         """X (I, R, M + 1) = response @ dN/dS: sources that put m photons in a pixel; row 0 is minus their total."""
         x = dnds @ self._arrays(arrays)["response"].T
-        return x.reshape(dnds.shape[0], self.plan.n_regions, -1)
+        return x.reshape(dnds.shape[0], self.pixels.exposure_ratios.size, -1)
 
     def _norm(self, component: Component, theta: Parameters, arrays: Arrays | None) -> jax.Array:
         """Mean counts per pixel of a component, over its template of mean 1."""

@@ -1,4 +1,4 @@
-"""Templates as functions of the parameters: (arrays, theta) -> values in the N pixels of the region, mean 1.
+"""Templates as functions of the parameters: (arrays, theta) -> values in the N pixels, mean 1 over the region.
 
 Fixed numbers (maps, harmonics, exposure) go into one table of arrays that is passed to every call, so that compiled
 programs hold no data.
@@ -80,9 +80,10 @@ class TemplateBuilder:
             values = values / self._pixels.relative_exposure
         if not as_is and not point_sources and unit == "intensity":
             values = values * self._pixels.relative_exposure
-        if not values.mean() > 0:
+        mean = values[: self._pixels.n_region].mean()
+        if not mean > 0:
             raise InputError(f"template '{name}' is zero everywhere in the region of interest; leave it out")
-        key = self._store(f"map:{name}:{unit}:{point_sources}:{as_is}", values / values.mean())
+        key = self._store(f"map:{name}:{unit}:{point_sources}:{as_is}", values / mean)
         return lambda arrays, _theta: arrays[key]
 
     def _mix(self, template: MixTemplate, *, point_sources: bool, as_is: bool) -> Template:
@@ -102,11 +103,12 @@ class TemplateBuilder:
     def _profile(self, template: Any, *, counts: bool) -> Template:
         exposure = self._store("relative_exposure", self._pixels.relative_exposure)
         evaluate = self._disk(template) if isinstance(template, DiskTemplate) else self._nfw(template)
+        n_region = self._pixels.n_region
 
         def profile(arrays: Arrays, theta: Parameters) -> jax.Array:
             values = evaluate(theta)
             values = values * arrays[exposure] if counts else values
-            return values / jnp.mean(values)
+            return values / jnp.mean(values[:n_region])
 
         return profile
 
@@ -140,10 +142,11 @@ class TemplateBuilder:
         orders = harmonic_orders(modulation.l_max)
         harmonics = np.stack([sph_harm_y(degree, order, polar, azimuth).real for degree, order in orders])
         key = self._store(f"harmonics:{modulation.l_max}", harmonics)
+        n_region = self._pixels.n_region
 
         def modulated(arrays: Arrays, theta: Parameters) -> jax.Array:
             values = base(arrays, theta) * (1.0 + theta[modulation.coefficients] @ arrays[key])
-            return values / jnp.mean(values)
+            return values / jnp.mean(values[:n_region])
 
         return modulated
 

@@ -12,7 +12,15 @@ from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.sky import maps, readers
 from gammasky.engine.sky.catalogues import read_positions
 from gammasky.engine.sky.locate import find_folder, holds
-from gammasky.engine.sky.manifest import MANIFEST_NAME, Manifest, MapFile, read_manifest, shipped_manifests
+from gammasky.engine.sky.manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    MapFile,
+    OtherCounts,
+    read_any_manifest,
+    read_manifest,
+    shipped_manifests,
+)
 from gammasky.engine.sky.psf import PSF, IRFSettings, KingPSF
 
 
@@ -157,8 +165,10 @@ class Dataset:
         )
 
 
-def _resolve(name_or_path: str | Path, data_dir: Path | str | None) -> tuple[Manifest, Path]:
-    """The manifest and the folder of the files."""
+def _resolve(
+    name_or_path: str | Path, data_dir: Path | str | None, above: frozenset[Path] = frozenset()
+) -> tuple[Manifest, Path]:
+    """The manifest and the folder of the files; `above` are the manifests that led here."""
     shipped = shipped_manifests()
     path = Path(name_or_path)
     if str(name_or_path) in shipped:
@@ -174,13 +184,31 @@ def _resolve(name_or_path: str | Path, data_dir: Path | str | None) -> tuple[Man
         if path.suffix or len(path.parts) > 1:
             raise InputError(f"{path}: no dataset there; expected a folder with {MANIFEST_NAME}, or such a file")
         raise unknown_name("dataset", str(name_or_path), shipped)
-    return read_manifest(path), Path(data_dir) if data_dir is not None else path.parent
+    found = read_any_manifest(path)
+    if isinstance(found, OtherCounts):
+        if path.resolve() in above:
+            raise InputError(f"{path}: `base` leads back to this manifest itself; name a dataset with its own maps")
+        return _with_other_counts(found, path.absolute(), data_dir, above)
+    return found, Path(data_dir) if data_dir is not None else path.parent
+
+
+def _with_other_counts(
+    own: OtherCounts, path: Path, data_dir: Path | str | None, above: frozenset[Path]
+) -> tuple[Manifest, Path]:
+    """The manifest of the base with the counts of `own`, which was read from `path` and names files beside it."""
+    place = path.parent
+    base = own.base if own.base in shipped_manifests() else str(place / own.base)
+    manifest, folder = _resolve(base, data_dir, above | {path.resolve()})
+    counts = own.counts.model_copy(update={"file": str(place / own.counts.file)})
+    changed = {"name": own.name, "description": own.description, "counts": counts, "truth": own.truth}
+    return manifest.model_copy(update=changed), folder
 
 
 def _content(file: str, folder: Path, checksums: dict[str, str]) -> bytes:
     """The bytes of a file of the dataset; its SHA-256 is noted."""
     content = readers.read_bytes(folder / file)
-    checksums[file] = hashlib.sha256(content).hexdigest()
+    name = Path(file).name if Path(file).is_absolute() else file  # where a folder lies is no part of the data
+    checksums[name] = hashlib.sha256(content).hexdigest()
     return content
 
 

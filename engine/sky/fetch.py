@@ -12,6 +12,8 @@ from pathlib import Path
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.files import cache_folder
+from gammasky.engine.sky.demo import DEMO
+from gammasky.engine.sky.demo.cache import file_statuses, made_folder
 from gammasky.engine.sky.locate import find_folder, holds, search_places
 from gammasky.engine.sky.manifest import DataFile, Manifest, read_manifest, shipped_manifests
 from gammasky.engine.sky.readers import read_bytes
@@ -45,6 +47,8 @@ def check(name: str = "fermi", data_dir: Path | str | None = None) -> list[tuple
         InputError: unknown dataset, or its files are nowhere to be found.
     """
     manifest = _shipped(name)
+    if name == DEMO:
+        return _check_demo(manifest, data_dir)
     folder = find_folder(manifest, data_dir)
     return [(file, _status(folder / file, entry)) for file, entry in manifest.files.items()]
 
@@ -52,7 +56,7 @@ def check(name: str = "fermi", data_dir: Path | str | None = None) -> list[tuple
 def fetch(
     name: str = "fermi", folder: Path | str | None = None, base_url: str | None = None, progress: bool = True
 ) -> Path:
-    """Download the files of a dataset, keeping those that are there and right.
+    """Download the files of a dataset, keeping those that are there and right; the demo is made on this machine.
 
     A file is downloaded under another name and takes its own only once its SHA-256 is right, so an interrupted or
     failed run leaves whole files only and the next one goes on from there.
@@ -70,6 +74,8 @@ def fetch(
         InputError: unknown dataset, or a download that failed from every address.
     """
     manifest = _shipped(name)
+    if name == DEMO:
+        return _make_demo(folder, progress)
     target = cache_folder(name) if folder is None else Path(folder)
     for number, (file, entry) in enumerate(manifest.files.items(), start=1):
         urls = entry.urls if base_url is None else (f"{base_url.rstrip('/')}/{file}",)
@@ -86,6 +92,23 @@ def _shipped(name: str) -> Manifest:
     if name not in shipped:
         raise unknown_name("dataset", name, shipped)
     return read_manifest(shipped[name])
+
+
+def _check_demo(manifest: Manifest, data_dir: Path | str | None) -> list[tuple[str, str]]:
+    """The demo's files against the checksums written beside them; it is not made for a check."""
+    for place in search_places(DEMO) if data_dir is None else [Path(data_dir)]:
+        if place.is_dir():
+            return file_statuses(place)
+    raise InputError(
+        f"dataset '{DEMO}': not in {data_dir or search_places(DEMO)[0]}; "
+        f"it is made when first used, or with `gammasky data fetch {manifest.name}`"
+    )
+
+
+def _make_demo(folder: Path | str | None, progress: bool) -> Path:
+    if progress:
+        print("making the demo sky on this machine: nothing to download", file=sys.stderr)
+    return made_folder(None if folder is None else Path(folder))
 
 
 def _status(path: Path, entry: DataFile) -> str:

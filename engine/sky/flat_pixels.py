@@ -11,9 +11,9 @@ from gammasky.engine.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class FlatPixels:
-    """The N pixels of the normalisation region, of which the first P are fitted.
+    """N pixels: the first P are fitted, the first `n_region` set the normalisation, any others lie around the region.
 
-    Each of the two groups is in the order of the flat index, energy bin * npix + HEALPix pixel (RING), so a second
+    Each of the three groups is in the order of the flat index, energy bin * npix + HEALPix pixel (RING), so a second
     energy bin is only more pixels and more regions.
 
     Args:
@@ -23,11 +23,14 @@ class FlatPixels:
         lon_deg (N,) [deg]: longitude in (-180, 180].
         lat_deg (N,) [deg]: latitude.
         n_fit: number of fitted pixels P.
+        n_region: number of pixels of the normalisation region (fitted or masked).
         counts (P,): photons.
         region (P,): exposure region of each fitted pixel, 0 to R - 1; energy bin e has the regions e R/E to
             (e + 1) R/E - 1, by rising exposure.
         exposure_ratios (R,): mean exposure of a region over the mean of these means in its energy bin.
         relative_exposure (N,): exposure over its mean in the normalisation region, per energy bin.
+        source_exposure (N,): exposure over that at which the source counts S of the likelihood are expected counts, the
+            mean over the exposure regions of its energy bin: the pixel's own version of `exposure_ratios`.
     """
 
     nside: int
@@ -36,14 +39,16 @@ class FlatPixels:
     lon_deg: np.ndarray
     lat_deg: np.ndarray
     n_fit: int
+    n_region: int
     counts: np.ndarray
     region: np.ndarray
     exposure_ratios: np.ndarray
     relative_exposure: np.ndarray
+    source_exposure: np.ndarray
 
     @property
     def n_pixels(self) -> int:
-        """Number of pixels of the normalisation region, N."""
+        """Number of pixels N."""
         return len(self.index)
 
     @property
@@ -63,14 +68,14 @@ class FlatPixels:
         return np.asarray(sky_map).ravel()[self.index]
 
     def to_map(self, values: np.ndarray, fill: float = np.nan) -> np.ndarray:
-        """A map (E, npix) of `values` (N,) or, for the fitted pixels only, (P,); `fill` elsewhere.
+        """A map (E, npix) of `values` for all N pixels, those of the region or the P fitted ones; `fill` elsewhere.
 
         Raises:
-            InputError: neither N nor P values.
+            InputError: another number of values.
         """
         values = np.asarray(values)
-        if values.ndim != 1 or len(values) not in (self.n_fit, self.n_pixels):
-            expected = f"({self.n_pixels},) or ({self.n_fit},) for the fitted pixels"
+        if values.ndim != 1 or len(values) not in (self.n_fit, self.n_region, self.n_pixels):
+            expected = f"({self.n_pixels},), ({self.n_region},) for the region or ({self.n_fit},) for the fitted pixels"
             raise InputError(f"values: expected shape {expected}, got {values.shape}")
         sky_map = np.full(self.n_energy * 12 * self.nside**2, fill, dtype=np.float64)
         sky_map[self.index[: len(values)]] = values
@@ -85,7 +90,7 @@ def exposure_split(exposure: np.ndarray, n_regions: int) -> tuple[np.ndarray, np
         n_regions: number of regions, at most P.
 
     Returns:
-        region (P,) by rising exposure, and the mean exposure of each over the mean of these means (n_regions,).
+        region (P,) by rising exposure, and the mean exposure of each (n_regions,).
 
     Source: NPTFit (arXiv:1612.03173), section 3; the same in arXiv:2604.08648.
 
@@ -99,4 +104,4 @@ def exposure_split(exposure: np.ndarray, n_regions: int) -> tuple[np.ndarray, np
     for number, group in enumerate(groups):
         region[group] = number
     means = np.array([exposure[group].mean() for group in groups])
-    return region, means / means.mean()
+    return region, means

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -70,7 +70,7 @@ class DataFile(Settings):
 
 
 class Manifest(Settings):
-    """The whole of `dataset.toml`."""
+    """The whole of `dataset.toml`; `truth` holds the parameters that simulated counts were drawn with."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     description: str = ""
@@ -85,6 +85,7 @@ class Manifest(Settings):
     sources: dict[str, SourceTable] = Field(default_factory=dict)
     psf: PSFSettings
     files: dict[str, DataFile] = Field(default_factory=dict)
+    truth: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
 
     @field_validator("nside")
     @classmethod
@@ -101,8 +102,18 @@ class Manifest(Settings):
         return edges
 
 
+class OtherCounts(Settings):
+    """A manifest that takes everything but the counts from another dataset: `base`, its name, folder or manifest."""
+
+    base: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    description: str = ""
+    counts: CountsMap
+    truth: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
+
+
 def _known_fields() -> frozenset[str]:
-    tables = (Manifest, CountsMap, TemplateMap, MaskMap, SourceTable, DataFile)
+    tables = (Manifest, OtherCounts, CountsMap, TemplateMap, MaskMap, SourceTable, DataFile)
     return frozenset(name for table in tables for name in table.model_fields)
 
 
@@ -112,11 +123,22 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         InputError: missing, not TOML, or a field that does not fit; one line with the file and the field.
     """
+    return validated(Manifest, _table(path), str(path), _known_fields())
+
+
+def read_any_manifest(path: Path) -> Manifest | OtherCounts:
+    """The same, of either kind: `base` tells them apart."""
+    values, known = _table(path), _known_fields()
+    if "base" in values:
+        return validated(OtherCounts, values, str(path), known)
+    return validated(Manifest, values, str(path), known)
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
-        values = tomllib.loads(read_bytes(path).decode())
+        return tomllib.loads(read_bytes(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a TOML file ({error})") from error
-    return validated(Manifest, values, str(path), _known_fields())
 
 
 def shipped_manifests() -> dict[str, Path]:

@@ -13,6 +13,8 @@ import numpy as np
 from gammasky.engine.errors import InputError
 
 LARGEST_COUNT = 1e9  # far above any photon count, far below what int64 holds
+UNSEEN = -1.6375e30  # what HEALPix files say of a pixel that was not observed
+NOT_OBSERVED = -1  # the same in a counts map
 
 
 def nside_of(n_pixels: int, label: str) -> int:
@@ -48,10 +50,14 @@ def nested_to_ring(values: np.ndarray, nside: int) -> np.ndarray:
 def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
     """Photon counts (bins, pixels) int64 at `nside`: sub-pixels summed.
 
+    A pixel of which a part was not observed (HEALPix's UNSEEN in the file) has the count NOT_OBSERVED.
+
     Raises:
         InputError: a count that is NaN, infinite, negative or not a whole number, or a coarser map than `nside`.
     """
     numbers = np.asarray(values, dtype=np.float64)
+    unseen = np.isclose(numbers, UNSEEN, rtol=1e-5, atol=0.0)  # files hold it in single or double precision
+    numbers = np.where(unseen, 0.0, numbers)
     _refuse(~np.isfinite(numbers), numbers, label, "counts must be finite")
     _refuse(numbers < 0, numbers, label, "counts must not be negative")
     _refuse(numbers != np.rint(numbers), numbers, label, "counts must be whole numbers")
@@ -59,7 +65,8 @@ def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
     old = nside_of(numbers.shape[1], label)
     if old < nside:
         raise InputError(f"{label}: counts at nside {old} cannot be divided to nside {nside}; lower the working nside")
-    return change_nside(numbers.astype(np.int64), nside, np.sum)
+    counts = change_nside(numbers.astype(np.int64), nside, np.sum)
+    return np.where(change_nside(unseen, nside, np.any), NOT_OBSERVED, counts)
 
 
 def intensity_map(values: np.ndarray, nside: int, label: str, *, positive: bool = False) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.cache import remembered
-from gammasky.engine.sky.maps import change_nside, nested_to_ring, nside_of
+from gammasky.engine.sky.maps import UNSEEN, change_nside, nested_to_ring, nside_of
 
 CAR_OVERSAMPLING = 4  # a projected image is sampled at this multiple of the working nside, then averaged
 
@@ -58,7 +58,7 @@ def load_npy(content: bytes, label: str) -> np.ndarray:
 def load_healpix(
     content: bytes, label: str, *, fields: Sequence[int | str] = (0,), hdu: int | str = 1, ordering: str | None = None
 ) -> np.ndarray:
-    """Columns of a full-sky HEALPix table of a FITS file, in RING order.
+    """Columns of a HEALPix table of a FITS file, in RING order; pixels that a partial map lacks are UNSEEN.
 
     Args:
         content: the bytes of the file.
@@ -71,22 +71,38 @@ def load_healpix(
         values (bins, pixels), native byte order.
 
     Raises:
-        InputError: truncated file, unknown extension, column or ordering, part of the sky only, not Galactic.
+        InputError: truncated file, unknown extension, column or ordering, wrong pixels, not Galactic.
     """
     table = fits_extension(content, label, hdu)
     header, data = table.header, table.data
     if data is None or not getattr(data, "names", None):
         raise InputError(f'{label}: extension {hdu!r} holds no table; set `hdu`, or `projection = "car"` for an image')
-    if str(header.get("INDXSCHM", "IMPLICIT")).strip().upper() == "EXPLICIT":
-        raise InputError(f"{label}: covers part of the sky only (INDXSCHM = EXPLICIT); expected a full-sky map")
     if str(header.get("COORDSYS", "G")).strip().upper() not in ("G", "GAL", "GALACTIC"):
         raise InputError(f"{label}: COORDSYS = {header['COORDSYS']!r}; expected Galactic coordinates ('G')")
     scheme = str(header.get("ORDERING", ordering or "")).strip().upper()
     if scheme not in ("RING", "NESTED", "NEST"):
         raise InputError(f"{label}: ORDERING is {scheme or 'missing'}; expected RING or NESTED (header, or `ordering`)")
     values = np.stack([_column(data, field, label) for field in fields])
+    if str(header.get("INDXSCHM", "IMPLICIT")).strip().upper() == "EXPLICIT":
+        values = _on_whole_sky(values, _column(data, "PIXEL", label), header.get("NSIDE"), label)
     nside = nside_of(values.shape[1], label)
     return values if scheme == "RING" else nested_to_ring(values, nside)
+
+
+def _on_whole_sky(values: np.ndarray, pixel: np.ndarray, nside: Any, label: str) -> np.ndarray:
+    """Maps (bins, 12 nside^2) from values (bins, n) in the pixels (n,) of a partial map."""
+    if not isinstance(nside, int) or not 1 <= nside <= 8192 or nside & (nside - 1):
+        raise InputError(f"{label}: NSIDE is {nside!r}; a partial map (INDXSCHM = EXPLICIT) needs a power of 2 to 8192")
+    if len(np.unique(pixel)) < len(pixel) or not _whole_numbers(pixel, 12 * nside**2):
+        raise InputError(f"{label}: column PIXEL must name each pixel once, from 0 to {12 * nside**2 - 1}")
+    whole = np.full((len(values), 12 * nside**2), UNSEEN)
+    whole[:, pixel.astype(np.int64)] = values
+    return whole
+
+
+def _whole_numbers(values: np.ndarray, end: int) -> bool:
+    """Whether all values are whole, from 0 to below `end`."""
+    return bool(np.all((values >= 0) & (values < end) & (values == np.floor(values))))
 
 
 def load_car(content: bytes, label: str, nside: int, *, hdu: int | str = 0) -> np.ndarray:

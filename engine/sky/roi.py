@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.flat_pixels import FlatPixels, exposure_split
+from gammasky.engine.sky.maps import NOT_OBSERVED
 from gammasky.engine.sky.settings import Settings, first_problem
 
 if TYPE_CHECKING:
@@ -88,11 +89,12 @@ class RegionOfInterest(Settings):
                 inside &= (value >= 0) == (choice == positive)
         return inside
 
-    def flatten(self, dataset: Dataset) -> FlatPixels:
-        """The pixels of the region in `dataset`.
+    def flatten(self, dataset: Dataset, *, around_deg: float = 0.0) -> FlatPixels:
+        """The pixels of the region in `dataset`, and those whose centre is within `around_deg` [deg] of one of them.
 
         Raises:
-            InputError: empty or wholly masked region, unknown mask or catalogue, too many exposure regions.
+            InputError: empty or wholly masked region, pixels without counts, unknown mask or catalogue, too many
+                exposure regions.
         """
         lon, lat = pixel_centres(dataset.nside)
         inside = np.flatnonzero(self.contains(lon, lat))
@@ -101,7 +103,14 @@ class RegionOfInterest(Settings):
         masked = self._masked(dataset, lon, lat)[inside]
         if masked.all():
             raise InputError(f"region of interest: all {len(inside)} pixels are masked; change `mask` or `sources`")
-        return _flatten(dataset, lon, lat, inside[~masked], inside[masked], self.exposure_regions)
+        unseen = int((dataset.counts[:, inside[~masked]] == NOT_OBSERVED).any(axis=0).sum())
+        if unseen:
+            raise InputError(
+                f"region of interest: the counts map was not observed in {unseen} of its {int((~masked).sum())} pixels "
+                "(UNSEEN in the file); narrow the region to what was observed, or simulated"
+            )
+        around = _around(dataset.nside, inside, around_deg)
+        return _flatten(dataset, lon, lat, (inside[~masked], inside[masked], around), self.exposure_regions)
 
     def _masked(self, dataset: Dataset, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
         """Pixels that a mask or a source takes from the fit (npix,)."""
@@ -137,16 +146,37 @@ def _discs(source: tuple[float, float, float] | CatalogueDiscs, dataset: Dataset
     return [source]
 
 
+def _around(nside: int, inside: np.ndarray, around_deg: float) -> np.ndarray:
+    """Pixels that are not among `inside` but whose centre is at most `around_deg` from the centre of one of them."""
+    import healpy
+    from scipy.spatial import cKDTree
+
+    if around_deg <= 0:
+        return np.empty(0, dtype=np.int64)
+    others = np.setdiff1d(np.arange(12 * nside**2), inside)
+    tree = cKDTree(np.stack(healpy.pix2vec(nside, inside), axis=1))
+    chord = 2 * np.sin(np.deg2rad(min(around_deg, 180.0)) / 2)
+    distance, _ = tree.query(np.stack(healpy.pix2vec(nside, others), axis=1), distance_upper_bound=chord * (1 + 1e-12))
+    return others[np.isfinite(distance)]
+
+
 def _flatten(
-    dataset: Dataset, lon: np.ndarray, lat: np.ndarray, fitted: np.ndarray, masked: np.ndarray, n_regions: int
+    dataset: Dataset,
+    lon: np.ndarray,
+    lat: np.ndarray,
+    groups: tuple[np.ndarray, np.ndarray, np.ndarray],
+    n_regions: int,
 ) -> FlatPixels:
-    """Lay the fitted and then the masked pixels of every energy bin side by side."""
+    """Lay the fitted, then the masked pixels and then those around the region, of every energy bin, side by side."""
+    fitted, masked, _ = groups
     n_energy, n_pix = dataset.counts.shape
     offsets = n_pix * np.arange(n_energy)[:, None]
-    index = np.concatenate([(offsets + fitted).ravel(), (offsets + masked).ravel()])
+    index = np.concatenate([(offsets + group).ravel() for group in groups])
     splits = [exposure_split(exposure[fitted], n_regions) for exposure in dataset.exposure]
+    means = np.array([means for _, means in splits])
     inside = np.concatenate([fitted, masked])
     relative = dataset.exposure / dataset.exposure[:, inside].mean(axis=1, keepdims=True)
+    reference = means.mean(axis=1, keepdims=True)
     n_fit = n_energy * len(fitted)
     return FlatPixels(
         nside=dataset.nside,
@@ -155,8 +185,10 @@ def _flatten(
         lon_deg=lon[index % n_pix],
         lat_deg=lat[index % n_pix],
         n_fit=n_fit,
+        n_region=n_energy * len(inside),
         counts=dataset.counts.ravel()[index[:n_fit]],
         region=np.concatenate([e * n_regions + region for e, (region, _) in enumerate(splits)]),
-        exposure_ratios=np.concatenate([ratios for _, ratios in splits]),
+        exposure_ratios=(means / reference).ravel(),
         relative_exposure=relative.ravel()[index],
+        source_exposure=(dataset.exposure / reference).ravel()[index],
     )

@@ -17,11 +17,13 @@ def data() -> None:
 @data.command("list")
 def list_() -> None:
     """List the known data sets and where their files were found."""
+    from gammasky.engine.sky.demo import DEMO
     from gammasky.engine.sky.fetch import list_datasets
 
     for entry in list_datasets():
         click.echo(f"{entry.name}: {entry.description}")
-        click.echo(f"    {entry.folder or f'not on this machine; get it with: gammasky data fetch {entry.name}'}")
+        absent = f"not on this machine; get it with: gammasky data fetch {entry.name}"
+        click.echo(f"    {entry.folder or ('made when first used' if entry.name == DEMO else absent)}")
 
 
 @data.command()

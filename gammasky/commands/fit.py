@@ -13,7 +13,7 @@ from gammasky.commands.options import FOLDER, data_options, positive_finite, sta
 @click.argument("model", default="fiducial")
 @data_options
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for posterior, summary and figures.")
-@click.option("--guide", default="iaf", show_default=True, metavar="NAME", help="Guide: iaf, mvn or diagonal.")
+@click.option("--guide", default="iaf", show_default=True, metavar="NAME", help="Guide: iaf, flow, mvn or diagonal.")
 @click.option("--steps", type=click.IntRange(min=1), default=5000, show_default=True, help="Optimiser steps.")
 @click.option(
     "--particles", type=click.IntRange(min=1), default=8, show_default=True, help="Samples per step for the ELBO."

@@ -1,4 +1,4 @@
-"""Figures of a fit, one file each: maps, corner, source-count functions, fluxes, ELBO."""
+"""Figures of a fit, one file each: maps, corner, source-count functions, fluxes, ELBO, predictive checks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ from gammasky.engine.model import SkyModel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FIGURES = ("maps", "fluxes", "corner", "dnds", "elbo")
+    from gammasky.engine.infer.predictive import PredictiveCheck
+
+FIGURES = ("maps", "fluxes", "corner", "dnds", "elbo", "predictive")
 MAP_DRAWS = 256  # for the mean of the expected counts
 DNDS_DRAWS = 1000
 
 
 def save_figures(
-    model: SkyModel, z: np.ndarray, derived: Mapping[str, np.ndarray], elbo_trace: np.ndarray, folder: Path | str
+    model: SkyModel,
+    z: np.ndarray,
+    derived: Mapping[str, np.ndarray],
+    elbo_trace: np.ndarray,
+    folder: Path | str,
+    check: PredictiveCheck | None = None,
 ) -> list[Path]:
     """Draw every figure that the model has something for, as PNG.
 
@@ -31,16 +38,17 @@ def save_figures(
         z (n, D): draws on the latent space.
         derived: what `derive(model, z)` gave.
         elbo_trace (steps,): ELBO of each step.
-        folder: where maps.png, corner.png, dnds.png, fluxes.png and elbo.png go.
+        folder: where maps.png, corner.png, dnds.png, fluxes.png, elbo.png and predictive.png go.
+        check: replicated skies.
 
     Returns:
         the files written: no corner.png without free main parameters, no dnds.png without point sources, no elbo.png
-        without steps.
+        without steps, no predictive.png without a check.
 
     Raises:
         OSError: what the file system refused; older files are then still whole.
     """
-    from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps
+    from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, predictive
     from gammasky.engine.infer.figures.style import save, styled
 
     figures: dict[str, Callable[[], Figure]] = {
@@ -53,6 +61,8 @@ def save_figures(
         figures["dnds"] = lambda: dnds.draw(model, dnds_draws(model, _thinned(z, DNDS_DRAWS)))
     if len(elbo_trace):
         figures["elbo"] = partial(elbo.draw, np.asarray(elbo_trace))
+    if check is not None:
+        figures["predictive"] = partial(predictive.draw, model, check)
     Path(folder).mkdir(parents=True, exist_ok=True)
     with styled():
         return [save(figure(), Path(folder) / f"{name}.png") for name, figure in figures.items()]

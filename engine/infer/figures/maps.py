@@ -35,7 +35,7 @@ def draw(model: SkyModel, predicted: Mapping[str, np.ndarray]) -> Figure:
         residual = (counts - expected) / np.sqrt(expected)
     # on a square-root scale equal steps of colour are equal steps in Poisson standard deviations
     scale = PowerNorm(0.5, vmin=0.0, vmax=max(np.nanmax(counts), np.nanmax(expected), 1.0))
-    sigma = Normalize(-LARGEST_RESIDUAL, LARGEST_RESIDUAL)
+    sigma = residual_scale()
     panels = (
         ("Counts", counts, scale, "viridis"),
         ("Posterior-mean model", expected, scale, "viridis"),
@@ -43,15 +43,20 @@ def draw(model: SkyModel, predicted: Mapping[str, np.ndarray]) -> Figure:
     )
     figure = Figure(figsize=(15, 5.8), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
-    window = _Window(pixels)
+    window = Window(pixels)
     for axis, (title, values, norm, colours) in zip(axes, panels, strict=True):
         window.show(axis, values, norm, colours)
         axis.set_title(title)
         axis.set_xlabel(r"Galactic longitude $\ell$ [deg]")
     axes[0].set_ylabel(r"Galactic latitude $b$ [deg]")
-    _colour_bar(figure, list(axes[:2]), scale, "viridis", "counts per pixel", shrink=0.5)
-    _colour_bar(figure, [axes[2]], sigma, "RdBu_r", RESIDUAL, shrink=0.9, extend="both")
+    colour_bar(figure, list(axes[:2]), scale, "viridis", "counts per pixel", shrink=0.5)
+    colour_bar(figure, [axes[2]], sigma, "RdBu_r", RESIDUAL, shrink=0.9, extend="both")
     return figure
+
+
+def residual_scale() -> Normalize:
+    """Colours of residuals, symmetric about zero."""
+    return Normalize(-LARGEST_RESIDUAL, LARGEST_RESIDUAL)
 
 
 def _on_sphere(pixels: FlatPixels, values: np.ndarray) -> np.ndarray:
@@ -59,7 +64,7 @@ def _on_sphere(pixels: FlatPixels, values: np.ndarray) -> np.ndarray:
     return pixels.to_map(values).sum(axis=0)
 
 
-class _Window:
+class Window:
     """A grid of directions around the region, longitude rising to the left, and the HEALPix pixel of each."""
 
     def __init__(self, pixels: FlatPixels) -> None:
@@ -74,7 +79,7 @@ class _Window:
         columns = np.linspace(left, right, int(np.ceil((left - right) / step)))
         rows = np.linspace(low, high, int(np.ceil((high - low) / step)))
         self.healpix = healpy.ang2pix(pixels.nside, *np.meshgrid(columns, rows), lonlat=True)
-        inside = pixels.to_map(np.arange(pixels.n_pixels) >= pixels.n_fit)[0]
+        inside = pixels.to_map(np.arange(pixels.n_region) >= pixels.n_fit)[0]
         self.masked = np.where(inside == 1.0, 1.0, np.nan)
 
     def show(self, axis: Axes, values: np.ndarray, norm: Normalize, colours: str) -> None:
@@ -90,7 +95,7 @@ class _Window:
         axis.tick_params(direction="out")
 
 
-def _colour_bar(
+def colour_bar(
     figure: Figure,
     axes: list[Axes],
     norm: Normalize,

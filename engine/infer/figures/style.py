@@ -1,4 +1,4 @@
-"""What the figures share: fonts, colours that colour-blind readers can tell apart, axis labels, saving."""
+"""What the figures share: fonts, colours that colour-blind readers can tell apart, saving."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from gammasky.engine.files import replacing
-from gammasky.engine.model import SkyModel
 
 DPI = 150
 # Okabe & Ito, https://jfly.uni-koeln.de/color/, without yellow, which is too light for lines
@@ -42,9 +41,3 @@ def save(figure: Figure, path: Path) -> Path:
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=DPI, format="png", facecolor="white", bbox_inches="tight", pad_inches=0.12)
     return path
-
-
-def parameter_label(model: SkyModel, name: str, separator: str = " ") -> str:
-    """Label of a parameter with its unit in brackets."""
-    prior = model.spec.parameters[name]
-    return (prior.label or name) + (f"{separator}[{prior.unit}]" if prior.unit else "")

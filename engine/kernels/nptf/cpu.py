@@ -4,11 +4,9 @@ For a pixel with count k the generating function of its count is log G(t) = x_0 
 
     x_0 = -mean + sum_i T_i X_{i,0},      x_m = sum_i T_i X_{i,m} + mean [m = 1]
 
-(X_{i,0} = - sum over all m >= 1). Its Taylor coefficients follow from q_0 = 1, q_n = (1/n) sum_{m=1..n} m x_m q_{n-m}:
-log p_k = x_0 + log q_k. Since G = exp(...), d log p_k / d x_m = q_{k-m} / q_k: the history of the recursion IS the
-gradient. All x_m are non-negative, so nothing cancels; only the range needs care. `_recursion` runs `LANES` pixels
-side by side in plain floating point; a group whose q_n leave the safe range is run again pixel by pixel in
-`_scaled_pixel`, where every number carries its own power of 2.
+(X_{i,0} = - sum over all m >= 1), and log p_k = x_0 + log q_k with the q_n of `recursion`. Since G = exp(...),
+d log p_k / d x_m = q_{k-m} / q_k: the history of the recursion IS the gradient. A group whose q_n leave the safe range
+is run again pixel by pixel in `_scaled_pixel`, where every number carries its own power of 2.
 """
 
 from __future__ import annotations
@@ -18,18 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from gammasky.engine.kernels.nptf.lanes import add_scaled, all_between, convolve, dot
+from gammasky.engine.kernels.nptf.lanes import add_scaled, dot
 from gammasky.engine.kernels.nptf.plan import CHUNKS, LANES, PixelPlan
+from gammasky.engine.kernels.nptf.recursion import Floats, Whole, load, recursion, scaled_recursion
 from gammasky.engine.kernels.policy import COMPILE, SAFE_HIGH, SAFE_LOW
 from gammasky.engine.kernels.threads import run_tasks
 
-Floats = NDArray[np.float64]
-Whole = NDArray[np.int64]
 _LOG_2 = math.log(2.0)
-_ZERO_POWER = -(10**9)  # power of 2 that stands for zero: below any that occurs, and twice it still fits 32 bits
-_POWERS = np.append(0.5 ** np.arange(256), 0.0)  # a term below 2^-255 of the largest one adds nothing
 
 
 class Point(NamedTuple):
@@ -59,34 +53,6 @@ class Scratch(NamedTuple):
     template: Floats
     mean: Floats
     total: Floats
-
-
-@njit(**COMPILE)
-def _load(pixels: Whole, point: Point, work: Scratch) -> None:
-    """Gather the means and templates of a group; an unused lane repeats the first pixel."""
-    for lane in range(LANES):
-        pixel = pixels[lane] if pixels[lane] >= 0 else pixels[0]
-        work.mean[0, lane] = point.mean[pixel]
-        for i in range(point.templates.shape[0]):
-            work.template[i, lane] = point.templates[i, pixel]
-
-
-@njit(**COMPILE)
-def _recursion(k_max: int, x: Floats, work: Scratch) -> bool:
-    """Fill y[m] = m x_m and q[n] of a group; False where one of them leaves the safe range or is NaN."""
-    safe = True
-    for m in range(1, k_max + 1):
-        work.y[m] = 0.0
-        for i in range(x.shape[0]):
-            add_scaled(work.y, m, m * x[i, m], work.template, i)
-        if m == 1:
-            add_scaled(work.y, 1, 1.0, work.mean, 0)
-        safe = safe and all_between(work.y, m, 0.0, SAFE_HIGH)
-    work.q[0] = 1.0
-    for n in range(1, k_max + 1):
-        convolve(work.y, work.q, n)
-        safe = safe and all_between(work.q, n, SAFE_LOW, SAFE_HIGH)
-    return safe
 
 
 @njit(**COMPILE)
@@ -128,37 +94,15 @@ def _gradient(
 
 
 @njit(**COMPILE)
-def _scaled_term(n: int, y: Floats, y_power: Whole, q: Floats, q_power: Whole) -> None:
-    """q[n] = (1 / n) sum_{m=1..n} y[m] q[n - m] for numbers that are each a mantissa times a power of 2."""
-    top = 2 * _ZERO_POWER
-    for m in range(1, n + 1):
-        top = max(top, y_power[m] + q_power[n - m])
-    total = 0.0
-    if top > _ZERO_POWER:
-        for m in range(1, n + 1):
-            total += y[m] * q[n - m] * _POWERS[min(top - y_power[m] - q_power[n - m], _POWERS.size - 1)]
-    q[n], power = math.frexp(total / n)
-    q_power[n] = power + top if total > 0.0 else _ZERO_POWER
-
-
-@njit(**COMPILE)
 def _scaled_pixel(k: int, y: Floats, weight: Floats, weight_power: Whole) -> float:
     """log q_k of one pixel in the whole range of float64 and beyond, from y (k + 1,) = m x_m and k >= 1.
 
     Fills d log p_k / d x_m = weight[m] * 2^weight_power[m] for m >= 1.
     """
-    mantissa, y_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
     q, q_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
-    for m in range(1, k + 1):
-        if not (y[m] >= 0.0 and y[m] < math.inf):  # NaN too
-            weight[:] = math.nan
-            return math.nan
-        mantissa[m], y_power[m] = math.frexp(y[m])
-        if y[m] == 0.0:
-            y_power[m] = _ZERO_POWER
-    q[0], q_power[0] = 0.5, 1
-    for n in range(1, k + 1):
-        _scaled_term(n, mantissa, y_power, q, q_power)
+    if not scaled_recursion(k, y, q, q_power):
+        weight[:] = math.nan
+        return math.nan
     for m in range(1, k + 1):
         weight[m] = q[k - m] / q[k] if q[k] > 0.0 else math.nan
         weight_power[m] = q_power[k - m] - q_power[k]
@@ -228,8 +172,8 @@ def _groups(
     for group in range(first, last):
         pixels, k_max = lanes[group], group_counts[group]
         x, d_x = point.x[:, group_region[group]], result.d_x[:, group_region[group]]
-        _load(pixels, point, work)
-        if _recursion(k_max, x, work):
+        load(pixels, point, work)
+        if recursion(k_max, x, work, SAFE_LOW, SAFE_HIGH):
             _fast_values(pixels, counts, x, result, work)
             if want_gradient:
                 _gradient(k_max, pixels, counts, x, d_x, point, result, work)
@@ -244,7 +188,7 @@ def evaluate(
     """Fill `log_p` and, if given, `gradient`, for B parameter points on all threads.
 
     Args:
-        plan: layout of the P pixels.
+        plan: layout of the P pixels, each array with one more leading axis of length 1 or B.
         log_p (B, P): receives log p of each pixel's count.
         mean (B, P), templates (B, I, P), x (B, I, R, M + 1): smooth mean, point-source templates, response times dN/dS;
             M is at least 1 and at least the largest count.
@@ -257,12 +201,16 @@ def evaluate(
         cotangent, (d_mean, d_templates, d_x) = no_gradient[0], no_gradient
     else:
         d_mean, d_templates, d_x = gradient
+    if plan.group_counts.max(initial=0) >= x.shape[-1]:
+        raise ValueError(f"a count of {plan.group_counts.max()} is beyond x, which ends at {x.shape[-1] - 1}")
     partial = np.zeros((CHUNKS, *d_x.shape))
 
     def task(ticket: int) -> None:
         chunk, b = divmod(ticket, batch)
+        own = b * len(plan.counts) // batch
         _groups(
-            plan.chunks[chunk], plan.chunks[chunk + 1], plan.lanes, plan.group_region, plan.group_counts, plan.counts,
+            plan.chunks[own, chunk], plan.chunks[own, chunk + 1], plan.lanes[own], plan.group_region[own],
+            plan.group_counts[own], plan.counts[own],
             Point(mean[b], templates[b], x[b], cotangent[b]),
             Result(log_p[b], d_mean[b], d_templates[b], partial[chunk, b]), gradient is not None,
         )  # fmt: skip

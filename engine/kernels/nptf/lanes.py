@@ -59,13 +59,14 @@ def _spread(builder: Any, scalar: Any) -> list[Any]:
 
 
 @intrinsic
-def convolve(_typing: Any, y: Any, q: Any, n: Any) -> Any:
-    """q[n] = (1 / n) sum_{m=1..n} y[m] q[n - m], row by row; n >= 1."""
+def convolve(_typing: Any, target: Any, y: Any, q: Any, n: Any, factor: Any) -> Any:
+    """target[n] = factor * sum_{m=1..n} y[m] q[n - m], row by row; n >= 1. `target` may be `q`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        rows_y = _Rows(context, builder, signature.args[0], arguments[0])
-        rows_q = _Rows(context, builder, signature.args[1], arguments[1])
-        n, one = arguments[2], ir.Constant(_INDEX, 1)
+        rows = _Rows(context, builder, signature.args[0], arguments[0])
+        rows_y = _Rows(context, builder, signature.args[1], arguments[1])
+        rows_q = _Rows(context, builder, signature.args[2], arguments[2])
+        n, one = arguments[3], ir.Constant(_INDEX, 1)
         before, loop, after = (
             builder.block,
             builder.append_basic_block("convolve"),
@@ -82,11 +83,11 @@ def convolve(_typing: Any, y: Any, q: Any, n: Any) -> Any:
             value.add_incoming(step, loop)
         builder.cbranch(builder.icmp_signed("<=", following, n), loop, after)
         builder.position_at_end(after)
-        inverse = _spread(builder, builder.fdiv(ir.Constant(_DOUBLE, 1.0), builder.sitofp(n, _DOUBLE)))
-        rows_q.store(n, [builder.fmul(a, i) for a, i in zip(added, inverse, strict=True)])
+        factors = _spread(builder, arguments[4])
+        rows.store(n, [builder.fmul(a, f) for a, f in zip(added, factors, strict=True)])
         return context.get_dummy_value()
 
-    return types.void(y, q, types.int64), generate
+    return types.void(target, y, q, types.int64, types.float64), generate
 
 
 @intrinsic

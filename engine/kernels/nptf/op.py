@@ -5,13 +5,18 @@ q_n = (1/n) sum_{m=1..n} m x_m q_{n-m}:
 
     log p_k = x_0 + log q_k          (compound-Poisson recursion; Malyshev & Hogg 2011; Lee, Lisanti & Safdi 2015)
     d log p_k / d x_m = q_{k-m} / q_k,   d log p_k / d x_0 = 1       (from G = exp(sum x_m t^m))
+    d2 log p_k / (d x_m d x_n) = q_{k-m-n} / q_k - q_{k-m} q_{k-n} / q_k^2
 
 | transformation | |
 | --- | --- |
 | reverse mode, jit, scan | works |
+| second order, reverse over reverse | works; one more pass, see `second` |
 | vmap | works; mapped axes go into the kernel as its leading axis |
-| forward mode | raises TypeError (JAX: forward mode of a custom_vjp) |
-| second order | raises TypeError that names the operation |
+| forward mode, `jax.hessian` | raises TypeError that names the operation (inside jit of jvp, JAX's own TypeError) |
+| third order | raises TypeError that names the operation |
+
+A row of a Hessian is a product with it: `jax.grad(lambda z: jnp.vdot(jax.grad(f)(z), v))(z)`, and `jax.vmap` over the
+v of the identity gives all of them in one kernel call.
 """
 
 from __future__ import annotations
@@ -27,8 +32,8 @@ from numpy.typing import ArrayLike
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.kernels import bridge
-from gammasky.engine.kernels.derivatives import first_order_only
-from gammasky.engine.kernels.nptf import cpu, reference
+from gammasky.engine.kernels.derivatives import last_order, reverse_only
+from gammasky.engine.kernels.nptf import cpu, reference, second
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 
 _NAME = "nptf_log_likelihood"
@@ -100,6 +105,7 @@ def require_count_in_range(plan: PixelPlan, max_count: int) -> None:
         raise InputError(f"response: max_count must be at least 1, got {max_count}")
 
 
+@partial(reverse_only, _NAME)
 def pixel_log_likelihood(
     plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, *, backend: str = "numba"
 ) -> jax.Array:
@@ -115,6 +121,7 @@ def pixel_log_likelihood(
     return terms(mean, templates, x)
 
 
+@partial(reverse_only, _NAME)
 def total_log_likelihood(
     plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, *, backend: str = "numba"
 ) -> jax.Array:
@@ -129,10 +136,11 @@ def _common_axes(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.
     mean, templates, x = jnp.asarray(mean), jnp.asarray(templates), jnp.asarray(x)
     bridge.require_float64(_NAME, mean=mean, templates=templates, x=x)
     populations = templates.shape[-2] if templates.ndim > 1 else 1
+    top = plan.max_count if isinstance(plan.counts, np.ndarray) else 1  # a traced plan is checked by the kernel
     for name, array, expected in (
         ("mean", mean, (plan.n_pixels,)),
         ("templates", templates, (populations, plan.n_pixels)),
-        ("x", x, (populations, plan.n_regions, max(plan.max_count, 1) + 1)),
+        ("x", x, (populations, plan.n_regions, max(top, 1) + 1)),
     ):
         got = array.shape[-len(expected) :]
         if got[:-1] != expected[:-1] or (got[-1:] < expected[-1:] if name == "x" else got != expected):
@@ -151,16 +159,16 @@ def _flat(array: np.ndarray, axes: int) -> np.ndarray:
     return array.reshape(math.prod(array.shape[:lead]), *array.shape[lead:])
 
 
-def _value_kernel(plan: PixelPlan, outputs: tuple[np.ndarray, ...], *point: np.ndarray) -> None:
-    mean, templates, x = point
-    cpu.evaluate(plan, _flat(outputs[0], 1), _flat(mean, 1), _flat(templates, 2), _flat(x, 3))
+def _value_kernel(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
+    *plan, mean, templates, x = inputs
+    cpu.evaluate(PixelPlan(*plan), _flat(outputs[0], 1), _flat(mean, 1), _flat(templates, 2), _flat(x, 3))
 
 
-def _gradient_kernel(plan: PixelPlan, outputs: tuple[np.ndarray, ...], *point: np.ndarray) -> None:
+def _gradient_kernel(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
     log_p, d_mean, d_templates, d_x = outputs
-    mean, templates, x, cotangent = point
+    *plan, mean, templates, x, cotangent = inputs
     cpu.evaluate(
-        plan, _flat(log_p, 1), _flat(mean, 1), _flat(templates, 2), _flat(x, 3), _flat(cotangent, 1),
+        PixelPlan(*plan), _flat(log_p, 1), _flat(mean, 1), _flat(templates, 2), _flat(x, 3), _flat(cotangent, 1),
         (_flat(d_mean, 1), _flat(d_templates, 2), _flat(d_x, 3)),
     )  # fmt: skip
 
@@ -169,35 +177,58 @@ def _like(*arrays: jax.Array) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays]
 
 
-@partial(first_order_only, _NAME)
+def _second_kernel(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
+    *plan, mean, templates, x, factor, to_log_p, to_mean, to_templates, to_x = inputs
+    axes = 1, 2, 3, 1
+    point, result = (
+        [_flat(array, n) for array, n in zip(arrays, axes, strict=True)]
+        for arrays in ((mean, templates, x, factor), outputs)
+    )
+    given = second.Cotangent(_flat(to_log_p, 1), _flat(to_mean, 1), _flat(to_templates, 2), _flat(to_x, 3))
+    second.evaluate(PixelPlan(*plan), second.Point(*point), given, second.Result(*result))
+
+
+@partial(last_order, _NAME)
+def _second(plan: PixelPlan, *arrays: jax.Array) -> Any:
+    """Derivatives by mean, templates, x and cotangent from these four and the cotangents of what `_gradient` gives."""
+    return bridge.call(_second_kernel, _like(*arrays[:4]), *arrays, constants=plan)
+
+
+@jax.custom_vjp
 def _gradient(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, cotangent: jax.Array) -> Any:
     """log p (..., P), and the gradient of sum(cotangent * log p)."""
-    return bridge.call(partial(_gradient_kernel, plan), _like(mean, mean, templates, x), mean, templates, x, cotangent)
+    result = _like(mean, mean, templates, x)
+    return bridge.call(_gradient_kernel, result, mean, templates, x, cotangent, constants=plan)
 
 
-@partial(first_order_only, _NAME)
-def _value(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> Any:
-    """log p (..., P) alone."""
-    return bridge.call(partial(_value_kernel, plan), _like(mean), mean, templates, x)[0]
+def _gradient_fwd(plan: PixelPlan, *point: jax.Array) -> tuple[Any, tuple[Any, ...]]:
+    return _gradient(plan, *point), (plan, *point)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _gradient_rev(point: tuple[Any, ...], given: tuple[jax.Array, ...]) -> tuple[Any, ...]:
+    return None, *_second(*point, *given)
+
+
+_gradient.defvjp(_gradient_fwd, _gradient_rev)
+
+
+@jax.custom_vjp
 def _pixels(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> jax.Array:
-    return _value(plan, mean, templates, x)
+    return bridge.call(_value_kernel, _like(mean), mean, templates, x, constants=plan)[0]
 
 
-def _pixels_fwd(plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    return _value(plan, *point), point
+def _pixels_fwd(plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
+    return _pixels(plan, *point), (plan, *point)
 
 
-def _pixels_rev(plan: PixelPlan, point: tuple[jax.Array, ...], cotangent: jax.Array) -> Gradient:
-    return _gradient(plan, *point, cotangent)[1:]
+def _pixels_rev(point: tuple[Any, ...], cotangent: jax.Array) -> tuple[None, *Gradient]:
+    return None, *_gradient(*point, cotangent)[1:]
 
 
 _pixels.defvjp(_pixels_fwd, _pixels_rev)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+@jax.custom_vjp
 def _total(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> jax.Array:
     return _pixels(plan, mean, templates, x).sum(axis=-1)
 
@@ -207,9 +238,14 @@ def _total_fwd(plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, Gradient]
     return log_p.sum(axis=-1), tuple(gradient)
 
 
-def _total_rev(_plan: PixelPlan, gradient: Gradient, cotangent: jax.Array) -> Gradient:
+def _total_rev(gradient: Gradient, cotangent: jax.Array) -> tuple[None, *Gradient]:
     mean, templates, x = gradient
-    return cotangent[..., None] * mean, cotangent[..., None, None] * templates, cotangent[..., None, None, None] * x
+    return (
+        None,
+        cotangent[..., None] * mean,
+        cotangent[..., None, None] * templates,
+        cotangent[..., None, None, None] * x,
+    )
 
 
 _total.defvjp(_total_fwd, _total_rev)

@@ -3,14 +3,18 @@
 Pixels are sorted by region, then by count, and taken `LANES` at a time: the pixels of a group share their response
 and have nearly equal counts, so one recursion serves all of them as vector lanes. Groups are cut into chunks of equal
 work, which threads share. The layout depends on the data alone, never on the number of threads.
+
+A plan is a tuple of arrays whose shapes follow from the number of pixels in each region: programs take it as an
+argument, so one compiled program serves every counts map of a region.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 from gammasky.engine.errors import InputError
 
@@ -18,14 +22,14 @@ LANES = 32
 CHUNKS = 8
 
 
-@dataclass(frozen=True, eq=False)
-class PixelPlan:
+class PixelPlan(NamedTuple):
     """Layout of P pixels as G groups of `LANES` lanes in `CHUNKS` chunks.
 
     Attributes:
         counts (P,): photon counts.
+        log_factorial (P,): log k! of the counts.
         region (P,): index of the exposure region.
-        n_regions: number of regions R.
+        region_sizes (R,): number of pixels in each region.
         lanes (G, LANES): pixel of each lane, -1 for a lane that is not used.
         group_region (G,): region of each group.
         group_counts (G,): largest count of each group.
@@ -33,8 +37,9 @@ class PixelPlan:
     """
 
     counts: NDArray[np.int64]
+    log_factorial: NDArray[np.float64]
     region: NDArray[np.int64]
-    n_regions: int
+    region_sizes: NDArray[np.int64]
     lanes: NDArray[np.int64]
     group_region: NDArray[np.int64]
     group_counts: NDArray[np.int64]
@@ -42,7 +47,11 @@ class PixelPlan:
 
     @property
     def n_pixels(self) -> int:
-        return self.counts.size
+        return self.counts.shape[-1]
+
+    @property
+    def n_regions(self) -> int:
+        return self.region_sizes.shape[-1]
 
     @property
     def max_count(self) -> int:
@@ -66,7 +75,9 @@ class PixelPlan:
         lanes = np.concatenate([*groups, np.empty((0, LANES), dtype=np.int64)])
         group_counts = np.where(lanes >= 0, counts[lanes] if counts.size else 0, 0).max(axis=1, initial=0)
         group_region = np.repeat(np.arange(n_regions), [len(g) for g in groups])
-        return cls(counts, region, n_regions, lanes, group_region, group_counts, _equal_work(group_counts))
+        sizes = np.bincount(region, minlength=n_regions)
+        chunks = _equal_work(group_counts)
+        return cls(counts, gammaln(counts + 1.0), region, sizes, lanes, group_region, group_counts, chunks)
 
 
 def _whole(name: str, values: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,7 +1,7 @@
 """NPTF pixel likelihood in plain JAX: slow, obviously right, differentiated by JAX.
 
 The recursion q_n = (1/n) sum_{m=1..n} m x_m q_{n-m} keeps log q, so that nothing leaves the range of float64 at any
-count or mean; every pixel runs up to the largest count. The x_m themselves stay linear: their derivative is right
+count or mean; every pixel runs up to the end of the response. The x_m themselves stay linear: their derivative is right
 where they are 0 too (a template that vanishes in a pixel), except where x_1 = 0 makes a count below k impossible.
 """
 
@@ -23,8 +23,8 @@ def log_likelihood(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: ja
     Returns:
         log p (P,); NaN where an x_m that the count k involves (m <= max(k, 1)) is negative or NaN.
     """
-    top = max(plan.max_count, 1)
-    terms = jnp.einsum("ip,ipm->pm", templates, x[:, plan.region, : top + 1])
+    top = x.shape[-1] - 1
+    terms = jnp.einsum("ip,ipm->pm", templates, x[:, plan.region])
     constant, terms = terms[:, 0] - mean, terms.at[:, 1].add(mean)[:, 1:]
     m = jnp.arange(1, top + 1)
     involved = m <= jnp.maximum(plan.counts, 1)[:, None]

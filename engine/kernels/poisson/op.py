@@ -1,13 +1,14 @@
 """JAX operation of the Poisson pixel likelihood.
 
-    log p_k = k log(mean) - mean - log k!,      d log p_k / d mean = k / mean - 1
+    log p_k = k log(mean) - mean - log k!,    d log p_k / d mean = k / mean - 1,    d2 log p_k / d mean2 = -k / mean^2
+
+The curvature needs no kernel; JAX differentiates it further.
 
 | transformation | |
 | --- | --- |
-| reverse mode, jit, scan | works |
+| reverse mode to any order, jit, scan | works |
 | vmap | works; mapped axes go into the kernel as its leading axis |
-| forward mode | raises TypeError (JAX: forward mode of a custom_vjp) |
-| second order | raises TypeError that names the operation |
+| forward mode, `jax.hessian` | raises TypeError that names the operation (inside jit of jvp, JAX's own TypeError) |
 """
 
 from __future__ import annotations
@@ -20,11 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import gammaln
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.kernels import bridge
-from gammasky.engine.kernels.derivatives import first_order_only
+from gammasky.engine.kernels.derivatives import reverse_only
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 from gammasky.engine.kernels.poisson import cpu, reference
 
@@ -51,6 +51,7 @@ def poisson_log_likelihood(counts: ArrayLike, mean: jax.Array, *, backend: str =
     return pixel_log_likelihood(plan, mean, backend=backend)
 
 
+@partial(reverse_only, _NAME)
 def pixel_log_likelihood(plan: PixelPlan, mean: jax.Array, *, backend: str = "numba") -> jax.Array:
     """Log p (..., P) of every pixel of `plan`; see `poisson_log_likelihood`."""
     mean = jnp.asarray(mean)
@@ -64,30 +65,46 @@ def pixel_log_likelihood(plan: PixelPlan, mean: jax.Array, *, backend: str = "nu
     return _pixels(plan, mean)
 
 
-def _kernel(plan: PixelPlan, outputs: tuple[np.ndarray, ...], mean: np.ndarray, cotangent: np.ndarray) -> None:
-    shape = math.prod(mean.shape[:-1]), plan.n_pixels
-    rows = [array.reshape(shape) for array in (mean, cotangent, *outputs)]
-    cpu.evaluate(plan.counts, gammaln(plan.counts + 1.0), *rows)
+def _kernel(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
+    *data, mean = inputs
+    shape = math.prod(mean.shape[:-1]), mean.shape[-1]
+    cpu.evaluate(*data, *(array.reshape(shape) for array in (mean, *outputs)))
 
 
-@partial(first_order_only, _NAME)
-def _gradient(plan: PixelPlan, mean: jax.Array, cotangent: jax.Array) -> Any:
-    """log p and the gradient of sum(cotangent * log p), both (..., P)."""
+@jax.custom_vjp
+def _value_and_slope(plan: PixelPlan, mean: jax.Array) -> Any:
+    """log p and d log p / d mean of every pixel, both (..., P)."""
     result = jax.ShapeDtypeStruct(mean.shape, mean.dtype)
-    return bridge.call(partial(_kernel, plan), [result, result], mean, cotangent)
+    return bridge.call(_kernel, [result, result], mean, constants=[plan.counts, plan.log_factorial])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _value_and_slope_fwd(plan: PixelPlan, mean: jax.Array) -> tuple[Any, tuple[Any, ...]]:
+    log_p, slope = _value_and_slope(plan, mean)
+    return (log_p, slope), (plan, mean, slope)
+
+
+def _value_and_slope_rev(point: tuple[Any, ...], cotangents: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
+    plan, mean, slope = point
+    counts = jnp.asarray(plan.counts)
+    curvature = jnp.where(counts > 0, -counts / jnp.where(counts > 0, mean, 1.0) ** 2, 0.0)
+    curvature = jnp.where(mean >= 0.0, curvature, jnp.nan)
+    return None, cotangents[0] * slope + cotangents[1] * curvature
+
+
+_value_and_slope.defvjp(_value_and_slope_fwd, _value_and_slope_rev)
+
+
+@jax.custom_vjp
 def _pixels(plan: PixelPlan, mean: jax.Array) -> jax.Array:
-    return _gradient(plan, mean, jnp.ones_like(mean))[0]
+    return _value_and_slope(plan, mean)[0]
 
 
 def _pixels_fwd(plan: PixelPlan, mean: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _gradient(plan, mean, jnp.ones_like(mean))
+    return _value_and_slope(plan, mean)
 
 
-def _pixels_rev(_plan: PixelPlan, slope: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
-    return (cotangent * slope,)
+def _pixels_rev(slope: jax.Array, cotangent: jax.Array) -> tuple[None, jax.Array]:
+    return None, cotangent * slope
 
 
 _pixels.defvjp(_pixels_fwd, _pixels_rev)

@@ -106,8 +106,8 @@ def nfw_chunk(
         for block in range(first, last, BLOCK):
             end = min(block + BLOCK, last)
             _interpolate(log_j, slope, cardinal[:, block:end], value, derivative)
-            _scatter(value, groups, block, end, template[entry])
-            _scatter(derivative, groups, block, end, d_gamma[entry])
+            scatter(value, groups, block, end, template[entry])
+            scatter(derivative, groups, block, end, d_gamma[entry])
 
 
 @njit(**policy.COMPILE)
@@ -142,7 +142,7 @@ def _interpolate(log_j: Floats, slope: Floats, cardinal: Floats, value: Floats, 
 
 
 @njit(**policy.COMPILE)
-def _scatter(values: Floats, groups: PixelGroups, first: int, last: int, pixels: Floats) -> None:
+def scatter(values: Floats, groups: PixelGroups, first: int, last: int, pixels: Floats) -> None:
     """Give every pixel of the integrals first..last its value."""
     for line in range(first, last):
         for position in range(groups.starts[line], groups.starts[line + 1]):
@@ -177,7 +177,7 @@ def disk_chunk(
         for entry in range(scale_height.size):
             _disk_sums(scale_height[entry], C[entry], B[entry], excess, log_radius, height, weight, sums)
             for kind in range(4):
-                _scatter(sums[kind], groups, line, end, results[kind][entry])
+                scatter(sums[kind], groups, line, end, results[kind][entry])
 
 
 @njit(**policy.COMPILE)

@@ -8,15 +8,17 @@ and for the disk D = int (R / R0)^B exp(-C (R - R0) / R0) exp(-|z| / z_s) ds, li
 
     dD/dz_s = int |z| / z_s^2 ..., dD/dC = int -(R - R0) / R0 ..., dD/dB = int log(R / R0) ...
 
-The kernel returns these next to the template; the reverse pass is sum_p cotangent_p * derivative_p.
+The kernel returns these next to the template; the reverse pass is sum_p cotangent_p * derivative_p. Its own reverse
+pass needs the second derivatives, which are second moments under the integral sign: a kernel pass of their own.
 Sources: generalised NFW squared as in arXiv:2604.08648; disk of Lorimer et al. 2006 (astro-ph/0607640) as in eq. 6 of
 arXiv:1805.11097.
 
 | | backend "numba" | backend "reference" |
 | --- | --- | --- |
 | reverse (grad, vjp) | works | works |
-| forward (jvp, jacfwd) | raises TypeError | works |
-| second order | raises TypeError | works |
+| second order, reverse over reverse | works | works |
+| forward (jvp, jacfwd, hessian) | raises TypeError | works |
+| third order | raises TypeError | works |
 | vmap | works: batched axes go into one kernel call | works |
 | jit, scan | works | works |
 """
@@ -35,7 +37,8 @@ from numpy.typing import NDArray
 
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.kernels import bridge, threads
-from gammasky.engine.kernels.profiles import cpu, reference
+from gammasky.engine.kernels.derivatives import last_order, reverse_only
+from gammasky.engine.kernels.profiles import cpu, reference, second
 from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky
 
 Floats = NDArray[np.float64]
@@ -45,6 +48,7 @@ NFW_CHUNK = 4096  # different angles per task
 DISK_CHUNK = 8  # blocks of lines of sight per task; each serves all batch entries while its nodes are in cache
 
 
+@partial(reverse_only, "nfw_squared")
 def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "numba") -> jax.Array:
     """Line-of-sight integral of the squared generalised-NFW density.
 
@@ -68,6 +72,7 @@ def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "numba") -> jax
     return _integral("nfw_squared", sky, value)
 
 
+@partial(reverse_only, "lorimer_disk")
 def lorimer_disk(
     scale_height: ArrayLike, C: ArrayLike, B: ArrayLike, sky: DiskSky, *, backend: str = "numba"
 ) -> jax.Array:
@@ -112,10 +117,10 @@ def _double(operation: str, **parameters: ArrayLike) -> list[jax.Array]:
     return [jnp.asarray(value) for value in converted.values()]
 
 
-def _fill_nfw(sky: NFWSky, outputs: tuple[Floats, ...], gamma: Floats) -> None:
-    """J and dJ/dgamma for every batch entry; tasks are batch entries x chunks of angles."""
+def _fill_nfw(kernel: Callable[..., None], sky: NFWSky, outputs: tuple[Floats, ...], gamma: Floats) -> None:
+    """What `kernel` gives for every batch entry; tasks are batch entries x chunks of angles."""
     slopes = gamma.reshape(-1)
-    template, d_gamma = (out.reshape(slopes.size, sky.n_pixels) for out in outputs)
+    results = [out.reshape(slopes.size, sky.n_pixels) for out in outputs]
     lines = sky.psi_rad.size
     chunks = -(-lines // NFW_CHUNK)
 
@@ -124,38 +129,71 @@ def _fill_nfw(sky: NFWSky, outputs: tuple[Floats, ...], gamma: Floats) -> None:
         first = number % chunks * NFW_CHUNK
         last = min(first + NFW_CHUNK, lines)
         geometry = (sky.log_shape, sky.weight, sky.cardinal, sky.groups)
-        cpu.nfw_chunk(slopes[entry], *geometry, first, last, template[entry], d_gamma[entry])
+        kernel(slopes[entry], *geometry, first, last, *(out[entry] for out in results))
 
     threads.run_tasks(task, slopes.size * chunks)
 
 
-def _fill_disk(sky: DiskSky, outputs: tuple[Floats, ...], *parameters: Floats) -> None:
-    """Template and derivatives by scale height, C and B; tasks are chunks of lines of sight."""
+def _fill_disk(kernel: Callable[..., None], sky: DiskSky, outputs: tuple[Floats, ...], *parameters: Floats) -> None:
+    """What `kernel` gives for every batch entry; tasks are chunks of lines of sight."""
     flat = [values.reshape(-1) for values in parameters]
     results = tuple(out.reshape(flat[0].size, sky.n_pixels) for out in outputs)
     blocks = sky.nodes.block_starts.size - 1
 
     def task(number: int) -> None:
         first, last = number * DISK_CHUNK, min((number + 1) * DISK_CHUNK, blocks)
-        cpu.disk_chunk(*flat, sky.nodes, sky.groups, first, last, results)
+        kernel(*flat, sky.nodes, sky.groups, first, last, results)
 
     threads.run_tasks(task, -(-blocks // DISK_CHUNK))
 
 
-_FILL: dict[str, Callable[..., None]] = {"nfw_squared": _fill_nfw, "lorimer_disk": _fill_disk}
+_FIRST: dict[str, Callable[..., None]] = {
+    "nfw_squared": partial(_fill_nfw, cpu.nfw_chunk),
+    "lorimer_disk": partial(_fill_disk, cpu.disk_chunk),
+}
+_SECOND: dict[str, Callable[..., None]] = {
+    "nfw_squared": partial(_fill_nfw, second.nfw_chunk),
+    "lorimer_disk": partial(_fill_disk, second.disk_chunk),
+}
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _second_derivatives(operation: str, sky: Sky, *parameters: jax.Array) -> tuple[jax.Array, ...]:
+    """The second derivatives of the template, each (..., N), for the pairs of parameters i <= j in order."""
+    pairs = len(parameters) * (len(parameters) + 1) // 2
+    out = jax.ShapeDtypeStruct((*parameters[0].shape, sky.n_pixels), jnp.float64)
+    return bridge.call(partial(_SECOND[operation], sky), [out] * pairs, *parameters)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _template_and_derivatives(operation: str, sky: Sky, *parameters: jax.Array) -> tuple[jax.Array, ...]:
     """Template and its derivative by each parameter, each (..., N)."""
     out = jax.ShapeDtypeStruct((*parameters[0].shape, sky.n_pixels), jnp.float64)
-    return bridge.call(partial(_FILL[operation], sky), [out] * (1 + len(parameters)), *parameters)
+    return bridge.call(partial(_FIRST[operation], sky), [out] * (1 + len(parameters)), *parameters)
 
 
-@_template_and_derivatives.defjvp
-def _no_second_order(operation: str, _sky: Sky, _primals: Any, _tangents: Any) -> Any:
-    """The kernel has first derivatives only."""
-    raise TypeError(f"{operation}: second derivatives need backend='reference', got backend='numba'")
+def _template_and_derivatives_fwd(operation: str, sky: Sky, *parameters: jax.Array) -> tuple[Any, tuple[Any, ...]]:
+    """The template and its derivatives, which the reverse pass needs together with the point."""
+    template, *derivatives = _template_and_derivatives(operation, sky, *parameters)
+    return (template, *derivatives), (parameters, derivatives)
+
+
+def _template_and_derivatives_rev(
+    operation: str, sky: Sky, saved: tuple[Any, ...], cotangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, ...]:
+    """sum_p cotangent_p derivative_p, plus the same of each derivative and its own derivatives."""
+    parameters, derivatives = saved
+    second_order = iter(last_order(operation, partial(_second_derivatives, operation, sky))(*parameters))
+    terms = [cotangents[0] * derivative for derivative in derivatives]
+    for i in range(len(parameters)):
+        for j in range(i, len(parameters)):
+            curvature = next(second_order)
+            terms[i] += cotangents[1 + j] * curvature
+            if j > i:
+                terms[j] += cotangents[1 + i] * curvature
+    return tuple(jnp.sum(term, axis=-1) for term in terms)
+
+
+_template_and_derivatives.defvjp(_template_and_derivatives_fwd, _template_and_derivatives_rev)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

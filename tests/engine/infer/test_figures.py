@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import healpy
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 from matplotlib import rcParams
 from matplotlib.image import imread
+from matplotlib.lines import Line2D
 
 from gammasky.engine.infer.derived import derive, dnds_draws, predicted_maps
 from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, save_figures
 from gammasky.engine.model import SkyModel
+from gammasky.engine.sky.dataset import Dataset
 
 ALL = {"maps.png", "corner.png", "dnds.png", "fluxes.png", "elbo.png"}
 
@@ -96,13 +99,21 @@ def test_a_region_around_the_anticentre_stays_in_one_piece(fermi: object, smooth
     lon = np.array([178.0, -178.0, 180.0])
     index = healpy.ang2pix(128, lon, np.full(3, 5.0), lonlat=True)
     centres = healpy.pix2ang(128, index, lonlat=True)
-    options = {"nside": 128, "n_energy": 1, "n_fit": 3, "counts": np.arange(3), "region": np.zeros(3, dtype=int)}
+    options = {
+        "nside": 128,
+        "n_energy": 1,
+        "n_fit": 3,
+        "n_region": 3,
+        "counts": np.arange(3),
+        "region": np.zeros(3, dtype=int),
+    }
     pixels = type(smooth_only.pixels)(
         index=index,
         lon_deg=(centres[0] + 180) % 360 - 180,
         lat_deg=centres[1],
         exposure_ratios=np.ones(1),
         relative_exposure=np.ones(3),
+        source_exposure=np.ones(3),
         **options,
     )
     stand_in = type("Model", (), {"pixels": pixels})()
@@ -177,3 +188,25 @@ def test_elbo_of_a_diverged_fit_is_drawn(tmp_path: Path, smooth_only: SkyModel) 
     z = np.random.default_rng(3).normal(size=(20, 1))
     written = save_figures(smooth_only, z, derive(smooth_only, z), values, tmp_path)
     check_png(next(path for path in written if path.name == "elbo.png"))
+
+
+@pytest.mark.parametrize("known", [("S_flat", "Sps"), ("Sps",), ()])
+def test_corner_with_truth(known: tuple[str, ...], tiny_files: Path) -> None:
+    """A line where the truth is known, in the marginal and in the panels of pairs."""
+    dataset = Dataset.open(tiny_files / "sky")
+    truth = {name: value for name, value in (("S_flat", 2.25), ("Sps", 4.125)) if name in known}
+    manifest = dataset.manifest.model_copy(update={"truth": truth})
+    model = SkyModel(tiny_files / "model.toml", replace(dataset, manifest=manifest))
+    figure = corner.draw(model, derive(model, np.random.default_rng(3).normal(size=(300, model.n_latent))))
+    places = {"S_flat": figure.axes[0], "Sps": figure.axes[3]}
+    for name, axis in places.items():
+        upright = {float(np.ravel(line.get_xdata())[0]) for line in axis.get_lines() if vertical(line)}
+        assert (truth.get(name) in upright) == (name in known)
+        assert len(upright) == (2 if name in known else 1)  # the median always
+    pair = figure.axes[2]
+    values = {float(value) for line in pair.get_lines() for value in (*line.get_xdata(), *line.get_ydata())}
+    assert {truth[name] for name in known} <= values
+
+
+def vertical(line: Line2D) -> bool:
+    return len(set(np.ravel(line.get_xdata()))) == 1

@@ -51,7 +51,7 @@ def test_density_is_that_of_the_map_from_noise(name: str, start: Laplace) -> Non
     np.testing.assert_allclose(np.asarray(z), from_noise(u))
 
 
-@pytest.mark.parametrize(("name", "tolerance"), [("iaf", 0.03), ("mvn", 1e-12)])
+@pytest.mark.parametrize(("name", "tolerance"), [("iaf", 0.03), ("flow", 0.03), ("mvn", 1e-12)])
 def test_starts_at_the_laplace_approximation(name: str, tolerance: float, start: Laplace) -> None:
     guide = build_guide(name, SIZE)
     parameters = guide.init(start, jax.random.key(1))
@@ -61,6 +61,19 @@ def test_starts_at_the_laplace_approximation(name: str, tolerance: float, start:
         offset = np.asarray(z) - start.mode
         log_normal = -0.5 * offset @ precision @ offset + 0.5 * np.linalg.slogdet(precision / (2 * np.pi))[1]
         assert abs(float(log_q) - log_normal) < tolerance * (1 + abs(log_normal))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_density_at_a_point_is_that_of_the_draw(size: int) -> None:
+    guide, frame = build_guide("flow", size), frame_of(Laplace(np.ones(size), 0.5 * np.eye(size), 0.0, np.zeros(1)))
+    parameters = guide.init(Laplace(np.ones(size), 0.5 * np.eye(size), 0.0, np.zeros(1)), jax.random.key(0))
+    parameters = jax.tree.map(lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(4), leaf.shape), parameters)
+    if guide.log_density is None:
+        assert size == 1  # nothing to couple
+        return
+    for key in jax.random.split(jax.random.key(1), 10):
+        z, log_q = guide.sample(parameters, frame, key)
+        np.testing.assert_allclose(guide.log_density(parameters, frame, z), log_q, atol=1e-7)
 
 
 def test_diagonal_starts_at_the_precision(start: Laplace) -> None:

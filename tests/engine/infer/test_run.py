@@ -71,7 +71,7 @@ def test_resume_is_bit_for_bit(small_model: SkyModel, tmp_path: Path, monkeypatc
     np.testing.assert_array_equal(resumed.elbo, whole.elbo)
     np.testing.assert_array_equal(resumed.z, whole.z)
     np.testing.assert_array_equal(resumed.log_likelihood, whole.log_likelihood)
-    assert resumed.final_elbo == whole.final_elbo
+    assert resumed.weights.elbo == whole.weights.elbo
     assert whole.status == "stopped"  # 40 steps are too few to call an ELBO flat
 
 
@@ -80,8 +80,8 @@ def test_result(small_model: SkyModel) -> None:
     assert result.z.shape == (200, small_model.n_latent)
     assert result.elbo.shape == (600,)
     # the guide can only lose against the evidence, of which Laplace's estimate is good to a nat here
-    assert result.laplace.log_evidence - 4 < result.final_elbo < result.laplace.log_evidence + 2
-    assert abs(result.elbo[-100:].mean() - result.final_elbo) < 5 * result.elbo[-100:].std()
+    assert result.laplace.log_evidence - 4 < result.weights.elbo < result.laplace.log_evidence + 2
+    assert abs(result.elbo[-100:].mean() - result.weights.elbo) < 5 * result.elbo[-100:].std()
     theta = small_model.parameters(result.z[3])
     np.testing.assert_allclose(result.derived["S_dif"][3], theta["S_dif"])
     np.testing.assert_allclose(result.log_likelihood[3], small_model.log_likelihood(theta))
@@ -136,6 +136,15 @@ def test_command_leaves_everything(fitted: Path) -> None:
     posterior = read_posterior(fitted / POSTERIOR)
     assert posterior["posterior"]["Sps_gce"].shape == (1, 5000)
     summary = json.loads((fitted / "summary.json").read_text())
+    verdict = summary["verdict"]
+    assert verdict["level"] in ("preview", "unreliable")
+    assert json.loads(posterior.attrs["verdict"]) == verdict
+    diagnostics = json.loads(posterior.attrs["diagnostics"])
+    assert diagnostics == summary["diagnostics"]
+    assert diagnostics["elbo"] <= diagnostics["log_z"]
+    assert 1 <= diagnostics["ess"] <= 5000
+    weighted = summary["parameters"]["Sps_gce"]["weighted"]
+    assert weighted["q05"] < weighted["q50"] < weighted["q95"]
     draws = posterior["posterior"]["Sps_gce"].values
     assert str(np.quantile(draws, 0.5))[:6] in json.dumps(summary)
     assert np.loadtxt(fitted / "elbo.csv", delimiter=",", skiprows=1).shape == (30, 2)

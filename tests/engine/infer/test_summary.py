@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pytest
 from rich.console import Console
 
 from gammasky.engine.infer.derived import derive
-from gammasky.engine.infer.summary import main_parameters, summarise, summary_table, write_summary
+from gammasky.engine.infer.summary import main_parameters, summarise, summary_table, true_values, write_summary
 from gammasky.engine.model import SkyModel
+from gammasky.engine.sky.dataset import Dataset
 
 FIDUCIAL = ["S_pib", "S_ics", "S_gce", "Sps_gce", "Sps_dsk", "f_bulge_ps", "gamma_ps", "zs", "C"]
 
@@ -108,3 +110,80 @@ def test_one_draw(smooth_only: SkyModel) -> None:
         {"mean": 2.0, "sd": 0.0, "q05": 2.0, "q16": 2.0, "q50": 2.0, "q84": 2.0, "q95": 2.0, "unit": ""}
     )
     assert found["point_source_fraction"] == {}
+
+
+@pytest.fixture
+def with_truth(tiny_files: Path) -> Callable[..., SkyModel]:
+    """The tiny model on counts that are known to be drawn with some parameters."""
+
+    def build(**truth: Any) -> SkyModel:
+        dataset = Dataset.open(tiny_files / "sky")
+        manifest = dataset.manifest.model_copy(update={"truth": truth})
+        return SkyModel(tiny_files / "model.toml", replace(dataset, manifest=manifest))
+
+    return build
+
+
+TRUTH = {"S_flat": 2.0, "Sps": 3.0, "mix": (0.7, 0.3)}
+
+
+def test_truth_beside_the_posterior(with_truth: Callable[..., SkyModel]) -> None:
+    model = with_truth(**TRUTH, of_another_model=1.0)
+    found = summarise(model, derive(model, np.random.default_rng(1).normal(size=(40, model.n_latent))), {})
+    truth = {name: entry["truth"] for name, entry in found["parameters"].items()}
+    assert truth == {"S_flat": 2.0, "Sps": 3.0, "mix[flat]": 0.7, "mix[peak]": 0.3}
+    assert {name: entry["truth"] for name, entry in found["flux"].items()} == pytest.approx(
+        {"smooth": 2.0, "sources": 3.0}
+    )
+    assert found["point_source_fraction"]["all"]["truth"] == pytest.approx(0.6)
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(summary_table(found))
+    rows = [line.split() for line in stream.getvalue().splitlines()]
+    heading = next(row for row in rows if "parameter" in row)
+    assert [word for word in heading if word.isalpha()][:3] == ["parameter", "truth", "mean"]
+    assert next(row for row in rows if "Sps" in row)[3] == "3"
+    assert next(row for row in rows if "PS" in row)[5] == "0.6"
+
+
+def test_what_is_not_known_has_no_truth(with_truth: Callable[..., SkyModel]) -> None:
+    model = with_truth(S_flat=2.0, mix=0.5, Sps=(1.0, 2.0))  # two of other shapes: of another model
+    assert {name: float(value) for name, value in true_values(model).items()} == {"S_flat": 2.0}
+    found = summarise(model, derive(model, np.zeros((5, model.n_latent))), {})
+    assert found["parameters"]["S_flat"]["truth"] == 2.0
+    assert "truth" not in found["parameters"]["Sps"]
+    assert all("truth" not in entry for entry in found["flux"].values())
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(summary_table(found))
+    assert "truth" in stream.getvalue()
+
+
+def test_without_truth_there_is_no_column(with_truth: Callable[..., SkyModel]) -> None:
+    model = with_truth()
+    assert true_values(model) == {}
+    found = summarise(model, derive(model, np.zeros((5, model.n_latent))), {})
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(summary_table(found))
+    assert "truth" not in stream.getvalue() + json.dumps(found)
+
+
+def test_a_truth_that_the_model_excludes_is_shown_as_it_is(with_truth: Callable[..., SkyModel]) -> None:
+    """The parameters of another model may share names: a fit is not lost for that at its very end."""
+    model = with_truth(**TRUTH | {"mix": (0.7, 0.7), "S_flat": 99.0})
+    assert float(true_values(model)["S_flat"]) == 99.0
+    found = summarise(model, derive(model, np.zeros((5, model.n_latent))), {})
+    assert found["parameters"]["mix[peak]"]["truth"] == 0.7
+
+
+def test_weighted_numbers(small_fiducial: SkyModel, derived: dict[str, np.ndarray]) -> None:
+    """Equal weights change nothing; weights that leave draws out give the numbers of the others."""
+    n = len(derived["S_gce"])
+    equal = summarise(small_fiducial, derived, {}, np.full(n, 1 / n))["parameters"]["S_gce"]
+    assert equal["weighted"]["mean"] == pytest.approx(equal["mean"])
+    spread = np.ptp(np.sort(derived["S_gce"]))
+    assert equal["weighted"]["q50"] == pytest.approx(equal["q50"], abs=0.05 * spread)
+    half = np.where(np.arange(n) < n // 2, 1 / (n // 2), 0.0)
+    found = summarise(small_fiducial, derived, {}, half)["parameters"]["S_gce"]["weighted"]
+    kept = derived["S_gce"][: n // 2]
+    assert found["mean"] == pytest.approx(kept.mean())
+    assert found["sd"] == pytest.approx(kept.std())
+    assert kept.min() <= found["q05"] <= found["q50"] <= found["q95"] <= kept.max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from gammasky.engine.errors import InputError, NonFiniteLikelihoodError
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.svi import Settings, VariationalFit, is_flat
+from gammasky.engine.model import SkyModel
 
 MEAN = jnp.array([0.5, -1.0, 0.2])
 COVARIANCE = jnp.array([[0.6, 0.3, 0.0], [0.3, 0.5, 0.1], [0.0, 0.1, 0.2]])
@@ -35,6 +37,7 @@ def stand_in(wall: float = np.inf) -> Any:
         n_latent=3,
         arrays={},
         log_density=log_density,
+        program=lambda _key, build: build(),
         value_and_gradient=lambda z: jax.vmap(single)(z) if jnp.ndim(z) == 2 else single(z),
         parameters=lambda z: {"z": z},
         explain=explain,
@@ -45,7 +48,7 @@ def wide_start() -> Laplace:
     return Laplace(np.zeros(3), np.eye(3), 0.0, np.zeros(1))
 
 
-@pytest.mark.parametrize("guide", ["mvn", "iaf"])
+@pytest.mark.parametrize("guide", ["mvn", "iaf", "flow"])
 def test_finds_a_correlated_normal(guide: str) -> None:
     fit = VariationalFit(
         stand_in(), Settings(guide=guide, learning_rate=0.01, particles=16, schedule="cosine", steps=1500)
@@ -113,7 +116,7 @@ def test_flatness() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"guide": "flow"}, "unknown guide 'flow'"),
+        ({"guide": "flown"}, "unknown guide 'flown'; did you mean 'flow'"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"steps": 0}, "steps: expected a whole number of at least 1, got 0"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a positive number"),
@@ -123,3 +126,24 @@ def test_flatness() -> None:
 def test_bad_settings(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Settings(**change)
+
+
+def test_another_sky_costs_no_compilation(small_model: SkyModel) -> None:
+    """Steps, draws and densities of a model `with_counts` run in the programs that are there; results differ."""
+    rng = np.random.default_rng(4)
+    settings = Settings(guide="mvn", steps=3)
+    start = Laplace(np.zeros(small_model.n_latent), np.eye(small_model.n_latent), 0.0, np.zeros(1))
+    elbo, sizes = [], []
+    for seed in range(3):
+        model = small_model.with_counts(rng.permutation(small_model.pixels.counts))
+        fit = VariationalFit(model, replace(settings, seed=seed))
+        state, trace = fit.advance(fit.start(start), start, 3)
+        fit.draw(state, start, 5)
+        model.value_and_gradient(start.mode)
+        elbo.append(trace)
+        sizes.append([program._cache_size() for program in model._programs.values()])
+    assert len({tuple(trace) for trace in elbo}) == 3
+    assert sizes[0] == sizes[-1]
+    again = small_model.with_counts(model.pixels.counts)
+    fit = VariationalFit(again, replace(settings, seed=2))
+    np.testing.assert_array_equal(fit.advance(fit.start(start), start, 3)[1], elbo[-1])

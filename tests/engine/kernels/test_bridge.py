@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gammasky.engine.kernels import bridge
-from gammasky.engine.kernels.derivatives import first_order_only
+from gammasky.engine.kernels.derivatives import last_order, reverse_only
 
 POINT = jax.ShapeDtypeStruct((3,), jnp.float64)
 
@@ -43,6 +43,38 @@ def test_mapped_axes_arrive_as_leading_axes_of_everything() -> None:
     assert seen == [[(5, 3)] * 3]
 
 
+def scaled(outputs: tuple[np.ndarray, ...], factor: np.ndarray, a: np.ndarray) -> None:
+    rows = a.reshape(-1, 3)
+    assert rows.shape[0] % len(factor) == 0
+    outputs[0].reshape(rows.shape)[...] = rows * np.repeat(factor, rows.shape[0] // len(factor), axis=0)
+    scaled.seen = factor.shape  # type: ignore[attr-defined]
+
+
+def test_constants_are_not_copied_for_mapped_entries() -> None:
+    """One leading axis: of length 1, however many axes are mapped, unless a constant is mapped itself."""
+    factor, a = jnp.array([1.0, 10.0, 100.0]), jnp.arange(24.0).reshape(4, 2, 3)
+
+    def times(factor: Any, a: Any) -> Any:
+        return bridge.call(scaled, [POINT], a, constants=[factor])[0]
+
+    np.testing.assert_array_equal(times(factor, a[0, 0]), factor * a[0, 0])
+    assert scaled.seen == (1, 3)
+    mapped = jax.jit(jax.vmap(jax.vmap(times, (None, 0)), (None, 0)))
+    np.testing.assert_array_equal(mapped(factor, a), factor * a)
+    assert scaled.seen == (1, 3)
+
+
+def test_a_constant_that_is_mapped_goes_with_the_entries() -> None:
+    factors, a = jnp.arange(12.0).reshape(4, 3), jnp.arange(24.0).reshape(4, 2, 3)
+    pair = jax.ShapeDtypeStruct((2, 3), jnp.float64)
+
+    def times(factor: Any, a: Any) -> Any:
+        return bridge.call(scaled, [pair], a, constants=[factor])[0]
+
+    np.testing.assert_array_equal(jax.jit(jax.vmap(times))(factors, a), factors[:, None] * a)
+    assert scaled.seen == (4, 3)
+
+
 def test_an_error_of_the_kernel_comes_out_with_its_message() -> None:
     def kernel(_outputs: tuple[np.ndarray, ...], _a: np.ndarray) -> None:
         raise ValueError("the kernel's own words")
@@ -58,9 +90,28 @@ def test_require_float64() -> None:
             bridge.require_float64("op", a=jnp.ones(2), b=bad)
 
 
-def test_first_order_only_names_the_operation() -> None:
-    gradient = first_order_only("some_operation", lambda plan, a: plan * a)
-    assert float(gradient(3.0, jnp.asarray(2.0))) == 6.0
+def test_last_order_names_the_operation() -> None:
+    second = last_order("some_operation", lambda plan, a: plan * a)
+    assert float(second(3.0, jnp.asarray(2.0))) == 6.0
     for derivative in (jax.grad, jax.jacfwd):
-        with pytest.raises(TypeError, match="some_operation: second derivatives are not available"):
-            derivative(lambda a: gradient(3.0, a))(jnp.asarray(2.0))
+        with pytest.raises(TypeError, match="some_operation: third derivatives are not available; use reverse mode"):
+            derivative(lambda a: second(3.0, a))(jnp.asarray(2.0))
+
+
+def test_reverse_only_names_the_operation_and_nothing_else() -> None:
+    @jax.custom_vjp
+    def square(a: jax.Array) -> jax.Array:
+        return a**2
+
+    square.defvjp(lambda a: (a**2, a), lambda a, cotangent: (2.0 * a * cotangent,))
+    named = reverse_only("some_operation", square)
+    assert float(jax.grad(named)(jnp.asarray(3.0))) == 6.0
+    for derivative in (jax.jacfwd(named), jax.jit(jax.jacfwd(named)), lambda a: jax.jvp(named, (a,), (a,))):
+        with pytest.raises(TypeError, match=r"some_operation: forward mode \(jvp, jacfwd, hessian\) is not available"):
+            derivative(jnp.asarray(3.0))
+
+    def wrong(_a: jax.Array) -> jax.Array:
+        raise TypeError("something else")
+
+    with pytest.raises(TypeError, match=r"^something else$"):
+        reverse_only("some_operation", wrong)(jnp.asarray(3.0))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from gammasky.engine.kernels import policy
+from gammasky.engine.kernels.nptf import op
 from gammasky.engine.kernels.nptf.op import pixel_log_likelihood, total_log_likelihood
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 
@@ -34,8 +35,31 @@ def setup(make_problem: Any) -> tuple[PixelPlan, tuple[jax.Array, ...]]:
     return plan, tuple(map(jnp.asarray, batch))
 
 
+def test_second_derivatives_of_the_setup_are_finite(setup: Any) -> None:
+    """So that the comparisons below compare numbers."""
+    plan, points = setup
+    assert all(np.isfinite(part).all() for part in jax.tree.leaves(hessian_product(plan)(*(p[0] for p in points))))
+
+
 def value_and_gradient(plan: PixelPlan, backend: str = "numba") -> Callable[..., Any]:
     return jax.value_and_grad(lambda *p: total_log_likelihood(plan, *p, backend=backend), argnums=(0, 1, 2))
+
+
+def hessian_product(plan: PixelPlan) -> Callable[..., Any]:
+    """The gradient by the mean, and the Hessian times a direction that depends on the point."""
+
+    def function(*point: Any) -> Any:
+        slope = jax.grad(lambda *p: total_log_likelihood(plan, *p) + pixel_log_likelihood(plan, *p)[3], (0, 1, 2))
+        gradient, pull = jax.vjp(slope, *point)
+        return gradient[0], pull(tuple(0.5 * part for part in point))
+
+    return function
+
+
+@pytest.fixture(params=[value_and_gradient, hessian_product])
+def derivative(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """What is transformed: first derivatives, and second ones."""
+    return request.param  # type: ignore[no-any-return]
 
 
 def same(found: Any, expected: Any) -> None:
@@ -48,9 +72,9 @@ def loop(function: Callable[..., Any], points: tuple[jax.Array, ...]) -> Any:
     return jax.tree.map(lambda *parts: jnp.stack(parts), *(function(*(p[b] for p in points)) for b in range(POINTS)))
 
 
-def test_vmap_of_all_arguments(setup: Any) -> None:
+def test_vmap_of_all_arguments(derivative: Any, setup: Any) -> None:
     plan, points = setup
-    function = value_and_gradient(plan)
+    function = derivative(plan)
     same(jax.jit(jax.vmap(function))(*points), loop(function, points))
     same(jax.vmap(lambda *p: pixel_log_likelihood(plan, *p))(*points), pixel_log_likelihood(plan, *points))
     nested = jax.vmap(jax.vmap(function))(*(p.reshape(2, 2, *p.shape[1:]) for p in points))
@@ -58,9 +82,9 @@ def test_vmap_of_all_arguments(setup: Any) -> None:
 
 
 @pytest.mark.parametrize("mapped", [(True, False, False), (False, True, False), (False, False, True)])
-def test_vmap_of_one_argument(mapped: tuple[bool, ...], setup: Any) -> None:
+def test_vmap_of_one_argument(mapped: tuple[bool, ...], derivative: Any, setup: Any) -> None:
     plan, points = setup
-    function = value_and_gradient(plan)
+    function = derivative(plan)
     arguments = [p if use else p[0] for p, use in zip(points, mapped, strict=True)]
     found = jax.jit(jax.vmap(function, in_axes=[0 if use else None for use in mapped]))(*arguments)
     repeated = tuple(p if use else jnp.stack([p[0]] * POINTS) for p, use in zip(points, mapped, strict=True))
@@ -68,9 +92,9 @@ def test_vmap_of_one_argument(mapped: tuple[bool, ...], setup: Any) -> None:
 
 
 @pytest.mark.parametrize("axes", [(1, 1, 1), (-1, 2, 3), (0, -1, 2)])
-def test_vmap_of_moved_axes(axes: tuple[int, ...], setup: Any) -> None:
+def test_vmap_of_moved_axes(axes: tuple[int, ...], derivative: Any, setup: Any) -> None:
     plan, points = setup
-    function = value_and_gradient(plan)
+    function = derivative(plan)
     moved = [jnp.moveaxis(p, 0, axis) for p, axis in zip(points, axes, strict=True)]
     found = jax.jit(jax.vmap(function, in_axes=axes, out_axes=(0, axes)))(*moved)
     value, parts = loop(function, points)
@@ -82,6 +106,39 @@ def test_vmap_of_the_reference(setup: Any) -> None:
     found = jax.jit(jax.vmap(lambda *p: pixel_log_likelihood(plan, *p, backend="reference"), in_axes=(0, 0, None)))
     expected = pixel_log_likelihood(plan, points[0], points[1], points[2][0])
     np.testing.assert_allclose(found(points[0], points[1], points[2][0]), expected, rtol=1e-11)
+
+
+def test_vmap_of_plans(derivative: Any, setup: Any) -> None:
+    """Counts maps of one region side by side, at mapped and at shared points."""
+    plan, points = setup
+    rng = np.random.default_rng(3)
+    own = [PixelPlan.build(rng.permutation(plan.counts), plan.region, plan.n_regions) for _ in range(POINTS)]
+    plans = jax.tree.map(lambda *parts: jnp.stack([jnp.asarray(part) for part in parts]), *own)
+
+    def function(plan: Any, *point: Any) -> Any:
+        return derivative(plan)(*point)
+
+    found = jax.jit(jax.vmap(function))(plans, *points)
+    for b in range(POINTS):
+        same(jax.tree.map(lambda part, b=b: part[b], found), function(own[b], *(p[b] for p in points)))
+    shared = jax.vmap(function, (0, None, None, None))(plans, *(p[0] for p in points))
+    same(shared[0], jnp.stack([function(one, *(p[0] for p in points))[0] for one in own]))
+
+
+def test_a_plan_is_an_argument_of_compiled_programs(derivative: Any, setup: Any) -> None:
+    plan, points = setup
+    function = jax.jit(lambda plan, *point: derivative(plan)(*point))
+    other = PixelPlan.build(plan.counts[::-1].copy(), plan.region, plan.n_regions)
+    for one in (plan, other):
+        same(function(one, *(p[0] for p in points)), derivative(one)(*(p[0] for p in points)))
+    assert function._cache_size() == 1
+
+
+def test_counts_beyond_the_response_of_a_traced_plan(setup: Any) -> None:
+    plan, points = setup
+    mean, templates, x = (p[0] for p in points)
+    with pytest.raises(Exception, match=f"a count of {plan.max_count} is beyond x, which ends at 3"):
+        jax.block_until_ready(jax.jit(pixel_log_likelihood)(plan, mean, templates, x[..., :4]))
 
 
 def test_leading_axes_broadcast(setup: Any) -> None:
@@ -104,9 +161,9 @@ def test_no_point_at_all(setup: Any) -> None:
     assert jax.vmap(value_and_gradient(plan))(*(p[:0] for p in points))[0].shape == (0,)
 
 
-def test_scan(setup: Any) -> None:
+def test_scan(derivative: Any, setup: Any) -> None:
     plan, points = setup
-    function = value_and_gradient(plan)
+    function = derivative(plan)
     found = jax.jit(lambda points: jax.lax.scan(lambda c, p: (c, function(*p)), 0, points)[1])(points)
     same(found, loop(function, points))
 
@@ -124,9 +181,9 @@ def test_remat(setup: Any) -> None:
     same(again(*point), kept(*point))
 
 
-def test_any_number_of_threads(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_threads(derivative: Any, setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, points = setup
-    function = jax.jit(jax.vmap(value_and_gradient(plan)))
+    function = jax.jit(jax.vmap(derivative(plan)))
     found = []
     for threads in ("1", "2", "3", "40"):
         monkeypatch.setenv("GAMMASKY_NUM_THREADS", threads)
@@ -136,10 +193,10 @@ def test_any_number_of_threads(setup: Any, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_concurrent_callers(compiled: bool, setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_callers(compiled: bool, derivative: Any, setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAMMASKY_NUM_THREADS", "3")
     plan, points = setup
-    function = jax.vmap(value_and_gradient(plan))
+    function = jax.vmap(derivative(plan))
     function = jax.jit(function) if compiled else function
     expected = function(*points)
     barrier = Barrier(8)
@@ -168,30 +225,39 @@ def test_new_values_do_not_recompile(setup: Any) -> None:
     assert len(traces) == 1
 
 
-def test_forward_mode_raises(setup: Any) -> None:
-    plan, points = setup
-    for function in (pixel_log_likelihood, total_log_likelihood):
-        with pytest.raises(TypeError, match=r"forward-mode|jvp"):
-            jax.jvp(
-                lambda mean, f=function: f(plan, mean, points[1][0], points[2][0]), (points[0][0],), (points[0][0],)
-            )
-
-
 @pytest.mark.parametrize("function", [pixel_log_likelihood, total_log_likelihood])
 @pytest.mark.parametrize("argument", [0, 1, 2])
-def test_second_order_raises_by_name(function: Any, argument: int, setup: Any) -> None:
+def test_forward_mode_and_third_order_raise_by_name(function: Any, argument: int, setup: Any) -> None:
     plan, points = setup
     point = [p[0] for p in points]
 
-    def slope(part: jax.Array) -> jax.Array:
-        def value(part: jax.Array) -> jax.Array:
-            return function(plan, *point[:argument], part, *point[argument + 1 :]).sum()
+    def value(part: jax.Array) -> jax.Array:
+        return function(plan, *point[:argument], part, *point[argument + 1 :]).sum()
 
-        return jax.grad(value)(part).sum()
+    part = point[argument]
+    slope, forward = jax.grad(value), jax.hessian(value)
+    second = jax.grad(lambda part: slope(part).sum())
+    for refused in (lambda p: jax.jvp(value, (p,), (p,)), forward, jax.jit(forward), jax.jacfwd(slope)):
+        with pytest.raises(TypeError, match=r"nptf_log_likelihood: forward mode .* is not available; use reverse mode"):
+            refused(part)
+    third = jax.grad(lambda part: second(part).sum())
+    for refused in (third, jax.jit(third), jax.jacfwd(second)):
+        with pytest.raises(
+            TypeError, match=r"nptf_log_likelihood: (third derivatives are|forward mode .* is) not available"
+        ):
+            refused(part)
+    with pytest.raises(TypeError, match="forward-mode"):  # found only when the program is compiled
+        jax.jit(lambda p: jax.jvp(value, (p,), (p,)))(part)
 
-    for twice in (jax.grad(slope), jax.jacfwd(slope), jax.jit(jax.grad(slope))):
-        with pytest.raises(TypeError, match="nptf_log_likelihood: second derivatives are not available"):
-            twice(point[argument])
+
+def test_second_derivatives_run_their_kernel_only_when_asked_for(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, points = setup
+    calls: list[int] = []
+    monkeypatch.setattr(op.second, "evaluate", lambda *_: calls.append(1))
+    jax.block_until_ready(value_and_gradient(plan)(*(p[0] for p in points)))
+    assert not calls
+    jax.block_until_ready(jax.vmap(hessian_product(plan))(*points))
+    assert len(calls) == 2  # of total_log_likelihood and of pixel_log_likelihood, whatever the number of points
 
 
 def test_reference_has_second_derivatives(make_problem: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Lock, get_ident
 
@@ -101,3 +102,20 @@ def test_after_a_fork() -> None:
     )
     ended = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert ended.stdout.split() == ["child", "done", "parent", "done", "0"]
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "3"])
+def test_an_error_stops_the_others(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks that have not begun never begin, Ctrl-C included."""
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", threads)
+    begun: list[int] = []
+
+    def task(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.01)
+        if number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_tasks(task, 1000)
+    assert len(begun) < 20

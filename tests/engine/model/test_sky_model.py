@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -154,3 +155,50 @@ def test_the_flux_of_a_population_with_an_amplitude(full_model: SkyModel) -> Non
     s, dnds = full_model.response.s_grid, np.asarray(full_model.source_counts("one", theta))
     np.testing.assert_allclose(full_model.fluxes(theta)["one"], np.trapezoid(s * dnds, s), rtol=1e-12)
     assert full_model.point_source_fractions(theta) == {}
+
+
+def test_other_counts(any_table: dict[str, Any], small: Dataset, build: Callable[..., SkyModel]) -> None:
+    """A model `with_counts` is the model of a dataset that holds them; looks at one sky add up."""
+    model = build(any_table, max_count=90)
+    rng = np.random.default_rng(8)
+    z = jnp.asarray(draws(1, model.n_latent)[0])
+    theta, looks = model.parameters(z), [rng.permutation(model.pixels.counts) for _ in range(2)]
+    sky = small.counts.copy()
+    sky[0, model.pixels.index[: model.pixels.n_fit]] = looks[0]
+    expected = SkyModel(model_from_table(any_table), replace(small, counts=sky)).pixel_log_likelihood(theta)
+    np.testing.assert_allclose(model.with_counts(looks[0]).pixel_log_likelihood(theta), expected, rtol=1e-12)
+    both = model.with_counts(*looks)
+    parts = [model.with_counts(look).value_and_gradient(z) for look in looks]
+    prior = stats.norm.logpdf(z).sum()
+    np.testing.assert_allclose(both.value_and_gradient(z)[0], sum(part[0] for part in parts) - prior, rtol=1e-12)
+    np.testing.assert_allclose(both.value_and_gradient(z)[1], sum(part[1] for part in parts) + z, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(both.pixels.counts, looks[0])
+
+
+def test_other_counts_that_do_not_fit(any_table: dict[str, Any], build: Callable[..., SkyModel]) -> None:
+    model = build(any_table)
+    counts = model.pixels.counts.copy()
+    with pytest.raises(InputError, match="one shape"):
+        model.with_counts(counts[1:])
+    counts[3] = -1
+    with pytest.raises(InputError, match="counts of pixel 3: expected at least 0, got -1"):
+        model.with_counts(counts)
+    if model.populations:
+        counts[3] = 10_000
+        with pytest.raises(InputError, match=r"count of pixel 3: .*max_count=\d+, got 10000"):
+            model.with_counts(counts)
+
+
+def test_templates_reach_beyond_the_region(full_table: dict[str, Any], build: Callable[..., SkyModel]) -> None:
+    """Pixels around the region are added at the end; nothing in the region changes."""
+    model, wide = build(full_table), build(full_table, around_deg=6.0)
+    n_region, theta = model.pixels.n_region, model.parameters(jnp.asarray(draws(1, model.n_latent)[0]))
+    assert model.pixels.n_pixels == wide.pixels.n_region == n_region < wide.pixels.n_pixels
+    for component in model.spec.components:
+        inner, outer = model.template(component.name, theta), wide.template(component.name, theta)
+        # profiles interpolate over another range of angles
+        np.testing.assert_allclose(outer[:n_region], inner, rtol=1e-8)
+        assert outer.shape == (wide.pixels.n_pixels,)
+    np.testing.assert_allclose(wide.log_likelihood(theta), model.log_likelihood(theta), rtol=1e-9)
+    for name, flux in model.fluxes(theta).items():
+        np.testing.assert_allclose(wide.fluxes(theta)[name], flux, rtol=1e-9)

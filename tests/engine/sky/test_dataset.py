@@ -14,7 +14,7 @@ import pytest
 from astropy.io import fits
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.sky import Dataset, GaussianPSF, KingPSF
+from gammasky.engine.sky import Dataset, GaussianPSF, KingPSF, RegionOfInterest
 
 N_PIX = 768
 Folder = Callable[..., Path]
@@ -201,6 +201,208 @@ def test_psf_from_a_response_file(small_folder: Folder, fermi_dir: Path) -> None
     assert "p.fits" in dataset.checksums
 
 
+# ---------------------------------------------------------------- partial maps
+
+
+def write_partial(
+    path: Path, pixel: np.ndarray, nested: bool = False, nside: object = 8, **columns: np.ndarray
+) -> None:
+    """Pixels by number, in a row each."""
+    parts = [fits.Column(name="PIXEL", format="J", array=pixel)]
+    parts += [fits.Column(name=name, format="D", array=values) for name, values in columns.items()]
+    table = fits.BinTableHDU.from_columns(parts)
+    table.header.update({"INDXSCHM": "EXPLICIT", "ORDERING": "NESTED" if nested else "RING"})
+    if nside is not None:
+        table.header["NSIDE"] = nside
+    table.writeto(path, overwrite=True)
+
+
+def of_fits(folder: Path, field: str = '"A"') -> Path:
+    path = folder / "dataset.toml"
+    path.write_text(path.read_text().replace('"counts.npy"', f'"counts.fits", field = {field}'))
+    return folder
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_partial_counts(small_folder: Folder, nested: bool) -> None:
+    folder = of_fits(small_folder())
+    rng = np.random.default_rng(3)
+    pixel = rng.permutation(N_PIX)[:100]
+    counts = rng.poisson(4.0, 100)
+    write_partial(folder / "counts.fits", healpy.ring2nest(8, pixel) if nested else pixel, nested, A=counts)
+    expected = np.full(N_PIX, -1)
+    expected[pixel] = counts
+    np.testing.assert_array_equal(Dataset.open(folder).counts[0], expected)
+
+
+def test_partial_counts_of_several_energies(small_folder: Folder) -> None:
+    folder = of_fits(small_folder(n_energy=2), '["A", "B"]')
+    write_partial(folder / "counts.fits", np.array([5, 2]), A=np.array([1, 2]), B=np.array([3, 4]))
+    counts = Dataset.open(folder).counts
+    assert [counts[0, 5], counts[0, 2], counts[1, 5], counts[1, 2]] == [1, 2, 3, 4]
+    assert (np.delete(counts, [2, 5], axis=1) == -1).all()
+
+
+def test_fine_partial_counts_need_every_part_of_a_pixel(small_folder: Folder) -> None:
+    folder = of_fits(small_folder())
+    nested = np.r_[4 * 17 + np.arange(4), 4 * 30 + np.arange(3)]  # all of pixel 17 (NESTED), three quarters of 30
+    write_partial(folder / "counts.fits", nested, nested=True, nside=16, A=np.arange(1, 8))
+    counts = Dataset.open(folder).counts[0]
+    assert counts[healpy.nest2ring(8, 17)] == 1 + 2 + 3 + 4
+    assert (counts == -1).sum() == N_PIX - 1
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_unseen_pixels_of_a_whole_map(small_folder: Folder, single: bool) -> None:
+    """HEALPix's UNSEEN, in either precision."""
+    folder = small_folder()
+    counts = np.random.default_rng(3).poisson(4.0, N_PIX).astype(np.float32 if single else np.float64)
+    counts[100:] = healpy.UNSEEN
+    np.save(folder / "counts.npy", counts)
+    found = Dataset.open(folder).counts[0]
+    np.testing.assert_array_equal(found[:100], counts[:100])
+    assert (found[100:] == -1).all()
+
+
+def test_a_region_that_was_not_observed(small_folder: Folder) -> None:
+    folder = of_fits(small_folder())
+    inside = healpy.query_disc(8, healpy.ang2vec(0.0, 0.0, lonlat=True), np.deg2rad(30.0))
+    write_partial(folder / "counts.fits", inside, A=np.ones(len(inside)))
+    dataset = Dataset.open(folder)
+    pixels = RegionOfInterest(radius_max=25.0, exposure_regions=1).flatten(dataset)
+    assert (pixels.counts == 1).all()
+    with pytest.raises(InputError, match=r"was not observed in \d+ of its \d+ pixels .*narrow the region"):
+        RegionOfInterest(radius_max=40.0, exposure_regions=1).flatten(dataset)
+
+
+@pytest.mark.parametrize(
+    ("pixel", "nside", "message"),
+    [
+        ([3, 3, 4], 8, "column PIXEL must name each pixel once, from 0 to 767"),
+        ([3, 768], 8, "column PIXEL must name each pixel once, from 0 to 767"),
+        ([-1, 4], 8, "column PIXEL must name each pixel once, from 0 to 767"),
+        ([1, 2], None, "NSIDE is None; a partial map"),
+        ([1, 2], 7, "NSIDE is 7; a partial map"),
+        ([1, 2], "8", "NSIDE is '8'; a partial map"),
+        ([1, 2], 2**40, "NSIDE is 1099511627776; a partial map"),
+    ],
+)
+def test_bad_partial_maps(small_folder: Folder, pixel: list[int], nside: object, message: str) -> None:
+    folder = of_fits(small_folder())
+    write_partial(folder / "counts.fits", np.array(pixel), nside=nside, A=np.ones(len(pixel)))
+    with pytest.raises(InputError, match=rf"counts\.fits: {message}") as caught:
+        Dataset.open(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_pixel_numbers_that_are_no_numbers(small_folder: Folder) -> None:
+    folder = of_fits(small_folder())
+    parts = [fits.Column(name=name, format="D", array=np.array([1.0, np.nan])) for name in ("PIXEL", "A")]
+    table = fits.BinTableHDU.from_columns(parts)
+    table.header.update({"INDXSCHM": "EXPLICIT", "ORDERING": "RING", "NSIDE": 8})
+    table.writeto(folder / "counts.fits")
+    with pytest.raises(InputError, match="column PIXEL must name each pixel once"):
+        Dataset.open(folder)
+
+
+@pytest.mark.parametrize("kind", ["exposure", "template"])
+def test_partial_maps_of_other_things_are_refused(small_folder: Folder, kind: str) -> None:
+    folder = small_folder(template(file="part.fits", field="A"))
+    write_partial(folder / "part.fits", np.arange(100), A=np.ones(100))
+    if kind == "exposure":
+        path = folder / "dataset.toml"
+        path.write_text(path.read_text().replace('"exposure.npy"', '"part.fits", field = "A"'))
+    with pytest.raises(InputError, match=r"part\.fits: .*got -1\.6375e\+30 in pixel 100"):
+        Dataset.open(folder).template("glow")
+
+
+# ---------------------------------------------------------------- other counts
+
+
+OTHER = """
+base = "{base}"
+name = "other"
+description = "one more photon"
+counts = {{ file = "more.npy" }}
+[truth]
+S = 1.5
+mix = [0.25, 0.75]
+"""
+
+
+def other_counts(folder: Path, base: object, place: str = "other") -> Path:
+    """A manifest that takes the counts from a file of its own."""
+    path = folder.parent / place / "sky.toml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(OTHER.format(base=base))
+    np.save(path.parent / "more.npy", np.load(folder / "counts.npy") + 1)
+    return path
+
+
+@pytest.mark.parametrize("base", ["../small", "../small/dataset.toml", "{folder}"])
+def test_other_counts_take_the_rest_from_the_base(
+    small_folder: Folder, base: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = small_folder(template(file="glow.npy"))
+    np.save(folder / "glow.npy", np.arange(N_PIX))
+    path = other_counts(folder, base.format(folder=folder))
+    first = Dataset.open(folder)
+    monkeypatch.chdir(path.parent.parent)
+    for place in (path, Path("other/sky.toml")):  # paths are relative to the manifest, wherever it is opened from
+        other = Dataset.open(place)
+        np.testing.assert_array_equal(other.counts, first.counts + 1)
+        np.testing.assert_array_equal(other.exposure, first.exposure)
+        np.testing.assert_array_equal(other.template("glow"), first.template("glow"))
+    assert (other.name, other.manifest.description) == ("other", "one more photon")
+    assert other.manifest.truth == {"S": 1.5, "mix": (0.25, 0.75)}
+    assert first.manifest.truth == {}
+    digest = hashlib.sha256((path.parent / "more.npy").read_bytes()).hexdigest()
+    assert other.checksums == {"more.npy": digest, "exposure.npy": first.checksums["exposure.npy"]} | {
+        "glow.npy": other.checksums["glow.npy"]
+    }
+    assert str(tmp_path) not in str(other.checksums)
+
+
+def test_other_counts_of_other_counts(small_folder: Folder) -> None:
+    folder = small_folder()
+    second = other_counts(folder, other_counts(folder, folder), place="second")
+    np.testing.assert_array_equal(Dataset.open(second).counts, Dataset.open(folder).counts + 1)
+
+
+def test_other_counts_of_a_shipped_dataset(fermi_dir: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "zero.npy", np.zeros(196608, dtype=int))
+    (tmp_path / "sky.toml").write_text('base = "fermi"\nname = "zero"\ncounts = { file = "zero.npy" }\n')
+    sky = Dataset.open(tmp_path / "sky.toml", fermi_dir)
+    assert sky.counts.max() == 0
+    assert sky.psf == Dataset.open("fermi", fermi_dir).psf
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('counts = { file = "more.npy" }', "", "field 'counts' is missing"),
+        ('name = "other"', "", "field 'name' is missing"),
+        ('name = "other"', "nside = 8", "unknown field 'nside'"),
+        ("S = 1.5", 'S = "much"', "field 'truth.S"),
+        ("more.npy", "most.npy", "most.npy: file not found"),
+        ('base = "../small"', 'base = "../smal"', "smal: no dataset there|smal'"),
+        ('base = "../small"', "base = 3", "field 'base'"),
+        ('base = "../small"', 'base = "sky.toml"', "`base` leads back to this manifest itself"),
+        ('base = "../small"', 'base = "../other/../other/sky.toml"', "`base` leads back to this manifest itself"),
+        ('base = "../small"', 'base = "back.toml"', "`base` leads back to this manifest itself"),
+    ],
+)
+def test_bad_other_counts(small_folder: Folder, old: str, new: str, message: str) -> None:
+    path = other_counts(small_folder(), "../small")
+    (path.parent / "back.toml").write_text(path.read_text().replace("../small", "sky.toml"))
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=message) as caught:
+        Dataset.open(path)
+    assert "\n" not in str(caught.value)
+
+
 # ---------------------------------------------------------------- bad input
 
 
@@ -287,7 +489,7 @@ def test_truncated_fits(small_folder: Folder, keep: int) -> None:
     [
         ({}, {"ORDERING": "SPIRAL"}, "ORDERING is SPIRAL; expected RING or NESTED"),
         ({}, {"COORDSYS": "C"}, "COORDSYS = 'C'; expected Galactic"),
-        ({}, {"INDXSCHM": "EXPLICIT"}, "part of the sky only"),
+        ({}, {"INDXSCHM": "EXPLICIT", "NSIDE": 8}, "no column 'PIXEL'; the table has A"),
         ({"field": "Z"}, {}, "no column 'Z'; the table has A"),
         ({"field": 4}, {}, "no column 4; the table has A"),
         ({"hdu": 7}, {}, "no extension 7; the file has 0"),

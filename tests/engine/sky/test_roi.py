@@ -201,6 +201,49 @@ def test_bad_settings(settings: dict[str, object], message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_pixels_around_the_region(small_folder: Folder) -> None:
+    """Those within the distance, after the region's own, which stay as they are."""
+    dataset = Dataset.open(small_folder())
+    region = RegionOfInterest(latitude_min=3.0, radius_max=40.0, exposure_regions=2)
+    alone, wide = region.flatten(dataset), region.flatten(dataset, around_deg=15.0)
+    assert alone.n_pixels == alone.n_region == wide.n_region
+    np.testing.assert_array_equal(wide.index[: wide.n_region], alone.index)
+    np.testing.assert_array_equal(wide.source_exposure[: wide.n_region], alone.source_exposure)
+    np.testing.assert_array_equal(wide.counts, alone.counts)
+    vectors = np.stack(healpy.pix2vec(8, np.arange(768)), axis=1)
+    angles = np.degrees(np.arccos(np.clip(vectors @ vectors[alone.index].T, -1, 1))).min(axis=1)
+    expected = set(np.flatnonzero(angles <= 15.0)) - set(alone.index)
+    assert set(wide.index[wide.n_region :]) == expected != set()
+    everywhere = region.flatten(dataset, around_deg=180.0)
+    assert everywhere.n_pixels == 768
+    np.testing.assert_array_equal(np.isnan(wide.to_map(np.zeros(wide.n_region))[0]).sum(), 768 - wide.n_region)
+
+
+def test_exposure_of_sources_is_that_of_the_likelihood(small_folder: Folder) -> None:
+    """Its mean over the pixels of an exposure region is the region's ratio."""
+    pixels = RegionOfInterest(latitude_min=3.0, radius_max=60.0, exposure_regions=4).flatten(
+        Dataset.open(small_folder())
+    )
+    for number, ratio in enumerate(pixels.exposure_ratios):
+        own = pixels.source_exposure[: pixels.n_fit][pixels.region == number]
+        np.testing.assert_allclose(own.mean(), ratio, rtol=1e-12)
+    assert np.ptp(pixels.exposure_ratios) > 0
+
+
+def test_a_counts_map_that_does_not_cover_the_sky(small_folder: Folder) -> None:
+    folder = small_folder()
+    counts = np.load(folder / "counts.npy").astype(float)
+    lon, lat = healpy.pix2ang(8, np.arange(768), lonlat=True)
+    distance = np.hypot(np.where(lon > 180, lon - 360, lon), lat)
+    counts[..., distance > 50] = healpy.UNSEEN
+    np.save(folder / "counts.npy", counts)
+    dataset = Dataset.open(folder)
+    assert (dataset.counts[0] == -1).sum() == (distance > 50).sum()
+    assert RegionOfInterest(radius_max=40.0, exposure_regions=1).flatten(dataset).counts.min() >= 0
+    with pytest.raises(InputError, match=r"counts map was not observed in \d+ of its \d+ pixels"):
+        RegionOfInterest(radius_max=70.0, exposure_regions=1).flatten(dataset)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

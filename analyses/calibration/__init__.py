@@ -1,0 +1,1 @@
+"""Simulation-based calibration: known truths, simulated skies, fits, and how the truths rank among the draws."""

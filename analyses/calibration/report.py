@@ -1,0 +1,78 @@
+"""What a calibration study leaves behind: coverage tables, rank histograms and P-P curves of its scenarios."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammasky.analyses.calibration.statistics import coverage_markdown, coverage_table, ranks
+from gammasky.analyses.calibration.study import Calibration, StudyResult
+from gammasky.engine.errors import InputError
+from gammasky.engine.files import replacing
+
+RESULT, TABLES, MEMBERS = "calibration.json", "coverage.md", "members"
+
+
+def check_folder(folder: Path, studies: Sequence[Calibration]) -> None:
+    """Refuse a folder that holds the report of other studies; more skies, and more scenarios, are welcome.
+
+    Raises:
+        InputError: names what differs.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder}: expected a folder, got a file; choose another name")
+    if not (folder / RESULT).is_file():
+        return
+    try:
+        settings = [_settings(entry) for entry in json.loads((folder / RESULT).read_text(encoding="utf-8"))["studies"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InputError(f"{folder / RESULT}: damaged; remove it, finished skies are kept beside it") from None
+    wanted = [_settings(json.loads(json.dumps(asdict(study)))) for study in studies]
+    others = {study["scenario"]: study for study in settings}
+    if any(others.get(study["scenario"], study) != study for study in wanted):
+        raise InputError(f"--out {folder}: holds a calibration with other settings; choose another folder")
+    lost = others.keys() - {study["scenario"] for study in wanted}
+    if lost:
+        raise InputError(f"--out {folder}: holds other scenarios too, ask for them again: {', '.join(sorted(lost))}")
+
+
+def _settings(study: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in study.items() if name not in ("skies", "data_dir")}
+
+
+def write_report(folder: Path, results: Sequence[StudyResult]) -> str:
+    """Write calibration.json, coverage.md, pp.png and the rank histograms of every scenario.
+
+    Returns:
+        the tables, in Markdown.
+
+    Raises:
+        OSError: what the file system refused.
+    """
+    from gammasky.analyses.calibration.figures import save_figures
+
+    tables = {
+        result.study.scenario: coverage_table(result.members["truth"], result.members["draws"], result.names)
+        for result in results
+    }
+    text = "\n".join(f"## {scenario}\n\n{coverage_markdown(table)}" for scenario, table in tables.items())
+    numbers = {
+        "studies": [asdict(result.study) for result in results],
+        "tables": {scenario: table.as_dict() for scenario, table in tables.items()},
+        "seconds_per_fit": {result.study.scenario: float(np.median(result.members["seconds"])) for result in results},
+        "median_k_hat": {result.study.scenario: float(np.median(result.members["k_hat"])) for result in results},
+        "converged": {result.study.scenario: int(result.members["converged"].sum()) for result in results},
+    }
+    with replacing(folder / TABLES) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    with replacing(folder / RESULT) as temporary:
+        temporary.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    n_draws = results[0].members["draws"].shape[1]
+    by_scenario = {result.study.scenario: ranks(result.members["truth"], result.members["draws"]) for result in results}
+    save_figures(by_scenario, n_draws, results[0].names, folder)
+    return text

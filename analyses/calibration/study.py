@@ -1,0 +1,253 @@
+"""Calibration of a model and a method: truths from the prior, skies, fits, ranks.
+
+Simulation-based calibration (Talts et al., arXiv:1804.06788): with truths from exactly the fitted prior and data from
+the likelihood's own distribution, the rank of the truth among the posterior draws is uniform. Scenarios that simulate
+photons on the sphere measure something else, what a likelihood of single pixels neglects; the two are never mixed.
+With truths from a posterior, each fit is to the observed and the simulated counts together (posterior SBC, Saeilynoja
+et al., arXiv:2502.03279), and the calibration is that near the observed sky.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.distributed.executor import Executor
+from gammasky.distributed.store import Store
+from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, derive, group_names
+from gammasky.engine.infer.posterior import read_posterior
+from gammasky.engine.infer.run import fit
+from gammasky.engine.infer.svi import Settings
+from gammasky.engine.model import SkyModel
+from gammasky.engine.model.simulate import build_simulator, with_psf
+from gammasky.engine.runtime import configure
+from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.sky.psf import DeltaPSF
+
+Floats = NDArray[np.float64]
+
+#: Scenario -> (simulator, whether the PSF is taken away from simulation and likelihood alike).
+SCENARIOS = {
+    "likelihood": ("likelihood", False),
+    "photons": ("photons", False),
+    "photons-delta": ("photons", True),
+}
+METHOD = Settings(guide="iaf", steps=2000, learning_rate=1e-3, schedule="cosine")
+N_DRAWS = 1000  # of each posterior
+N_WEIGHTED = 10_000  # draws that these are chosen from by their weights
+FEWEST_COUNTS = 64  # that a response holds
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration study does.
+
+    Attributes:
+        model: a preset's name or a TOML file; data, data_dir: the dataset of exposure, templates and PSF.
+        scenario: see SCENARIOS.
+        skies: number of simulated skies.
+        method: of the fits; sky j is fitted with seed method.seed + j.
+        reweight: importance weights put the draws of each fit right, as far as they can; what is left to be seen is
+            then the likelihood's calibration, not the guide's.
+        posterior: a posterior file to draw truths from, its sky being the dataset's counts; None: the prior.
+        seed: of truths and skies.
+    """
+
+    model: str = "calibration"
+    data: str = "demo"
+    data_dir: str | None = None
+    scenario: str = "likelihood"
+    skies: int = 32
+    method: Settings = METHOD
+    reweight: bool = False
+    posterior: str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.scenario not in SCENARIOS:
+            raise unknown_name("scenario", self.scenario, SCENARIOS)
+        if isinstance(self.skies, bool) or not isinstance(self.skies, int) or self.skies < 2:
+            raise InputError(f"skies: expected a whole number of at least 2, got {self.skies!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise InputError(f"seed: expected a whole number of at least 0, got {self.seed!r}")
+        if self.posterior is not None and SCENARIOS[self.scenario][1]:
+            raise InputError(f"scenario '{self.scenario}': takes the PSF away from a sky that has one; use 'photons'")
+        replace(self.method, seed=self.method.seed + self.skies)  # too large for the last fit: told before the first
+
+
+@dataclass(frozen=True, eq=False)
+class Skies:
+    """Model, truths z (J, D) and counts (J, P) of a study; `observed` (P,) joins each fit of posterior SBC."""
+
+    model: SkyModel
+    truth: Floats
+    counts: NDArray[np.int64]
+    observed: NDArray[np.int64] | None
+    _models: dict[int, SkyModel] = field(default_factory=dict, repr=False)
+
+    def model_of(self, number: int) -> SkyModel:
+        """The model on the counts of sky `number`.
+
+        Its response holds the next power of two of counts: a few compiled programs serve all skies, and not even the
+        last digit of a fit depends on what other skies there are.
+        """
+        looks = [self.counts[number], *([] if self.observed is None else [self.observed])]
+        largest = max(FEWEST_COUNTS, 1 << max(int(look.max()) for look in looks).bit_length())
+        if largest not in self._models:
+            self._models[largest] = SkyModel(self.model.spec, self.model.dataset, max_count=largest)
+        return self._models[largest].with_counts(*looks)
+
+
+def simulate_skies(study: Calibration) -> Skies:
+    """Truths and counts of every sky; the same whatever the number of skies asked for.
+
+    Raises:
+        InputError: a model, dataset or posterior that cannot be used.
+    """
+    simulator_name, no_psf = SCENARIOS[study.scenario]
+    dataset = Dataset.open(study.data, study.data_dir)
+    dataset = with_psf(dataset, DeltaPSF()) if no_psf else dataset
+    model = SkyModel(study.model, dataset)
+    truth = _truths(study, model)
+    simulator, n_fit = build_simulator(simulator_name, model), model.pixels.n_fit
+    counts = np.concatenate(
+        [
+            simulator.draw(model.parameters(jnp.asarray(z)), seed=study.seed, first=number)[:, :n_fit]
+            for number, z in enumerate(truth)
+        ]
+    )
+    return Skies(model, truth, counts, model.pixels.counts if study.posterior else None)
+
+
+def _truths(study: Calibration, model: SkyModel) -> Floats:
+    """Latent truths (J, D); sky j has its own stream of random numbers."""
+    streams = [np.random.default_rng([study.seed, number]) for number in range(study.skies)]
+    if study.posterior is None:
+        return np.stack([stream.standard_normal(model.n_latent) for stream in streams])
+    draws = _posterior_draws(study.posterior, model)
+    return np.stack([draws[stream.integers(len(draws))] for stream in streams])
+
+
+def _posterior_draws(path: str, model: SkyModel) -> Floats:
+    """Latent draws (n, D) of a posterior of this model and its counts; others would be the wrong truths, silently."""
+    tree = read_posterior(path)
+    if tree.attrs.get("model") != model.spec.model_dump_json():
+        raise InputError(f"{path}: made with another model; expected one of '{model.spec.name}' as it is now")
+    if not np.array_equal(np.asarray(tree["observed_data"]["counts"].values), model.pixels.counts):
+        raise InputError(f"{path}: made with other counts than those of '{model.dataset.name}'; expected a fit to them")
+    return np.concatenate(np.asarray(tree["posterior"]["z"].values))
+
+
+def quantities(model: SkyModel) -> list[str]:
+    """Names of what is calibrated: every element of every parameter, and the point-source fractions."""
+    names = [f"{name}[{label}]" for name, slot in model.latent.slots.items() for label in slot.labels or [""]]
+    return [name.removesuffix("[]") for name in names] + [f"PS fraction ({group})" for group in group_names(model)]
+
+
+def values_of(model: SkyModel, z: Floats) -> Floats:
+    """The quantities (n, K) of latent draws z (n, D)."""
+    found = derive(model, z)
+    columns = [found[name].reshape(len(z), -1) for name in (*model.latent.slots, POINT_SOURCE_FRACTION)]
+    return np.concatenate(columns, axis=1)
+
+
+@dataclass(frozen=True)
+class FitSky:
+    """The task of one member: fit sky `number`. Skies and compiled programs are kept for the next."""
+
+    study: Calibration
+    _kept: dict[str, Skies] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"study": self.study, "_kept": {}}  # what is kept is made anew in another process
+
+    def __call__(self, number: int) -> dict[str, np.ndarray]:
+        """truth (K,), draws (N_DRAWS, K), elbo, log_z, k_hat, converged (0 or 1) and seconds."""
+        if not self._kept:
+            configure()
+            self._kept["skies"] = simulate_skies(self.study)
+        skies = self._kept["skies"]
+        model = skies.model_of(number)
+        method = replace(self.study.method, seed=self.study.method.seed + number)
+        result = fit(model, method, n_draws=N_WEIGHTED if self.study.reweight else N_DRAWS)
+        z = result.z[result.weights.resampled(N_DRAWS, method.seed)] if self.study.reweight else result.z
+        return {
+            "truth": values_of(model, skies.truth[number : number + 1])[0],
+            "draws": values_of(model, z),
+            "elbo": np.array(result.weights.elbo),
+            "log_z": np.array(result.weights.log_z),
+            "k_hat": np.array(result.weights.k_hat),
+            "converged": np.array(result.status == "converged"),
+            "seconds": np.array(result.seconds),
+        }
+
+
+def run_study(
+    study: Calibration, executor: Executor, folder: Path, *, progress: Callable[[int, int], None] = lambda *_: None
+) -> StudyResult:
+    """Fit every sky whose result is not in `folder` yet, and put all results together.
+
+    Args:
+        study: what to do.
+        executor: runs the fits; the results do not depend on which.
+        folder: keeps one file per sky, so that a killed run goes on from there.
+        progress: called with the number of finished skies and of all.
+
+    Raises:
+        InputError: a model, dataset or posterior that cannot be used, before any fit.
+        MemberError: a fit failed.
+    """
+    skies, store = simulate_skies(study), Store(folder)
+    keys = [Store.key({**identity(study, skies.model), "sky": number}) for number in range(study.skies)]
+    missing = [number for number, key in enumerate(keys) if not store.has(key)]
+    progress(study.skies - len(missing), study.skies)
+    for done, (index, result) in enumerate(executor.run(FitSky(study), missing), start=1):
+        store.save(keys[missing[index]], result)
+        progress(study.skies - len(missing) + done, study.skies)
+    members = [_finished(store, key) for key in keys]
+    stacked = {name: np.stack([member[name] for member in members]) for name in members[0]}
+    return StudyResult(study, tuple(quantities(skies.model)), stacked)
+
+
+def _finished(store: Store, key: str) -> dict[str, np.ndarray]:
+    """The result of a member that was fitted; a table of fewer skies than it says would be wrong, silently."""
+    member = store.load(key)
+    if member is None:
+        raise InputError(f"{store.path(key)}: cannot be read back; run the same command again, it goes on from there")
+    return member
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """Members of a study put together.
+
+    Attributes:
+        members: by name, truth (J, K), draws (J, L, K), and elbo, log_z, k_hat, converged and seconds (J,).
+    """
+
+    study: Calibration
+    names: tuple[str, ...]
+    members: dict[str, np.ndarray]
+
+
+def identity(study: Calibration, model: SkyModel) -> dict[str, Any]:
+    """What the members of a study depend on, their number apart."""
+    posterior = study.posterior and hashlib.sha256(Path(study.posterior).read_bytes()).hexdigest()
+    return {
+        "model": hashlib.sha256(model.spec.model_dump_json().encode()).hexdigest(),
+        "data": dict(sorted(model.dataset.checksums.items())),
+        "scenario": study.scenario,
+        "method": asdict(study.method),
+        "reweight": study.reweight,
+        "posterior": posterior,
+        "seed": study.seed,
+        "draws": N_DRAWS,
+    }

@@ -1,0 +1,111 @@
+"""Importance weights of draws from an approximation: how good it is, log Z, and a posterior that is put right.
+
+Weights w = p(data, z) / q(z) are smoothed in their tail by a generalised Pareto distribution (PSIS, Vehtari et al.,
+arXiv:1507.02646); its shape k-hat says whether the largest of them can be trusted: below 0.7 they can. A low k-hat is
+necessary, not sufficient: it cannot see mass where q never goes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from gammasky.engine.errors import InputError
+
+Floats = NDArray[np.float64]
+RELIABLE_K_HAT = 0.7
+BOUNDED = -1.0  # k-hat of weights that have an upper limit
+
+
+@dataclass(frozen=True, eq=False)
+class Importance:
+    """Weights of n draws and what they tell.
+
+    Attributes:
+        weights (n,): smoothed, adding up to 1.
+        k_hat: Pareto shape of the largest weights.
+        ess: effective sample size 1 / sum w^2; efficiency: the same per draw.
+        log_z: log of the evidence, from the unsmoothed weights; log_z_error: its standard error.
+        elbo: mean log weight, at most log Z; elbo_error: its standard error.
+    """
+
+    weights: Floats
+    k_hat: float
+    ess: float
+    efficiency: float
+    log_z: float
+    log_z_error: float
+    elbo: float
+    elbo_error: float
+
+    def shift(self, values: Floats) -> Floats:
+        """Weighted mean minus plain mean of values (n, ...), in plain standard deviations; 0 where they do not vary."""
+        mean, sd = values.mean(axis=0), values.std(axis=0)
+        moved = np.tensordot(self.weights, values, axes=1) - mean
+        return np.divide(moved, sd, out=np.zeros_like(mean), where=sd > 0)
+
+    def resampled(self, n: int, seed: int) -> NDArray[np.int64]:
+        """Indices (n,) of draws, each as often as its weight says (systematic: the least scatter)."""
+        start = np.random.default_rng(seed).uniform()
+        points = (start + np.arange(n)) / n
+        return np.minimum(np.searchsorted(np.cumsum(self.weights), points), len(self.weights) - 1)
+
+
+def importance(log_density: Floats, log_guide: Floats) -> Importance:
+    """Weights of draws from a guide.
+
+    Args:
+        log_density (n,): log p(data, z) of each draw, unnormalised.
+        log_guide (n,): log density of the guide there.
+
+    Raises:
+        InputError: fewer than 100 draws, or a log weight that is not finite (-inf, a draw of no posterior density, is
+            allowed).
+    """
+    log_weights = np.asarray(log_density - log_guide, dtype=np.float64)
+    if log_weights.size < 100:
+        raise InputError(f"importance weights: expected at least 100 draws, got {log_weights.size}")
+    if np.isnan(log_weights).any() or (log_weights == np.inf).any():
+        draw = int(np.argmax(np.isnan(log_weights) | (log_weights == np.inf)))
+        raise InputError(f"importance weights: draw {draw} has log weight {log_weights[draw]}, expected a finite one")
+    smoothed, k_hat = psis(log_weights)
+    weights = np.exp(smoothed - logsumexp(smoothed))
+    n, log_z = log_weights.size, float(logsumexp(log_weights) - np.log(log_weights.size))
+    relative = np.exp(log_weights - log_z)
+    ess = float(1.0 / np.sum(weights**2))
+    finite = log_weights[np.isfinite(log_weights)]
+    return Importance(
+        weights=weights,
+        k_hat=k_hat,
+        ess=ess,
+        efficiency=ess / n,
+        log_z=log_z,
+        log_z_error=float(relative.std(ddof=1) / np.sqrt(n)),
+        elbo=float(finite.mean()) if finite.size == n else -np.inf,
+        elbo_error=float(finite.std(ddof=1) / np.sqrt(finite.size)),
+    )
+
+
+def psis(log_weights: Floats) -> tuple[Floats, float]:
+    """Pareto-smoothed log weights (n,) and k-hat, by ArviZ.
+
+    ArviZ before 1.0 takes log weights; the array function of ArviZ 1 takes minus log weights (those of leave-one-out
+    cross-validation), and returns plain ones.
+    """
+    tail = np.sort(log_weights)[-int(np.ceil(min(log_weights.size / 5, 3 * np.sqrt(log_weights.size)))) - 1 :]
+    if tail[-1] - tail[0] < 1e-12:
+        return log_weights, BOUNDED  # ArviZ 1 refuses a tail of equal weights
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # ArviZ before 1.0 announces its own future when imported
+        arviz = import_module("arviz")
+    if hasattr(arviz, "psislw"):
+        smoothed, k_hat = arviz.psislw(log_weights.copy())
+    else:
+        array_stats = import_module("arviz_stats.base").array_stats
+        smoothed, k_hat = array_stats.psislw(-log_weights)
+    return np.asarray(smoothed, dtype=np.float64), float(k_hat)

@@ -1,0 +1,164 @@
+"""Posterior predictive checks: does the fitted model make skies like the one that was seen?
+
+Replicated skies come from draws of the posterior, photon by photon. Two statistics are compared in bands of radius and
+of latitude: the counts, and their dispersion sum (k - mu)^2 / mu about the model's own expectation mu(theta), which
+sources that are too bright or too few would change (Gelman, Meng & Stern 1996, Statistica Sinica 6, 733).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.model import SkyModel
+from gammasky.engine.model.latent import Parameters
+from gammasky.engine.model.simulate import PhotonSimulator
+from gammasky.engine.model.templates import Arrays
+from gammasky.engine.sky.roi import angular_distance_deg
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+N_REPLICAS = 200
+RADIAL_BANDS, LATITUDE_BANDS = 5, 3  # the latter in each hemisphere
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """Pixels between two values of a coordinate, and how their counts compare with the replicas.
+
+    Attributes:
+        coordinate: "radius" (to the centre of the region) or "latitude".
+        low, high [deg]: limits.
+        inside (P,): which fitted pixels lie in it.
+        counts, expected: photons seen there, and their mean over the replicas.
+        p_counts: two-sided p-value of the counts; p_dispersion: probability of a dispersion as large as that seen.
+    """
+
+    coordinate: str
+    low: float
+    high: float
+    inside: NDArray[np.bool_]
+    counts: int
+    expected: float
+    p_counts: float
+    p_dispersion: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the pixels."""
+        return {name: value for name, value in vars(self).items() if name != "inside"}
+
+
+@dataclass(frozen=True, eq=False)
+class PredictiveCheck:
+    """Replicated skies beside the one that was seen.
+
+    Attributes:
+        counts (P,): the counts that were seen; replicas (n, P): replicated counts.
+        bands: the whole region first, then bands of radius and of latitude.
+    """
+
+    counts: Integers
+    replicas: Integers
+    bands: tuple[Band, ...]
+
+    @property
+    def residual(self) -> Floats:
+        """(P,) counts minus the mean of the replicas, over their standard deviation; NaN where they do not vary."""
+        spread = self.replicas.std(axis=0)
+        return np.where(spread > 0, self.counts - self.replicas.mean(axis=0), np.nan) / np.where(spread > 0, spread, 1)
+
+    def histogram(self) -> tuple[Integers, Integers, Integers]:
+        """Counts k (K,), the number of pixels with k photons (K,), and the same in each replica (n, K)."""
+        top = int(max(self.counts.max(), self.replicas.max())) + 1
+        replicas = np.stack([np.bincount(replica, minlength=top) for replica in self.replicas])
+        return np.arange(top), np.bincount(self.counts, minlength=top), replicas
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers, for a summary."""
+        return {"replicas": len(self.replicas), "bands": [band.as_dict() for band in self.bands]}
+
+
+def predictive_check(model: SkyModel, z: Floats, *, n: int = N_REPLICAS, seed: int = 0) -> PredictiveCheck:
+    """Replicate the sky at `n` of the draws z (draws, D) and compare.
+
+    Raises:
+        InputError: fewer than 20 replicas, or no draws.
+    """
+    if n < 20 or not len(z):
+        raise InputError(f"predictive check: expected at least 20 replicas and one draw, got {n} and {len(z)}")
+    chosen = np.random.default_rng(seed).choice(len(z), size=n, replace=len(z) < n)
+    points = [model.parameters(jnp.asarray(z[draw])) for draw in chosen]
+    simulator, n_fit = PhotonSimulator(model), model.pixels.n_fit
+    replicas = np.concatenate(
+        [simulator.draw(point, seed=seed, first=number)[:, :n_fit] for number, point in enumerate(points)]
+    )
+    expected = np.stack([expected_counts(model, point) for point in points])
+    counts = model.pixels.counts
+    bands = [_band(*limits, counts, replicas, expected) for limits in _limits(model)]
+    return PredictiveCheck(counts, replicas, tuple(bands))
+
+
+def expected_counts(model: SkyModel, theta: Parameters) -> Floats:
+    """Mean counts (P,) of the fitted pixels in the likelihood."""
+
+    def mean(theta: Mapping[str, jax.Array], arrays: Arrays) -> jax.Array:
+        smooth, templates, dnds = model.ingredients(dict(theta), arrays)
+        if not model.populations:
+            return smooth
+        counts = dnds @ (arrays["quadrature"] * arrays["source_grid"])
+        exposure = jnp.asarray(model.pixels.exposure_ratios)[model.pixels.region]
+        return smooth + exposure * (counts @ templates)
+
+    return np.asarray(model.program("expected counts", lambda: jax.jit(mean))(theta, model.arrays))
+
+
+def _limits(model: SkyModel) -> list[tuple[str, float, float, NDArray[np.bool_]]]:
+    """Coordinate, limits and pixels of each band: of equal width, north and south apart."""
+    pixels, region = model.pixels, model.spec.region
+    lon, lat = pixels.lon_deg[: pixels.n_fit], pixels.lat_deg[: pixels.n_fit]
+    radius, all_pixels = angular_distance_deg(lon, lat, region.center_lon, region.center_lat), np.ones(len(lat), bool)
+    bands = [("radius", float(radius.min()), float(radius.max()), all_pixels)]
+    for name, values, among, number in (
+        ("radius", radius, all_pixels, RADIAL_BANDS),
+        ("latitude", lat, lat < 0, LATITUDE_BANDS),
+        ("latitude", lat, lat >= 0, LATITUDE_BANDS),
+    ):
+        if among.any():
+            edges = np.linspace(values[among].min(), values[among].max(), number + 1)
+            place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, number - 1)
+            bands += [(name, float(edges[i]), float(edges[i + 1]), among & (place == i)) for i in range(number)]
+    return [band for band in bands if band[3].any()]
+
+
+def _band(
+    coordinate: str, low: float, high: float, inside: NDArray[np.bool_], counts: Integers, replicas: Integers,
+    expected: Floats,
+) -> Band:  # fmt: skip
+    seen, replicated = counts[inside].sum(), replicas[:, inside].sum(axis=1)
+    above = _tail(replicated, seen)
+    dispersion, of_replicas = (_dispersion(k[..., inside], expected[:, inside]) for k in (counts, replicas))
+    return Band(
+        coordinate, low, high, inside, int(seen), float(replicated.mean()),
+        p_counts=min(1.0, 2.0 * min(above, 1.0 - above)),
+        p_dispersion=_tail(of_replicas - dispersion, 0.0),
+    )  # fmt: skip
+
+
+def _dispersion(counts: Integers, expected: Floats) -> Floats:
+    """sum (k - mu)^2 / mu of each row of mu; pixels that the model leaves dark add nothing."""
+    terms = np.divide((counts - expected) ** 2, expected, out=np.zeros_like(expected), where=expected > 0)
+    return terms.sum(axis=1)
+
+
+def _tail(values: NDArray[Any], at: Any) -> float:
+    """Probability of a value above `at`, ties counted half; never 0 or 1, which n values cannot show."""
+    larger = (values > at).sum() + 0.5 * (values == at).sum()
+    return float((larger + 0.5) / (len(values) + 1.0))

@@ -1,0 +1,131 @@
+"""The page: its sections in order, in a template that needs nothing from outside."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.files import replacing
+from gammasky.engine.infer.report import checks, headline, provenance, sky
+from gammasky.engine.infer.report.markup import Markup, joined, tag
+from gammasky.engine.infer.report.numbers import number
+from gammasky.engine.infer.report.result import FitFolder, read_fit
+
+GENERATOR = "gammasky report"
+REPORT = "report.html"
+CONTENTS = {
+    "headline": "Result",
+    "maps": "Maps",
+    "corner": "Correlations",
+    "sources": "Point sources",
+    "fluxes": "Fluxes",
+    "predictive": "Checks",
+    "priors": "Priors",
+    "diagnostics": "Diagnostics",
+    "configuration": "Configuration",
+    "cite": "Cite",
+}
+
+
+def write_report(
+    folder: Path, out: Path | None = None, *, threshold: float | None = None, overwrite: bool = False
+) -> Path:
+    """Write the fit in `folder` as one HTML page; see `report_page`.
+
+    Args:
+        folder: of a finished fit.
+        out: the page; default: report.html in the folder. An older report there is replaced.
+        threshold [photons]: detection threshold of a catalogue; None estimates one.
+        overwrite: replace a file that is no report, too.
+
+    Returns:
+        where the page is.
+
+    Raises:
+        InputError: see `read_fit`; `out` is a folder, or a file that is no report.
+        OSError: what the file system refused; an older page is then still whole.
+    """
+    out = folder / REPORT if out is None else out
+    fit = read_fit(folder)
+    if out.is_dir():
+        raise InputError(f"--out {out}: expected a file, got a folder; add a name such as {REPORT}")
+    if out.is_file() and not overwrite and not is_report(out):
+        raise InputError(f"--out {out}: is no report of gammasky; use --overwrite, or choose another name")
+    page = report_page(fit, threshold)
+    with replacing(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return out
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file is a page that `write_report` wrote."""
+    with path.open("rb") as file:
+        return f'name="generator" content="{GENERATOR}'.encode() in file.read(1000)
+
+
+def report_page(fit: FitFolder, threshold: float | None = None) -> str:
+    """The page of a fit: verdict first, then result, sky, checks and provenance.
+
+    Everything is in the page: styles, images as data, no script.
+
+    Args:
+        fit: what its folder holds.
+        threshold [photons]: detection threshold of a catalogue; None estimates one.
+
+    Raises:
+        InputError: a figure or an entry that is damaged.
+    """
+    sections = [
+        headline.headline(fit),
+        sky.maps(fit),
+        sky.corner(fit),
+        sky.point_sources(fit, threshold),
+        sky.fluxes(fit),
+        checks.predictive(fit),
+        checks.prior_posterior(fit),
+        checks.diagnostics(fit),
+        provenance.configuration(fit),
+        provenance.references(fit),
+    ]
+    files = resources.files(__package__)
+    template = Template((files / "page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=joined([_title(fit)]),
+        generator=f"{GENERATOR} {joined([fit.summary['versions'].get('gammasky', '')])}",
+        style=(files / "page.css").read_text(encoding="utf-8"),
+        head=_head(fit),
+        verdict=headline.verdict(fit) or "",
+        contents=_contents(sections),
+        body=joined(sections, "\n"),
+    )
+
+
+def _title(fit: FitFolder) -> str:
+    return f"{fit.summary['model_name']} on {fit.summary['dataset']}"
+
+
+def _head(fit: FitFolder) -> Markup:
+    """Title, what the model is, and the fit in one line."""
+    posterior = fit.posterior
+    method = fit.summary["fit"].get("method") or fit.summary["fit"].get("guide")
+    facts = [
+        f"fitted {str(posterior.attributes.get('created_at', ''))[:10]}",
+        f"method {method}" if method else None,
+        f"{number(posterior.n_draws)} draws",
+        f"{number(len(posterior.counts))} pixels",
+        f"{number(int(posterior.counts.sum()))} photons",
+    ]
+    return tag(
+        "header",
+        tag("h1", tag("span", fit.summary["model_name"]), tag("small", " on ", fit.summary["dataset"])),
+        tag("p", posterior.spec.description, class_="lead") if posterior.spec.description else None,
+        tag("p", " · ".join(fact for fact in facts if fact), class_="facts"),
+    )
+
+
+def _contents(sections: list[Markup]) -> Markup:
+    """Links to the sections that are there."""
+    present = [name for name in CONTENTS if any(part.startswith(f'<section id="{name}"') for part in sections)]
+    return tag("nav", *(tag("a", CONTENTS[name], href=f"#{name}") for name in present), aria_label="contents")

@@ -1,0 +1,50 @@
+"""What the numbers rest on: model, settings, versions, data, and the papers to cite."""
+
+from __future__ import annotations
+
+from gammasky.engine.infer.citations import Citation, bibtex, citations, datasets_of
+from gammasky.engine.infer.report.checks import settings_table
+from gammasky.engine.infer.report.markup import Markup, details, section, table, tag
+from gammasky.engine.infer.report.model_toml import model_toml
+from gammasky.engine.infer.report.result import FitFolder
+
+
+def configuration(fit: FitFolder) -> Markup:
+    """The model as TOML, the settings of the fit, versions and checksums."""
+    spec, summary = fit.posterior.spec, fit.summary
+    versions = [[name, str(version)] for name, version in summary["versions"].items()]
+    files = [[name, tag("code", str(sha256))] for name, sha256 in summary["data_sha256"].items()]
+    return section(
+        "configuration",
+        "Configuration",
+        details(f"Model “{spec.name}”, as gammasky fit reads it", tag("pre", model_toml(spec), tabindex="0")),
+        settings_table(fit),
+        details("Versions", table(["package", "version"], versions, words=2)),
+        details(f"Data “{summary['dataset']}”: SHA-256 of its files", table(["file", "SHA-256"], files, words=2)),
+    )
+
+
+def references(fit: FitFolder) -> Markup:
+    """The works behind the fit and their BibTeX."""
+    works = works_of(fit)
+    summary = ", ".join(dict.fromkeys(work.why for work in works))
+    return section(
+        "cite",
+        "What to cite",
+        tag(
+            "p",
+            f"{len(works)} works: {summary}. The same from a terminal: ",
+            tag("code", "gammasky cite --fit DIR"),
+            ".",
+        ),
+        details("BibTeX", tag("pre", bibtex(works), tabindex="0")),
+    )
+
+
+def works_of(fit: FitFolder) -> list[Citation]:
+    """What a fit asks to be cited."""
+    settings, found = fit.summary["fit"], fit.entry("diagnostics") or {}
+    names = [settings.get("method"), settings.get("guide"), found.get("method"), *(found.get("log_z_by_method") or {})]
+    measured = [name for name in ("k_hat", "r_hat_max") if found.get(name) is not None]
+    datasets = datasets_of(fit.summary["dataset"], fit.summary["data_sha256"])
+    return citations(fit.posterior.spec, datasets, [*(str(name) for name in names if name), *measured])

@@ -1,0 +1,196 @@
+"""What a fit left in its folder, read without its data and without building its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.posterior import read_posterior
+from gammasky.engine.infer.run import CHECKPOINT, POSTERIOR, SUMMARY, TRACE
+from gammasky.engine.model.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from xarray import Dataset, DataTree
+
+Floats = NDArray[np.float64]
+TABLES = ("parameters", FLUX, POINT_SOURCE_FRACTION, "fit", "data_sha256", "versions")  # of every summary
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """A posterior file.
+
+    Attributes:
+        path: the file.
+        spec: the model that was fitted.
+        draws: parameters by name (n,) or (n, elements), "flux" (n, components), "point_source_fraction" (n, groups).
+        elements: names of the elements of each of these, () for a scalar.
+        attributes: of the file's root, JSON read.
+        counts (P,): photons in the fitted pixels.
+        pixels: "healpix", "lon", "lat", "region", ... of these (P,).
+    """
+
+    path: Path
+    spec: ModelSpec
+    draws: dict[str, Floats]
+    elements: dict[str, tuple[str, ...]]
+    attributes: dict[str, Any]
+    counts: NDArray[np.int64]
+    pixels: Dataset
+
+    @property
+    def n_draws(self) -> int:
+        """Number of draws, over all chains."""
+        return len(next(iter(self.draws.values())))
+
+    def columns(self) -> dict[str, Floats]:
+        """Draws (n,) of every single number: elements of a vector as name[element]."""
+        found: dict[str, Floats] = {}
+        for name, draws in self.draws.items():
+            labels = self.elements[name]
+            names = [f"{name}[{label}]" for label in labels] or [name]
+            found |= dict(zip(names, draws.reshape(len(draws), len(names)).T, strict=True))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class FitFolder:
+    """A finished fit: its posterior, its summary, its figures by name and the ELBO (steps,)."""
+
+    folder: Path
+    posterior: Posterior
+    summary: dict[str, Any]
+    figures: dict[str, bytes]
+    trace: Floats
+
+    def entry(self, name: str) -> Any:
+        """An optional entry, from the summary or else from the posterior file's root; None where neither has it."""
+        return self.summary.get(name, self.posterior.attributes.get(name))
+
+
+def read_fit(folder: Path) -> FitFolder:
+    """The fit in `folder`.
+
+    Raises:
+        InputError: no such folder, no finished fit in it, a damaged file, or files of different fits.
+    """
+    path = _posterior_path(folder)
+    posterior = read_fit_posterior(path)
+    summary = _read_summary(folder / SUMMARY)
+    _require_one_fit(posterior, summary, folder)
+    figures = {file.stem: file.read_bytes() for file in sorted((folder / "figures").glob("*.png"))}
+    return FitFolder(folder, posterior, summary, figures, _read_trace(folder / TRACE))
+
+
+def read_fit_posterior(path: Path) -> Posterior:
+    """The posterior in a folder or file.
+
+    Raises:
+        InputError: see `read_fit`.
+    """
+    path = _posterior_path(path) if path.is_dir() or path.suffix != ".nc" else path
+    tree = read_posterior(path)
+    attributes = {str(name): _decoded(value) for name, value in tree.attrs.items()}
+    try:
+        spec = ModelSpec.model_validate_json(str(tree.attrs.get("model")))
+    except ValidationError:
+        raise InputError(f"{path}: holds no model that this version can read; run the fit again") from None
+    names = [*spec.parameters, FLUX, *([POINT_SOURCE_FRACTION] if POINT_SOURCE_FRACTION in tree["posterior"] else [])]
+    try:
+        draws = {name: _draws(tree, name) for name in names}
+        elements = {name: _elements(tree, name) for name in names}
+        counts, pixels = tree["observed_data"].to_dataset()["counts"].values, tree["constant_data"].to_dataset()
+    except KeyError as error:
+        raise InputError(f"{path}: damaged, has no {str(error.args[0])[:60]!r}; run the fit again") from None
+    if not len(draws[FLUX]) or not all(np.isfinite(values).all() for values in draws.values()):
+        raise InputError(f"{path}: holds no draws, or draws that are not finite; run the fit again")
+    return Posterior(path, spec, draws, elements, attributes, counts, pixels)
+
+
+def _posterior_path(folder: Path) -> Path:
+    """posterior.nc of a folder that holds a finished fit."""
+    if not folder.exists():
+        raise InputError(f"{folder}: no such folder; expected the folder of a fit (gammasky fit ... --out DIR)")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected the folder of a fit, got a file")
+    if not (folder / POSTERIOR).is_file():
+        if (folder / CHECKPOINT).is_file():
+            raise InputError(f"{folder}: holds an unfinished fit; finish it with gammasky fit ... --resume")
+        raise InputError(f"{folder}: holds no {POSTERIOR}; expected the folder of a fit (gammasky fit ... --out DIR)")
+    return folder / POSTERIOR
+
+
+def _draws(tree: DataTree, name: str) -> Floats:
+    """Draws of all chains (n, ...)."""
+    values = np.asarray(tree["posterior"][name].values, dtype=np.float64)
+    return values.reshape(-1, *values.shape[2:])
+
+
+def _elements(tree: DataTree, name: str) -> tuple[str, ...]:
+    variable = tree["posterior"].to_dataset()[name]
+    return tuple(str(label) for label in variable[variable.dims[2]].values) if variable.ndim > 2 else ()
+
+
+def _decoded(value: Any) -> Any:
+    """An attribute as it was before `write_posterior` made it JSON; plain Python numbers."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, str) and (value[:1] in ("{", "[") or value in ("true", "false", "null")):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected the summary of the fit: run it again")
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise InputError(f"{path}: not JSON, or damaged; run the fit again") from None
+    wrong = [name for name in TABLES if not isinstance(summary, dict) or not isinstance(summary.get(name), dict)]
+    wrong += [name for name in ("model_name", "dataset") if not wrong and not isinstance(summary.get(name), str)]
+    wrong += [name for name in ("verdict", "diagnostics") if not wrong and not _is_table_or_none(summary.get(name))]
+    numbers = () if wrong else (summary[name] for name in TABLES[:3])
+    wrong += [name for entries in numbers for name, entry in entries.items() if not isinstance(entry, dict)]
+    if wrong:
+        raise InputError(f"{path}: damaged, expected a table '{wrong[0]}'; run the fit again")
+    return summary
+
+
+def _is_table_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
+
+
+def _require_one_fit(posterior: Posterior, summary: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a summary and a posterior of different fits."""
+    pairs = {name: (summary[name], posterior.attributes.get(name)) for name in ("model_name", "dataset", "data_sha256")}
+    pairs |= {name: (summary["fit"].get(name), posterior.attributes.get(name)) for name in ("elbo", "seed", "guide")}
+    pairs["draws"] = (summary.get("draws"), posterior.n_draws)
+    for name, (of_summary, of_posterior) in pairs.items():
+        if of_summary is None or of_posterior is None:
+            continue  # one of them does not say; numbers that are not finite are null in a summary
+        if of_summary != of_posterior:
+            what = f"{name} differs" if isinstance(of_summary, dict) else f"{name} {of_summary} and {of_posterior}"
+            raise InputError(f"{folder}: {SUMMARY} and {POSTERIOR} are of different fits ({what}); run the fit again")
+
+
+def _read_trace(path: Path) -> Floats:
+    """ELBO (steps,), empty where the fit left none."""
+    if not path.is_file():
+        return np.zeros(0)
+    try:
+        return np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)[:, 1] if path.stat().st_size > 12 else np.zeros(0)
+    except (ValueError, IndexError):
+        raise InputError(f"{path}: not a table of step and ELBO, or damaged; run the fit again") from None

@@ -1,0 +1,210 @@
+"""What the fit says about the sky: maps, corner, source counts, numbers of sources, fluxes and intensities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.report import sources
+from gammasky.engine.infer.report.headline import INTERVALS
+from gammasky.engine.infer.report.markup import Markup, joined, picture, section, table, tag
+from gammasky.engine.infer.report.numbers import decimals, described, interval, number, width
+from gammasky.engine.infer.report.result import FitFolder
+
+Floats = NDArray[np.float64]
+
+MAPS = "Counts, posterior-mean model and residual in Galactic coordinates; masked pixels, grey, are not fitted."
+CORNER = (
+    "Marginals with median and 68 % interval, contours that hold 68 % and 95 % of the mass; the truth, where it is "
+    "known, in black."
+)
+SOURCE_COUNTS = (
+    "Median, 68 % and 95 % bands. Sources that give about one photon or less look like smooth emission: left of that "
+    "line the prior decides."
+)
+
+
+def saved_figure(fit: FitFolder, name: str, alt: str, caption: str, *, wide: bool = False) -> Markup | None:
+    """A figure that the fit left, or nothing."""
+    if name not in fit.figures:
+        return None
+    return picture(fit.figures[name], alt, caption, str(fit.folder / "figures" / f"{name}.png"), wide=wide)
+
+
+def maps(fit: FitFolder) -> Markup:
+    """Counts, model, residual."""
+    figure = saved_figure(fit, "maps", "maps of counts, model and residual", MAPS, wide=True)
+    return section("maps", "Maps", figure)
+
+
+def corner(fit: FitFolder) -> Markup:
+    """The corner plot."""
+    return section("corner", "Correlations", saved_figure(fit, "corner", "corner plot", CORNER, wide=True))
+
+
+def point_sources(fit: FitFolder, threshold: float | None) -> Markup:
+    """dN/dS with bands, the lines of one photon and of detection, and the numbers of sources."""
+    posterior, members = fit.posterior, sources.populations(fit.posterior.spec)
+    if not members:
+        return Markup("")
+    label, at, note = _threshold(fit, threshold)
+    draws, truth = sources.thinned(posterior.draws), true_draws(fit)
+    known = truth.keys() >= posterior.draws.keys() - {POINT_SOURCE_FRACTION}
+    if known:  # the truth is one more draw, the last
+        draws = {name: np.concatenate([draws[name], truth[name]]) for name in truth}
+    curves = {component.name: sources.dnds(posterior.spec, component, draws) for component in members}
+    image = _draw(fit, curves, known, {"1 photon": 1.0, label: at})
+    return section(
+        "sources",
+        "Point sources",
+        picture(image, "source-count functions with credible bands", f"{SOURCE_COUNTS} {note}", "dnds"),
+        _numbers(fit, curves, draws[FLUX], known, at),
+    )
+
+
+def _threshold(fit: FitFolder, given: float | None) -> tuple[str, float, str]:
+    """Label, source counts and explanation of the detection threshold."""
+    if given is not None:
+        return "catalogue (as given)", given, f"The catalogue threshold of {number(given)} photons was given."
+    background = float(fit.posterior.counts.mean())
+    if not background > 0:
+        return "5 σ in one pixel", float("nan"), "There are no photons to estimate a detection threshold from."
+    counts = sources.detectable_counts(background)
+    return (
+        "≈ 5 σ in one pixel",
+        counts,
+        f"The line at {counts:.0f} photons is an estimate, not a catalogue's threshold: a source whose photons all "
+        f"fall into one pixel of the mean count, {background:.3g}, stands out there by 5 σ. Photons spread over "
+        "several pixels, which raises it; a catalogue from more data reaches deeper.",
+    )
+
+
+def _draw(fit: FitFolder, curves: Mapping[str, Floats], known: bool, lines: Mapping[str, float]) -> bytes:
+    """The figure of dN/dS (n, S) by population, as PNG; `known` says that the last draw is the truth."""
+    from gammasky.engine.infer.figures.compare import Curve, draw_dnds
+    from gammasky.engine.infer.figures.style import DPI, styled
+
+    grid, content = sources.source_grid(fit.posterior.spec), BytesIO()
+    drawn = [
+        Curve(name, grid, values[:-1] if known else values, values[-1] if known else None)
+        for name, values in curves.items()
+    ]
+    with styled():
+        exposure = sources.mean_source_exposure_cm2_s(fit.posterior)
+        figure = draw_dnds({"": drawn}, lines=lines, exposure_cm2_s=exposure)
+        figure.savefig(content, dpi=DPI, format="png", facecolor="white")
+    return content.getvalue()
+
+
+def true_draws(fit: FitFolder) -> dict[str, Floats]:
+    """What simulated counts were drawn with, as one draw (1, ...): the parameters whose truth is known in full."""
+    found = {}
+    for name, table_name in [*((name, "parameters") for name in fit.posterior.spec.parameters), (FLUX, FLUX)]:
+        labels = fit.posterior.elements[name]
+        of_flux = table_name == FLUX
+        names = [label if of_flux else f"{name}[{label}]" for label in labels] or [name]
+        values = [fit.summary[table_name].get(entry, {}).get("truth") for entry in names]
+        if all(isinstance(value, int | float) for value in values):
+            found[name] = np.array([values if labels else values[0]], dtype=np.float64)
+    return found
+
+
+def _numbers(fit: FitFolder, curves: Mapping[str, Floats], flux: Floats, known: bool, at: float) -> Markup:
+    """How many sources of each population there are, in all and above two brightnesses."""
+    posterior, lowest = fit.posterior, fit.posterior.spec.source_grid.min
+    if sources.n_energy(posterior) > 1:
+        return tag("p", "With several energy bins a source has photons in each: its number is not given here.")
+    columns = {f"all (S ≥ {lowest:g})": lowest, "above 1 photon": max(1.0, lowest)}
+    if np.isfinite(at):
+        columns[f"above {at:.0f} photons"] = at
+    rows = []
+    for name, values in curves.items():
+        found = [sources.number_of_sources(posterior, name, flux, values, limit) for limit in columns.values()]
+        rows.append([name, *(_quantiles(numbers[:-1] if known else numbers) for numbers in found)])
+        if known:
+            rows.append([f"{name}, truth", *(count(float(numbers[-1])) for numbers in found)])
+    about = (
+        f"Expected number of sources in the region of interest, its source masks lifted "
+        f"({sources.pixels_of_region(posterior):,} pixels): ∫ dN/dS dS summed over the template; median (68 %; 90 %). "
+        "S in photons at mean exposure."
+    )
+    return joined([table(["population", *columns], rows, caption="Number of sources"), tag("p", about, class_="note")])
+
+
+def _quantiles(values: Floats) -> str:
+    low2, low, middle, high, high2 = (
+        count(float(value)) for value in np.quantile(values, (0.05, 0.16, 0.5, 0.84, 0.95))
+    )
+    return f"{middle} ({low} – {high}; {low2} – {high2})"
+
+
+def count(value: float) -> str:
+    """A number of sources with three digits: 0.12, 3.4, 56, 1,230, 45,600."""
+    if value < 9.95:
+        return f"{value:.2f}" if value < 0.995 else f"{value:.1f}"
+    step = 10 ** max(int(np.floor(np.log10(value))) - 2, 0)
+    return f"{round(value / step) * step:,d}"
+
+
+def fluxes(fit: FitFolder) -> Markup:
+    """Flux of each component: counts, share of all emission, intensity."""
+    posterior = fit.posterior
+    draws, names = posterior.draws[FLUX], posterior.elements[FLUX]
+    total = draws.sum(axis=1)
+    area, exposure = sources.pixel_area_sr(posterior), sources.exposure_cm2_s(posterior)
+    scale = None if exposure is None else 1 / (float(exposure.mean()) * area)
+    known = any("truth" in entry for entry in fit.summary[FLUX].values())
+    kinds = {c.name: "point sources" if c.source_counts else "smooth" for c in posterior.spec.components}
+    rows = []
+    for column, name in enumerate(names):
+        entry: Mapping[str, Any] = fit.summary[FLUX].get(name, {})
+        truth = [number(entry.get("truth"), width(entry))] if known else []
+        intensity = [] if scale is None else [_intensity(draws[:, column] * scale)]
+        rows.append([name, kinds[name], *truth, *described(entry), _share(draws[:, column], total), *intensity])
+    headings = ["component", "kind", *(["truth"] if known else []), *INTERVALS, "share"]
+    if scale is not None:
+        headings.append("intensity (10⁻⁷)")
+    return section(
+        "fluxes",
+        "Fluxes and intensities",
+        table(
+            headings,
+            rows,
+            words=2,
+            caption="Mean counts per pixel, share of all emission" + (", intensity" if scale else ""),
+        ),
+        tag("p", _flux_note(area, exposure), class_="note"),
+        saved_figure(
+            fit, "fluxes", "violins of the fluxes", "Posterior of the fluxes and of the point-source fraction."
+        ),
+    )
+
+
+def _flux_note(area: float, exposure: Floats | None) -> str:
+    text = "Means over the region of interest, source masks lifted."
+    if exposure is None:
+        return f"{text} Intensities are left out: the posterior file does not hold the exposure of one energy bin."
+    spread = 50 * (exposure.max() - exposure.min()) / exposure.mean()
+    return (
+        f"{text} Intensity in 10⁻⁷ photons cm⁻² s⁻¹ sr⁻¹ over the energy bin: counts per pixel over the mean exposure "
+        f"of the fitted pixels, {number(float(exposure.mean()))} cm² s (it varies by ±{spread:.0f} %), and the pixel's "
+        f"{number(area)} sr."
+    )
+
+
+def _share(part: Floats, total: Floats) -> str:
+    """Median and 68 % interval of a percentage."""
+    low, middle, high = 100 * np.quantile(part / total, (0.16, 0.5, 0.84))
+    digits = min(decimals(0.5 * (high - low)), 2)
+    return f"{middle:.{digits}f} % ({low:.{digits}f} – {high:.{digits}f})".replace("-", "−")
+
+
+def _intensity(values: Floats) -> str:
+    low, middle, high = (float(value) for value in 1e7 * np.quantile(values, (0.16, 0.5, 0.84)))
+    spread = 0.5 * (high - low)
+    return f"{number(middle, spread)} ({interval(low, high, spread)})"

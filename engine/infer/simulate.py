@@ -1,0 +1,164 @@
+"""Simulated skies of a model from a parameter point, from its prior, or from a posterior: the prior and posterior
+predictive distributions as files."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.posterior import read_posterior
+from gammasky.engine.infer.run import folder_made
+from gammasky.engine.interrupt import Interrupts
+from gammasky.engine.model import SkyModel
+from gammasky.engine.model.latent import Parameters
+from gammasky.engine.model.points import require_inside_priors
+from gammasky.engine.model.simulate import PhotonSimulator, build_simulator
+from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.sky.manifest import shipped_manifests
+from gammasky.engine.sky.simulated import sky_name, write_sky, write_sources
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to simulate.
+
+    Attributes:
+        params: the parameters of every sky, by name; or
+        posterior: a posterior file, one draw for each sky; or neither: one draw of the prior for each.
+        n: number of skies; seed: of every random number.
+        simulator: "photons" or "likelihood".
+        sources: write the true sources of each sky too.
+    """
+
+    params: Mapping[str, Any] | None = None
+    posterior: Path | None = None
+    n: int = 1
+    seed: int = 0
+    simulator: str = "photons"
+    sources: bool = False
+
+    def __post_init__(self) -> None:
+        if self.params is not None and self.posterior is not None:
+            raise InputError("params and posterior exclude each other; give one of them")
+        if self.n < 1:
+            raise InputError(f"n: expected a whole number of at least 1, got {self.n}")
+        if self.sources and self.simulator != "photons":
+            raise InputError(f"sources: the simulator '{self.simulator}' knows no sources; expected 'photons'")
+
+
+def simulate_to_folder(
+    model: str,
+    data: str,
+    data_dir: Path | None,
+    out: Path,
+    order: Order,
+    *,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> list[Path]:
+    """The `gammasky simulate` command: skies as datasets of their own in the folder `out`.
+
+    Args:
+        model: a preset's name or a TOML file; data, data_dir: the dataset that gives exposure, templates and PSF.
+        out: receives sky_NNNN.fits, sky_NNNN.toml and, with `order.sources`, sky_NNNN_sources.fits.
+        overwrite: replace skies that `out` holds.
+
+    Returns:
+        the manifests.
+
+    Raises:
+        InputError: bad input, found before anything is written; `out` already holds skies.
+        KeyboardInterrupt: after Ctrl-C; the skies that were written stay, each whole.
+    """
+    _check_folder(out, overwrite)
+    sky_model = SkyModel(model, Dataset.open(data, data_dir))
+    simulator = build_simulator(order.simulator, sky_model)
+    points = parameter_points(sky_model, order)
+    exposure, pixels = sky_model.dataset.exposure.ravel(), simulator.pixels
+    of_bin = [int(np.argmax(pixels.energy_bin == energy_bin)) for energy_bin in range(pixels.n_energy)]
+    reference = exposure[pixels.index[of_bin]] / pixels.source_exposure[of_bin]
+    base = _base(sky_model.dataset, data, data_dir)
+    about = f"simulated ({order.simulator}, seed {order.seed}): model {sky_model.spec.name} on {sky_model.dataset.name}"
+    written: list[Path] = []
+    with folder_made(out), Interrupts() as interrupts:
+        for number, point in enumerate(points):
+            truth = {name: np.asarray(value).tolist() for name, value in point.items()}
+            if order.sources and isinstance(simulator, PhotonSimulator):
+                counts, lists = simulator.draw_with_sources(point, seed=order.seed, first=number)
+                names = [population.name for population in sky_model.populations]
+                write_sources(out / f"{sky_name(number)}_sources.fits", lists[0], names, reference)
+            else:
+                counts = simulator.draw(point, seed=order.seed, first=number)
+            written.append(write_sky(out, number, pixels, counts[0], base=base, truth=truth, description=about))
+            if not quiet and (number + 1) % 100 == 0:
+                print(f"gammasky: {number + 1}/{order.n} skies", file=sys.stderr, flush=True)
+            interrupts.raise_if_pending()
+        _remove_older(out, order)
+    return written
+
+
+def parameter_points(model: SkyModel, order: Order) -> list[Parameters]:
+    """The parameters of each sky, inside their priors.
+
+    Raises:
+        InputError: a parameter that is missing, unknown or outside its prior; a posterior of another model.
+    """
+    if order.params is not None:
+        point = model.point(order.params)
+        require_inside_priors(model.spec, point)
+        return [point] * order.n
+    if order.posterior is None:
+        draws = np.random.default_rng(order.seed).standard_normal((order.n, model.n_latent))
+        return [model.parameters(jnp.asarray(z)) for z in draws]
+    points = list(_posterior_points(model, order.posterior, order.n, order.seed))
+    for point in points:
+        require_inside_priors(model.spec, point)
+    return points
+
+
+def _posterior_points(model: SkyModel, path: Path, n: int, seed: int) -> Iterator[Parameters]:
+    """Random draws of a posterior file, without repetition as long as they last."""
+    posterior = read_posterior(path)["posterior"]
+    for name, slot in model.latent.slots.items():
+        if name not in posterior or posterior[name].shape[2:] != slot.shape:
+            raise InputError(
+                f"{path}: has no parameter '{name}' of shape {slot.shape}; expected a posterior of the model "
+                f"'{model.spec.name}'"
+            )
+    stacked = {
+        name: np.asarray(posterior[name].values).reshape(-1, *slot.shape) for name, slot in model.latent.slots.items()
+    }
+    size = len(next(iter(stacked.values())))
+    for draw in np.random.default_rng(seed).choice(size, size=n, replace=size < n):
+        yield model.point({name: values[draw] for name, values in stacked.items()})
+
+
+def _base(dataset: Dataset, data: str, data_dir: Path | None) -> str:
+    """How skies name the dataset they are made on; a manifest of the user's with --data-dir needs that again."""
+    if data in shipped_manifests():
+        return data if data_dir is None else str(dataset.folder.absolute())
+    return str(Path(data).absolute())
+
+
+def _remove_older(out: Path, order: Order) -> None:
+    """Remove what is left of older skies once the new ones are there: files that the order does not make."""
+    kinds = (".fits", ".toml", "_sources.fits") if order.sources else (".fits", ".toml")
+    made = {f"{sky_name(number)}{kind}" for number in range(order.n) for kind in kinds}
+    for path in out.iterdir():
+        if re.fullmatch(r"sky_\d{4,}(\.fits|\.toml|_sources\.fits)", path.name) and path.name not in made:
+            path.unlink()
+
+
+def _check_folder(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
+    if not overwrite and any(out.glob("sky_*.*")):
+        raise InputError(f"--out {out}: holds simulated skies; use --overwrite, or choose another folder")

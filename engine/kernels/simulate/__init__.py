@@ -1,0 +1,1 @@
+"""Simulated skies: photon by photon, and from the likelihood's own distribution of counts."""

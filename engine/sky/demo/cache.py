@@ -1,0 +1,115 @@
+"""Where the demo sky is kept, and how it gets there: whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.files import cache_folder
+from gammasky.engine.sky.demo import DEMO, SEED, SUMS_NAME, VERSION
+from gammasky.engine.sky.manifest import MANIFEST_NAME, MapFile, read_manifest, shipped_manifests
+
+
+def demo_folder() -> Path:
+    """Its folder in the per-user cache, named after everything that it follows from."""
+    text = shipped_manifests()[DEMO].read_bytes()
+    digest = hashlib.sha256(f"{VERSION} {SEED}\n".encode() + text).hexdigest()
+    return cache_folder(DEMO) / digest[:16]
+
+
+def made_folder(folder: Path | None = None) -> Path:
+    """The folder with the files of the demo, made now unless it is there and whole.
+
+    The files are written to a temporary folder beside it, which takes its name in one step: two processes at once, or
+    an interrupt, leave a whole folder or none.
+
+    Args:
+        folder: instead of the one in the per-user cache; it must be new or empty, or hold the demo.
+
+    Raises:
+        InputError: the folder cannot be written, or holds something else.
+    """
+    target = demo_folder() if folder is None else folder.absolute()
+    if is_whole(target):
+        return target
+    try:
+        if folder is not None and _holds_other_files(target):
+            raise InputError(f"{folder}: holds other files; choose a new or an empty folder for the demo")
+        _make(target)
+    except OSError as error:
+        raise InputError(
+            f"dataset '{DEMO}': cannot be made in {target} ({error.strerror or error}); set XDG_CACHE_HOME to a folder "
+            f"that can be written, or run `gammasky data fetch {DEMO} --folder DIR` and name DIR with --data-dir"
+        ) from error
+    return target
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file of the demo is there with its checksum."""
+    return all(status == "ok" for _, status in file_statuses(folder))
+
+
+def file_statuses(folder: Path) -> list[tuple[str, str]]:
+    """Each file of the demo with its status: `ok`, `missing`, or `wrong checksum` (by the list beside the files)."""
+    manifest = read_manifest(shipped_manifests()[DEMO])
+    entries: list[MapFile] = [manifest.counts, manifest.exposure]
+    entries += [*manifest.masks.values(), *manifest.templates.values()]
+    sums = _sums(folder / SUMS_NAME)
+    return [(name, _status(folder / name, sums)) for name in (MANIFEST_NAME, *(entry.file for entry in entries))]
+
+
+def _sums(path: Path) -> dict[str, str]:
+    """SHA-256 by file name; a line that is damaged names no file that is looked for."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _status(path: Path, sums: dict[str, str]) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return "missing"
+    return "ok" if sums.get(path.name) == hashlib.sha256(content).hexdigest() else "wrong checksum"
+
+
+def _holds_other_files(folder: Path) -> bool:
+    """Whether anything lies there that is no file of the demo: a folder that the user names is not ours to clear."""
+    if not folder.exists():
+        return False
+    ours = {SUMS_NAME, *(name for name, _ in file_statuses(folder))}
+    return not folder.is_dir() or not {path.name for path in folder.iterdir()} <= ours
+
+
+def _make(target: Path) -> None:
+    """Write the demo beside `target` and give it that name."""
+    from gammasky.engine.sky.demo.build import write_demo
+
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    temporary.mkdir(parents=True)
+    try:
+        write_demo(temporary, shipped_manifests()[DEMO])
+        _take_place(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(temporary: Path, target: Path) -> None:
+    """Rename, unless another process was first; a damaged folder makes room."""
+    try:
+        os.rename(temporary, target)
+    except OSError:
+        if is_whole(target):
+            return
+        if not target.exists():
+            raise
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        os.rename(target, aside)
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(temporary, target)

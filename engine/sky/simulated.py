@@ -1,0 +1,106 @@
+"""Simulated skies as files: each is a dataset of its own, the counts beside a manifest that names the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammasky.engine.files import replacing
+from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.sky.maps import UNSEEN
+from gammasky.engine.sky.simulator import SourceList
+
+Truth = Mapping[str, float | Sequence[float]]
+
+
+def sky_name(number: int) -> str:
+    """Name of a simulated sky, of its manifest and of its counts map."""
+    return f"sky_{number:04d}"
+
+
+def write_sky(
+    folder: Path,
+    number: int,
+    pixels: FlatPixels,
+    counts: np.ndarray,
+    *,
+    base: str,
+    truth: Truth,
+    description: str,
+) -> Path:
+    """Write `sky_NNNN.fits` (a partial HEALPix map, one column per energy bin) and `sky_NNNN.toml`.
+
+    Args:
+        folder: where they go.
+        number: of the sky.
+        pixels: the region; counts (n_region,): photons there.
+        base: the dataset that exposure, templates, masks and PSF come from: its name, or a path.
+        truth: the parameters of the simulation, by name.
+        description: one line.
+
+    Returns:
+        the manifest, which opens like any dataset.
+
+    Raises:
+        OSError: what the file system refused; each file is whole or not there.
+    """
+    import healpy
+
+    name = sky_name(number)
+    sky = pixels.to_map(counts, fill=UNSEEN)
+    columns = [f"COUNTS_{energy_bin}" for energy_bin in range(pixels.n_energy)]
+    with replacing(folder / f"{name}.fits") as temporary:
+        healpy.write_map(temporary, list(sky), coord="G", partial=True, column_names=columns, dtype=np.float64)
+    lines = [
+        f"base = {json.dumps(base)}",
+        f'name = "{name}"',
+        f"description = {json.dumps(description)}",
+        f'counts = {{ file = "{name}.fits", field = {json.dumps(columns)} }}',
+        "",
+        "[truth]",
+        *(f"{json.dumps(parameter)} = {_toml(value)}" for parameter, value in truth.items()),
+    ]
+    with replacing(folder / f"{name}.toml") as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / f"{name}.toml"
+
+
+def write_sources(path: Path, sources: SourceList, populations: Sequence[str], reference_exposure: np.ndarray) -> None:
+    """Write the true sources of a sky as a FITS table.
+
+    Args:
+        path: the file.
+        sources: the list.
+        populations: names of the populations.
+        reference_exposure (E,) [cm^2 s]: exposure at which S is the expected number of photons.
+
+    Raises:
+        OSError: what the file system refused.
+    """
+    from astropy.table import Table
+
+    names = np.array(populations, dtype=str)[sources.population] if len(sources.s) else np.array([], dtype="U1")
+    table = Table(
+        {
+            "population": names,
+            "glon": sources.lon_deg,
+            "glat": sources.lat_deg,
+            "energy_bin": sources.energy_bin,
+            "flux": sources.s / reference_exposure[sources.energy_bin],
+            "S": sources.s,
+            "counts": sources.counts,
+            "pixel": sources.pixel,
+        },
+        units={"glon": "deg", "glat": "deg", "flux": "1 / (cm2 s)"},
+    )
+    with replacing(path) as temporary:
+        table.write(temporary, format="fits")
+
+
+def _toml(value: Any) -> str:
+    numbers = np.asarray(value, dtype=np.float64)
+    return repr(float(numbers)) if numbers.ndim == 0 else repr([float(entry) for entry in numbers])

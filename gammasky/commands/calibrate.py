@@ -1,0 +1,103 @@
+"""`gammasky calibrate`: are the posteriors of a model and a method calibrated?"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from gammasky.commands.options import FILE, FOLDER, positive_finite, start_engine
+
+
+@click.command()
+@click.argument("model", default="calibration")
+@click.option(
+    "--data", "data_name", default="demo", show_default=True, metavar="NAME|PATH", help="Data set to simulate on."
+)
+@click.option("--data-dir", type=FOLDER, metavar="DIR", help="Folder of the data files.")
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    default=("likelihood",),
+    show_default=True,
+    metavar="NAME",
+    help="likelihood (tests the inference), photons, photons-delta (what the likelihood neglects); may be repeated.",
+)
+@click.option("--skies", type=click.IntRange(min=2), default=32, show_default=True, help="Number of simulated skies.")
+@click.option("--posterior", type=FILE, metavar="FILE.nc", help="Truths from this posterior instead of the prior.")
+@click.option("--guide", default="iaf", show_default=True, metavar="NAME", help="Guide of the fits.")
+@click.option("--steps", type=click.IntRange(min=1), default=2000, show_default=True, help="Optimiser steps of a fit.")
+@click.option(
+    "--particles", type=click.IntRange(min=1), default=8, show_default=True, help="Samples per step for the ELBO."
+)
+@click.option(
+    "--lr",
+    "learning_rate",
+    type=float,
+    default=1e-3,
+    show_default=True,
+    callback=positive_finite,
+    help="Learning rate of Adam (cosine schedule).",
+)
+@click.option("--reweight", is_flag=True, help="Correct each posterior by importance weights.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes for the fits.")
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for fits, tables and figures.")
+@click.option("--quiet", is_flag=True, help="No live progress.")
+def calibrate(
+    model: str,
+    data_name: str,
+    data_dir: Path | None,
+    scenarios: tuple[str, ...],
+    skies: int,
+    posterior: Path | None,
+    guide: str,
+    steps: int,
+    particles: int,
+    learning_rate: float,
+    reweight: bool,
+    seed: int,
+    workers: int,
+    out: Path,
+    quiet: bool,
+) -> None:
+    """Simulate skies of MODEL (default: calibration), fit each, and rank the truths among the posteriors.
+
+    The same command goes on where an interrupted one stopped, and --skies may grow. DIR receives coverage tables,
+    rank histograms and P-P curves.
+    """
+    start_engine("gammasky.analyses.calibration.study")
+    from gammasky.analyses.calibration.report import MEMBERS, check_folder, write_report
+    from gammasky.analyses.calibration.study import Calibration, run_study
+    from gammasky.distributed.executor import ProcessExecutor, SerialExecutor
+    from gammasky.engine.infer.run import folder_made
+    from gammasky.engine.infer.svi import Settings
+
+    method = Settings(guide, steps, particles, learning_rate, schedule="cosine", seed=seed)
+    study = Calibration(
+        model=model,
+        data=data_name,
+        data_dir=None if data_dir is None else str(data_dir),
+        skies=skies,
+        method=method,
+        reweight=reweight,
+        posterior=None if posterior is None else str(posterior),
+        seed=seed,
+    )
+    studies = [replace(study, scenario=scenario) for scenario in dict.fromkeys(scenarios)]
+    check_folder(out, studies)
+    executor = SerialExecutor() if workers == 1 else ProcessExecutor(workers)
+    results = []
+    with folder_made(out):
+        for study in studies:
+
+            def tell(done: int, total: int, scenario: str = study.scenario) -> None:
+                if not quiet:
+                    print(f"gammasky: {scenario}: {done}/{total} skies", file=sys.stderr, flush=True)
+
+            results.append(run_study(study, executor, out / MEMBERS, progress=tell))
+        report = write_report(out, results)
+    click.echo(report)

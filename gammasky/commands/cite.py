@@ -1,0 +1,40 @@
+"""`gammasky cite`: the papers behind a model, its data and the methods of a fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gammasky.commands.options import FOLDER, start_engine
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option(
+    "--data", "data_name", metavar="NAME|PATH", help="Data set by name, or a dataset.toml or its folder.  [fermi]"
+)
+@click.option(
+    "--method", "methods", multiple=True, metavar="NAME", help="Method or guide; may be repeated.  [svi, iaf]"
+)
+@click.option("--fit", "folder", type=FOLDER, metavar="DIR", help="Model, data and methods of this fit instead.")
+def cite(model: str | None, data_name: str | None, methods: tuple[str, ...], folder: Path | None) -> None:
+    """Print the BibTeX of what to cite for MODEL (default: fiducial), its data and the methods used.
+
+    Only facts that are certain are given; a work that only the model file names comes with its arXiv identifier alone.
+    """
+    if folder is not None and (model or data_name or methods):
+        raise click.UsageError("--fit names model, data and methods; give either --fit or those")
+    start_engine("gammasky.engine.infer.citations")
+    from gammasky.engine.infer.citations import DEFAULT_METHODS, bibtex, citations, datasets_named
+    from gammasky.engine.model import read_model
+
+    if folder is not None:
+        from gammasky.engine.infer.report.provenance import works_of
+        from gammasky.engine.infer.report.result import read_fit
+
+        works = works_of(read_fit(folder))
+    else:
+        datasets, text = datasets_named("fermi" if data_name is None else data_name)
+        works = citations(read_model(model or "fiducial"), datasets, methods or DEFAULT_METHODS, text)
+    click.echo(bibtex(works), nl=False)

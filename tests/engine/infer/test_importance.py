@@ -1,0 +1,65 @@
+"""Importance weights: known log Z, known Pareto shape, and the sign that ArviZ versions disagree about."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.importance import importance, psis
+
+
+@pytest.mark.parametrize("rate", [1.25, 1.5, 2.0, 3.0])
+def test_k_hat_of_exponential_ratios(rate: float) -> None:
+    """Target Exp(1), draws from Exp(rate): w = exp((rate - 1) x) / rate is Pareto with shape k = 1 - 1 / rate."""
+    x = np.random.default_rng(1).exponential(1 / rate, 100_000)
+    smoothed, k_hat = psis((rate - 1) * x)
+    assert k_hat == pytest.approx(1 - 1 / rate, abs=0.06)
+    order = np.argsort(x)
+    assert (np.diff(smoothed[order]) >= -1e-9).all()  # large weights stay large
+
+
+def test_a_guide_that_is_the_posterior() -> None:
+    z = np.random.default_rng(2).normal(size=5000)
+    found = importance(stats.norm.logpdf(z) - 7.5, stats.norm.logpdf(z))
+    assert found.log_z == pytest.approx(-7.5, abs=1e-12)
+    assert found.elbo == pytest.approx(-7.5, abs=1e-12)
+    assert found.log_z_error < 1e-12
+    assert found.efficiency == pytest.approx(1.0, abs=1e-9)
+    assert found.shift(z) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_evidence_of_a_shifted_guide() -> None:
+    """log Z and its error, ESS and the shift of the mean, against closed forms for two normals."""
+    n, delta, log_z = 200_000, 0.5, 3.0
+    z = np.random.default_rng(3).normal(size=n)
+    found = importance(log_z + stats.norm.logpdf(z, loc=delta), stats.norm.logpdf(z))
+    assert found.elbo == pytest.approx(log_z - delta**2 / 2, abs=5 * found.elbo_error)
+    assert abs(found.log_z - log_z) < 4 * found.log_z_error
+    assert found.log_z_error == pytest.approx(np.sqrt(np.expm1(delta**2) / n), rel=0.1)
+    assert found.efficiency == pytest.approx(np.exp(-(delta**2)), rel=0.02)
+    assert found.shift(z) == pytest.approx(delta, abs=0.02)
+    assert found.k_hat < 0.5
+    drawn = z[found.resampled(50_000, seed=4)]
+    assert drawn.mean() == pytest.approx(delta, abs=0.03)
+    assert drawn.std() == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_guide_that_is_too_narrow() -> None:
+    z = 0.3 * np.random.default_rng(5).normal(size=20_000)
+    assert importance(stats.norm.logpdf(z), stats.norm.logpdf(z, scale=0.3)).k_hat > 0.7
+
+
+def test_draws_of_no_density_and_bad_ones() -> None:
+    z = np.random.default_rng(6).uniform(-1, 1, 4000)
+    inside = np.where(z > 0, 0.0, -np.inf)
+    found = importance(inside, np.full(z.size, np.log(0.5)))
+    assert found.log_z == pytest.approx(0.0, abs=0.05)
+    assert found.weights[z < 0].max() == 0.0
+    assert found.elbo == -np.inf
+    for bad in (np.nan, np.inf):
+        with pytest.raises(InputError, match=f"draw 7 has log weight {bad}"):
+            importance(np.where(np.arange(200) == 7, bad, 0.0), np.zeros(200))
+    with pytest.raises(InputError, match="at least 100 draws, got 5"):
+        importance(np.zeros(5), np.zeros(5))

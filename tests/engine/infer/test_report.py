@@ -1,0 +1,544 @@
+"""The report: one page that needs nothing from outside, with the right numbers, and one line for bad input."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import shutil
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray
+from matplotlib.image import imsave
+from scipy import stats
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.derived import derive
+from gammasky.engine.infer.figures.prior import cumulative, panel, svg
+from gammasky.engine.infer.posterior import write_posterior
+from gammasky.engine.infer.report import read_fit, report_page, sources, write_report
+from gammasky.engine.infer.report.markup import Markup, joined, table, tag
+from gammasky.engine.infer.report.model_toml import model_toml
+from gammasky.engine.infer.report.numbers import described, interval, number
+from gammasky.engine.infer.report.sky import count
+from gammasky.engine.infer.summary import summarise, write_summary
+from gammasky.engine.model import ModelSpec, SkyModel, model_from_table, presets, read_model
+from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Uniform
+from gammasky.engine.sky.dataset import Dataset
+
+BAND = ("coordinate", "low", "high", "counts", "expected", "p_counts", "p_dispersion")
+BANDS = [
+    dict(zip(BAND, ("radius", 0.0, 20.0, 900, 910.2, 0.7, 0.4), strict=True)),
+    dict(zip(BAND, ("latitude", -20.0, -7.0, 300, 250.0, 0.01, 0.2), strict=True)),
+]
+VERDICT = {
+    "level": "unreliable",
+    "reasons": ["k-hat 0.82 > 0.7", "<script>alert(1)</script>"],
+    "remedy": "fit --method auto",
+}
+DIAGNOSTICS = {
+    "method": "svi",
+    "log_z": -1234.567,
+    "log_z_error": 0.1,
+    "k_hat": 0.82,
+    "log_z_by_method": {"smc": [-1230.0, 0.2]},
+}
+
+
+class Page(HTMLParser):
+    """What a page consists of, and whether its tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attributes if name in ("href", "src")]
+        self.ids += [value or "" for name, value in attributes if name == "id"]
+        if tag not in ("meta", "img", "wbr"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def model(tiny_files: Path) -> SkyModel:
+    return SkyModel(read_model(tiny_files / "model.toml"), Dataset.open(tiny_files / "sky"))
+
+
+@pytest.fixture(scope="module")
+def made(model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a fit; not to be written to."""
+    folder = tmp_path_factory.mktemp("fit")
+    z = np.random.default_rng(3).normal(size=(400, model.n_latent))
+    derived = derive(model, z)
+    info = {"guide": "mvn", "seed": 3, "status": "converged", "elbo": -1234.5, "elbo_error": 0.2, "steps": 10}
+    checks = {"replicas": 200, "bands": BANDS}
+    write_summary(folder / "summary.json", {**summarise(model, derived, info), "predictive_checks": checks})
+    zeros = np.zeros(len(z))
+    write_posterior(
+        folder / "posterior.nc", model, z, log_likelihood=zeros, log_guide=zeros, attributes=info, derived=derived
+    )
+    (folder / "elbo.csv").write_text("step,elbo\n1,-1300\n2,-1250\n", encoding="utf-8")
+    (folder / "figures").mkdir()
+    imsave(folder / "figures" / "maps.png", np.random.default_rng(0).random((6, 8)))
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(made, tmp_path / "fit"))
+
+
+def change_summary(folder: Path, **entries: Any) -> None:
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    (folder / "summary.json").write_text(json.dumps({**summary, **entries}), encoding="utf-8")
+
+
+def change_posterior(folder: Path, **attributes: Any) -> None:
+    with xarray.open_datatree(folder / "posterior.nc", engine="h5netcdf") as tree:
+        tree.load()
+    tree.attrs.update(attributes)
+    (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
+
+
+def test_the_page_needs_nothing_from_outside(folder: Path) -> None:
+    written = write_report(folder)
+    assert written == folder / "report.html"
+    text = written.read_text(encoding="utf-8")
+    page = Page(text)
+    assert "script" not in page.tags
+    assert not {"link", "iframe", "object", "base", "form"} & set(page.tags)
+    outside = [link for link in page.links if not link.startswith(("#", "data:image/png;base64,"))]
+    assert outside == []
+    assert "url(" not in text
+    assert "@import" not in text
+    assert len(page.ids) == len(set(page.ids))
+    assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+    assert page.tags.count("h1") == 1
+
+
+def test_what_the_page_shows(folder: Path) -> None:
+    page = Page(report_page(read_fit(folder)))
+    assert {
+        "headline",
+        "maps",
+        "sources",
+        "fluxes",
+        "predictive",
+        "priors",
+        "diagnostics",
+        "configuration",
+        "cite",
+    } <= set(page.ids)
+    assert "corner" not in page.ids  # the folder has no such figure
+    for words in (
+        "Point-source fraction of the group “all”",
+        "Number of sources",
+        "200 skies replicated",
+        "1 of 4 p-values are below 0.05",
+        "ELBO [nat]",
+        "−1,234.50",
+        "[[components]]",
+        "MishraSharma2017",
+        "counts.npy",
+        "mix[flat]",
+    ):
+        assert words in page.text, words
+
+
+def test_what_is_absent_is_not_mentioned(folder: Path) -> None:
+    page = Page(report_page(read_fit(folder)))
+    assert "verdict" not in page.ids
+    for words in ("k-hat", "R-hat", "truth", "Simulated", "Evidence by method", "Remedy"):
+        assert words not in page.text, words
+
+
+@pytest.mark.parametrize("place", ["summary", "posterior"])
+def test_verdict_first_and_diagnostics(folder: Path, place: str) -> None:
+    if place == "summary":
+        change_summary(folder, verdict=VERDICT, diagnostics=DIAGNOSTICS)
+    else:
+        change_posterior(folder, verdict=json.dumps(VERDICT), diagnostics=json.dumps(DIAGNOSTICS))
+    text = report_page(read_fit(folder))
+    page = Page(text)
+    assert page.ids[0] == "verdict"
+    assert 'class="verdict unreliable"' in text
+    assert "script" not in page.tags
+    for words in (
+        "k-hat 0.82 > 0.7",
+        "<script>alert(1)</script>",
+        "fit --method auto",
+        "−1,234.57",
+        "−1,230.00",
+        "0.82",
+    ):
+        assert words in page.text, words
+    assert "Vehtari2015" in page.text  # the paper behind k-hat
+
+
+@pytest.mark.parametrize("level", ["reliable", "preview", "odd <level>"])
+def test_levels(folder: Path, level: str) -> None:
+    change_summary(folder, verdict={"level": level})
+    text = report_page(read_fit(folder))
+    assert f'class="verdict {level if level.isalpha() else "other"}"' in text
+    assert level in Page(text).text
+
+
+def test_names_are_escaped(folder: Path) -> None:
+    change_summary(folder, model_name="a<b>&'\"")
+    change_posterior(folder, model_name="a<b>&'\"")
+    text = report_page(read_fit(folder))
+    assert "b" not in Page(text).tags
+    assert Page(text).text.count("a<b>&'\"") == 2  # title and heading
+
+
+def test_truth_beside_posterior(folder: Path) -> None:
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    for name, value in {"S_flat": 2.0, "Sps": 3.0, "mix[flat]": 0.7, "mix[peak]": 0.3}.items():
+        summary["parameters"][name]["truth"] = value
+    for name, value in {"smooth": 2.0, "sources": 3.0}.items():
+        summary["flux"][name]["truth"] = value
+    summary["point_source_fraction"]["all"]["truth"] = 0.6
+    change_summary(folder, **summary)
+    page = Page(report_page(read_fit(folder)))
+    assert "Simulated with 0.60." in page.text
+    assert "sources, truth" in page.text
+    assert page.text.count("truth") >= 4
+
+
+def test_intensities_need_the_exposure(folder: Path) -> None:
+    with xarray.open_datatree(folder / "posterior.nc", engine="h5netcdf") as tree:
+        tree.load()
+    pixels = tree["constant_data"].to_dataset()
+    pixels["exposure"] = ("pixel", np.full(pixels.sizes["pixel"], 1e11))
+    tree["constant_data"] = xarray.DataTree(pixels)
+    (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
+    fit = read_fit(folder)
+    area = 4 * math.pi / 3072
+    middle = float(np.median(fit.posterior.draws["flux"][:, 0])) / (1e11 * area) * 1e7
+    assert sources.pixel_area_sr(fit.posterior) == pytest.approx(area)
+    assert sources.mean_source_exposure_cm2_s(fit.posterior) == pytest.approx(1e11)
+    page = Page(report_page(fit))
+    assert f"{middle:.3f}" in page.text
+    assert "intensity (10⁻⁷)" in page.text
+    tree["constant_data"] = xarray.DataTree(pixels.drop_vars("exposure"))
+    (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
+    assert "does not hold the exposure" in report_page(read_fit(folder))
+
+
+def test_a_threshold_that_is_given(folder: Path) -> None:
+    text = Page(report_page(read_fit(folder), threshold=33.0)).text
+    assert "The catalogue threshold of 33 photons was given." in text
+    assert "above 33 photons" in text
+
+
+def test_dnds_and_numbers_are_those_of_the_model(made: Path, model: SkyModel) -> None:
+    posterior = read_fit(made).posterior
+    draws = sources.thinned(posterior.draws, 5)
+    (component,) = sources.populations(posterior.spec)
+    values = sources.dnds(posterior.spec, component, draws)
+    found = sources.number_of_sources(posterior, "sources", draws["flux"], values, 1.0)
+    grid = np.geomspace(0.1, 50.0, 60)
+    np.testing.assert_allclose(sources.source_grid(posterior.spec), grid, rtol=1e-14)
+    for draw in range(5):
+        theta = model.point({name: draws[name][draw] for name in ("S_flat", "Sps", "mix")})
+        direct = np.asarray(model.source_counts("sources", theta))
+        np.testing.assert_allclose(values[draw], direct, rtol=1e-12)
+        template = np.asarray(model.template("sources", theta))[: model.pixels.n_region]
+        above = np.trapezoid(np.where(grid >= 1.0, direct, 0.0)[grid >= 1.0], grid[grid >= 1.0])
+        first = grid[grid >= 1.0][0]
+        above += (first - 1.0) * 0.5 * (np.interp(1.0, grid, direct) + np.interp(first, grid, direct))
+        assert found[draw] == pytest.approx(template.sum() * above, rel=1e-10)
+
+
+def test_dnds_with_an_amplitude_and_relative_breaks(fermi_dir: Path) -> None:
+    for name in ("nptfit_galactic_centre", "gce_flows"):
+        spec = read_model(name)
+        grid = spec.source_grid.model_copy(update={"nodes": 50})
+        small = spec.model_copy(
+            update={"source_grid": grid, "region": spec.region.model_copy(update={"radius_max": 4.0})}
+        )
+        model = SkyModel(small, Dataset.open("fermi", fermi_dir))
+        z = np.random.default_rng(1).normal(size=(3, model.n_latent))
+        derived = derive(model, z)
+        for component in sources.populations(small):
+            values = sources.dnds(small, component, derived)
+            for draw in range(3):
+                theta = model.point({key: derived[key][draw] for key in small.parameters})
+                np.testing.assert_allclose(values[draw], model.source_counts(component.name, theta), rtol=1e-10)
+
+
+def test_sources_above_a_power_law() -> None:
+    grid = np.geomspace(0.1, 100.0, 4000)
+    values = np.stack([grid**-2.0, 3 * grid**-1.5])
+    for threshold in (0.1, 1.0, 7.3, 99.0):
+        exact = [1 / threshold - 0.01, 6 * (threshold**-0.5 - 0.1)]
+        np.testing.assert_allclose(sources.sources_above(grid, values, threshold), exact, rtol=1e-5)
+    np.testing.assert_array_equal(sources.sources_above(grid, values, 100.0), [0.0, 0.0])
+    np.testing.assert_allclose(sources.sources_above(grid, values, 0.01), [9.99, 6 * (0.1**-0.5 - 0.1)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("background", [1e-3, 0.3, 19.8, 5000.0])
+def test_detectable_counts(background: float) -> None:
+    found = sources.detectable_counts(background)
+    total = background + found
+    assert 2 * (total * math.log(total / background) - found) == pytest.approx(25.0)
+    if background == 5000.0:
+        assert found == pytest.approx(5 * math.sqrt(background), rel=0.03)
+
+
+def test_pixels_of_the_region(made: Path, model: SkyModel) -> None:
+    posterior = read_fit(made).posterior
+    assert sources.pixels_of_region(posterior) == model.pixels.n_region
+    posterior.pixels.attrs["n_region"] = 17
+    assert sources.pixels_of_region(posterior) == 17
+
+
+PRIORS = [
+    (Uniform(prior="uniform", low=-1.0, high=3.0), stats.uniform(-1.0, 4.0)),
+    (LogUniform(prior="loguniform", low=1e-4, high=10.0), stats.loguniform(1e-4, 10.0)),
+    (Normal(prior="normal", mean=2.0, sd=0.5), stats.norm(2.0, 0.5)),
+    (HalfNormal(prior="halfnormal", sd=2.0, low=1.0), stats.halfnorm(1.0, 2.0)),
+]
+
+
+@pytest.mark.parametrize(("prior", "reference"), PRIORS, ids=lambda value: type(value).__name__)
+def test_prior_against_its_own_draws(prior: Any, reference: Any) -> None:
+    draws = reference.rvs(size=20_000, random_state=4)
+    x = np.sort(draws)[::50]
+    np.testing.assert_allclose(cumulative(prior, x), reference.cdf(x), atol=1e-12)
+    shown = panel("x", prior, draws)
+    assert shown.log10 is isinstance(prior, LogUniform)
+    assert np.sum(shown.histogram * np.diff(shown.edges)) == pytest.approx(1.0)
+    assert np.sum(shown.prior * np.diff(shown.prior_edges)) == pytest.approx(1.0, abs=0.01)
+    middle = 0.5 * (shown.edges[1:] + shown.edges[:-1])
+    expected = np.interp(middle, 0.5 * (shown.prior_edges[1:] + shown.prior_edges[:-1]), shown.prior)
+    inner = shown.histogram > 0.2 * shown.histogram.max()
+    np.testing.assert_allclose(shown.histogram[inner], expected[inner], rtol=0.2)
+
+
+def test_dirichlet_elements() -> None:
+    prior = Dirichlet(prior="dirichlet", concentration=[0.5, 2.0, 1.0])
+    draws = np.random.default_rng(5).dirichlet([0.5, 2.0, 1.0], size=40_000)
+    for element in range(3):
+        x = np.linspace(0.05, 0.95, 10)
+        share = (draws[:, element, None] < x).mean(axis=0)
+        np.testing.assert_allclose(cumulative(prior, x, element, 3), share, atol=0.01)
+
+
+@pytest.mark.parametrize("truth", [None, 0.01, 1e9])
+def test_panel_is_svg(truth: float | None) -> None:
+    draws = np.random.default_rng(6).lognormal(-3, 0.2, 500)
+    drawn = panel("a<b>", LogUniform(prior="loguniform", low=1e-6, high=1.0), draws, truth)
+    root = ElementTree.fromstring(svg(drawn))
+    classes = [part.get("class") for part in root if part.get("class")]
+    assert ("truth" in classes) is (truth == 0.01)
+    assert {"posterior", "prior", "axis"} <= set(classes)
+    assert root.get("aria-label", "").startswith("a<b>")
+
+
+def test_draws_that_do_not_vary() -> None:
+    drawn = panel("x", Uniform(prior="uniform", low=0.0, high=1.0), np.full(10, 0.3))
+    ElementTree.fromstring(svg(drawn))
+    assert np.isfinite(drawn.histogram).all()
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_toml_gives_the_model_back(name: str) -> None:
+    import tomllib
+
+    spec = read_model(name)
+    assert model_from_table(tomllib.loads(model_toml(spec))) == spec
+
+
+def test_toml_of_odd_names() -> None:
+    import tomllib
+
+    table_ = {
+        "name": 'quo"te\\',
+        "description": "line\nbreak \x7f é",
+        "parameters": {"a b": {"prior": "uniform", "low": -1e-300, "high": 1.0}},
+        "components": [{"name": "x.y", "norm": "a b", "template": {"map": "m", "hemisphere": "north"}}],
+    }
+    spec = ModelSpec.model_validate(table_)
+    assert model_from_table(tomllib.loads(model_toml(spec))) == spec
+
+
+def test_markup_escapes() -> None:
+    assert tag("p", "<b>", title='"') == '<p title="&quot;">&lt;b&gt;</p>'
+    assert tag("p", Markup("<b>x</b>"), None, class_="a") == '<p class="a"><b>x</b></p>'
+    assert joined(["a", None, 1.5]) == "a1.5"
+    assert "&lt;i&gt;" in table(["h"], [["<i>"]])
+
+
+@pytest.mark.parametrize(
+    ("value", "spread", "text"),
+    [
+        (0.8612, 0.05, "0.861"),
+        (11.258, 0.155, "11.26"),
+        (-4974.9078, 0.1, "−4,974.91"),
+        (12345, None, "12,345"),
+        (0.82, None, "0.82"),
+        (212.0, None, "212"),
+        (1.234e-9, None, "1.23 × 10⁻⁹"),
+        (0.0, None, "0"),
+        (None, None, "–"),
+        (math.nan, 1.0, "–"),
+        ("svi", None, "svi"),
+        (1.5, 0.0, "1.500"),
+    ],
+)
+def test_numbers(value: Any, spread: float | None, text: str) -> None:
+    assert number(value, spread) == text
+
+
+def test_a_fixed_number_has_no_interval() -> None:
+    assert described(dict.fromkeys(("q05", "q16", "q50", "q84", "q95"), 17.11)) == ["17.11", "fixed", "fixed"]
+    numbers = {"q05": 1.0, "q16": 1.5, "q50": 2.0, "q84": 2.5, "q95": 3.0}
+    assert described(numbers) == ["2.00", "1.50 – 2.50", "1.00 – 3.00"]
+
+
+def test_intervals_and_counts() -> None:
+    assert interval(-1.0, 2.0, 0.5) == "−1.00 to 2.00"
+    assert interval(1.0, 2.0, 0.5) == "1.00 – 2.00"
+    assert [count(v) for v in (0.123, 3.44, 9.97, 56.3, 1234.0, 45_678.0)] == [
+        "0.12",
+        "3.4",
+        "10",
+        "56",
+        "1,230",
+        "45,700",
+    ]
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_older_reports_are_replaced_and_others_are_not(folder: Path) -> None:
+    write_report(folder)
+    write_report(folder)
+    (folder / "mine.html").write_text("<html>mine</html>", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.html: is no report of gammasky; use --overwrite"):
+        write_report(folder, folder / "mine.html")
+    assert (folder / "mine.html").read_text(encoding="utf-8") == "<html>mine</html>"
+    write_report(folder, folder / "mine.html", overwrite=True)
+    assert "gammasky report" in (folder / "mine.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="expected a file, got a folder"):
+        write_report(folder, folder / "figures")
+
+
+def test_no_fit(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        read_fit(tmp_path / "none")
+    with pytest.raises(InputError, match=r"holds no posterior\.nc"):
+        read_fit(tmp_path)
+    (tmp_path / "checkpoint.npz").write_bytes(b"")
+    with pytest.raises(InputError, match="holds an unfinished fit"):
+        read_fit(tmp_path)
+    with pytest.raises(InputError, match="expected the folder of a fit, got a file"):
+        read_fit(tmp_path / "checkpoint.npz")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("posterior.nc", b"rubbish", "not a NetCDF file, or damaged"),
+        ("summary.json", b"{", "not JSON, or damaged"),
+        ("summary.json", b"[]", "damaged, expected a table 'parameters'"),
+        ("summary.json", b"{}", "damaged, expected a table 'parameters'"),
+        ("summary.json", b"\xff\xfe", "not JSON, or damaged"),
+        ("elbo.csv", b"step,elbo\nsome,thing\n", "not a table of step and ELBO"),
+        ("figures/maps.png", b"GIF89a", "not a PNG image, or damaged"),
+    ],
+)
+def test_damaged_files(folder: Path, file: str, content: bytes, message: str) -> None:
+    (folder / file).write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        report_page(read_fit(folder))
+
+
+def test_missing_files(folder: Path) -> None:
+    (folder / "elbo.csv").unlink()
+    shutil.rmtree(folder / "figures")
+    Page(report_page(read_fit(folder)))  # neither is needed
+    (folder / "summary.json").unlink()
+    with pytest.raises(InputError, match=r"summary\.json: no such file"):
+        read_fit(folder)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"model_name": "other"}, "of different fits .model_name other and tiny."),
+        ({"dataset": "other"}, "of different fits .dataset other and tiny."),
+        ({"data_sha256": {"counts.npy": "0"}}, "of different fits .data_sha256 differs."),
+        ({"draws": 3}, "of different fits .draws 3 and 400."),
+        ({"fit": {"elbo": -7.0}}, r"of different fits .elbo -7\.0 and -1234\.5."),
+        ({"verdict": "fine"}, "damaged, expected a table 'verdict'"),
+        ({"flux": {"smooth": 3}}, "damaged, expected a table 'smooth'"),
+        ({"predictive_checks": {"bands": [{"coordinate": "radius"}]}}, "damaged predictive_checks"),
+    ],
+)
+def test_summary_of_another_fit(folder: Path, entries: dict[str, Any], message: str) -> None:
+    change_summary(folder, **entries)
+    with pytest.raises(InputError, match=message):
+        report_page(read_fit(folder))
+
+
+def test_numbers_that_are_not_finite_are_dashes(folder: Path) -> None:
+    change_summary(folder, diagnostics={"k_hat": None, "ess": 12.0}, fit={"elbo": None, "status": "diverged"})
+    text = Page(report_page(read_fit(folder))).text
+    assert "k-hat" not in text
+    assert "diverged" in text
+
+
+@pytest.mark.parametrize(("attribute", "message"), [("{}", "no model that this version"), ("x", "no model that this")])
+def test_model_that_cannot_be_read(folder: Path, attribute: str, message: str) -> None:
+    change_posterior(folder, model=attribute)
+    with pytest.raises(InputError, match=message):
+        read_fit(folder)
+
+
+def test_posterior_without_a_parameter(folder: Path) -> None:
+    with xarray.open_datatree(folder / "posterior.nc", engine="h5netcdf") as tree:
+        tree.load()
+    tree["posterior"] = xarray.DataTree(tree["posterior"].to_dataset().drop_vars("Sps"))
+    (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
+    with pytest.raises(InputError, match="damaged, has no "):
+        read_fit(folder)
+
+
+def test_the_figure_of_source_counts_is_a_picture(made: Path) -> None:
+    text = report_page(read_fit(made))
+    import base64
+
+    from matplotlib.image import imread
+
+    pictures = [base64.b64decode(part.split('"')[0]) for part in text.split("data:image/png;base64,")[1:]]
+    assert len(pictures) == 2  # maps and dN/dS
+    assert imread(io.BytesIO(pictures[1])).std() > 0.02

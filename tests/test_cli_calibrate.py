@@ -1,0 +1,104 @@
+"""`gammasky calibrate` from the outside: reports, resuming, growing, and refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gammasky.analyses.calibration import study
+from gammasky.cli import main
+
+Capture = pytest.CaptureFixture[str]
+WORDS = ["calibrate", "model.toml", "--data", "sky", "--guide", "diagonal", "--steps", "3", "--particles", "2"]
+WORDS += ["--out", "a/out"]
+
+
+@pytest.fixture
+def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "N_DRAWS", 100)
+
+
+def members() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("a/out/members").iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny", "_few_draws")
+def test_report_resumes_and_grows(capsys: Capture) -> None:
+    words = [*WORDS, "--scenario", "photons", "--scenario", "likelihood", "--scenario", "photons"]
+    assert main([*words, "--skies", "2"]) == 0
+    first = capsys.readouterr()
+    assert first.err.splitlines() == [
+        f"gammasky: {name}: {done}/2 skies" for name in ("photons", "likelihood") for done in range(3)
+    ]
+    assert {path.name for path in Path("a/out").iterdir()} == {
+        "calibration.json", "coverage.md", "members", "pp.png", "ranks_likelihood.png", "ranks_photons.png",
+    }  # fmt: skip
+    assert first.out.startswith("## photons\n")
+    numbers = json.loads(Path("a/out/calibration.json").read_text())
+    assert [entry["scenario"] for entry in numbers["studies"]] == ["photons", "likelihood"]
+    assert numbers["tables"]["likelihood"]["n_skies"] == 2
+    assert numbers["converged"] == {"photons": 0, "likelihood": 0}
+    kept = members()
+    assert len(kept) == 4
+    assert main([*words, "--skies", "2", "--quiet"]) == 0
+    again = capsys.readouterr()
+    assert (again.out, again.err) == (first.out, "")
+    assert members() == kept
+    assert main([*words, "--skies", "3"]) == 0
+    grown = capsys.readouterr()
+    assert grown.err.splitlines()[0] == "gammasky: photons: 2/3 skies"
+    assert len(members()) == 6
+    assert kept.items() <= members().items()
+    before = members()
+    assert main([*words, "--skies", "3", "--seed", "1"]) == 2
+    message = "gammasky: error: --out a/out: holds a calibration with other settings; choose another folder\n"
+    assert capsys.readouterr().err == message
+    assert members() == before
+
+
+@pytest.mark.slow
+def test_workers_and_ctrl_c(tiny: Path, capsys: Capture) -> None:
+    """An interrupt in the middle leaves whole members; two workers complete them to what one process makes."""
+    words = [*WORDS, "--skies", "6"]
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "gammasky", *words],
+        cwd=tiny, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 100
+    while not list(Path("a/out").glob("members/*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1] == "gammasky: error: interrupted"
+    assert "Traceback" not in err
+    kept = members()
+    assert 1 <= len(kept) < 6
+    assert all(name.endswith(".npz") and not name.startswith(".") for name in kept)
+    assert main([*words, "--workers", "2"]) == 0
+    resumed = capsys.readouterr()
+    assert resumed.err.splitlines()[0] == f"gammasky: likelihood: {len(kept)}/6 skies"
+    assert kept.items() <= members().items()
+    os.rename("a/out", "a/resumed")
+    assert main(words) == 0
+    assert capsys.readouterr().out == resumed.out
+    assert sorted(members()) == sorted(path.name for path in Path("a/resumed/members").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny", "_few_draws")
+def test_posterior_sbc(capsys: Capture) -> None:
+    fit = ["fit", "model.toml", "--data", "sky", "--guide", "mvn", "--steps", "5", "--quiet", "--out", "fit"]
+    assert main(fit) == 0
+    assert main([*WORDS, "--skies", "2", "--posterior", "fit/posterior.nc", "--quiet"]) == 0
+    assert "| Sps |" in capsys.readouterr().out
+    assert json.loads(Path("a/out/calibration.json").read_text())["studies"][0]["posterior"] == "fit/posterior.nc"
