@@ -8,6 +8,8 @@ from contextlib import suppress
 from gammasky.engine.files import cache_folder
 from gammasky.engine.kernels.threads import thread_count
 
+CACHE_BYTES = 2 * 1024**3
+
 
 def configure() -> None:
     """Switch JAX to float64 and give it a persistent compilation cache.
@@ -26,5 +28,7 @@ def configure() -> None:
         with suppress(OSError):  # without a cache every run compiles anew; JAX would warn of each program
             cache_folder("jax").mkdir(parents=True, exist_ok=True)
             jax.config.update("jax_compilation_cache_dir", str(cache_folder("jax")))
+            # JAX locks a cache of bounded size only: in another one a thread or process may read half a program
+            jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # JAX keeps only what took a second to compile; a fit is many programs just below that
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

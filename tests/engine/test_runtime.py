@@ -1,0 +1,55 @@
+"""The persistent cache of compiled programs, shared by threads and processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# a program that another thread is writing at this moment: JAX's own write, slowed down to half a second
+SLOW_WRITER = """
+import pathlib, time, warnings
+from concurrent.futures import ThreadPoolExecutor
+warnings.simplefilter("error")
+from gammasky.engine.runtime import configure
+configure()
+import jax, jax.numpy as jnp
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+writes = []
+
+def in_halves(path, data):
+    writes.append(path.name)
+    with path.open("wb") as file:
+        file.write(data[: len(data) // 2])
+        file.flush()
+        time.sleep(0.5)
+        file.write(data[len(data) // 2 :])
+
+pathlib.Path.write_bytes = in_halves
+
+def lowered():
+    def shared_program(x):
+        return jnp.sin(x) * 2.0
+    return jax.jit(shared_program).lower(jnp.ones(7))
+
+programs = [lowered(), lowered()]  # equal, but not the same object: JAX itself waits for one that is being compiled
+
+def compiled(number):
+    while number and not any("shared_program" in name for name in writes):
+        time.sleep(0.01)
+    return float(programs[number].compile()(jnp.ones(7))[0])
+
+with ThreadPoolExecutor(2) as pool:
+    one, other = pool.map(compiled, range(2))
+assert one == other
+"""
+
+
+def test_a_program_that_another_thread_is_writing_is_not_read(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")} | {"XDG_CACHE_HOME": str(tmp_path)}
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", SLOW_WRITER], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "gammasky" / "jax").glob("*-cache"))
