@@ -21,6 +21,10 @@ class NonFiniteLikelihoodError(GammaskyError, FloatingPointError):
     """The log-likelihood is not finite; the message names the pixel and the parameters."""
 
 
+class DivergedFitError(GammaskyError, ArithmeticError):
+    """A fit ran away from the posterior; the message names the parameters that went furthest."""
+
+
 def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
     """The error for `name`, which is none of `choices`: lists them and offers the nearest match."""
     known = sorted(choices)

@@ -191,6 +191,10 @@ def test_a_spoiled_model(old: str, new: str, message: str, here: Path, capsys: C
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--method", "nust"], "unknown method 'nust'; did you mean 'nuts'?"),
+        (["--method", "smc", "--population", "100"], "population: expected a multiple of 8, got 100"),
+        (["--alpha", "1.5"], "alpha: expected a number from 0 to 1, got 1.5"),
+        (["--chains", "1"], "Invalid value for '--chains'"),
         (["--guide", "diagnal"], "unknown guide 'diagnal'; did you mean 'diagonal'?"),
         (["--schedule", "cosin"], "unknown schedule 'cosin'; did you mean 'cosine'?"),
         (["--data", "ferm"], "unknown dataset 'ferm'; did you mean 'fermi'?"),
@@ -200,7 +204,7 @@ def test_a_spoiled_model(old: str, new: str, message: str, here: Path, capsys: C
         (["--resume"], "--out a/b/out: no checkpoint to resume from; start without --resume"),
         (["--out", ""], "Invalid value for '--out': expected a path, got an empty one"),
         (["--out", "model.toml/x"], "--out model.toml/x: cannot be written to (Not a directory); choose another"),
-        (["--lr", "1e300", "--steps", "20"], "lower --lr or narrow the priors"),
+        (["--lr", "1e300", "--steps", "20"], "start again with a lower --lr (it is 1e+300)"),
     ],
 )
 @pytest.mark.usefixtures("here")
@@ -440,6 +444,10 @@ def test_a_norm_that_cannot_be_reached(here: Path, capsys: Capture) -> None:
         (["--seed", str(2**63 - 1)], "seed: expected a whole number of at most 9223372036854775807"),
         (["--workers", "0"], "Invalid value for '--workers'"),
         (["--lr", "nan"], "Invalid value for '--lr'"),
+        (["--method", "nust"], "unknown method 'nust'; did you mean 'nuts'?"),
+        (["--method", "smc", "--population", "100"], "population: expected a multiple of 8, got 100"),
+        (["--alpha", "1.5"], "alpha: expected a number from 0 to 1, got 1.5"),
+        (["--chains", "1"], "Invalid value for '--chains'"),
         (["--guide", "diagnal"], "unknown guide 'diagnal'; did you mean 'diagonal'?"),
         (["--posterior", "no.nc"], "no.nc: no such posterior file"),
         (["--posterior", "point.json"], "point.json: not a NetCDF file, or damaged"),

@@ -24,8 +24,9 @@ from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, derive, group_names
 from gammasky.engine.infer.posterior import read_posterior
+from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
-from gammasky.engine.infer.svi import Settings
+from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import build_simulator, with_psf
 from gammasky.engine.runtime import configure
@@ -40,7 +41,7 @@ SCENARIOS = {
     "photons": ("photons", False),
     "photons-delta": ("photons", True),
 }
-METHOD = Settings(guide="iaf", steps=2000, learning_rate=1e-3, schedule="cosine")
+METHOD = Settings(steps=2000)
 N_DRAWS = 1000  # of each posterior
 N_WEIGHTED = 10_000  # draws that these are chosen from by their weights
 FEWEST_COUNTS = 64  # that a response holds
@@ -178,16 +179,20 @@ class FitSky:
         model = skies.model_of(number)
         method = replace(self.study.method, seed=self.study.method.seed + number)
         result = fit(model, method, n_draws=N_WEIGHTED if self.study.reweight else N_DRAWS)
-        z = result.z[result.weights.resampled(N_DRAWS, method.seed)] if self.study.reweight else result.z
         return {
             "truth": values_of(model, skies.truth[number : number + 1])[0],
-            "draws": values_of(model, z),
-            "elbo": np.array(result.weights.elbo),
-            "log_z": np.array(result.weights.log_z),
-            "k_hat": np.array(result.weights.k_hat),
-            "converged": np.array(result.status == "converged"),
+            "draws": values_of(model, result.z[_chosen(result, self.study.reweight, method.seed)]),
+            **{name: np.array(result.diagnostics.get(name, np.nan)) for name in ("elbo", "log_z", "k_hat")},
+            "converged": np.array(result.status != "stopped"),
             "seconds": np.array(result.seconds),
         }
+
+
+def _chosen(result: Fit, reweight: bool, seed: int) -> NDArray[np.int64]:
+    """Which N_DRAWS draws stand for a posterior: drawn by their weights, or evenly spaced (chains are thinned)."""
+    if reweight and result.weights is not None:
+        return result.weights.resampled(N_DRAWS, seed)
+    return np.linspace(0, len(result.z) - 1, N_DRAWS).astype(np.int64)
 
 
 def run_study(

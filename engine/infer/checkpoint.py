@@ -4,74 +4,88 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.optimise import Laplace
 
-_LAPLACE = ("mode", "scale_tril", "log_density", "optima")
+Arrays = dict[str, np.ndarray]
+_IDENTITY = "identity"
 
 
-def save_checkpoint(
-    path: Path, state: Any, laplace: Laplace, elbo: NDArray[np.float64], seconds: float, identity: dict[str, Any]
-) -> None:
-    """Write the state of a fit, its start, the ELBO so far, the time spent and what fit it is."""
-    leaves = {f"state_{number}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(state))}
-    start = {f"laplace_{name}": np.asarray(getattr(laplace, name)) for name in _LAPLACE}
+class Checkpoint:
+    """The arrays of a checkpoint file; every question it cannot answer is an error that names the file."""
+
+    def __init__(self, path: Path, arrays: Arrays) -> None:
+        self._path, self._arrays = path, arrays
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._arrays:
+            raise _damaged(self._path, f"{name} is missing")
+        return self._arrays[name]
+
+    def tree(self, prefix: str, like: Any) -> Any:
+        """What `leaves(prefix, tree)` wrote, in the structure, shapes and types of `like`.
+
+        Raises:
+            InputError: an array is missing or of another shape or type.
+        """
+        leaves, structure = jax.tree.flatten(like)
+        found = []
+        for number, leaf in enumerate(leaves):
+            name = f"{prefix}_{number}"
+            if name not in self or self[name].shape != leaf.shape or self[name].dtype != leaf.dtype:
+                raise _damaged(self._path, f"{name} is missing or of another shape")
+            found.append(jnp.asarray(self[name]))
+        return jax.tree.unflatten(structure, found)
+
+
+def leaves(prefix: str, tree: Any) -> Arrays:
+    """The arrays of a tree under numbered names."""
+    return {f"{prefix}_{number}": np.asarray(leaf) for number, leaf in enumerate(jax.tree.leaves(tree))}
+
+
+def save_checkpoint(path: Path, arrays: Mapping[str, np.ndarray], identity: Mapping[str, Any]) -> None:
+    """Write the arrays and what fit they are of.
+
+    Raises:
+        OSError: what the file system refused; an older file is then still whole.
+    """
+    text = np.array(json.dumps(identity, sort_keys=True))
     with replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(
-            stream, allow_pickle=False, **leaves, **start,
-            elbo=elbo, seconds=seconds, identity=np.array(json.dumps(identity, sort_keys=True)),
-        )  # fmt: skip
+        np.savez(stream, allow_pickle=False, **arrays, **{_IDENTITY: text})
 
 
-def load_checkpoint(path: Path, like: Any, identity: dict[str, Any]) -> tuple[Any, Laplace, NDArray[np.float64], float]:
-    """The state (in the structure of `like`), the start, the ELBO so far and the seconds spent.
+def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
+    """The arrays that `save_checkpoint` wrote.
 
     Raises:
         InputError: the file is damaged, or of a fit with other settings (names the first that differs).
     """
-    entries, saved = _read(path)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        saved = json.loads(str(arrays.pop(_IDENTITY)))
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
+        raise _damaged(path, "not a whole .npz file") from None
+    if not isinstance(saved, dict):
+        raise _damaged(path, "identity is no table")
     for name in sorted(set(identity) | set(saved)):
         if saved.get(name) != identity.get(name):
             raise InputError(
                 f"{path}: this fit has {name}={_short(saved.get(name))}, got {_short(identity.get(name))}; "
                 "resume with the same settings, or start again with --overwrite"
             )
-    leaves, shape = jax.tree.flatten(like)
-    state = {f"state_{number}": leaf for number, leaf in enumerate(leaves)}
-    for name, leaf in state.items():
-        if name not in entries or entries[name].shape != leaf.shape or entries[name].dtype != leaf.dtype:
-            raise _damaged(path, f"{name} is missing or of another shape")
-    for name in (*(f"laplace_{part}" for part in _LAPLACE), "elbo", "seconds"):
-        if name not in entries:
-            raise _damaged(path, f"{name} is missing")
-    start = Laplace(
-        entries["laplace_mode"], entries["laplace_scale_tril"],
-        float(entries["laplace_log_density"]), entries["laplace_optima"],
-    )  # fmt: skip
-    restored = jax.tree.unflatten(shape, [jnp.asarray(entries[name]) for name in state])
-    return restored, start, entries["elbo"], float(entries["seconds"])
-
-
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays of a checkpoint, and what fit it is of."""
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            entries = {name: stored[name] for name in stored.files}
-        saved = json.loads(str(entries["identity"]))
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
-        raise _damaged(path, "not a whole .npz file") from None
-    if not isinstance(saved, dict):
-        raise _damaged(path, "identity is no table")
-    return entries, saved
+    return Checkpoint(path, arrays)
 
 
 def _damaged(path: Path, reason: str) -> InputError:

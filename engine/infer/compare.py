@@ -16,8 +16,9 @@ from scipy.stats import wasserstein_distance
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.derived import FLUX
+from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR, SUMMARY
 from gammasky.engine.infer.report.result import Posterior, read_fit, read_fit_posterior
-from gammasky.engine.infer.run import CHECKPOINT, POSTERIOR, SUMMARY, folder_made
+from gammasky.engine.infer.run import folder_made
 from gammasky.engine.model.priors import LogUniform, Prior
 
 if TYPE_CHECKING:

@@ -43,6 +43,11 @@ class Importance:
     elbo: float
     elbo_error: float
 
+    def diagnostics(self) -> dict[str, float]:
+        """The numbers without the weights."""
+        names = ("elbo", "elbo_error", "log_z", "log_z_error", "k_hat", "ess", "efficiency")
+        return {name: getattr(self, name) for name in names}
+
     def shift(self, values: Floats) -> Floats:
         """Weighted mean minus plain mean of values (n, ...), in plain standard deviations; 0 where they do not vary."""
         mean, sd = values.mean(axis=0), values.std(axis=0)

@@ -51,24 +51,27 @@ def write_posterior(
     z: np.ndarray,
     *,
     log_likelihood: np.ndarray,
-    log_guide: np.ndarray,
+    log_guide: np.ndarray | None,
     attributes: Mapping[str, Any],
     derived: Mapping[str, np.ndarray] | None = None,
+    chains: int = 1,
 ) -> None:
     """Write the draws as NetCDF, whole or not at all.
 
-    Groups: `posterior` (every parameter, `flux`, `point_source_fraction`, `z`; dimensions chain = 1, draw, and
+    Groups: `posterior` (every parameter, `flux`, `point_source_fraction`, `z`; dimensions chain, draw, and
     `<parameter>_element` with the names of the elements), `sample_stats` (lp, the log density on the latent space;
-    log_guide; log_likelihood), `observed_data` (counts) and `constant_data` (the fitted pixels and exposure regions).
+    log_likelihood; log_guide where there is one), `observed_data` (counts) and `constant_data` (the fitted pixels and
+    exposure regions).
 
     Args:
         path: the file.
         model: the model.
         z (n, D): draws on the latent space.
         log_likelihood (n,): log-likelihood of all pixels, of each draw.
-        log_guide (n,): log density of the guide on the latent space, of each draw.
+        log_guide (n,): log density of the guide on the latent space, of each draw; None for draws of no guide.
         attributes: about the fit (guide, seed, steps, ...); numbers and text are kept, anything else becomes JSON.
         derived: what `derive(model, z)` gave, where it is known already.
+        chains: the draws are those of so many chains, one after another.
 
     Raises:
         InputError: a parameter name that the file cannot hold.
@@ -80,8 +83,8 @@ def write_posterior(
     tree = xarray.DataTree.from_dict(
         {
             "/": xarray.Dataset(attrs={**_attributes(attributes), **_attributes(_root(model))}),
-            "posterior": posterior_group(model, z, derive(model, z) if derived is None else derived),
-            "sample_stats": sample_stats_group(z, log_likelihood, log_guide),
+            "posterior": posterior_group(model, z, derive(model, z) if derived is None else derived, chains),
+            "sample_stats": sample_stats_group(z, log_likelihood, log_guide, chains),
             "observed_data": observed_data_group(model),
             "constant_data": constant_data_group(model),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,26 +15,27 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
 
-def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.ndarray]) -> Dataset:
+def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.ndarray], chains: int = 1) -> Dataset:
     """Draws of every parameter, of the fluxes and fractions and of z (n, D), with units, priors and element names."""
     import xarray
 
-    variables, axes = {}, {"chain": [0], "draw": np.arange(len(z))}
+    draws = partial(_draws, chains)
+    variables, axes = {}, _draw_axes(chains, len(z))
     for name, slot in model.latent.slots.items():
         prior = model.spec.parameters[name]
         notes = {"units": prior.unit, "long_name": prior.label or name, "prior": _prior_text(prior)}
         dimensions = [f"{name}_element"] if slot.labels else []
-        variables[name] = _draws(derived[name], dimensions, notes)
+        variables[name] = draws(derived[name], dimensions, notes)
         axes |= {dimension: _names(slot.labels) for dimension in dimensions}
     notes = {"units": "counts/pixel", "long_name": "mean counts per pixel over the region of interest"}
-    variables[FLUX] = _draws(derived[FLUX], ["component"], notes)
+    variables[FLUX] = draws(derived[FLUX], ["component"], notes)
     axes["component"] = _names([component.name for component in model.spec.components])
     groups = group_names(model)
     if groups:
         notes = {"units": "1", "long_name": "share of point sources in the flux of the group"}
-        variables[POINT_SOURCE_FRACTION] = _draws(derived[POINT_SOURCE_FRACTION], ["group"], notes)
+        variables[POINT_SOURCE_FRACTION] = draws(derived[POINT_SOURCE_FRACTION], ["group"], notes)
         axes["group"] = _names(groups)
-    variables["z"] = _draws(z, ["latent"], {"units": "1", "long_name": "latent space, prior N(0, 1)"})
+    variables["z"] = draws(z, ["latent"], {"units": "1", "long_name": "latent space, prior N(0, 1)"})
     axes["latent"] = _names(model.latent.names)
     return xarray.Dataset(variables, axes)
 
@@ -44,18 +46,21 @@ def _prior_text(prior: Any) -> str:
     return f"{prior.prior}({', '.join(f'{name}={value}' for name, value in settings.items())})"
 
 
-def sample_stats_group(z: np.ndarray, log_likelihood: np.ndarray, log_guide: np.ndarray) -> Dataset:
-    """Densities of each draw: lp = log N(z; 0, 1) + log-likelihood, the guide's, and the log-likelihood (n,)."""
+def sample_stats_group(
+    z: np.ndarray, log_likelihood: np.ndarray, log_guide: np.ndarray | None, chains: int = 1
+) -> Dataset:
+    """Densities of each draw: lp = log N(z; 0, 1) + log-likelihood, the log-likelihood, the guide's if any (n,)."""
     import xarray
 
     log_prior = -0.5 * np.sum(z**2, axis=1) - 0.5 * z.shape[1] * np.log(2 * np.pi)
     stats = {
         "lp": (log_prior + log_likelihood, "log density on the latent space"),
-        "log_guide": (log_guide, "log density of the guide on the latent space"),
         "log_likelihood": (log_likelihood, "log-likelihood of all pixels"),
     }
-    variables = {name: _draws(values, [], {"long_name": text}) for name, (values, text) in stats.items()}
-    return xarray.Dataset(variables, {"chain": [0], "draw": np.arange(len(z))})
+    if log_guide is not None:
+        stats["log_guide"] = (log_guide, "log density of the guide on the latent space")
+    variables = {name: _draws(chains, values, [], {"long_name": text}) for name, (values, text) in stats.items()}
+    return xarray.Dataset(variables, _draw_axes(chains, len(z)))
 
 
 def observed_data_group(model: SkyModel) -> Dataset:
@@ -87,9 +92,14 @@ def constant_data_group(model: SkyModel) -> Dataset:
     return xarray.Dataset(variables, axes, about)
 
 
-def _draws(values: np.ndarray, dimensions: list[str], notes: dict[str, str]) -> tuple[Any, ...]:
-    """A variable of one chain."""
-    return ("chain", "draw", *dimensions), np.asarray(values)[None], notes
+def _draws(chains: int, values: np.ndarray, dimensions: list[str], notes: dict[str, str]) -> tuple[Any, ...]:
+    """A variable of draws, chain after chain."""
+    values = np.asarray(values)
+    return ("chain", "draw", *dimensions), values.reshape(chains, len(values) // chains, *values.shape[1:]), notes
+
+
+def _draw_axes(chains: int, n_draws: int) -> dict[str, Any]:
+    return {"chain": np.arange(chains), "draw": np.arange(n_draws // chains)}
 
 
 def _pixels(values: np.ndarray, unit: str, text: str) -> tuple[Any, ...]:

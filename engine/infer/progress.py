@@ -1,25 +1,21 @@
-"""Live progress of a fit on stderr: step, ELBO, rate, time left."""
+"""Live progress of a fit on stderr: units of work done, what the numbers say, rate, time left."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
 
-import numpy as np
-from numpy.typing import NDArray
-
-_WINDOW = 100  # steps over which the ELBO is averaged
 _LINE_SECONDS = 10.0  # between lines where stderr is no terminal
 
 
 class Progress:
     """A progress bar on a terminal, a line every ten seconds elsewhere, nothing when `quiet`."""
 
-    def __init__(self, steps: int, quiet: bool) -> None:
-        self._steps, self._quiet = steps, quiet
-        self._began: float | None = None
-        self._first = 0
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._first: tuple[int, int, float] | None = None  # units done, units in all and the time when they began
         self._printed = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -37,7 +33,7 @@ class Progress:
         )
         self._bar = Bar(*columns, console=console, disable=not self._live)
         self._bar.start()
-        self._task = self._bar.add_task("fit", total=self._steps, text="")
+        self._task = self._bar.add_task("fit", total=None, text="")
         return self
 
     def __exit__(
@@ -50,20 +46,19 @@ class Progress:
         self._bar.update(self._task, text=text)
         self._print(text, always=True)
 
-    def update(self, elbo: NDArray[np.float64]) -> None:
-        """Show the state after the steps whose ELBO is given (all so far)."""
+    def update(self, done: int, total: int, text: str) -> None:
+        """Show how many units of work are done, and what the numbers say; another total begins another count."""
         now = time.monotonic()
-        if self._began is None:
-            self._began, self._first = now, elbo.size
-            self._bar.update(self._task, completed=elbo.size, text="")
-            self._print(f"step {elbo.size}/{self._steps}", always=True)
+        if self._first is None or self._first[1] != total:
+            self._first = (done, total, now)
+            self._bar.update(self._task, completed=done, total=total, text=text)
+            self._print(f"step {done}/{total}", always=True)
             return
-        rate = (elbo.size - self._first) / max(now - self._began, 1e-9)
-        left = (self._steps - elbo.size) / rate if rate > 0 else float("nan")
-        mean = elbo[-_WINDOW:].mean()
-        text = f"ELBO {mean:.2f}, {rate:.0f} steps/s, {_clock(left)} left"
-        self._bar.update(self._task, completed=elbo.size, text=text)
-        self._print(f"step {elbo.size}/{self._steps}: {text}", always=False)
+        rate = (done - self._first[0]) / max(now - self._first[2], 1e-9)
+        left = (total - done) / rate if rate > 0 else math.nan
+        text = f"{text}, {rate:.3g} steps/s, {_clock(left)} left" if text else f"{_clock(left)} left"
+        self._bar.update(self._task, completed=done, total=total, text=text)
+        self._print(f"step {done}/{total}: {text}", always=False)
 
     def _print(self, text: str, *, always: bool) -> None:
         if self._live or self._quiet:
@@ -75,6 +70,6 @@ class Progress:
 
 def _clock(seconds: float) -> str:
     """Minutes and seconds."""
-    if not np.isfinite(seconds):
+    if not math.isfinite(seconds):
         return "--:--"
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -179,6 +179,11 @@ def _described(
     return rows
 
 
+def described(draws: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
+    """Mean, sd and quantiles of draws (n,), by their weights (n,) if there are any."""
+    return _numbers(draws) if weights is None else _weighted_numbers(draws, weights)
+
+
 def _numbers(draws: np.ndarray) -> dict[str, float]:
     quantiles = {f"q{round(100 * q):02d}": float(np.quantile(draws, q)) for q in QUANTILES}
     return {"mean": float(draws.mean()), "sd": float(draws.std(ddof=1)) if len(draws) > 1 else 0.0, **quantiles}

@@ -1,15 +1,14 @@
-"""Variational inference: maximise the ELBO of a guide by stochastic gradients, whole chunks of steps per call.
+"""Variational inference: maximise a bound on log Z by stochastic gradients, whole chunks of steps per call.
 
-ELBO = E_q[log p(data, z) - log q(z)], estimated with `particles` draws per step and differentiated through the draws
-(Kingma & Welling, arXiv:1312.6114); where the guide's density at a point is cheap, log q is differentiated through the
-point alone, "sticking the landing" (Roeder et al., arXiv:1703.09194): the gradient's scatter then vanishes as the guide
-approaches the posterior. The random key of step i is fold_in(seed, i), so a fit that goes on from a
-checkpoint repeats an uninterrupted one bit for bit, wherever it was cut.
+The bound is the ELBO, E_q[log p(data, z) - log q(z)], or one nearer to log Z (see `objective`), estimated with
+`particles` draws per step and differentiated through the draws (Kingma & Welling, arXiv:1312.6114); where the guide's
+density at a point is cheap, log q is differentiated through the point alone. The random key of step i is
+fold_in(seed, i), so a fit that goes on from a checkpoint repeats an uninterrupted one bit for bit, wherever it was cut.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,60 +18,28 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.infer.guides import GUIDES, Guide, build_guide, frame_of
+from gammasky.engine.errors import DivergedFitError
+from gammasky.engine.infer.guides import Guide, build_guide, frame_of
+from gammasky.engine.infer.objective import Objective
 from gammasky.engine.infer.optimise import Laplace
+from gammasky.engine.infer.settings import Settings
 
 if TYPE_CHECKING:
     from gammasky.engine.model import SkyModel
 
 Floats = NDArray[np.float64]
 State = dict[str, Any]
-SCHEDULES = ("constant", "cosine")
 MAX_CHUNK = 1000
-MAX_SEED = 2**63 - 1  # what JAX takes
+_BLOCK = 250  # draws from a fitted guide that are made at once
 _FINAL_RATE = 0.01  # of a cosine schedule, relative to its highest
 _WARM_UP = 100  # steps of a cosine schedule before that
-_FIRST_BETA = 0.05  # weight of the likelihood at the first step of tempering
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a variational fit runs.
-
-    Attributes:
-        guide: flow, iaf, mvn or diagonal.
-        steps, particles: optimiser steps; draws per step.
-        learning_rate, schedule: of Adam; constant, or a cosine down to 1 % after a warm-up.
-        clip: largest absolute value of a gradient entry.
-        temper: steps over which the weight of the likelihood rises from 0.05 to 1.
-        early_stop: end when the ELBO is flat, see `is_flat`.
-        seed: of every random number of the fit.
-    """
-
-    guide: str = "iaf"
-    steps: int = 5000
-    particles: int = 8
-    learning_rate: float = 3e-4
-    schedule: str = "constant"
-    clip: float = 1.0
-    temper: int = 0
-    early_stop: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.guide not in GUIDES:
-            raise unknown_name("guide", self.guide, GUIDES)
-        if self.schedule not in SCHEDULES:
-            raise unknown_name("schedule", self.schedule, SCHEDULES)
-        for name, low in (("steps", 1), ("particles", 1), ("temper", 0), ("seed", 0)):
-            if getattr(self, name) < low:
-                raise InputError(f"{name}: expected a whole number of at least {low}, got {getattr(self, name)}")
-        if self.seed > MAX_SEED:
-            raise InputError(f"seed: expected a whole number of at most {MAX_SEED}, got {self.seed}")
-        for name in ("learning_rate", "clip"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise InputError(f"{name}: expected a positive number, got {getattr(self, name)}")
+_WINDOW = 5  # steps whose median the bound is judged by: few, since a fit may run away within the first twenty
+_LATEST = 100  # steps that must all be bad, by their median, before a fit counts as diverged
+_FALL = 50.0  # nat that the bound may fall from its best window, or as many times that window's scatter
+_FAR = 8.0  # prior standard deviations from 0, and the start's own from its mode: no posterior is there
+_SHARE = 0.1  # of the guide's draws that must be that far out
+_NOWHERE = 1e100
+_NAMED = 3  # parameters that the error names
 
 
 class VariationalFit:
@@ -85,23 +52,26 @@ class VariationalFit:
     def __init__(self, model: SkyModel, settings: Settings) -> None:
         self.model, self.settings = model, settings
         self.guide: Guide = build_guide(settings.guide, model.n_latent)
+        self._objective = Objective(settings.alpha, settings.temper)
         self._optimiser = optax.chain(optax.clip(settings.clip), optax.adam(self._rate()))
         self._key = jax.random.key(settings.seed)
-        # all settings but the seed shape the program; data, start and key are its arguments
-        shape = replace(settings, seed=0)
+        # all settings of the guide but the seed shape the program; data, start and key are its arguments
+        shape = replace(settings, method="svi", seed=0)
         self._steps = model.program(("svi steps", shape), lambda: jax.jit(self._run_steps))
         self._draws = model.program(("svi draws", shape), lambda: jax.jit(self._run_draws))
 
     def _rate(self) -> Any:
+        rate, steps = self.settings.learning_rate, self.settings.steps
+        assert rate is not None  # settings fill it in
         if self.settings.schedule == "cosine":
-            rate, steps = self.settings.learning_rate, self.settings.steps
             warm_up = min(_WARM_UP, steps // 10)
             return optax.warmup_cosine_decay_schedule(rate * _FINAL_RATE, rate, warm_up, steps, rate * _FINAL_RATE)
-        return self.settings.learning_rate
+        return rate
 
-    def start(self, laplace: Laplace) -> State:
-        """The state before the first step."""
-        guide = self.guide.init(laplace, jax.random.fold_in(self._key, 2**31))
+    def start(self, laplace: Laplace, number: int = 0) -> State:
+        """The state before the first step; each `number` has its own random first parameters of the guide."""
+        key = jax.random.fold_in(self._key, 2**31)
+        guide = self.guide.init(laplace, jax.random.fold_in(key, number) if number else key)
         return {
             "guide": guide,
             "optimiser": self._optimiser.init(guide),
@@ -113,7 +83,7 @@ class VariationalFit:
         """Do up to `n_steps` (at most MAX_CHUNK) steps.
 
         Returns:
-            the new state and the ELBO of each step that was done.
+            the new state and the estimate of the bound (the ELBO, or that of `alpha`) in each step that was done.
 
         Raises:
             NonFiniteLikelihoodError: a draw had a non-finite likelihood or gradient; names the pixel and the
@@ -128,26 +98,41 @@ class VariationalFit:
     def draw(self, state: State, laplace: Laplace, n_draws: int) -> tuple[Floats, Floats]:
         """Draws z (n, D) from the guide and their log density log q (n,)."""
         keys = jax.random.split(jax.random.fold_in(self._key, 2**31 + 1), n_draws)
-        z, log_q = self._draws(state["guide"], frame_of(laplace), keys)
-        return np.asarray(z), np.asarray(log_q)
+        frame = frame_of(laplace)
+        # blocks of one size, the last filled up from the first: one compiled program for any number of draws
+        blocks = [np.arange(first, first + _BLOCK) % n_draws for first in range(0, n_draws, _BLOCK)]
+        parts = [self._draws(state["guide"], frame, keys[block]) for block in blocks]
+        z, log_q = (np.concatenate(part)[:n_draws] for part in zip(*parts, strict=True))
+        return z, log_q
+
+    def log_density(self, state: State, laplace: Laplace, z: Floats) -> Floats:
+        """log q (n,) of the guide at any points z (n, D).
+
+        Raises:
+            ValueError: a guide that has a density at its own draws only.
+        """
+        density = self.guide.log_density
+        if density is None:
+            raise ValueError(f"guide '{self.guide.name}' has no density at any point; use the flow")
+        batch = lambda guide, frame, z: jax.lax.map(partial(density, guide, frame), z, batch_size=_BLOCK)  # noqa: E731
+        program = self.model.program(("svi density", self.settings.guide), lambda: jax.jit(batch))
+        return np.asarray(program(state["guide"], frame_of(laplace), jnp.asarray(z)))
 
     def _run_draws(self, guide: Any, frame: Any, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.lax.map(lambda key: self.guide.sample(guide, frame, key), keys, batch_size=250)
-
-    def _beta(self, step: jax.Array) -> jax.Array:
-        ramp = _FIRST_BETA + (1.0 - _FIRST_BETA) * step / max(self.settings.temper, 1)
-        return jnp.where(step < self.settings.temper, ramp, 1.0)
+        return jax.vmap(lambda key: self.guide.sample(guide, frame, key))(keys)
 
     def _draws_of_step(self, guide: Any, frame: Any, key: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
         keys = jax.random.split(jax.random.fold_in(key, step), self.settings.particles)
         return jax.vmap(lambda key: self.guide.sample(guide, frame, key))(keys)
 
-    def _negative_elbo(self, guide: Any, arrays: Any, frame: Any, key: jax.Array, step: jax.Array) -> jax.Array:
+    def _loss(self, guide: Any, arrays: Any, frame: Any, key: jax.Array, step: jax.Array) -> jax.Array:
         z, log_q = self._draws_of_step(guide, frame, key, step)
+        doubly = self.guide.log_density is not None
         if self.guide.log_density is not None:
             log_q = jax.vmap(partial(self.guide.log_density, jax.lax.stop_gradient(guide), frame))(z)
-        log_p = jax.vmap(partial(self.model.log_density, arrays=arrays, beta=self._beta(step)))(z)
-        return jnp.mean(log_q - log_p)
+        beta = self._objective.beta(step)
+        log_p = jax.vmap(partial(self.model.log_density, arrays=arrays, beta=beta))(z)
+        return self._objective.loss(log_p - log_q, doubly=doubly)
 
     def _run_steps(
         self, arrays: Any, frame: Any, key: jax.Array, state: State, n_steps: jax.Array
@@ -168,7 +153,7 @@ class VariationalFit:
 
     def _one_step(self, arrays: Any, frame: Any, key: jax.Array, state: State) -> tuple[State, jax.Array]:
         """One optimiser step; a step that is not finite leaves everything as it was but the flag."""
-        loss, gradient = jax.value_and_grad(self._negative_elbo)(state["guide"], arrays, frame, key, state["step"])
+        loss, gradient = jax.value_and_grad(self._loss)(state["guide"], arrays, frame, key, state["step"])
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
         updates, optimiser = self._optimiser.update(gradient, state["optimiser"], state["guide"])
         new = {
@@ -201,3 +186,51 @@ def is_flat(elbo: Floats, window: int) -> bool:
     last, before = elbo[-window:], elbo[-2 * window : -window]
     error = np.hypot(last.std(), before.std()) / np.sqrt(window)
     return bool(last.mean() - before.mean() < max(0.1, 2.0 * error))
+
+
+def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floats) -> None:
+    """Refuse a fit that has run away, so that no checkpoint of it is kept.
+
+    It has if, counted from the end of tempering, the median of the latest 100 steps is below that of the best 5 in a
+    row by more than 50 nat and 50 times the scatter within those 5; or if a tenth of the guide's draws are more than 8
+    from 0 on some axis of z (of prior N(0, 1)), and 8 standard deviations of the start from its mode.
+
+    Args:
+        svi: the fit.
+        state: after the latest step.
+        start: where the fit began.
+        elbo (steps,): the bound in each step so far.
+
+    Raises:
+        DivergedFitError: names the parameters that went furthest, and what to change.
+    """
+    fall = _fall(elbo[svi.settings.temper :])
+    z, _ = svi.draw(state, start, _BLOCK)
+    z = np.clip(np.nan_to_num(z, nan=np.inf), -_NOWHERE, _NOWHERE)  # a draw that is no number is nowhere near
+    moved = np.abs(z - start.mode) / np.linalg.norm(start.scale_tril, axis=1)
+    far = ((np.abs(z) > _FAR) & (moved > _FAR)).mean(axis=0) > _SHARE
+    if not fall and not far.any():
+        return
+    distance = np.median(moved, axis=0)
+    furthest = np.lexsort((-distance, ~far))[:_NAMED]
+    named = ", ".join(f"'{svi.model.latent.names[i]}' ({distance[i]:.3g} sd)" for i in furthest)
+    remedy = f"start again with a lower --lr (it is {svi.settings.learning_rate:g})"
+    if svi.settings.schedule == "constant":
+        remedy += " or with --schedule cosine"
+    reason = fall or f"its draws are beyond |z| = {_FAR:g}"
+    raise DivergedFitError(
+        f"the fit diverged by step {elbo.size}: {reason}; furthest from where they started: {named}; {remedy}"
+    )
+
+
+def _fall(elbo: Floats) -> str:
+    """How far the bound has fallen, in words; empty for one that has not."""
+    if elbo.size < _LATEST + _WINDOW:
+        return ""
+    windows = elbo[: elbo.size // _WINDOW * _WINDOW].reshape(-1, _WINDOW)
+    medians, latest = np.median(windows, axis=1), float(np.median(elbo[-_LATEST:]))
+    best = int(np.argmax(medians))
+    scatter = float(windows[best].std())
+    if medians[best] - latest <= _FALL * max(1.0, scatter):
+        return ""
+    return f"the bound fell from {medians[best]:.1f} to {latest:.1f}"

@@ -30,7 +30,7 @@ def parameter_labels(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     """
     labels: dict[str, tuple[str, ...]] = {}
     for component in spec.components:
-        for name, elements, where in _component_uses(component):
+        for name, elements, where in component_uses(component):
             if name not in spec.parameters:
                 raise InputError(f"{where}: {unknown_name('parameter', name, spec.parameters)}")
             _check_prior(name, spec, elements, where)
@@ -63,7 +63,7 @@ def harmonic_orders(l_max: int) -> list[tuple[int, int]]:
     return [(degree, order) for degree in range(1, l_max + 1) for order in range(degree + 1)]
 
 
-def _component_uses(component: Component) -> Iterator[Use]:
+def component_uses(component: Component) -> Iterator[Use]:
     where = f"component '{component.name}'"
     for value in (component.norm, component.amplitude):
         if isinstance(value, str):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
-from gammasky.commands.options import FILE, FOLDER, positive_finite, start_engine
+from gammasky.commands.options import FILE, FOLDER, start_engine, svi_options
 
 
 @click.command()
@@ -28,20 +29,8 @@ from gammasky.commands.options import FILE, FOLDER, positive_finite, start_engin
 )
 @click.option("--skies", type=click.IntRange(min=2), default=32, show_default=True, help="Number of simulated skies.")
 @click.option("--posterior", type=FILE, metavar="FILE.nc", help="Truths from this posterior instead of the prior.")
-@click.option("--guide", default="iaf", show_default=True, metavar="NAME", help="Guide of the fits.")
-@click.option("--steps", type=click.IntRange(min=1), default=2000, show_default=True, help="Optimiser steps of a fit.")
-@click.option(
-    "--particles", type=click.IntRange(min=1), default=8, show_default=True, help="Samples per step for the ELBO."
-)
-@click.option(
-    "--lr",
-    "learning_rate",
-    type=float,
-    default=1e-3,
-    show_default=True,
-    callback=positive_finite,
-    help="Learning rate of Adam (cosine schedule).",
-)
+@click.option("--method", default="svi", show_default=True, metavar="NAME", help="As of gammasky fit.")
+@svi_options(steps=2000)
 @click.option("--reweight", is_flag=True, help="Correct each posterior by importance weights.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes for the fits.")
@@ -54,15 +43,12 @@ def calibrate(
     scenarios: tuple[str, ...],
     skies: int,
     posterior: Path | None,
-    guide: str,
-    steps: int,
-    particles: int,
-    learning_rate: float,
     reweight: bool,
     seed: int,
     workers: int,
     out: Path,
     quiet: bool,
+    **settings: Any,
 ) -> None:
     """Simulate skies of MODEL (default: calibration), fit each, and rank the truths among the posteriors.
 
@@ -74,9 +60,9 @@ def calibrate(
     from gammasky.analyses.calibration.study import Calibration, run_study
     from gammasky.distributed.executor import ProcessExecutor, SerialExecutor
     from gammasky.engine.infer.run import folder_made
-    from gammasky.engine.infer.svi import Settings
+    from gammasky.engine.infer.settings import Settings
 
-    method = Settings(guide, steps, particles, learning_rate, schedule="cosine", seed=seed)
+    method = Settings(**settings, seed=seed)
     study = Calibration(
         model=model,
         data=data_name,

@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from gammasky.commands.options import FOLDER, data_options, positive_finite, start_engine
+from gammasky.commands.options import FOLDER, data_options, start_engine, svi_options
 
 
 @click.command()
 @click.argument("model", default="fiducial")
 @data_options
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for posterior, summary and figures.")
-@click.option("--guide", default="iaf", show_default=True, metavar="NAME", help="Guide: iaf, flow, mvn or diagonal.")
-@click.option("--steps", type=click.IntRange(min=1), default=5000, show_default=True, help="Optimiser steps.")
 @click.option(
-    "--particles", type=click.IntRange(min=1), default=8, show_default=True, help="Samples per step for the ELBO."
-)
-@click.option(
-    "--lr",
-    "learning_rate",
-    type=float,
-    default=3e-4,
+    "--method",
+    default="svi",
     show_default=True,
-    callback=positive_finite,
-    help="Learning rate of Adam.",
+    metavar="NAME",
+    help="laplace (seconds), svi (a minute or two), nuts, smc, or auto: svi checked by nuts, for results to publish.",
 )
-@click.option("--schedule", default="constant", show_default=True, metavar="NAME", help="Rate: constant or cosine.")
+@svi_options(steps=5000)
+@click.option("--starts", type=click.IntRange(min=1), default=1, show_default=True, help="svi: starts, best kept.")
 @click.option(
-    "--temper", type=click.IntRange(min=0), default=0, show_default=True, help="Steps to raise the likelihood's weight."
+    "--alpha", type=float, default=1.0, show_default=True, help="svi: bound, from 1 (ELBO) to 0 (importance-weighted)."
 )
-@click.option("--early-stop", is_flag=True, help="Stop when the ELBO is flat.")
+@click.option(
+    "--temper",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="svi: steps to raise the likelihood's weight.",
+)
+@click.option("--early-stop", is_flag=True, help="svi: stop when the ELBO is flat.")
+@click.option("--chains", type=click.IntRange(min=2), default=4, show_default=True, help="nuts: chains.")
+@click.option("--warmup", type=click.IntRange(min=50), default=600, show_default=True, help="nuts: tuning iterations.")
+@click.option(
+    "--draws", type=click.IntRange(min=50), default=2000, show_default=True, help="nuts: draws kept per chain."
+)
+@click.option(
+    "--population",
+    type=click.IntRange(min=64),
+    default=512,
+    show_default=True,
+    help="smc: number of particles, a multiple of 8.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a fit that --out already holds.")
@@ -41,45 +55,28 @@ def fit(
     data_name: str,
     data_dir: Path | None,
     out: Path,
-    guide: str,
-    steps: int,
-    particles: int,
-    learning_rate: float,
-    schedule: str,
-    temper: int,
-    early_stop: bool,
-    seed: int,
     resume: bool,
     overwrite: bool,
     quiet: bool,
+    **settings: Any,
 ) -> None:
-    """Fit MODEL (default: fiducial) to a data set by variational inference.
+    """Fit MODEL (default: fiducial) to a data set.
 
     MODEL is a preset (see 'gammasky models') or a model file in TOML. DIR receives posterior.nc, summary.json, the
-    ELBO trace and the figures.
+    figures and, of svi, the ELBO trace. The first line of the result says how far to trust it.
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
     start_engine("gammasky.engine.infer.run")
     from gammasky.engine.infer.run import run_fit
-    from gammasky.engine.infer.svi import Settings
+    from gammasky.engine.infer.settings import Settings
 
-    settings = Settings(
-        guide=guide,
-        steps=steps,
-        particles=particles,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        temper=temper,
-        early_stop=early_stop,
-        seed=seed,
-    )
     run_fit(
         model,
         data_name,
         data_dir,
         out,
-        settings=settings,
+        settings=Settings(**settings),
         resume=resume,
         overwrite=overwrite,
         quiet=quiet,

@@ -44,9 +44,47 @@ def data_options(command: Command) -> Command:
     )(command)
 
 
-def positive_finite(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
-    """Accept a number above zero; refuse zero, negative numbers, inf and nan."""
-    if not (math.isfinite(value) and value > 0):
+def svi_options(steps: int) -> Callable[[Command], Command]:
+    """Add the options of a variational fit; `steps` is their default."""
+    options = (
+        click.option(
+            "--guide",
+            default="flow",
+            show_default=True,
+            metavar="NAME",
+            help="svi: flow, iaf (that of arXiv:2604.08648), mvn or diagonal.",
+        ),
+        click.option(
+            "--steps", type=click.IntRange(min=1), default=steps, show_default=True, help="svi: optimiser steps."
+        ),
+        click.option(
+            "--particles", type=click.IntRange(min=1), default=8, show_default=True, help="svi: draws per step."
+        ),
+        click.option(
+            "--lr",
+            "learning_rate",
+            type=float,
+            callback=positive_finite,
+            help="svi: learning rate of Adam.  [default: 3e-3 for flow, else 3e-4]",
+        ),
+        click.option(
+            "--schedule",
+            metavar="NAME",
+            help="svi: rate constant or cosine.  [default: cosine for flow, else constant]",
+        ),
+    )
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def positive_finite(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:
+    """Accept a number above zero, or none; refuse zero, negative numbers, inf and nan."""
+    if value is not None and not (math.isfinite(value) and value > 0):
         raise click.BadParameter(f"expected a finite number above 0, got {value:g}")
     return value
 

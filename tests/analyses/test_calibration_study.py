@@ -26,7 +26,7 @@ from gammasky.analyses.calibration.study import (
 from gammasky.distributed.executor import MemberError, ProcessExecutor, SerialExecutor
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.posterior import write_posterior
-from gammasky.engine.infer.svi import Settings
+from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky import DeltaPSF
 from gammasky.engine.sky.dataset import Dataset

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR, SUMMARY, TRACE
 from gammasky.engine.infer.posterior import read_posterior
-from gammasky.engine.infer.run import CHECKPOINT, POSTERIOR, SUMMARY, TRACE
 from gammasky.engine.model.spec import ModelSpec
 
 if TYPE_CHECKING:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gammasky.engine.errors import NonFiniteLikelihoodError
-from gammasky.engine.infer.optimise import laplace
+from gammasky.engine.infer.optimise import Laplace, laplace
 from gammasky.engine.model import SkyModel
 
 
@@ -40,14 +42,83 @@ def test_flat_directions_are_no_wider_than_twice_the_prior() -> None:
     np.testing.assert_allclose(np.diag(found.scale_tril), [np.sqrt(0.1), 2.0], rtol=1e-6)
 
 
-def test_the_highest_of_two_optima_is_kept() -> None:
+def two_wells(wall: float = np.inf) -> Any:
+    """Wells at -1.53 (higher) and 1.47 in one dimension; not finite beyond the wall."""
+
     def value_and_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
-        x = float(z[0])  # wells at -1.5 (higher) and 1.5
+        x = float(z[0])
+        if x > wall:
+            return np.nan, np.full(1, np.nan)
         return -((x**2 - 2.25) ** 2) - 0.3 * x, np.array([-4 * x * (x**2 - 2.25) - 0.3])
 
-    found = laplace(SimpleNamespace(n_latent=1, value_and_gradient=value_and_gradient), seed=0, n_starts=8)
+    return SimpleNamespace(n_latent=1, value_and_gradient=value_and_gradient)
+
+
+def test_the_highest_of_two_optima_is_kept() -> None:
+    found = laplace(two_wells(), seed=0, n_starts=8)
     assert found.mode[0] < -1.0
     assert np.ptp(found.optima) > 0.5  # both were reached
+
+
+def test_distinct_optima_are_counted() -> None:
+    found = laplace(two_wells(), seed=0, n_starts=8)
+    best, other = found.distinct()
+    lower_starts = int((found.optima_z[:, 0] > 0).sum())
+    assert (best.n_starts, other.n_starts) == (8 - lower_starts, lower_starts)
+    assert 0 < lower_starts < 8
+    np.testing.assert_allclose(best.z, found.mode)
+    assert best.log_density == found.log_density
+    roots = np.sort(np.roots([-4.0, 0.0, 9.0, -0.3]).real)  # of the gradient
+    np.testing.assert_allclose([best.z[0], other.z[0]], roots[[0, -1]], atol=1e-3)
+    np.testing.assert_allclose(other.log_density, -((roots[-1] ** 2 - 2.25) ** 2) - 0.3 * roots[-1], atol=1e-6)
+
+
+def test_distinct_looks_at_positions_and_heights() -> None:
+    """Equally high points far apart are two; so are points close by of which one is much lower."""
+    sd = 0.01
+    z = np.array([[0.0], [0.05 * sd], [1.0], [0.02 * sd], [np.nan]])
+    found = Laplace(z[0], np.array([[sd]]), -3.0, np.array([-3.0, -3.01, -3.0, -3.2, -np.inf]), z)
+    groups = [(float(optimum.z[0]), optimum.log_density, optimum.n_starts) for optimum in found.distinct()]
+    assert groups == [(0.0, -3.0, 2), (1.0, -3.0, 1), (0.02 * sd, -3.2, 1)]
+    assert len(found.distinct(tolerance=0.04)) == 4
+    with pytest.raises(ValueError, match="expected 5 positions, got 0"):
+        Laplace(found.mode, found.scale_tril, -3.0, found.optima).distinct()
+
+
+def test_starts_that_get_stuck_are_reported() -> None:
+    """Beyond the wall, on the way up the right well, the likelihood does not exist."""
+    free, walled = laplace(two_wells(), seed=0, n_starts=8), laplace(two_wells(wall=1.2), seed=0, n_starts=8)
+    stuck = np.isneginf(walled.optima)
+    assert 0 < stuck.sum() < 8
+    assert np.isnan(walled.optima_z[stuck]).all()
+    assert np.isfinite(walled.optima_z[~stuck]).all()
+    np.testing.assert_allclose(walled.mode, free.mode, atol=1e-4)
+    (only,) = walled.distinct()
+    assert only.n_starts == 8 - stuck.sum()
+
+
+def test_a_trial_step_beyond_the_likelihood_does_not_end_the_climb() -> None:
+    """The likelihood ends close behind the optimum: long steps fall outside, and the climb goes on all the same."""
+    optimum, sd = np.array([1.0, 0.5]), np.array([0.3, 0.1])
+
+    def value_and_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
+        if z[0] > 1.01:
+            outside.append(z)
+            return np.nan, np.full(2, np.nan)
+        return -0.5 * (((z - optimum) / sd) ** 2).sum(), -(z - optimum) / sd**2
+
+    outside: list[np.ndarray] = []
+    found = laplace(SimpleNamespace(n_latent=2, value_and_gradient=value_and_gradient), seed=2, n_starts=6)
+    assert outside
+    np.testing.assert_allclose(found.optima, 0.0, atol=1e-6)
+
+
+def test_no_start_that_arrives_is_an_error() -> None:
+    def value_and_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
+        return (float(z[0]), np.ones(1)) if z[0] < 0.0 else (np.nan, np.full(1, np.nan))
+
+    with pytest.raises(NonFiniteLikelihoodError, match="left the region where the likelihood exists"):
+        laplace(SimpleNamespace(n_latent=1, value_and_gradient=value_and_gradient), seed=0, n_starts=3)
 
 
 def test_starts_outside_the_support_are_drawn_again() -> None:
@@ -72,8 +143,48 @@ def test_no_finite_start_is_an_error() -> None:
         laplace(model, seed=0, n_starts=2)
 
 
+def curved(reject: bool = False) -> Any:
+    """A density with a known Hessian, as a model that can be traced; with `reject`, its Hessian is not finite."""
+
+    def log_density(z: jax.Array, arrays: Any) -> jax.Array:
+        edge = jnp.abs(z[0]) ** 1.5 if reject else 0.0  # has a gradient at 0, but no curvature
+        return -0.5 * z @ arrays["precision"] @ z - 0.25 * jnp.sum(z**4) + jnp.sum(arrays["slope"] * z) - edge
+
+    arrays = {"precision": jnp.array([[3.0, 1.0], [1.0, 2.0]]), "slope": jnp.array([0.0 if reject else 4.0, 0.0])}
+    return SimpleNamespace(
+        n_latent=2,
+        arrays=arrays,
+        log_density=log_density,
+        value_and_gradient=jax.value_and_grad(lambda z: log_density(jnp.asarray(z), arrays)),
+        program=lambda _key, build: build(),
+        parameters=lambda z: {"z": z},
+        explain=lambda theta: NonFiniteLikelihoodError(f"not finite at {sorted(theta)}"),
+    )
+
+
+def test_exact_curvature() -> None:
+    found = laplace(curved(), seed=0, n_starts=2, exact=True)
+    expected = np.array([[3.0, 1.0], [1.0, 2.0]]) + np.diag(3 * found.mode**2)
+    np.testing.assert_allclose(np.linalg.inv(found.scale_tril @ found.scale_tril.T), expected, rtol=1e-12)
+
+
+def test_exact_curvature_that_is_not_finite_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gammasky.engine.infer.optimise._climb", lambda _model, start: (0.0, np.zeros_like(start)))
+    with pytest.raises(NonFiniteLikelihoodError, match="not finite at"):
+        laplace(curved(reject=True), seed=0, n_starts=1, exact=True)
+
+
 def test_sky_model_starts_agree(small_model: SkyModel) -> None:
     found = laplace(small_model, seed=0, n_starts=3)
     assert np.ptp(found.optima) < 1e-3
     _, gradient = small_model.value_and_gradient(found.mode)
     assert np.abs(found.scale_tril.T @ np.asarray(gradient)).max() < 1e-2
+    (only,) = found.distinct()
+    assert only.n_starts == 3
+
+
+def test_exact_curvature_of_a_sky_is_that_of_differences(small_model: SkyModel) -> None:
+    differences, exact = (laplace(small_model, seed=0, n_starts=1, exact=exact) for exact in (False, True))
+    np.testing.assert_array_equal(exact.mode, differences.mode)
+    white = np.linalg.solve(differences.scale_tril, exact.scale_tril)
+    np.testing.assert_allclose(white, np.eye(small_model.n_latent), atol=1e-5)

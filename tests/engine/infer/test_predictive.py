@@ -18,7 +18,7 @@ from gammasky.engine.infer.figures import predictive as figure
 from gammasky.engine.infer.figures import save_figures
 from gammasky.engine.infer.predictive import PredictiveCheck, expected_counts, predictive_check
 from gammasky.engine.infer.run import run_fit
-from gammasky.engine.infer.svi import Settings
+from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.sky.dataset import Dataset

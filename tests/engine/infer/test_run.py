@@ -15,8 +15,12 @@ import pytest
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer import read_posterior, run
-from gammasky.engine.infer.run import CHECKPOINT, POSTERIOR, fit
-from gammasky.engine.infer.svi import Settings
+from gammasky.engine.infer.methods import stage
+from gammasky.engine.infer.methods import svi as methods_svi
+from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR
+from gammasky.engine.infer.run import fit
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.svi import VariationalFit
 from gammasky.engine.model import SkyModel
 
 SETTINGS = Settings(guide="mvn", steps=40, particles=4, seed=2)
@@ -25,7 +29,7 @@ SETTINGS = Settings(guide="mvn", steps=40, particles=4, seed=2)
 @pytest.fixture(autouse=True)
 def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "N_DRAWS", 200)
-    monkeypatch.setattr(run, "N_STARTS", 1)
+    monkeypatch.setattr(stage, "N_STARTS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -55,17 +59,17 @@ class Stop(Exception):
 
 def test_resume_is_bit_for_bit(small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fit(small_model, SETTINGS)
-    advance = run.VariationalFit.advance
+    advance = VariationalFit.advance
 
     def fails_late(self: Any, state: Any, laplace: Any, n_steps: int) -> Any:
         if int(state["step"]) >= 15:
             raise Stop
         return advance(self, state, laplace, n_steps)
 
-    monkeypatch.setattr(run.VariationalFit, "advance", fails_late)
+    monkeypatch.setattr(VariationalFit, "advance", fails_late)
     with pytest.raises(Stop):
         fit(small_model, SETTINGS, folder=tmp_path, checkpoint_seconds=0.0)
-    monkeypatch.setattr(run.VariationalFit, "advance", advance)
+    monkeypatch.setattr(VariationalFit, "advance", advance)
     assert (tmp_path / CHECKPOINT).is_file()
     resumed = fit(small_model, SETTINGS, folder=tmp_path, resume=True)
     np.testing.assert_array_equal(resumed.elbo, whole.elbo)
@@ -88,7 +92,7 @@ def test_result(small_model: SkyModel) -> None:
 
 
 def test_early_stop_ends_at_a_flat_elbo(small_model: SkyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "FLAT_EVERY", 50)
+    monkeypatch.setattr(methods_svi, "FLAT_EVERY", 50)
     result = fit(small_model, Settings(guide="mvn", steps=5000, learning_rate=0.01, early_stop=True))
     assert result.elbo.size < 5000
     assert result.elbo.size % 50 == 0
@@ -96,14 +100,14 @@ def test_early_stop_ends_at_a_flat_elbo(small_model: SkyModel, monkeypatch: pyte
 
 
 def test_ctrl_c_keeps_a_checkpoint(small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    advance = run.VariationalFit.advance
+    advance = VariationalFit.advance
 
     def interrupted(self: Any, state: Any, laplace: Any, n_steps: int) -> Any:
         if int(state["step"]) >= 5:
             os.kill(os.getpid(), signal.SIGINT)
         return advance(self, state, laplace, n_steps)
 
-    monkeypatch.setattr(run.VariationalFit, "advance", interrupted)
+    monkeypatch.setattr(VariationalFit, "advance", interrupted)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         fit(small_model, SETTINGS, folder=tmp_path)

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gammasky.engine.errors import InputError, NonFiniteLikelihoodError
+from gammasky.engine.errors import DivergedFitError, InputError, NonFiniteLikelihoodError
 from gammasky.engine.infer.optimise import Laplace
-from gammasky.engine.infer.svi import Settings, VariationalFit, is_flat
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.svi import State, VariationalFit, check_diverged, is_flat
 from gammasky.engine.model import SkyModel
 
 MEAN = jnp.array([0.5, -1.0, 0.2])
@@ -36,6 +37,7 @@ def stand_in(wall: float = np.inf) -> Any:
     return SimpleNamespace(
         n_latent=3,
         arrays={},
+        latent=SimpleNamespace(names=["S_a", "S_b", "theta[F]"]),
         log_density=log_density,
         program=lambda _key, build: build(),
         value_and_gradient=lambda z: jax.vmap(single)(z) if jnp.ndim(z) == 2 else single(z),
@@ -99,10 +101,98 @@ def test_non_finite_draw_is_named() -> None:
         fit.advance(fit.start(wide_start()), wide_start(), 100)
 
 
-def test_tempering_raises_the_weight_of_the_likelihood() -> None:
-    fit = VariationalFit(stand_in(), Settings(temper=10))
-    weights = [float(fit._beta(jnp.asarray(step))) for step in (0, 5, 10, 50)]
-    np.testing.assert_allclose(weights, [0.05, 0.525, 1.0, 1.0])
+def in_chunks(fit: VariationalFit, start: Laplace, chunk: int = 50) -> tuple[State, np.ndarray]:
+    """A whole fit, looked at after every chunk."""
+    state, elbo = fit.start(start), np.zeros(0)
+    while elbo.size < fit.settings.steps:
+        state, steps = fit.advance(state, start, chunk)
+        elbo = np.concatenate([elbo, steps])
+        check_diverged(fit, state, start, elbo)
+    return state, elbo
+
+
+def test_lower_alpha_covers_more() -> None:
+    """Independent normals on a correlated posterior: wider, and better by the bound that is maximised."""
+    widths, bounds = [], []
+    for alpha in (1.0, 0.5):
+        settings = Settings(
+            guide="diagonal", alpha=alpha, learning_rate=0.02, particles=16, schedule="cosine", steps=1000
+        )
+        fit = VariationalFit(stand_in(), settings)
+        state, _ = in_chunks(fit, wide_start(), 500)
+        widths.append(np.exp(state["guide"]["log_scale"]))
+        z, log_q = fit.draw(state, wide_start(), 160_000)
+        log_w = np.asarray(jax.vmap(stand_in().log_density)(jnp.asarray(z))) - log_q
+        bounds.append(2 * np.log(np.exp(log_w / 2).reshape(-1, 16).mean(axis=1)).mean())
+    assert (widths[0] * 1.05 < widths[1]).all()
+    assert bounds[0] + 0.01 < bounds[1] < 0.0
+
+
+@pytest.mark.slow
+def test_flow_finds_a_correlated_normal_by_the_bound_of_alpha() -> None:
+    settings = Settings(guide="flow", alpha=0.3, learning_rate=3e-3, particles=8, schedule="cosine", steps=1000)
+    fit = VariationalFit(stand_in(), settings)
+    state, elbo = in_chunks(fit, wide_start(), 500)
+    assert np.abs(elbo[-200:].mean()) < 0.05  # log Z = 0
+    z, _ = fit.draw(state, wide_start(), 4000)
+    np.testing.assert_allclose(z.mean(axis=0), MEAN, atol=0.1)
+    np.testing.assert_allclose(np.cov(z.T), COVARIANCE, atol=0.1)
+
+
+def test_runaway_draws_are_named() -> None:
+    fit = VariationalFit(stand_in(), Settings(guide="mvn", learning_rate=30.0, steps=1000))
+    with pytest.raises(
+        DivergedFitError,
+        match=r"diverged by step 50: its draws are beyond \|z\| = 8; .*'S_a' \([0-9.e+]+ sd\).*"
+        r"lower --lr \(it is 30\) or with --schedule cosine",
+    ):
+        in_chunks(fit, wide_start())
+
+
+@pytest.mark.slow
+def test_a_bound_that_falls_is_a_diverged_fit() -> None:
+    """No draw is far out, and the rate of a cosine schedule is lowered, not replaced."""
+    fit = VariationalFit(stand_in(), Settings(guide="flow", learning_rate=0.01, steps=600))
+    with pytest.raises(DivergedFitError, match=r"step [0-9]+: the bound fell from -[0-9.]+ to -[0-9.]+; .* sd\)"):
+        in_chunks(fit, wide_start())
+    gone = VariationalFit(stand_in(), Settings(guide="mvn", learning_rate=0.02, schedule="cosine"))
+    state, trace = gone.start(wide_start()), np.r_[np.full(20, -3.0), np.full(100, -54.0)]
+    with pytest.raises(DivergedFitError, match=r"lower --lr \(it is 0.02\)$"):
+        check_diverged(gone, state, wide_start(), trace)
+
+
+def test_the_axis_that_went_furthest_comes_first() -> None:
+    fit = VariationalFit(stand_in(), Settings(guide="diagonal"))
+    state = fit.start(wide_start())
+    state = {**state, "guide": {**state["guide"], "loc": jnp.array([1.0, -30.0, 12.0])}}
+    with pytest.raises(DivergedFitError, match=r"started: 'S_b' \([23][0-9.]+ sd\), 'theta\[F\]' \(1[12]"):
+        check_diverged(fit, state, wide_start(), np.zeros(1))
+
+
+def test_a_posterior_that_is_far_out_is_none() -> None:
+    far = Laplace(np.array([0.0, 9.0, 0.0]), np.eye(3), 0.0, np.zeros(1))
+    fit = VariationalFit(stand_in(), Settings(guide="diagonal"))
+    check_diverged(fit, fit.start(far), far, np.zeros(1))
+
+
+@pytest.mark.parametrize(
+    "elbo",
+    [
+        np.random.default_rng(0).standard_t(2, 2000) * 30 - 20_000,  # heavy tails, within one chunk
+        np.r_[np.linspace(-30_000, -20_080, 300), np.full(200, -20_080.0)],  # climbing
+        np.r_[np.full(60, -1_000.0), np.full(400, -20_080.0)],  # tempered for 60 steps
+        np.r_[np.full(200, -20_080.0), np.full(49, -40_000.0)],  # a bad patch that may still pass
+    ],
+)
+def test_a_healthy_trace_is_no_diverged_fit(elbo: np.ndarray) -> None:
+    fit = VariationalFit(stand_in(), Settings(guide="diagonal", temper=60))
+    check_diverged(fit, fit.start(wide_start()), wide_start(), elbo)
+
+
+@pytest.mark.parametrize(("guide", "rate"), [("mvn", 0.01), ("iaf", 1e-3)])
+def test_a_healthy_fit_is_no_diverged_fit(guide: str, rate: float) -> None:
+    fit = VariationalFit(stand_in(), Settings(guide=guide, learning_rate=rate, steps=400))
+    assert in_chunks(fit, wide_start(), 100)[1].size == 400
 
 
 def test_flatness() -> None:
@@ -121,6 +211,8 @@ def test_flatness() -> None:
         ({"steps": 0}, "steps: expected a whole number of at least 1, got 0"),
         ({"learning_rate": float("nan")}, "learning_rate: expected a positive number"),
         ({"clip": -1.0}, "clip: expected a positive number"),
+        ({"alpha": 1.5}, "alpha: expected a number from 0 to 1, got 1.5"),
+        ({"temper": -1}, "temper: expected a whole number of at least 0, got -1"),
     ],
 )
 def test_bad_settings(change: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Verdicts: what makes a variational fit a preview, and what makes it unreliable."""
+"""Verdicts: what makes a posterior reliable, a preview, or unreliable."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gammasky.engine.infer.agreement import Disagreement
+from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.importance import Importance
-from gammasky.engine.infer.verdict import verdict_on_guide
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.verdict import (
+    verdict_on_chains,
+    verdict_on_chains_beside,
+    verdict_on_checked_guide,
+    verdict_on_guide,
+    verdict_on_population,
+)
 
 GOOD = Importance(
     np.full(1000, 1e-3),
@@ -26,7 +35,7 @@ def test_a_good_fit_alone_is_a_preview() -> None:
     verdict = verdict_on_guide(GOOD, {"S": 0.1}, "converged")
     assert verdict.level == "preview"
     assert verdict.reasons == ("no second method has looked for mass that the guide misses",)
-    assert "--guide flow" in verdict.remedy
+    assert verdict.remedy == "--method auto"
 
 
 def test_a_heavy_tail_is_unreliable_and_named_first() -> None:
@@ -49,3 +58,69 @@ def test_doubts(weights: Importance, shifts: dict[str, float], status: str, reas
     assert verdict.level == "preview"
     assert verdict.reasons[0].startswith(reason)
     assert verdict.as_dict() == {"level": "preview", "reasons": list(verdict.reasons), "remedy": verdict.remedy}
+
+
+def chains(r_hat: float = 1.003, bulk: float = 900.0, tail: float = 700.0) -> dict[str, Convergence]:
+    return {"S": Convergence(1.001, 2000.0, 2000.0), "f": Convergence(r_hat, bulk, tail)}
+
+
+def test_chains_that_agree_are_reliable() -> None:
+    verdict = verdict_on_chains(chains(), 0.001, Settings(method="nuts"))
+    assert verdict.level == "reliable"
+    assert verdict.remedy == ""
+    assert verdict.reasons == ("4 chains from dispersed starts agree",)
+
+
+@pytest.mark.parametrize(
+    ("found", "divergent", "level", "reason"),
+    [
+        (chains(r_hat=1.02), 0.0, "preview", "R-hat of f is 1.020, not below 1.01"),
+        (chains(r_hat=1.3), 0.0, "unreliable", "R-hat of f is 1.300"),
+        (chains(tail=100.0), 0.0, "preview", "f has an effective sample size of 100, below 400"),
+        (chains(), 0.01, "preview", "1.0% of the trajectories diverged, not below 0.5%"),
+        (chains(), 0.1, "unreliable", "10.0% of the trajectories diverged"),
+    ],
+)
+def test_chains_that_do_not(found: dict[str, Convergence], divergent: float, level: str, reason: str) -> None:
+    verdict = verdict_on_chains(found, divergent, Settings(method="nuts", draws=1000))
+    assert verdict.level == level
+    assert verdict.reasons[0].startswith(reason)
+    assert verdict.remedy.startswith("--method nuts --draws ")
+
+
+def test_the_remedy_for_few_effective_draws_is_as_many_more() -> None:
+    verdict = verdict_on_chains(chains(tail=100.0), 0.0, Settings(method="nuts", draws=1000))
+    assert "--draws 5000" in verdict.remedy  # 4.8 times as many, in steps of 500
+
+
+def test_population() -> None:
+    assert verdict_on_population(0.2).level == "preview"
+    assert verdict_on_population(0.9).level == "unreliable"
+    assert verdict_on_population(float("inf")).level == "unreliable"
+
+
+SURE = verdict_on_chains(chains(), 0.0, Settings(method="nuts"))
+UNSURE = verdict_on_chains(chains(r_hat=1.1), 0.0, Settings(method="nuts"))
+WRONG = Disagreement("f", shift=0.4, below=0.05, above=0.2, size=3.75)
+
+
+def test_a_guide_that_chains_have_confirmed_is_reliable() -> None:
+    verdict = verdict_on_checked_guide(GOOD, "converged", 12, SURE, can_judge=True)
+    assert verdict.level == "reliable"
+    assert verdict.reasons == ("guide and chains agree in all 12 numbers that are quoted",)
+
+
+def test_chains_that_cannot_judge_confirm_nothing() -> None:
+    verdict = verdict_on_checked_guide(GOOD, "converged", 12, UNSURE, can_judge=False)
+    assert verdict.level == "preview"
+    assert verdict.reasons[0] == "the chains have not mixed well enough to judge the guide"
+    assert verdict.remedy == UNSURE.remedy
+    heavy = verdict_on_checked_guide(replace(GOOD, k_hat=0.9), "converged", 12, SURE, can_judge=True)
+    assert heavy.level == "unreliable"
+
+
+def test_chains_beside_a_guide_that_misleads() -> None:
+    verdict = verdict_on_chains_beside(SURE, [WRONG], GOOD)
+    assert verdict.level == "reliable"
+    assert "svi alone (k-hat 0.30) misleads in 1 numbers; f: 20% of the chains" in verdict.reasons[-1]
+    assert verdict_on_chains_beside(UNSURE, [WRONG], GOOD).level == "unreliable"

@@ -1,0 +1,76 @@
+"""Whether two methods found the same posterior, number by number, beyond the noise of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.infer.convergence import Convergence
+from gammasky.engine.infer.importance import Importance
+
+Floats = NDArray[np.float64]
+LARGEST_SHIFT = 0.15  # between means [sd]
+LARGEST_TAIL = 0.04  # more, or less, than 0.05 beyond the 5 and 95 % quantiles
+_SURE = 2.5  # standard errors that a difference must have
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One number of which two methods find different distributions.
+
+    Attributes:
+        name: of the number.
+        shift: mean by the chains minus mean by the guide [sd of the chains].
+        below, above: share of the chains' draws below the guide's 5 % and above its 95 % quantile.
+        size: how far beyond what is allowed; 1 is the limit.
+    """
+
+    name: str
+    shift: float
+    below: float
+    above: float
+    size: float
+
+    def __str__(self) -> str:
+        below = abs(self.below - 0.05) > abs(self.above - 0.05)
+        share, side, edge = (self.below, "below", 5) if below else (self.above, "above", 95)
+        return f"{self.name}: {share:.0%} of the chains {side} the guide's {edge} % quantile, mean {self.shift:+.2f} sd"
+
+
+def disagreements(
+    guide: Mapping[str, Floats], weights: Importance, chains: Mapping[str, Floats], found: Mapping[str, Convergence]
+) -> list[Disagreement]:
+    """Numbers that differ by more than is allowed and by more than noise, the worst first.
+
+    Args:
+        guide: draws (n,) of a guide, by name; weights: their importance weights.
+        chains: draws (m,) of Markov chains, by name; found: their convergence.
+    """
+    different = []
+    for name, draws in chains.items():
+        sd = draws.std()
+        if sd == 0:
+            continue
+        low, high = _weighted_quantiles(guide[name], weights.weights)
+        shift = float((draws.mean() - weights.weights @ guide[name]) / sd)
+        below, above = float((draws < low).mean()), float((draws > high).mean())
+        noise = np.sqrt(1 / found[name].smallest_ess + 1 / weights.ess)
+        tail_noise = np.sqrt(0.05 * 0.95) * noise
+        sizes = [
+            min(abs(shift) / LARGEST_SHIFT, abs(shift) / (_SURE * noise)),
+            *(min(abs(p - 0.05) / LARGEST_TAIL, abs(p - 0.05) / (_SURE * tail_noise)) for p in (below, above)),
+        ]
+        if max(sizes) > 1:
+            different.append(Disagreement(name, shift, below, above, float(max(sizes))))
+    return sorted(different, key=lambda item: -item.size)
+
+
+def _weighted_quantiles(draws: Floats, weights: Floats) -> tuple[float, float]:
+    """5 and 95 % quantile of weighted draws (n,)."""
+    order = np.argsort(draws)
+    below = np.cumsum(weights[order]) - 0.5 * weights[order]
+    low, high = np.interp([0.05, 0.95], below, draws[order])
+    return float(low), float(high)

@@ -1,0 +1,124 @@
+"""What a fit leaves behind: posterior.nc, summary.json, the ELBO trace, figures, a line or two in the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.files import replacing
+from gammasky.engine.infer.posterior import write_posterior
+from gammasky.engine.infer.result import Fit
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.summary import summarise, summary_table, write_summary
+from gammasky.engine.model import SkyModel
+
+if TYPE_CHECKING:
+    from gammasky.engine.infer.predictive import PredictiveCheck
+
+Floats = NDArray[np.float64]
+POSTERIOR, SUMMARY, TRACE, CHECKPOINT = "posterior.nc", "summary.json", "elbo.csv", "checkpoint.npz"
+
+
+def write_outputs(
+    model: SkyModel, settings: Settings, result: Fit, out: Path, wall_seconds: float, *, quiet: bool
+) -> None:
+    """Write what a fit leaves behind; the checkpoint goes last, so a folder without one is complete."""
+    from gammasky.engine.infer.figures import FIGURES, save_figures
+
+    info = _info(settings, result, wall_seconds)
+    check, note = _predictive_check(model, result.z, settings.seed)
+    trust = {
+        "verdict": result.verdict.as_dict(),
+        "diagnostics": result.diagnostics,
+        "stages": list(result.stages),
+    }
+    weights = None if result.weights is None else result.weights.weights
+    summary = {
+        **trust,
+        **summarise(model, result.derived, info, weights),
+        "predictive_checks": check.as_dict() if check else note,
+    }
+    write_summary(out / SUMMARY, summary)
+    _write_trace(out / TRACE, result.elbo)
+    figures = save_figures(model, result.z, result.derived, result.elbo, out / "figures", check)
+    for stale in {out / "figures" / f"{name}.png" for name in FIGURES} - set(figures):
+        stale.unlink(missing_ok=True)  # of the fit that is replaced; other files in the folder are the user's
+    write_posterior(
+        out / POSTERIOR, model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
+        attributes={**info, **trust}, derived=result.derived, chains=result.chains,
+    )  # fmt: skip
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    if not quiet:
+        _tell(summary, result, out, len(figures), note)
+
+
+def _info(settings: Settings, result: Fit, wall_seconds: float) -> dict[str, Any]:
+    """What was asked for, and what it took."""
+    return {
+        **asdict(settings),
+        "status": result.status,
+        **{name: result.diagnostics[name] for name in ("elbo", "elbo_error") if name in result.diagnostics},
+        "steps_done": int(result.elbo.size),
+        "laplace_log_density": result.laplace.log_density,
+        "laplace_log_evidence": result.laplace.log_evidence,
+        "fit_seconds": round(result.seconds, 1),
+        "wall_seconds": round(wall_seconds, 1),
+    }
+
+
+def _write_trace(path: Path, elbo: Floats) -> None:
+    """ELBO of each step; a fit without steps leaves no such file."""
+    if not elbo.size:
+        path.unlink(missing_ok=True)  # of the fit that is replaced
+        return
+    with replacing(path) as temporary:
+        rows = np.column_stack([np.arange(1, elbo.size + 1), elbo])
+        np.savetxt(temporary, rows, fmt=["%d", "%.10g"], delimiter=",", header="step,elbo", comments="")
+
+
+def _tell(summary: dict[str, Any], result: Fit, out: Path, n_figures: int, note: str) -> None:
+    """The result in the terminal: the verdict, the main numbers, where the files are."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe: as wide as the table needs
+        console = Console(width=120)
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    say(f"{result.verdict.level}: {result.verdict.reasons[0]}")
+    if result.verdict.remedy:
+        say(f"remedy: {result.verdict.remedy}")
+    console.print(summary_table(summary))
+    if note:
+        say(f"predictive checks {note}")
+    numbers = ", ".join(text for name, text in _TOLD.items() if name in result.diagnostics)
+    numbers = numbers.format(**result.diagnostics)
+    say(f"{result.method}, {result.seconds:.0f} s: {numbers}; {out / POSTERIOR}, {SUMMARY}, {n_figures} figures")
+
+
+_TOLD = {
+    "elbo": "ELBO {elbo:.2f} +- {elbo_error:.2f}",
+    "log_z": "log Z {log_z:.2f} +- {log_z_error:.2f}",
+    "k_hat": "k-hat {k_hat:.2f}",
+    "ess": "ESS {ess:.0f}",
+    "r_hat_max": "R-hat {r_hat_max:.3f}",
+    "ess_bulk_min": "ESS {ess_bulk_min:.0f} ({slowest})",
+    "divergent": "{divergent:.2%} divergent",
+}
+
+
+def _predictive_check(model: SkyModel, z: Floats, seed: int) -> tuple[PredictiveCheck | None, str]:
+    """Replicated skies, or why there are none: the likelihood allows negative smooth means, a simulation does not."""
+    from gammasky.engine.infer.predictive import predictive_check
+
+    try:
+        return predictive_check(model, z, seed=seed), ""
+    except InputError as error:
+        return None, f"not done: {error}"

@@ -1,0 +1,92 @@
+"""What a fit ends in, whatever the method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.infer.importance import Importance
+from gammasky.engine.infer.optimise import Laplace
+from gammasky.engine.infer.verdict import Verdict
+
+if TYPE_CHECKING:
+    from gammasky.engine.model import SkyModel
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The result of a fit.
+
+    Attributes:
+        method: laplace, svi, nuts, smc or auto.
+        status: of a variational fit "converged" (the ELBO is flat: see `is_flat`) or "stopped" (it still rose, or the
+            steps are too few to tell): of the optimiser, not of the guide, whose flat ELBO does not say that it can
+            hold the posterior. Of every other method "finished".
+        z (n, D), log_likelihood (n,): draws, all with equal weight but for `weights`; chain after chain.
+        log_guide (n,): log density of the guide that the draws came from; None where there is none.
+        derived: parameters and derived quantities of the draws, by name.
+        elbo (steps,): bound of each optimiser step; empty for methods without steps.
+        verdict: how far to trust the draws; diagnostics: the numbers behind it, by name.
+        laplace: the best point and the curvature there.
+        chains: number of chains that the draws are of; 1 where they are independent.
+        weights: importance weights of the draws; None where they need none.
+        stages: diagnostics and marginals of the methods that a fit was made of, in order.
+        seconds: wall time over all runs.
+    """
+
+    method: str
+    status: str
+    z: Floats
+    log_likelihood: Floats
+    log_guide: Floats | None
+    derived: dict[str, Floats]
+    elbo: Floats
+    verdict: Verdict
+    diagnostics: dict[str, Any]
+    laplace: Laplace
+    chains: int = 1
+    weights: Importance | None = None
+    stages: tuple[dict[str, Any], ...] = field(default=())
+    seconds: float = 0.0
+
+
+def log_prior(z: Floats) -> Floats:
+    """log N(z; 0, 1) (n,) of draws z (n, D)."""
+    return -0.5 * (z**2).sum(axis=-1) - 0.5 * z.shape[-1] * np.log(2 * np.pi)
+
+
+def log_likelihoods(model: SkyModel, z: Floats) -> Floats:
+    """Log-likelihood (n,) of draws z (n, D).
+
+    Raises:
+        NonFiniteLikelihoodError: at one of them; names the pixel and the parameters.
+    """
+
+    def evaluate(arrays: Any, points: jax.Array) -> jax.Array:
+        one = lambda point: model.log_likelihood(model.parameters(point, arrays), arrays)  # noqa: E731
+        return jax.lax.map(one, points, batch_size=50)
+
+    found = np.asarray(model.program("log-likelihoods", lambda: jax.jit(evaluate))(model.arrays, z))
+    if not np.isfinite(found).all():
+        raise model.explain(model.parameters(z[int(np.argmin(np.isfinite(found)))]))
+    return found
+
+
+def marginals(model: SkyModel, derived: dict[str, Floats]) -> dict[str, Floats]:
+    """Draws (n,) of every parameter, element by element, and of the point-source fractions, by name."""
+    from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, group_names
+
+    columns: dict[str, Floats] = {}
+    for name, slot in model.latent.slots.items():
+        values = derived[name].reshape(len(derived[name]), -1)
+        labels = [f"{name}[{label}]" for label in slot.labels] or [name]
+        columns |= dict(zip(labels, values.T, strict=True))
+    fractions = derived[POINT_SOURCE_FRACTION].reshape(len(next(iter(derived.values()))), -1)
+    names = [f"PS fraction ({group})" for group in group_names(model)]
+    return columns | dict(zip(names, fractions.T, strict=True))
