@@ -23,7 +23,7 @@ from gammasky.distributed.executor import Executor
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, derive, group_names
-from gammasky.engine.infer.posterior import read_posterior
+from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
@@ -138,12 +138,8 @@ def _truths(study: Calibration, model: SkyModel) -> Floats:
 
 
 def _posterior_draws(path: str, model: SkyModel) -> Floats:
-    """Latent draws (n, D) of a posterior of this model and its counts; others would be the wrong truths, silently."""
-    tree = read_posterior(path)
-    if tree.attrs.get("model") != model.spec.model_dump_json():
-        raise InputError(f"{path}: made with another model; expected one of '{model.spec.name}' as it is now")
-    if not np.array_equal(np.asarray(tree["observed_data"]["counts"].values), model.pixels.counts):
-        raise InputError(f"{path}: made with other counts than those of '{model.dataset.name}'; expected a fit to them")
+    """Latent draws (n, D) of a posterior of this model and its data; others would be the wrong truths, silently."""
+    tree = read_posterior_of(path, model)
     return np.concatenate(np.asarray(tree["posterior"]["z"].values))
 
 

@@ -47,7 +47,7 @@ class ChainSettings:
     """
 
     chains: int = 4
-    warmup: int = 600
+    warmup: int = 400
     max_doublings: int = 7
     seed: int = 0
 

@@ -114,6 +114,28 @@ def read_posterior(path: Path | str) -> DataTree:
     return tree
 
 
+def read_posterior_of(path: Path | str, model: SkyModel) -> DataTree:
+    """The posterior file of this very model on these very data.
+
+    Raises:
+        InputError: as of `read_posterior`; of another model, or of data with other checksums (names the first).
+    """
+    tree = read_posterior(path)
+    if tree.attrs.get("model") != model.spec.model_dump_json():
+        raise InputError(
+            f"{path}: posterior of another model ('{tree.attrs.get('model_name')}'), expected one of "
+            f"'{model.spec.name}' as it is now; fit it again"
+        )
+    theirs, ours = json.loads(str(tree.attrs.get("data_sha256", "{}"))), dict(model.dataset.checksums)
+    for name in sorted(set(theirs) | set(ours)):
+        if theirs.get(name) != ours.get(name):
+            raise InputError(
+                f"{path}: posterior of other data than '{model.dataset.name}': SHA-256 of {name} differs; "
+                "give the data that it was fitted to"
+            )
+    return tree
+
+
 def provenance(model: SkyModel) -> dict[str, Any]:
     """What a result rests on: model, dataset, SHA-256 of the data files, versions."""
     versions = {package: metadata.version(package) for package in PACKAGES}

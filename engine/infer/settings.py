@@ -52,8 +52,8 @@ class Settings:
     starts: int = 1
     early_stop: bool = False
     chains: int = 4
-    warmup: int = 600
-    draws: int = 2000
+    warmup: int = 400
+    draws: int = 1000
     population: int = 512
     seed: int = 0
 

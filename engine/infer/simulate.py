@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.posterior import read_posterior
+from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.run import folder_made
 from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel
@@ -125,14 +125,8 @@ def parameter_points(model: SkyModel, order: Order) -> list[Parameters]:
 
 
 def _posterior_points(model: SkyModel, path: Path, n: int, seed: int) -> Iterator[Parameters]:
-    """Random draws of a posterior file, without repetition as long as they last."""
-    posterior = read_posterior(path)["posterior"]
-    for name, slot in model.latent.slots.items():
-        if name not in posterior or posterior[name].shape[2:] != slot.shape:
-            raise InputError(
-                f"{path}: has no parameter '{name}' of shape {slot.shape}; expected a posterior of the model "
-                f"'{model.spec.name}'"
-            )
+    """Random draws of a posterior file of this model, without repetition as long as they last."""
+    posterior = read_posterior_of(path, model)["posterior"]
     stacked = {
         name: np.asarray(posterior[name].values).reshape(-1, *slot.shape) for name, slot in model.latent.slots.items()
     }

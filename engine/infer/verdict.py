@@ -122,7 +122,7 @@ def verdict_on_population(log_z_error: float) -> Verdict:
 
 
 def verdict_on_checked_guide(
-    weights: Importance, status: str, n_numbers: int, chains: Verdict, can_judge: bool
+    weights: Importance, status: str, n_numbers: int, chains: Verdict, *, can_judge: bool, log_z: float
 ) -> Verdict:
     """Of a guide whose weighted draws agree with chains in all `n_numbers` that are quoted.
 
@@ -130,27 +130,42 @@ def verdict_on_checked_guide(
         weights: of the guide's draws, which are drawn again by them.
         status: of the optimiser.
         chains: their own verdict; can_judge: whether they have mixed well enough to find a fault.
+        log_z: with the mass that only the chains have seen.
     """
     trouble, doubts = weight_doubts(weights, {})
     if not can_judge:
         doubts += ["the chains have not mixed well enough to judge the guide", *chains.reasons]
-    elif not trouble and not doubts:
+    if abs(log_z - weights.log_z) > LARGEST_DISAGREEMENT:
+        doubts.append(_apart(log_z, weights))
+    if not trouble and not doubts:
         return Verdict("reliable", (f"guide and chains agree in all {n_numbers} numbers that are quoted",), "")
     if status == "stopped":
         doubts.append("the optimiser stopped while the ELBO still rose")
     return Verdict("unreliable" if trouble else "preview", (*trouble, *doubts), chains.remedy or "--method nuts")
 
 
-def verdict_on_chains_beside(chains: Verdict, different: Sequence[Disagreement], guide: Importance) -> Verdict:
+def verdict_on_chains_beside(
+    chains: Verdict, different: Sequence[Disagreement], guide: Importance, log_z: float
+) -> Verdict:
     """Of chains that disagree with a guide.
 
     Args:
         chains: their own verdict.
         different: where the guide was wrong, the worst first.
         guide: weights of its draws.
+        log_z: with the mass that only the chains have seen.
     """
-    told = f"svi alone (k-hat {guide.k_hat:.2f}) misleads in {len(different)} numbers; {different[0]}"
-    return Verdict(chains.level, (*chains.reasons, told), chains.remedy)
+    told = [f"svi alone (k-hat {guide.k_hat:.2f}) misleads in {len(different)} numbers; {different[0]}"]
+    if abs(log_z - guide.log_z) > LARGEST_DISAGREEMENT:
+        told.append(_apart(log_z, guide))
+    return Verdict(chains.level, (*chains.reasons, *told), chains.remedy)
+
+
+def _apart(log_z: float, guide: Importance) -> str:
+    return (
+        f"log Z by the guide's weights is {guide.log_z:.2f}, and {log_z:.2f} with the chains: more than "
+        f"{LARGEST_DISAGREEMENT} apart"
+    )
 
 
 def shifts(model: SkyModel, derived: Mapping[str, np.ndarray], weights: Importance) -> dict[str, float]:

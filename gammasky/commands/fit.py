@@ -35,9 +35,9 @@ from gammasky.commands.options import FOLDER, data_options, start_engine, svi_op
 )
 @click.option("--early-stop", is_flag=True, help="svi: stop when the ELBO is flat.")
 @click.option("--chains", type=click.IntRange(min=2), default=4, show_default=True, help="nuts: chains.")
-@click.option("--warmup", type=click.IntRange(min=50), default=600, show_default=True, help="nuts: tuning iterations.")
+@click.option("--warmup", type=click.IntRange(min=50), default=400, show_default=True, help="nuts: tuning iterations.")
 @click.option(
-    "--draws", type=click.IntRange(min=50), default=2000, show_default=True, help="nuts: draws kept per chain."
+    "--draws", type=click.IntRange(min=50), default=1000, show_default=True, help="nuts: draws kept per chain."
 )
 @click.option(
     "--population",

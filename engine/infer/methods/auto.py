@@ -135,7 +135,8 @@ class AutoStage(Stage):
         with self.timed():
             chains = self._nuts.finish()
             bridged = self._bridge(guide, chains)
-            result = self._by_chains(guide, chains) if self._different else self._by_guide(guide, chains)
+            of_chains = bool(self._different)
+            result = self._by_chains(guide, chains, bridged) if of_chains else self._by_guide(guide, chains, bridged)
         kept = ("r_hat_max", "ess_bulk_min", "ess_tail_min", "slowest", "divergent")
         weights = _weights(guide)
         diagnostics = {
@@ -170,11 +171,10 @@ class AutoStage(Stage):
         at_guide = guide.log_likelihood + log_prior(guide.z) - guide.log_guide
         return bridge(at_chains.reshape(chains.chains, -1), at_guide)
 
-    def _by_guide(self, guide: Fit, chains: Fit) -> Fit:
+    def _by_guide(self, guide: Fit, chains: Fit, bridged: Bridge) -> Fit:
         """The result where guide and chains agree: the guide's draws, drawn again by their weights."""
         weights = _weights(guide)
         chosen = weights.resampled(len(guide.z), self.settings.seed)
-        can_judge, n_numbers = self._can_judge(), len(self._chains)
         return replace(
             guide,
             method="svi, reweighted",
@@ -183,12 +183,20 @@ class AutoStage(Stage):
             log_guide=None,
             derived={name: values[chosen] for name, values in guide.derived.items()},
             weights=None,
-            verdict=verdict_on_checked_guide(weights, guide.status, n_numbers, chains.verdict, can_judge),
+            verdict=verdict_on_checked_guide(
+                weights,
+                guide.status,
+                len(self._chains),
+                chains.verdict,
+                can_judge=self._can_judge(),
+                log_z=bridged.log_z,
+            ),
         )
 
-    def _by_chains(self, guide: Fit, chains: Fit) -> Fit:
+    def _by_chains(self, guide: Fit, chains: Fit, bridged: Bridge) -> Fit:
         """The result where they do not: the chains' draws."""
-        return replace(chains, verdict=verdict_on_chains_beside(chains.verdict, self._different, _weights(guide)))
+        verdict = verdict_on_chains_beside(chains.verdict, self._different, _weights(guide), bridged.log_z)
+        return replace(chains, verdict=verdict)
 
     def _stages(self, guide: Fit, chains: Fit, bridged: Bridge) -> tuple[dict[str, Any], ...]:
         """Diagnostics and marginals of each method, for tables that put them side by side."""

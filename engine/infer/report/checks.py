@@ -9,33 +9,18 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.infer.figures.prior import panel, svg
 from gammasky.engine.infer.report.headline import with_unit
 from gammasky.engine.infer.report.markup import Markup, details, joined, section, table, tag
+from gammasky.engine.infer.report.methods import COLUMNS
 from gammasky.engine.infer.report.numbers import number
+from gammasky.engine.infer.report.quantities import DIAGNOSTICS, ERRORS, figure, with_error
 from gammasky.engine.infer.report.result import FitFolder
 from gammasky.engine.infer.report.sky import saved_figure
 
 SMALL_P = 0.05
-NATS = frozenset(
-    {"elbo", "elbo_error", "log_z", "log_z_error", "laplace_log_density", "laplace_log_evidence"}
-)  # differences of 0.1 matter
-DIAGNOSTICS = {
-    "method": ("method", ""),
-    "elbo": ("ELBO", "nat; a lower bound of log Z"),
-    "log_z": ("log evidence log Z", "nat"),
-    "log_z_error": ("its standard error", "nat"),
-    "k_hat": ("Pareto k-hat of the importance weights", "above 0.7 the weights cannot be trusted"),
-    "ess": ("effective sample size of the weighted draws", ""),
-    "efficiency": ("importance efficiency", "effective over drawn"),
-    "max_psis_shift_sd": ("largest shift of a marginal by reweighting", "sd; above 0.2 the unweighted draws mislead"),
-    "r_hat_max": ("largest R-hat", "above 1.01 the chains disagree"),
-    "ess_bulk_min": ("smallest bulk effective sample size", "at least 400"),
-    "ess_tail_min": ("smallest tail effective sample size", "at least 400"),
-    "divergences": ("divergent transitions", "0, or few"),
-}
 FIT = {
     "status": "status",
     "elbo": "ELBO [nat]",
     "elbo_error": "its standard error [nat]",
-    "laplace_log_density": "log density at the best point",
+    "laplace_log_density": "log density at the best point [nat]",
     "laplace_log_evidence": "log evidence by Laplace's method [nat]",
     "steps_done": "steps",
     "fit_seconds": "seconds in the fit",
@@ -106,48 +91,53 @@ def prior_posterior(fit: FitFolder) -> Markup:
 
 
 def diagnostics(fit: FitFolder) -> Markup:
-    """The numbers behind the verdict and those of the optimiser."""
+    """The numbers behind the verdict and those of the optimiser, but for what stands beside other methods already."""
     found = fit.entry("diagnostics") or {}
-    rows: list[list[Markup | str]] = [
-        [joined([text, tag("small", hint, class_="hint") if hint else None]), _figure(name, found[name])]
-        for name, (text, hint) in DIAGNOSTICS.items()
-        if found.get(name) is not None
-    ]
-    rows += [
-        [name.replace("_", " "), _figure(name, value)]
-        for name, value in found.items()
-        if name not in DIAGNOSTICS and isinstance(value, int | float | str)
-    ]
-    settings = fit.summary["fit"]
-    optimiser = [[text, _figure(name, settings[name])] for name, text in FIT.items() if settings.get(name) is not None]
+    left_out = {"method", *ERRORS.values(), *_told_by_stages(fit, found)}  # the page says the method at its top
+    known = [name for name in DIAGNOSTICS if found.get(name) is not None]
+    others = [name for name, value in found.items() if name not in known and isinstance(value, int | float | str)]
+    rows = [[_named(name), with_error(name, found)] for name in (*known, *others) if name not in left_out]
+    settings = {name: value for name, value in fit.summary["fit"].items() if name not in found and value is not None}
+    optimiser = [[text, figure(name, settings[name])] for name, text in FIT.items() if settings.get(name)]
     content = [
         table(["diagnostic", "value"], rows, caption="Diagnostics") if rows else None,
-        _evidence(found.get("log_z_by_method")),
+        _optima(fit, found.get("optima")),
         table(["quantity", "value"], optimiser, caption="The fit") if optimiser else None,
         saved_figure(fit, "elbo", "trace of the ELBO", "ELBO of each step, and its running mean."),
     ]
     return section("diagnostics", "Diagnostics", *content)
 
 
-def _figure(name: str, value: Any) -> str:
-    """A diagnostic with the digits that matter."""
-    return number(value, 0.1 if name in NATS else None)
+def _told_by_stages(fit: FitFolder, found: Mapping[str, Any]) -> set[str]:
+    """Diagnostics that the table of the stages shows."""
+    columns = {*COLUMNS, "ess_bulk_min", "ess_tail_min"}
+    stages = fit.entry("stages") or []
+    return {name for name in columns & found.keys() if any(stage.get(name) == found[name] for stage in stages)}
 
 
-def _evidence(by_method: Any) -> Markup | None:
-    """log Z of each method with its error."""
-    if not isinstance(by_method, dict) or not by_method:
+def _named(name: str) -> Markup:
+    """What a diagnostic is called, with a hint in small print."""
+    text, hint = DIAGNOSTICS.get(name, (name.replace("_", " "), ""))
+    return joined([text, tag("small", hint, class_="hint") if hint else None])
+
+
+def _optima(fit: FitFolder, optima: Any) -> Markup | None:
+    """The different best points that were found, the highest first, and from how many starts."""
+    if not optima:
         return None
-    rows = []
-    for method, value in by_method.items():
-        middle, error = value if isinstance(value, list) and len(value) == 2 else (value, None)
-        rows.append([str(method), number(middle, 0.1), number(error, 0.1)])
-    return table(["method", "log Z", "error"], rows, caption="Evidence by method [nat]")
+    try:
+        rows = [
+            [str(place), figure("log_density", optimum["log_density"]), number(optimum["starts"])]
+            for place, optimum in enumerate(optima, start=1)
+        ]
+    except (KeyError, TypeError):
+        raise InputError(f"{fit.folder / 'summary.json'}: damaged optima; run the fit again") from None
+    return table(["optimum", "log density", "starts that led there"], rows, caption="Optima")
 
 
 def settings_table(fit: FitFolder) -> Markup:
-    """What the fit was asked to do."""
-    asked = {name: value for name, value in fit.summary["fit"].items() if name not in FIT}
+    """What the fit was asked to do, of the settings that its method reads."""
+    asked = {name: value for name, value in fit.settings.items() if name not in FIT}
     rows = [
         [name.replace("_", " "), number(value) if isinstance(value, float) else str(value)]
         for name, value in asked.items()

@@ -22,13 +22,14 @@ def number(value: Any, spread: float | None = None) -> str:
         return ABSENT
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
+    if isinstance(value, int):
+        return _signed(f"{value:,d}")
     size = abs(value)
-    if size and (size < 1e-3 or size >= 1e6):
+    certain = spread is not None and 0 < spread < 1e-4 * size  # to digits that a power of ten would drop
+    if size and (size < 1e-3 or size >= 1e6) and not certain:
         return _power(f"{value:.2e}")
     if spread is not None:
         return _signed(f"{value:,.{decimals(spread)}f}")
-    if isinstance(value, int):
-        return _signed(f"{value:,d}")
     text = f"{value:,.{max(0, 3 - math.floor(math.log10(size)))}f}" if size else "0"
     return _signed(text.rstrip("0").rstrip(".") if "." in text else text)
 

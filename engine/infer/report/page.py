@@ -8,7 +8,7 @@ from string import Template
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.report import checks, headline, provenance, sky
+from gammasky.engine.infer.report import checks, headline, methods, provenance, sky
 from gammasky.engine.infer.report.markup import Markup, joined, tag
 from gammasky.engine.infer.report.numbers import number
 from gammasky.engine.infer.report.result import FitFolder, read_fit
@@ -17,6 +17,7 @@ GENERATOR = "gammasky report"
 REPORT = "report.html"
 CONTENTS = {
     "headline": "Result",
+    "methods": "Methods",
     "maps": "Maps",
     "corner": "Correlations",
     "sources": "Point sources",
@@ -79,6 +80,7 @@ def report_page(fit: FitFolder, threshold: float | None = None) -> str:
     """
     sections = [
         headline.headline(fit),
+        methods.methods(fit),
         sky.maps(fit),
         sky.corner(fit),
         sky.point_sources(fit, threshold),
@@ -109,7 +111,7 @@ def _title(fit: FitFolder) -> str:
 def _head(fit: FitFolder) -> Markup:
     """Title, what the model is, and the fit in one line."""
     posterior = fit.posterior
-    method = fit.summary["fit"].get("method") or fit.summary["fit"].get("guide")
+    method = fit.method or fit.summary["fit"].get("guide")
     facts = [
         f"fitted {str(posterior.attributes.get('created_at', ''))[:10]}",
         f"method {method}" if method else None,

@@ -43,8 +43,18 @@ def references(fit: FitFolder) -> Markup:
 
 def works_of(fit: FitFolder) -> list[Citation]:
     """What a fit asks to be cited."""
-    settings, found = fit.summary["fit"], fit.entry("diagnostics") or {}
-    names = [settings.get("method"), settings.get("guide"), found.get("method"), *(found.get("log_z_by_method") or {})]
+    found = fit.entry("diagnostics") or {}
     measured = [name for name in ("k_hat", "r_hat_max") if found.get(name) is not None]
+    names = [fit.method, *_objective(fit), *(found.get("log_z_by_method") or {}), *measured]
     datasets = datasets_of(fit.summary["dataset"], fit.summary["data_sha256"])
-    return citations(fit.posterior.spec, datasets, [*(str(name) for name in names if name), *measured])
+    return citations(fit.posterior.spec, datasets, [name for name in names if name])
+
+
+def _objective(fit: FitFolder) -> list[str]:
+    """The guide and what its bound on log Z rests on, of a fit that has a guide."""
+    guide, alpha = fit.settings.get("guide"), fit.settings.get("alpha")
+    if guide is None:
+        return []
+    guide = "flow" if fit.method == "auto" else str(guide)  # auto fits no other
+    lower = isinstance(alpha, int | float) and alpha < 1.0
+    return [guide, *(["renyi"] if lower else []), *(["dreg"] if lower and guide == "flow" else [])]

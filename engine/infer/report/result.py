@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from xarray import Dataset, DataTree
 
 Floats = NDArray[np.float64]
+OF_SVI = (
+    "guide", "steps", "particles", "learning_rate", "schedule", "clip", "alpha", "temper", "starts", "early_stop",
+)  # fmt: skip
+OF_CHAINS = ("chains", "warmup", "draws")
+READ_BY = {
+    "laplace": (), "svi": OF_SVI, "nuts": OF_CHAINS, "smc": ("population",), "auto": (*OF_SVI, *OF_CHAINS)
+}  # fmt: skip
 TABLES = ("parameters", FLUX, POINT_SOURCE_FRACTION, "fit", "data_sha256", "versions")  # of every summary
 
 
@@ -71,6 +78,18 @@ class FitFolder:
     summary: dict[str, Any]
     figures: dict[str, bytes]
     trace: Floats
+
+    @property
+    def method(self) -> str:
+        """How the fit was made; "" where it does not say."""
+        return str(self.summary["fit"].get("method") or (self.entry("diagnostics") or {}).get("method") or "")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What "fit" holds, without the settings that only other methods read."""
+        unread = {name for names in READ_BY.values() for name in names} - {*READ_BY.get(self.method, ())}
+        unread = unread if self.method in READ_BY else set()
+        return {name: value for name, value in self.summary["fit"].items() if name not in unread}
 
     def entry(self, name: str) -> Any:
         """An optional entry, from the summary or else from the posterior file's root; None where neither has it."""

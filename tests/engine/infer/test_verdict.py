@@ -105,22 +105,31 @@ WRONG = Disagreement("f", shift=0.4, below=0.05, above=0.2, size=3.75)
 
 
 def test_a_guide_that_chains_have_confirmed_is_reliable() -> None:
-    verdict = verdict_on_checked_guide(GOOD, "converged", 12, SURE, can_judge=True)
+    verdict = verdict_on_checked_guide(GOOD, "converged", 12, SURE, can_judge=True, log_z=-10.05)
     assert verdict.level == "reliable"
     assert verdict.reasons == ("guide and chains agree in all 12 numbers that are quoted",)
 
 
 def test_chains_that_cannot_judge_confirm_nothing() -> None:
-    verdict = verdict_on_checked_guide(GOOD, "converged", 12, UNSURE, can_judge=False)
+    verdict = verdict_on_checked_guide(GOOD, "converged", 12, UNSURE, can_judge=False, log_z=-10.05)
     assert verdict.level == "preview"
     assert verdict.reasons[0] == "the chains have not mixed well enough to judge the guide"
     assert verdict.remedy == UNSURE.remedy
-    heavy = verdict_on_checked_guide(replace(GOOD, k_hat=0.9), "converged", 12, SURE, can_judge=True)
+    heavy = verdict_on_checked_guide(replace(GOOD, k_hat=0.9), "converged", 12, SURE, can_judge=True, log_z=-10.05)
     assert heavy.level == "unreliable"
 
 
 def test_chains_beside_a_guide_that_misleads() -> None:
-    verdict = verdict_on_chains_beside(SURE, [WRONG], GOOD)
+    verdict = verdict_on_chains_beside(SURE, [WRONG], GOOD, -10.05)
     assert verdict.level == "reliable"
     assert "svi alone (k-hat 0.30) misleads in 1 numbers; f: 20% of the chains" in verdict.reasons[-1]
-    assert verdict_on_chains_beside(UNSURE, [WRONG], GOOD).level == "unreliable"
+    assert verdict_on_chains_beside(UNSURE, [WRONG], GOOD, -10.05).level == "unreliable"
+
+
+def test_evidences_that_are_apart_are_a_doubt() -> None:
+    verdict = verdict_on_checked_guide(GOOD, "converged", 12, SURE, can_judge=True, log_z=-9.6)
+    assert verdict.level == "preview"
+    assert verdict.reasons[0].startswith("log Z by the guide's weights is -10.00, and -9.60 with the chains")
+    beside = verdict_on_chains_beside(SURE, [WRONG], GOOD, -9.6)
+    assert beside.level == "reliable"
+    assert "more than 0.3 apart" in beside.reasons[-1]
