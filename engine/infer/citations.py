@@ -16,7 +16,7 @@ from gammasky.engine.model.spec import AnyTemplate, DiskTemplate, MapTemplate, M
 from gammasky.engine.sky.manifest import MANIFEST_NAME, OtherCounts, read_any_manifest, read_manifest, shipped_manifests
 
 ARXIV = re.compile(r"(?:arXiv:|^)([a-z-]+/\d{7}|\d{4}\.\d{4,5})")
-DEFAULT_METHODS = ("svi", "iaf")
+DEFAULT_METHODS = ("svi", "flow")
 
 Used = dict[str, set[str]]  # kind of thing -> names, as the conditions in citations.toml have them
 

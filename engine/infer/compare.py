@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 RESULT = "compare.json"
+_ROUNDING = 1e-12  # relative scatter of a number that does not vary
 MOST_ROWS = 30  # of the table in the terminal; compare.json has all
 
 
@@ -60,7 +61,8 @@ class Comparison:
         differences: of the marginals, the largest distance first.
         notes: what else differs: data, model, priors.
         evidence: per posterior "elbo", "log_z" and their errors, where known.
-        log_z_differences: log Z minus that of the first, and its error; only on the same counts.
+        log_z_differences: log Z minus that of the first, and its error, infinite where one is unknown; only on the same
+            counts, and where both have a log Z.
     """
 
     labels: tuple[str, ...]
@@ -187,8 +189,9 @@ def _differences(first: Posterior, other: Posterior, label: str) -> list[Differe
         log10 = all(isinstance(_prior(posterior, name), LogUniform) for posterior in (first, other))
         a, b = (np.log10(draws) if log10 else draws for draws in (here[name], there[name]))
         sd = math.sqrt(0.5 * (a.var() + b.var()))
-        if sd > 0:
-            ratio = float(b.std() / a.std()) if a.std() > 0 else None
+        rounding = _ROUNDING * max(np.abs(a).max(), np.abs(b).max())
+        if sd > rounding:
+            ratio = float(b.std() / a.std()) if a.std() > rounding else None
             distance = float(wasserstein_distance(a, b)) / sd
             found.append(Difference(name, label, log10, float(b.mean() - a.mean()) / sd, ratio, distance, sd))
     return found
@@ -241,13 +244,13 @@ def _evidence(posterior: Posterior) -> dict[str, float]:
 def _log_z(
     posteriors: Mapping[str, Posterior], evidence: Mapping[str, Mapping[str, float]]
 ) -> dict[str, tuple[float, float]]:
-    """log Z minus that of the first and the error of the difference, of fits to the same counts."""
+    """log Z minus that of the first and the error of the difference, of fits to the same counts that have a log Z."""
     (label, first), *others = posteriors.items()
     here, found = evidence[label], {}
     for name, other in others:
         there = evidence[name]
         if "log_z" in here and "log_z" in there and same_counts(first, other):
-            error = math.hypot(here.get("log_z_error", 0.0), there.get("log_z_error", 0.0))
+            error = math.hypot(here.get("log_z_error", math.inf), there.get("log_z_error", math.inf))
             found[name] = (there["log_z"] - here["log_z"], error)
     return found
 
@@ -264,7 +267,8 @@ def evidence_lines(comparison: Comparison) -> list[str]:
         ]
         if label in comparison.log_z_differences:
             value, error = comparison.log_z_differences[label]
-            parts.append(f"log Z minus that of '{comparison.labels[0]}' {value:+.2f} +- {error:.2f}")
+            scatter = f"+- {error:.2f}" if math.isfinite(error) else "(error unknown)"
+            parts.append(f"log Z minus that of '{comparison.labels[0]}' {value:+.2f} {scatter}")
         if parts:
             lines.append(f"{label}: {', '.join(parts)}")
     return lines

@@ -69,6 +69,8 @@ class Settings:
         for name, low in _LOWEST.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name}: expected a whole number of at least {low}, got {getattr(self, name)}")
+        if self.method == "auto" and self.guide != "flow":
+            raise InputError(f"guide: method auto needs 'flow', whose density is known anywhere, got '{self.guide}'")
         if self.population % 8:
             raise InputError(f"population: expected a multiple of 8, got {self.population}")
         if self.seed > MAX_SEED:

@@ -117,7 +117,7 @@ def verdict_on_population(log_z_error: float) -> Verdict:
     alone = "no second method has confirmed it"
     if log_z_error > _LARGEST_ERROR:
         reason = f"the error of log Z is {log_z_error:.2f}, above {_LARGEST_ERROR:g} nat: too few particles"
-        return Verdict("unreliable", (reason, alone), "--method smc with more --population, or --method auto")
+        return Verdict("unreliable", (reason, alone), "--method auto")
     return Verdict("preview", (alone,), "--method auto")
 
 

@@ -15,7 +15,7 @@ from gammasky.commands.options import FOLDER, start_engine
     "--data", "data_name", metavar="NAME|PATH", help="Data set by name, or a dataset.toml or its folder.  [fermi]"
 )
 @click.option(
-    "--method", "methods", multiple=True, metavar="NAME", help="Method or guide; may be repeated.  [svi, iaf]"
+    "--method", "methods", multiple=True, metavar="NAME", help="Method or guide; may be repeated.  [svi, flow]"
 )
 @click.option("--fit", "folder", type=FOLDER, metavar="DIR", help="Model, data and methods of this fit instead.")
 def cite(model: str | None, data_name: str | None, methods: tuple[str, ...], folder: Path | None) -> None:

@@ -47,8 +47,7 @@ class AutoStage(Stage):
 
     def __init__(self, model: SkyModel, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
         super().__init__(model, settings, n_draws, start)
-        # the flow is the guide whose density is known where the chains have been
-        self._svi = SviStage(model, replace(settings, guide="flow"), n_draws)
+        self._svi = SviStage(model, settings, n_draws)
         self._nuts = NutsStage(model, settings, n_draws, stop_every=LOOK_EVERY)
         self._phase: Phase = "svi"
         self._guide: Fit | None = None  # of svi, once it is done

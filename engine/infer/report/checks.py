@@ -9,7 +9,7 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.infer.figures.prior import panel, svg
 from gammasky.engine.infer.report.headline import with_unit
 from gammasky.engine.infer.report.markup import Markup, details, joined, section, table, tag
-from gammasky.engine.infer.report.methods import COLUMNS
+from gammasky.engine.infer.report.methods import QUANTITIES
 from gammasky.engine.infer.report.numbers import number
 from gammasky.engine.infer.report.quantities import DIAGNOSTICS, ERRORS, figure, with_error
 from gammasky.engine.infer.report.result import FitFolder
@@ -97,7 +97,8 @@ def diagnostics(fit: FitFolder) -> Markup:
     known = [name for name in DIAGNOSTICS if found.get(name) is not None]
     others = [name for name, value in found.items() if name not in known and isinstance(value, int | float | str)]
     rows = [[_named(name), with_error(name, found)] for name in (*known, *others) if name not in left_out]
-    settings = {name: value for name, value in fit.summary["fit"].items() if name not in found and value is not None}
+    told = {*found, *(["laplace_log_density"] if found.get("optima") else [])}
+    settings = {name: value for name, value in fit.summary["fit"].items() if name not in told}
     optimiser = [[text, figure(name, settings[name])] for name, text in FIT.items() if settings.get(name)]
     content = [
         table(["diagnostic", "value"], rows, caption="Diagnostics") if rows else None,
@@ -110,9 +111,9 @@ def diagnostics(fit: FitFolder) -> Markup:
 
 def _told_by_stages(fit: FitFolder, found: Mapping[str, Any]) -> set[str]:
     """Diagnostics that the table of the stages shows."""
-    columns = {*COLUMNS, "ess_bulk_min", "ess_tail_min"}
+    shown = {*QUANTITIES, "ess_bulk_min", "ess_tail_min"}
     stages = fit.entry("stages") or []
-    return {name for name in columns & found.keys() if any(stage.get(name) == found[name] for stage in stages)}
+    return {name for name in shown & found.keys() if any(stage.get(name) == found[name] for stage in stages)}
 
 
 def _named(name: str) -> Markup:
@@ -132,7 +133,7 @@ def _optima(fit: FitFolder, optima: Any) -> Markup | None:
         ]
     except (KeyError, TypeError):
         raise InputError(f"{fit.folder / 'summary.json'}: damaged optima; run the fit again") from None
-    return table(["optimum", "log density", "starts that led there"], rows, caption="Optima")
+    return table(["optimum", "log density", "starts"], rows, caption="Optima, and how many starts led to each")
 
 
 def settings_table(fit: FitFolder) -> Markup:

@@ -16,7 +16,7 @@ from gammasky.engine.infer.report.result import FitFolder
 LARGE_SHIFT = 0.2  # sd
 REWEIGHTED = ", reweighted"  # what the name of a method ends in whose draws count by their weights
 OF_WEIGHTS = ("log_z", "k_hat", "ess")  # what the importance weights of a guide's draws tell, not the guide itself
-COLUMNS = {
+QUANTITIES = {
     "seconds": "time [s]",
     "gradients": "gradients",
     "elbo": "ELBO [nat]",
@@ -63,22 +63,22 @@ def _label(fit: FitFolder, name: str) -> Markup:
 def _weighted(fit: FitFolder) -> list[Markup]:
     """Median and 90 % interval of the draws and of the weighted draws, and how far the weights move the mean."""
     rows = [
-        [_label(fit, name), *_median_and_interval(entry), *_median_and_interval(entry["weighted"]), _shift(entry)]
+        [_label(fit, name), _described(entry, width(entry)), _described(entry["weighted"], width(entry)), _shift(entry)]
         for name, entry in _quoted(fit).items()
         if "weighted" in entry
     ]
     if not rows:
         return []
-    headings = ["number", "drawn", "90 %", "reweighted", "90 %", "shift [sd]"]
     return [
-        table(headings, rows, caption="Medians and intervals of the draws, and of the draws by their weights"),
+        table(["number", "drawn", "reweighted", "shift [sd]"], rows, caption="Median (90 % interval)"),
         tag("p", WEIGHTED, class_="note"),
     ]
 
 
-def _median_and_interval(entry: Mapping[str, Any], spread: float | None = None) -> list[str]:
-    spread = width(entry) if spread is None else spread
-    return [number(entry["q50"], spread), interval(entry["q05"], entry["q95"], spread)]
+def _described(entry: Mapping[str, Any], spread: float | None) -> Markup:
+    """Median and 90 % interval, with the digits that `spread` supports."""
+    around = interval(entry["q05"], entry["q95"], spread)
+    return joined([number(entry["q50"], spread), tag("small", f" ({around})")])
 
 
 def _shift(entry: Mapping[str, Any]) -> Markup | str:
@@ -93,29 +93,29 @@ def _shift(entry: Mapping[str, Any]) -> Markup | str:
 
 def _stages(fit: FitFolder, found: Sequence[Mapping[str, Any]]) -> list[Markup]:
     """Cost and diagnostics of each method; the marginals of each."""
-    cells = [_cells(stage, [str(other["method"]) for other in found]) for stage in found]
-    columns = [name for name in COLUMNS if any(name in row for row in cells)]
+    names = [str(stage["method"]) for stage in found]
+    columns = [_cells(stage, names) for stage in found]
     rows = [
-        [str(stage["method"]), *(row.get(name, "") for name in columns)]
-        for stage, row in zip(found, cells, strict=True)
+        [QUANTITIES[name], *(column.get(name, "") for column in columns)]
+        for name in QUANTITIES
+        if any(name in column for column in columns)
     ]
     return [
-        table(["method", *(COLUMNS[name] for name in columns)], rows, caption="Cost and diagnostics"),
+        table(["quantity", *names], rows, caption="Cost and diagnostics of each method"),
         tag("p", STAGES, class_="note"),
-        _marginals(fit, found),
+        table(["number", *names], _marginals(fit, found), caption="Median (90 % interval) by each method"),
     ]
 
 
-def _cells(stage: Mapping[str, Any], methods: Sequence[str]) -> dict[str, str]:
-    """What one method says, by column. What belongs to the weights stands in the row of the reweighted draws, the rest
-    in that of the draws."""
+def _cells(stage: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Markup | str]:
+    """What one method says, by quantity: of the weights only for the reweighted draws, the rest only for the draws."""
     method = str(stage["method"])
-    names = [name for name in COLUMNS if stage.get(name) is not None]
+    names = [name for name in QUANTITIES if stage.get(name) is not None]
     if method.endswith(REWEIGHTED):
         names = [name for name in names if name in OF_WEIGHTS]
     elif method + REWEIGHTED in methods:
         names = [name for name in names if name not in OF_WEIGHTS]
-    cells = {name: with_error(name, stage) for name in names}
+    cells: dict[str, Markup | str] = {name: with_error(name, stage) for name in names}
     if "seconds" in cells:
         cells["seconds"] = number(round(stage["seconds"]))
     sizes = [stage[name] for name in ("ess_bulk_min", "ess_tail_min") if stage.get(name) is not None]
@@ -124,14 +124,11 @@ def _cells(stage: Mapping[str, Any], methods: Sequence[str]) -> dict[str, str]:
     return cells
 
 
-def _marginals(fit: FitFolder, found: Sequence[Mapping[str, Any]]) -> Markup:
-    """Median and 90 % interval of every quoted number by every method, with equal digits in a row."""
+def _marginals(fit: FitFolder, found: Sequence[Mapping[str, Any]]) -> list[list[Markup]]:
+    """Rows of every quoted number, with a cell for each method and equal digits in all."""
     rows = []
     for name in found[0]["marginals"]:
         entries = [stage["marginals"][name] for stage in found]
         spread = min((width(entry) or 0.0 for entry in entries), default=0.0)
-        texts = [_median_and_interval(entry, spread) for entry in entries]
-        cells = [joined([middle, tag("small", f" ({around})")]) for middle, around in texts]
-        rows.append([_label(fit, name), *cells])
-    headings = ["number", *(str(stage["method"]) for stage in found)]
-    return table(headings, rows, caption="Median (90 % interval) by each method")
+        rows.append([_label(fit, name), *(_described(entry, spread) for entry in entries)])
+    return rows

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gammasky.engine.infer.report.markup import Markup, joined, tag
 from gammasky.engine.infer.report.numbers import number
 
 DIAGNOSTICS = {
-    "result": ("the draws are those of", "the method whose draws the fit kept as its result"),
+    "result": ("the draws are those of", ""),
     "elbo": ("ELBO", "nat; a lower bound of log Z"),
-    "log_z": ("log evidence log Z", "nat; its difference between two models of the same counts is the log Bayes factor"),
+    "log_z": ("log evidence log Z", "nat; between two models of the same counts it differs by the log Bayes factor"),
     "laplace_log_evidence": ("log evidence by Laplace's method", "nat; exact only for a Gaussian posterior"),
     "k_hat": ("Pareto k-hat of the importance weights", "above 0.7 a few draws outweigh all others"),
     "ess": ("effective sample size of the weighted draws", "as many independent draws would say as much"),
@@ -50,10 +51,10 @@ def figure(name: str, value: Any) -> str:
     return number(value, _SPREADS.get(name))
 
 
-def with_error(name: str, numbers: Mapping[str, Any]) -> str:
+def with_error(name: str, numbers: Mapping[str, Any]) -> Markup:
     """A diagnostic and its standard error, where it has one, with the digits that the error leaves."""
     error = numbers.get(ERRORS.get(name, ""))
     if not isinstance(error, int | float) or not error > 0:
-        return figure(name, numbers[name])
+        return joined([figure(name, numbers[name])])
     spread = min(error, _NAT)
-    return f"{number(numbers[name], spread)} ± {number(error, spread)}"
+    return joined([number(numbers[name], spread), tag("small", f" ± {number(error, spread)}")])

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray
 from matplotlib.image import imread
 
 from gammasky.engine.errors import InputError
@@ -156,6 +157,56 @@ def test_evidence_only_on_the_same_counts(pair: dict[str, Posterior]) -> None:
     assert elsewhere.log_z_differences == {}
     assert "minus" not in evidence_lines(elsewhere)[1]
     assert "log Z -48.00 +- 0.40" in evidence_lines(elsewhere)[1]
+
+
+def test_rounding_is_no_difference(pair: dict[str, Posterior]) -> None:
+    first = pair["a"]
+    rounded = 14.67 * (1 + 1e-15 * np.random.default_rng(2).normal(size=500))
+    a = changed(first, draws={"S_flat": np.full(500, 14.67)})
+    b = changed(first, draws={"S_flat": rounded})
+    assert rounded.std() > 0
+    assert "S_flat" not in [entry.name for entry in compare({"a": b, "b": a}).differences]
+    varying = changed(first, draws={"S_flat": np.linspace(14.0, 15.0, 500)})
+    (entry,) = [d for d in compare({"a": b, "b": varying}).differences if d.name == "S_flat"]
+    assert entry.sd_ratio is None
+
+
+def test_fits_of_different_methods(two: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = {
+        "svi": {"elbo": -101.5, "elbo_error": 0.1, "log_z": -100.5, "log_z_error": 0.2, "k_hat": 0.5},
+        "nuts": {"r_hat_max": 1.003, "slowest": "Sps", "divergent": 0.0},
+        "smc": {"log_z": -100.0, "log_z_error": None, "families": 1},
+        "auto": {"log_z": -100.25, "log_z_error": 0.15, "log_z_by_method": {"bridge": [-100.25, 0.15]}},
+    }
+    folders = []
+    for method, diagnostics in told.items():
+        folder = Path(shutil.copytree(two[0] if method == "svi" else two[1], tmp_path / method))
+        with xarray.open_datatree(folder / "posterior.nc", engine="h5netcdf") as tree:
+            tree.load()
+        for name in ("elbo", "elbo_error", "guide"):
+            del tree.attrs[name]
+        if method in ("nuts", "auto"):  # five chains
+            draws = tree["posterior"].to_dataset().isel(chain=0)
+            parts = [draws.isel(draw=slice(n, None, 5)).assign_coords(draw=np.arange(100)) for n in range(5)]
+            tree["posterior"] = xarray.DataTree(xarray.concat(parts, dim="chain"))
+        (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary |= {"fit": {"method": method, "seed": 3}, "diagnostics": {"method": method, **diagnostics}}
+        (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+        folders.append(folder)
+    found = compare_fits(folders, tmp_path / "out")
+    assert found.evidence["nuts"] == {}
+    assert set(found.log_z_differences) == {"smc", "auto"}
+    assert found.log_z_differences["auto"] == pytest.approx((0.25, 0.25))
+    assert found.log_z_differences["smc"] == (0.5, math.inf)
+    by_name = [{d.name: d.distance for d in found.differences if d.other == other} for other in ("nuts", "smc")]
+    assert by_name[0] == pytest.approx(by_name[1])  # chain by chain or not: the same draws
+    printed = capsys.readouterr().out
+    assert "auto: log Z -100.25 +- 0.15, log Z minus that of 'svi' +0.25 +- 0.25" in printed
+    assert "smc: log Z -100.00, log Z minus that of 'svi' +0.50 (error unknown)" in printed
+    assert "nuts:" not in printed
+    content = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
+    assert content["log_z_differences"]["smc"] == [0.5, None]
 
 
 def test_nothing_in_common(pair: dict[str, Posterior]) -> None:

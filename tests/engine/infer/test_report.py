@@ -25,6 +25,7 @@ from gammasky.engine.infer.report import read_fit, report_page, sources, write_r
 from gammasky.engine.infer.report.markup import Markup, joined, table, tag
 from gammasky.engine.infer.report.model_toml import model_toml
 from gammasky.engine.infer.report.numbers import described, interval, number
+from gammasky.engine.infer.report.provenance import works_of
 from gammasky.engine.infer.report.sky import count
 from gammasky.engine.infer.summary import summarise, write_summary
 from gammasky.engine.model import ModelSpec, SkyModel, model_from_table, presets, read_model
@@ -41,12 +42,45 @@ VERDICT = {
     "reasons": ["k-hat 0.82 > 0.7", "<script>alert(1)</script>"],
     "remedy": "fit --method auto",
 }
-DIAGNOSTICS = {
-    "method": "svi",
+DIAGNOSTICS = {"method": "svi", "log_z": -1234.567, "log_z_error": 0.1, "k_hat": 0.82}
+CHAINS = {
+    "r_hat_max": 1.0042,
+    "ess_bulk_min": 837.86,
+    "ess_tail_min": 1105.99,
+    "slowest": "Sps",
+    "divergent": 0.0025,
+}
+NUTS = {"method": "nuts", **CHAINS, "gradients": 1_918_710, "leapfrogs": 28.248, "step_size": 0.1734}
+SMC = {
+    "method": "smc",
     "log_z": -1234.567,
-    "log_z_error": 0.1,
-    "k_hat": 0.82,
-    "log_z_by_method": {"smc": [-1230.0, 0.2]},
+    "log_z_error": 0.25,
+    "families": 97,
+    "temperatures": 41,
+    "acceptance": 0.793,
+    "slowest_jump": 0.5312,
+    "gradients": 204_800,
+}
+LAPLACE = {
+    "method": "laplace",
+    "elbo": -1240.5,
+    "elbo_error": 0.04,
+    "laplace_log_evidence": -1236.25,
+    "optima": [{"log_density": -1229.75, "starts": 6}, {"log_density": -1233.5, "starts": 2}],
+}
+GUIDE = {"elbo": -1235.125, "elbo_error": 0.0125, "log_z": -1234.5, "log_z_error": 0.08, "k_hat": 0.6566, "ess": 673.8}
+AUTO = {
+    "method": "auto",
+    "result": "nuts",
+    "log_z": -1234.125,
+    "log_z_error": 0.027,
+    "log_z_by_method": {
+        "svi, importance weights": [-1234.5, 0.08],
+        "bridge between svi and nuts": [-1234.125, 0.027],
+    },
+    **{name: GUIDE[name] for name in ("elbo", "elbo_error", "k_hat")},
+    **CHAINS,
+    "gradients": 191_871,
 }
 
 
@@ -174,7 +208,8 @@ def test_what_the_page_shows(folder: Path) -> None:
 def test_what_is_absent_is_not_mentioned(folder: Path) -> None:
     page = Page(report_page(read_fit(folder)))
     assert "verdict" not in page.ids
-    for words in ("k-hat", "R-hat", "truth", "Simulated", "Evidence by method", "Remedy"):
+    assert "methods" not in page.ids
+    for words in ("k-hat", "R-hat", "truth", "Simulated", "reweighted", "Optima", "Remedy"):
         assert words not in page.text, words
 
 
@@ -189,16 +224,209 @@ def test_verdict_first_and_diagnostics(folder: Path, place: str) -> None:
     assert page.ids[0] == "verdict"
     assert 'class="verdict unreliable"' in text
     assert "script" not in page.tags
-    for words in (
-        "k-hat 0.82 > 0.7",
-        "<script>alert(1)</script>",
-        "fit --method auto",
-        "−1,234.57",
-        "−1,230.00",
-        "0.82",
-    ):
+    for words in ("k-hat 0.82 > 0.7", "<script>alert(1)</script>", "fit --method auto", "−1,234.57 ± 0.10", "0.82"):
         assert words in page.text, words
     assert "Vehtari2015" in page.text  # the paper behind k-hat
+
+
+def test_no_remedy_where_none_is_needed(folder: Path) -> None:
+    change_summary(folder, verdict={"level": "reliable", "reasons": ["4 chains agree"], "remedy": ""})
+    text = report_page(read_fit(folder))
+    assert "4 chains agree" in Page(text).text
+    assert "Remedy" not in text
+
+
+def in_chains(folder: Path, chains: int) -> None:
+    """The same draws as those of several chains."""
+    with xarray.open_datatree(folder / "posterior.nc", engine="h5netcdf") as tree:
+        tree.load()
+    for group in ("posterior", "sample_stats"):
+        flat = tree[group].to_dataset()
+        parts = np.split(np.arange(flat.sizes["draw"]), chains)
+        split = [flat.isel(draw=part).assign_coords(draw=np.arange(len(part))) for part in parts]
+        joined_ = xarray.concat(split, dim="chain").assign_coords(chain=np.arange(chains))
+        tree[group] = xarray.DataTree(joined_)
+    (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
+
+
+def of_method(folder: Path, diagnostics: dict[str, Any], **entries: Any) -> None:
+    """Make of the folder one of a method without steps of an optimiser."""
+    with xarray.open_datatree(folder / "posterior.nc", engine="h5netcdf") as tree:
+        tree.load()
+    for name in ("elbo", "elbo_error"):
+        del tree.attrs[name]
+    (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
+    (folder / "elbo.csv").unlink()
+    fit = {"method": diagnostics["method"], "guide": "mvn", "steps": 7654, "alpha": 1.0, "chains": 4, "population": 512}
+    fit |= {"status": "finished", "steps_done": 0, "laplace_log_density": -1229.75, "laplace_log_evidence": -1236.25}
+    change_summary(folder, diagnostics=diagnostics, fit=fit, **entries)
+
+
+def test_chains(folder: Path) -> None:
+    before = read_fit(folder).posterior.columns()
+    of_method(folder, NUTS)
+    in_chains(folder, 4)
+    fit = read_fit(folder)
+    assert all(np.array_equal(before[name], values) for name, values in fit.posterior.columns().items())
+    page = Page(report_page(fit))
+    assert "methods" not in page.ids
+    assert "method nuts" in page.text
+    for words in ("1.004", "838", "1,106", "0.25 %", "1,918,710", "28.25", "Hoffman2014", "Cabezas2024", "Vehtari2021"):
+        assert words in page.text, words
+    for words in ("ELBO", "k-hat", "7654", "population512", "Kingma2014", "Durkan2019", "r hat", "divergences"):
+        assert words not in page.text, words
+    assert page.text.count("−1,236.25") == 1
+
+
+def test_a_population(folder: Path) -> None:
+    of_method(folder, SMC)
+    page = Page(report_page(read_fit(folder)))
+    for words in (
+        "−1,234.57 ± 0.25",
+        "97",
+        "41",
+        "79 %",
+        "0.53",
+        "204,800",
+        "population512",
+        "Lee2018",
+        "DelMoral2006",
+    ):
+        assert words in page.text, words
+    for words in ("ELBO", "k-hat", "7654", "chains", "Hoffman2014"):
+        assert words not in page.text, words
+
+
+def test_optima(folder: Path) -> None:
+    of_method(folder, LAPLACE)
+    page = Page(report_page(read_fit(folder)))
+    assert "Optima" in page.text
+    assert page.text.count("−1,229.75") == 1  # not among the numbers of the fit as well
+    assert page.text.count("−1,236.25") == 1
+    assert "−1,233.50" in page.text
+    assert "−1,240.500 ± 0.040" in page.text
+    change_summary(folder, diagnostics={**LAPLACE, "optima": [3]})
+    with pytest.raises(InputError, match="damaged optima; run the fit again"):
+        report_page(read_fit(folder))
+
+
+def test_weights_beside_draws(folder: Path, model: SkyModel, made: Path) -> None:
+    posterior = read_fit(made).posterior
+    derived = {name: posterior.draws[name] for name in posterior.draws}
+    weights = np.exp(posterior.draws["S_flat"])
+    weights /= weights.sum()
+    fit = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["fit"]
+    change_summary(folder, **summarise(model, derived, fit, weights))
+    text = report_page(read_fit(folder))
+    page = Page(text)
+    assert page.ids.index("methods") == page.ids.index("headline") + 1
+    assert "Draws and their weights" in page.text
+    draws = posterior.draws["S_flat"]
+    shift = (weights @ draws - draws.mean()) / draws.std(ddof=1)
+    assert shift > 0.2
+    assert f"<strong>+{shift:.2f}</strong>" in text
+    entry = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["parameters"]["S_flat"]
+    row = page.text.partition("Draws and their weights")[2].partition("S_flat")[2]
+    spread = 0.5 * (entry["q84"] - entry["q16"])
+    expected = [
+        number(numbers[name], spread) for numbers in (entry, entry["weighted"]) for name in ("q50", "q05", "q95")
+    ]
+    assert row.startswith("{} ({} – {}){} ({} – {})".format(*expected) + f"+{shift:.2f}")
+    assert "PS fraction (all)" in page.text
+
+
+def test_no_shift_of_a_fixed_number(folder: Path) -> None:
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    fixed = dict.fromkeys(("mean", "q05", "q16", "q50", "q84", "q95"), 2.0) | {"sd": 0.0}
+    summary["parameters"]["S_flat"] = {**fixed, "weighted": fixed, "unit": ""}
+    change_summary(folder, **summary)
+    assert "S_flat2.000 (2.000 – 2.000)2.000 (2.000 – 2.000)–" in Page(report_page(read_fit(folder))).text
+
+
+def stages(folder: Path) -> list[dict[str, Any]]:
+    """Of a fit by `auto`: the marginals of each method differ."""
+    parameters = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["parameters"]
+    names = ("S_flat", "Sps")
+    moved = [
+        {name: {key: value + add for key, value in parameters[name].items() if key != "unit"} for name in names}
+        for add in (0.0, 100.0, 200.0)
+    ]
+    guide = {**GUIDE, "gradients": 40_000, "seconds": 134.4}
+    return [
+        {**guide, "method": "svi", "marginals": moved[0]},
+        {**guide, "method": "svi, reweighted", "marginals": moved[1]},
+        {**CHAINS, "gradients": 151_871, "log_z": -1234.125, "log_z_error": 0.027, "seconds": 479.1, "method": "nuts",
+         "marginals": moved[2]},
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["summary", "posterior"])
+def test_methods_side_by_side(folder: Path, place: str) -> None:
+    found = stages(folder)
+    fit = {"method": "auto", "guide": "mvn", "seed": 3, "status": "finished", "steps_done": 5000, "alpha": 1.0}
+    change_summary(folder, diagnostics=AUTO, fit=fit)
+    if place == "summary":
+        change_summary(folder, stages=found)
+    else:
+        change_posterior(folder, stages=json.dumps(found))
+    page = Page(report_page(read_fit(folder)))
+    assert page.ids.index("methods") == page.ids.index("headline") + 1
+    shown = page.text.partition("Methods side by side")[2].partition("Maps")[0]
+    assert "quantitysvisvi, reweightednuts" in shown
+    for row in (
+        "time [s]134479",
+        "gradients40,000151,871",
+        "ELBO [nat]−1,235.125 ± 0.013",
+        "log Z [nat]−1,234.500 ± 0.080−1,234.125 ± 0.027",
+        "k-hat0.66",
+        "ESS674838",
+        "R-hat1.004",
+    ):
+        assert row in shown, row
+    entry = found[0]["marginals"]["Sps"]
+    spread = 0.5 * (entry["q84"] - entry["q16"])
+    for stage in found:
+        assert f"{number(stage['marginals']['Sps']['q50'], spread)} (" in shown
+    rest = page.text.partition("Diagnosticsdiagnostic")[2].partition("Configuration")[0]
+    assert "the draws are those ofnuts" in rest
+    assert "191,871" in rest
+    for words in ("−1,234", "−1,235", "0.66", "838", "R-hat", "1.004"):
+        assert words not in rest, words  # not shown twice
+    for words in ("Meng1996", "Durkan2019", "Roeder2017", "Cabezas2024", "Vehtari2015", "Vehtari2021"):
+        assert words in page.text, words
+    for words in ("DelMoral2006", "Li2016", "Tucker2018", "Phan2019"):
+        assert words not in page.text, words
+
+
+@pytest.mark.parametrize("damaged", [[{"method": "svi"}], ["svi"], {"a": 1}])
+def test_damaged_stages(folder: Path, damaged: Any) -> None:
+    change_summary(folder, stages=damaged)
+    with pytest.raises(InputError, match="damaged stages or weights; run the fit again"):
+        report_page(read_fit(folder))
+
+
+@pytest.mark.parametrize(
+    ("settings", "cited", "not_cited"),
+    [
+        (("svi", "flow", 1.0), "Durkan2019 Roeder2017 Kingma2014", "Li2016 Tucker2018 Phan2019"),
+        (("svi", "flow", 0.5), "Durkan2019 Li2016 Tucker2018", "Hoffman2014 Meng1996"),
+        (("svi", "iaf", 0.0), "Kingma2016 Phan2019 Li2016", "Tucker2018 Durkan2019"),
+        (("svi", "mvn", 1.0), "Kingma2014", "Kingma2016 Phan2019 Durkan2019 Roeder2017"),
+        (("nuts", "flow", 0.5), "Hoffman2014 Cabezas2024", "Durkan2019 Kingma2014 Li2016 Meng1996"),
+        (("smc", "flow", 0.5), "DelMoral2006 Lee2018 Cabezas2024", "Hoffman2014 Durkan2019 Li2016"),
+        (("laplace", "flow", 0.5), "MishraSharma2026", "Kingma2014 Durkan2019 Li2016 Cabezas2024"),
+        (("auto", "iaf", 0.5), "Durkan2019 Li2016 Tucker2018 Meng1996", "Kingma2016 Phan2019"),
+        ((None, "iaf", None), "Kingma2016", "Durkan2019 Li2016"),
+    ],
+)
+def test_works_of_a_method(
+    folder: Path, settings: tuple[str | None, str, float | None], cited: str, not_cited: str
+) -> None:
+    change_posterior(folder, guide=settings[1])
+    change_summary(folder, fit=dict(zip(("method", "guide", "alpha"), settings, strict=True)))
+    found = {work.key for work in works_of(read_fit(folder))}
+    assert set(cited.split()) <= found
+    assert not set(not_cited.split()) & found
 
 
 @pytest.mark.parametrize("level", ["reliable", "preview", "odd <level>"])
@@ -411,6 +639,9 @@ def test_markup_escapes() -> None:
         (math.nan, 1.0, "–"),
         ("svi", None, "svi"),
         (1.5, 0.0, "1.500"),
+        (12_345_678, None, "12,345,678"),
+        (-1_234_567.891, 0.1, "−1,234,567.89"),
+        (1_234_567.891, 5000.0, "1.23 × 10⁶"),
     ],
 )
 def test_numbers(value: Any, spread: float | None, text: str) -> None:
