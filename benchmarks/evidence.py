@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset", nargs="?", default="nptfit_galactic_centre")
     parser.add_argument("dataset", nargs="?", default="fermi")
-    parser.add_argument("--live", type=int, default=400)
+    parser.add_argument("--live", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     import dynesty
@@ -39,7 +39,6 @@ def main() -> None:
         lambda cube: cube,
         model.n_latent,
         nlive=options.live,
-        sample="rslice",
         rstate=np.random.default_rng(options.seed),
     )
     sampler.run_nested(dlogz=0.1, print_progress=False)
