@@ -116,15 +116,11 @@ class Chains:
         u = np.random.default_rng(self.settings.seed).standard_normal((_CLOUD, size))
         cloud = jax.vmap(self.coordinates.from_latent)(jnp.asarray(laplace.mode + u @ laplace.scale_tril.T))
         return {
+            **self.blank(),
             "x": x,
             "log_density": values,
             "gradient": gradients,
-            "tuning": jnp.asarray(self._tuning[0](_FIRST_STEP), dtype=float),
             "metric": jnp.cov(cloud.T),
-            "count": jnp.asarray(0.0),
-            "sum": jnp.zeros(size),
-            "squares": jnp.zeros((size, size)),
-            "iteration": jnp.asarray(0),
         }
 
     def blank(self) -> State:
