@@ -1,9 +1,9 @@
-"""Guides: families of densities over the latent z that a variational fit chooses from.
+"""Guides: families of densities that a variational fit chooses from.
 
-Each starts at the Laplace approximation z = mode + L u, u ~ N(0, 1)^D:
+Each starts on a frame, x = centre + L u, u ~ N(0, 1)^D:
 
 - `flow`: a coupling flow of rational-quadratic splines (arXiv:1906.04032; flowjax) on u, started near the identity,
-  on an affine map that is free too; its density at any z is as cheap as its draws;
+  on an affine map that is free too; its density at any x is as cheap as its draws;
 - `iaf`: an inverse autoregressive flow (arXiv:1606.04934; NumPyro's networks) on u, started as the identity: the
   guide of arXiv:2604.08648, 5 flows of [128, 128] tanh;
 - `mvn`: a multivariate normal, location and Cholesky factor free;
@@ -20,10 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import solve_triangular
+from numpy.typing import NDArray
 
 from gammasky.engine.errors import unknown_name
-from gammasky.engine.infer.optimise import Laplace
 
+Floats = NDArray[np.float64]
 Parameters = Any
 Frame = dict[str, jax.Array]
 
@@ -38,21 +39,21 @@ class Guide:
 
     Attributes:
         name: as chosen by the user.
-        init: (start, key) -> parameters, a pytree of arrays.
-        sample: (parameters, frame, key) -> one draw z (D,) and its log density; differentiable in the parameters.
-            `frame` is the start as arrays, see `frame_of`; it is not fitted.
-        log_density: (parameters, frame, z) -> log density at any z; None for a guide that is only cheap to draw from.
+        init: (frame, key) -> parameters, a pytree of arrays.
+        sample: (parameters, frame, key) -> one draw x (D,) and its log density; differentiable in the parameters.
+            `frame` is where the guide starts, see `frame_of`; it is not fitted.
+        log_density: (parameters, frame, x) -> log density at any x; None for a guide that is only cheap to draw from.
     """
 
     name: str
-    init: Callable[[Laplace, jax.Array], Parameters]
+    init: Callable[[Frame, jax.Array], Parameters]
     sample: Callable[[Parameters, Frame, jax.Array], tuple[jax.Array, jax.Array]]
     log_density: Callable[[Parameters, Frame, jax.Array], jax.Array] | None = None
 
 
-def frame_of(start: Laplace) -> Frame:
-    """The arrays of the start that a guide's draws need."""
-    return {"mode": jnp.asarray(start.mode), "scale_tril": jnp.asarray(start.scale_tril)}
+def frame_of(centre: Floats, covariance: Floats) -> Frame:
+    """The frame of a centre (D,) and a covariance (D, D)."""
+    return {"centre": jnp.asarray(centre), "scale_tril": jnp.asarray(np.linalg.cholesky(covariance))}
 
 
 def build_guide(name: str, size: int) -> Guide:
@@ -71,10 +72,10 @@ def _log_normal(u: jax.Array) -> jax.Array:
 
 
 def _mvn(size: int) -> Guide:
-    def init(start: Laplace, _key: jax.Array) -> Parameters:
-        log_diagonal = np.log(np.diag(start.scale_tril))
-        below = np.tril(start.scale_tril, -1) / np.diag(start.scale_tril)[:, None]
-        return {"loc": jnp.asarray(start.mode), "log_scale": jnp.asarray(log_diagonal), "below": jnp.asarray(below)}
+    def init(frame: Frame, _key: jax.Array) -> Parameters:
+        diagonal = jnp.diag(frame["scale_tril"])
+        below = jnp.tril(frame["scale_tril"], -1) / diagonal[:, None]
+        return {"loc": frame["centre"], "log_scale": jnp.log(diagonal), "below": below}
 
     def sample(parameters: Parameters, _frame: Frame, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         u = jax.random.normal(key, (size,))
@@ -114,7 +115,7 @@ def _flow(size: int) -> Guide:
 
     _, structure = layers(jax.random.key(0))
 
-    def init(_start: Laplace, key: jax.Array) -> Parameters:
+    def init(_frame: Frame, key: jax.Array) -> Parameters:
         splines = jax.tree.map(lambda weights: weights.astype(float), layers(key)[0])
         zeros = jnp.zeros(size)
         return {"splines": splines, "loc": zeros, "log_scale": zeros, "below": jnp.zeros((size, size))}
@@ -129,11 +130,11 @@ def _flow(size: int) -> Guide:
     def sample(parameters: Parameters, frame: Frame, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         u = jax.random.normal(key, (size,))
         bent, log_det = equinox.combine(parameters["splines"], structure).transform_and_log_det(u)
-        z = frame["mode"] + frame["scale_tril"] @ (parameters["loc"] + affine(parameters) @ bent)
+        z = frame["centre"] + frame["scale_tril"] @ (parameters["loc"] + affine(parameters) @ bent)
         return z, _log_normal(u) - log_det - log_volume(parameters, frame)
 
     def log_density(parameters: Parameters, frame: Frame, z: jax.Array) -> jax.Array:
-        white = solve_triangular(frame["scale_tril"], z - frame["mode"], lower=True)
+        white = solve_triangular(frame["scale_tril"], z - frame["centre"], lower=True)
         bent = solve_triangular(affine(parameters), white - parameters["loc"], lower=True)
         u, log_det = equinox.combine(parameters["splines"], structure).inverse_and_log_det(bent)
         return _log_normal(u) + log_det - log_volume(parameters, frame)
@@ -142,10 +143,10 @@ def _flow(size: int) -> Guide:
 
 
 def _diagonal(size: int) -> Guide:
-    def init(start: Laplace, _key: jax.Array) -> Parameters:
+    def init(frame: Frame, _key: jax.Array) -> Parameters:
         # of all independent normals the one nearest to the start, as KL(guide | posterior) measures: 1 / precision
-        precision = np.square(np.linalg.inv(start.scale_tril)).sum(axis=0)
-        return {"loc": jnp.asarray(start.mode), "log_scale": jnp.asarray(-0.5 * np.log(precision))}
+        precision = jnp.square(jnp.linalg.inv(frame["scale_tril"])).sum(axis=0)
+        return {"loc": frame["centre"], "log_scale": -0.5 * jnp.log(precision)}
 
     def sample(parameters: Parameters, _frame: Frame, key: jax.Array) -> tuple[jax.Array, jax.Array]:
         u = jax.random.normal(key, (size,))
@@ -164,7 +165,7 @@ def _iaf(size: int) -> Guide:
     hidden = [max(width, size) for width in HIDDEN]
     net_init, net = AutoregressiveNN(size, hidden, permutation=jnp.arange(size), nonlinearity=stax.Tanh)
 
-    def init(_start: Laplace, key: jax.Array) -> Parameters:
+    def init(_frame: Frame, key: jax.Array) -> Parameters:
         layers = [net_init(k, (size,))[1] for k in jax.random.split(key, N_FLOWS)]
         flows = [[*flow[:-1], jax.tree.map(lambda weights: _START * weights, flow[-1])] for flow in layers]
         return jax.tree.map(lambda *weights: jnp.stack(weights), *flows)
@@ -179,7 +180,7 @@ def _iaf(size: int) -> Guide:
         u = jax.random.normal(key, (size,))
         # a scan, not a Python loop: one flow to compile instead of five
         (u, log_q), _ = jax.lax.scan(apply, (u, _log_normal(u)), parameters)
-        return frame["mode"] + frame["scale_tril"] @ u, log_q - jnp.sum(jnp.log(jnp.diag(frame["scale_tril"])))
+        return frame["centre"] + frame["scale_tril"] @ u, log_q - jnp.sum(jnp.log(jnp.diag(frame["scale_tril"])))
 
     return Guide("iaf", init, sample)
 

@@ -31,7 +31,6 @@ _TARGET_ACCEPTANCE = 0.8
 _FIRST_STEP = 0.1  # in units of the mass matrix
 _LAST_WINDOW = 0.2  # share of the warm-up that only tunes the step size, after the mass matrix is settled
 _FIRST_WINDOW = 0.1  # and before it is first learnt, while the chains are still on their way
-_CLOUD = 1000  # draws of the Laplace approximation that the first mass matrix is measured on
 _SHRINK = 5  # draws per dimension that the mass matrix so far is worth
 
 
@@ -110,17 +109,14 @@ class Chains:
             starts (chains, D): z where the chains begin.
             laplace: whose width, in the coordinates of the chains, is the first mass matrix.
         """
-        size = starts.shape[1]
         x = jax.vmap(self.coordinates.from_latent)(jnp.asarray(starts))
         values, gradients = self._values(self.model.arrays, x)
-        u = np.random.default_rng(self.settings.seed).standard_normal((_CLOUD, size))
-        cloud = jax.vmap(self.coordinates.from_latent)(jnp.asarray(laplace.mode + u @ laplace.scale_tril.T))
         return {
             **self.blank(),
             "x": x,
             "log_density": values,
             "gradient": gradients,
-            "metric": jnp.cov(cloud.T),
+            "metric": jnp.asarray(self.coordinates.frame(self.model, laplace)[1]),
         }
 
     def blank(self) -> State:

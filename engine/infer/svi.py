@@ -4,10 +4,18 @@ The bound is the ELBO, E_q[log p(data, z) - log q(z)], or one nearer to log Z (s
 `particles` draws per step and differentiated through the draws (Kingma & Welling, arXiv:1312.6114); where the guide's
 density at a point is cheap, log q is differentiated through the point alone. The random key of step i is
 fold_in(seed, i), so a fit that goes on from a checkpoint repeats an uninterrupted one bit for bit, wherever it was cut.
+
+The flow works in flux coordinates (see `coordinates`), and in windows: it starts on an affine frame, at first that of
+the Laplace approximation; at the end of each window but the last, mean and covariance of its draws become the next
+frame, and the flow begins again. Where the posterior is a bent valley, the curvature of the best point is ten times
+narrower than the valley is long, and a flow that starts there ends, after thousands of steps, with sharp edges at two
+thirds of its length: where the guide equals the posterior but for a factor the gradient is zero, so only the few draws
+at the edges push outwards. A few short windows widen the frame until it fits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +27,8 @@ import optax
 from numpy.typing import NDArray
 
 from gammasky.engine.errors import DivergedFitError
-from gammasky.engine.infer.guides import Guide, build_guide, frame_of
+from gammasky.engine.infer.coordinates import flux_coordinates, latent_coordinates
+from gammasky.engine.infer.guides import Frame, Guide, build_guide, frame_of
 from gammasky.engine.infer.objective import Objective
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.settings import Settings
@@ -33,6 +42,9 @@ MAX_CHUNK = 1000
 _BLOCK = 250  # draws from a fitted guide that are made at once
 _FINAL_RATE = 0.01  # of a cosine schedule, relative to its highest
 _WARM_UP = 100  # steps of a cosine schedule before that
+_WINDOWS = {"flow": (0.1, 0.2, 0.4), "iaf": (), "mvn": (), "diagonal": ()}  # where windows end, as shares of all steps
+_FEW = 10  # steps over which the bound is averaged at the beginning and at the end of a window
+_FRAME_DRAWS = 4000  # that the next frame is measured on
 _WINDOW = 5  # steps whose median the bound is judged by: few, since a fit may run away within the first twenty
 _LATEST = 100  # steps that must all be bad, by their median, before a fit counts as diverged
 _FALL = 50.0  # nat that the bound may fall from its best window, or as many times that window's scatter
@@ -45,42 +57,66 @@ _NAMED = 3  # parameters that the error names
 class VariationalFit:
     """One variational fit: compiled steps over a state that is plain arrays.
 
-    The state holds the guide's parameters, the optimiser's state, the number of steps done, and whether every step
-    so far was finite; `advance` moves it.
+    The state holds the guide's parameters and its frame, the optimiser's state, the number of steps done, the bound at
+    the window's beginning and lately, and whether every step so far was finite; `advance` moves it.
     """
 
     def __init__(self, model: SkyModel, settings: Settings) -> None:
         self.model, self.settings = model, settings
         self.guide: Guide = build_guide(settings.guide, model.n_latent)
+        self.coordinates = flux_coordinates(model) if settings.guide == "flow" else latent_coordinates()
         self._objective = Objective(settings.alpha, settings.temper)
-        self._optimiser = optax.chain(optax.clip(settings.clip), optax.adam(self._rate()))
+        self._windows = sorted({int(share * settings.steps) for share in _WINDOWS[settings.guide]} - {0})
+        self._adam = optax.chain(optax.clip(settings.clip), optax.scale_by_adam())
+        self._rate = self._schedule()
         self._key = jax.random.key(settings.seed)
         # all settings of the guide but the seed shape the program; data, start and key are its arguments
         shape = replace(settings, method="svi", seed=0)
         self._steps = model.program(("svi steps", shape), lambda: jax.jit(self._run_steps))
         self._draws = model.program(("svi draws", shape), lambda: jax.jit(self._run_draws))
 
-    def _rate(self) -> Any:
-        rate, steps = self.settings.learning_rate, self.settings.steps
+    def _schedule(self) -> Callable[[jax.Array], jax.Array]:
+        """The learning rate of a step: constant, or in each window a warm-up and a cosine."""
+        rate = self.settings.learning_rate
         assert rate is not None  # settings fill it in
-        if self.settings.schedule == "cosine":
-            warm_up = min(_WARM_UP, steps // 10)
-            return optax.warmup_cosine_decay_schedule(rate * _FINAL_RATE, rate, warm_up, steps, rate * _FINAL_RATE)
-        return rate
+        if self.settings.schedule == "constant":
+            return optax.constant_schedule(rate)
+        lengths = np.diff([0, *self._windows, self.settings.steps])
+        parts = [
+            optax.warmup_cosine_decay_schedule(
+                rate * _FINAL_RATE, rate, min(_WARM_UP, length // 4), length, rate * _FINAL_RATE
+            )
+            for length in map(int, lengths)
+        ]
+        return optax.join_schedules(parts, self._windows)
+
+    def window_start(self, step: int) -> int:
+        """The step at which the window of `step` steps done began."""
+        return max([0, *(end for end in self._windows if end < step)])
 
     def start(self, laplace: Laplace, number: int = 0) -> State:
         """The state before the first step; each `number` has its own random first parameters of the guide."""
-        key = jax.random.fold_in(self._key, 2**31)
-        guide = self.guide.init(laplace, jax.random.fold_in(key, number) if number else key)
+        centre, covariance = self.coordinates.frame(self.model, laplace)
+        return self._begin(frame_of(centre, covariance), number, 0)
+
+    def _begin(self, frame: Frame, number: int, step: int) -> State:
+        """The state at the beginning of a window."""
+        key = jax.random.fold_in(self._key, 2**31 + number)
+        guide = self.guide.init(frame, jax.random.fold_in(key, step) if step else key)
         return {
             "guide": guide,
-            "optimiser": self._optimiser.init(guide),
-            "step": jnp.asarray(0),
+            "frame": frame,
+            "optimiser": self._adam.init(guide),
+            "number": jnp.asarray(number),
+            "step": jnp.asarray(step),
+            "begin": jnp.asarray(step),
+            "first": jnp.asarray(0.0),
+            "last": jnp.asarray(0.0),
             "finite": jnp.asarray(True),
         }
 
-    def advance(self, state: State, laplace: Laplace, n_steps: int) -> tuple[State, Floats]:
-        """Do up to `n_steps` (at most MAX_CHUNK) steps.
+    def advance(self, state: State, n_steps: int) -> tuple[State, Floats]:
+        """Do up to `n_steps` (at most MAX_CHUNK) steps, none beyond the end of the window.
 
         Returns:
             the new state and the estimate of the bound (the ELBO, or that of `alpha`) in each step that was done.
@@ -89,23 +125,40 @@ class VariationalFit:
             NonFiniteLikelihoodError: a draw had a non-finite likelihood or gradient; names the pixel and the
                 parameters. The state before that step is lost to the caller only if it was not kept.
         """
-        n_steps = min(n_steps, MAX_CHUNK)
-        new, elbo = self._steps(self.model.arrays, frame_of(laplace), self._key, state, jnp.asarray(n_steps))
+        done = int(state["step"])
+        ends = [end for end in self._windows if end > done]
+        n_steps = min(n_steps, MAX_CHUNK, ends[0] - done if ends else n_steps)
+        new, elbo = self._steps(self.model.arrays, self._key, state, jnp.asarray(n_steps))
         if not bool(new["finite"]):
-            raise self._explain(new, laplace)
+            raise self._explain(new)
+        if done + n_steps in self._windows:
+            fresh = self._begin(self._next_frame(new), int(new["number"]), done + n_steps)
+            # Adam goes on: it knows how large gradients get. Near the posterior they are tiny but for a few, and a new
+            # Adam would take those few for steps that throw the flow out
+            new = {**fresh, "optimiser": new["optimiser"]}
         return new, np.asarray(elbo)[:n_steps]
 
-    def draw(self, state: State, laplace: Laplace, n_draws: int) -> tuple[Floats, Floats]:
+    def _next_frame(self, state: State) -> Frame:
+        """That of the draws; a window that has made the bound worse leaves the frame as it was."""
+        if float(state["last"]) <= float(state["first"]):
+            return dict(state["frame"])
+        x = self._blocks(state, _FRAME_DRAWS)[2]
+        return frame_of(x.mean(axis=0), np.cov(x.T))
+
+    def draw(self, state: State, n_draws: int) -> tuple[Floats, Floats]:
         """Draws z (n, D) from the guide and their log density log q (n,)."""
-        keys = jax.random.split(jax.random.fold_in(self._key, 2**31 + 1), n_draws)
-        frame = frame_of(laplace)
-        # blocks of one size, the last filled up from the first: one compiled program for any number of draws
-        blocks = [np.arange(first, first + _BLOCK) % n_draws for first in range(0, n_draws, _BLOCK)]
-        parts = [self._draws(state["guide"], frame, keys[block]) for block in blocks]
-        z, log_q = (np.concatenate(part)[:n_draws] for part in zip(*parts, strict=True))
+        z, log_q, _ = self._blocks(state, n_draws)
         return z, log_q
 
-    def log_density(self, state: State, laplace: Laplace, z: Floats) -> Floats:
+    def _blocks(self, state: State, n_draws: int) -> list[Floats]:
+        """Draws z (n, D), log q(z) (n,), and the draws in the coordinates of the guide (n, D)."""
+        keys = jax.random.split(jax.random.fold_in(self._key, 2**31 - 1), n_draws)
+        # blocks of one size, the last filled up from the first: one compiled program for any number of draws
+        blocks = [np.arange(first, first + _BLOCK) % n_draws for first in range(0, n_draws, _BLOCK)]
+        parts = [self._draws(state["guide"], state["frame"], keys[block]) for block in blocks]
+        return [np.concatenate(part)[:n_draws] for part in zip(*parts, strict=True)]
+
+    def log_density(self, state: State, z: Floats) -> Floats:
         """log q (n,) of the guide at any points z (n, D).
 
         Raises:
@@ -114,29 +167,36 @@ class VariationalFit:
         density = self.guide.log_density
         if density is None:
             raise ValueError(f"guide '{self.guide.name}' has no density at any point; use the flow")
-        batch = lambda guide, frame, z: jax.lax.map(partial(density, guide, frame), z, batch_size=_BLOCK)  # noqa: E731
-        program = self.model.program(("svi density", self.settings.guide), lambda: jax.jit(batch))
-        return np.asarray(program(state["guide"], frame_of(laplace), jnp.asarray(z)))
 
-    def _run_draws(self, guide: Any, frame: Any, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.vmap(lambda key: self.guide.sample(guide, frame, key))(keys)
+        def one(guide: Any, frame: Any, z: jax.Array) -> jax.Array:
+            x = self.coordinates.from_latent(z)
+            return density(guide, frame, x) - self.coordinates.to_latent(x)[1]
+
+        batch = lambda guide, frame, z: jax.lax.map(partial(one, guide, frame), z, batch_size=_BLOCK)  # noqa: E731
+        program = self.model.program(("svi density", self.settings.guide), lambda: jax.jit(batch))
+        return np.asarray(program(state["guide"], state["frame"], jnp.asarray(z)))
+
+    def _run_draws(self, guide: Any, frame: Any, keys: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """z (n, D), log q(z) (n,), and x (n, D)."""
+        x, log_q = jax.vmap(lambda key: self.guide.sample(guide, frame, key))(keys)
+        z, log_volume = jax.vmap(self.coordinates.to_latent)(x)
+        return z, log_q - log_volume, x
 
     def _draws_of_step(self, guide: Any, frame: Any, key: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
         keys = jax.random.split(jax.random.fold_in(key, step), self.settings.particles)
         return jax.vmap(lambda key: self.guide.sample(guide, frame, key))(keys)
 
     def _loss(self, guide: Any, arrays: Any, frame: Any, key: jax.Array, step: jax.Array) -> jax.Array:
-        z, log_q = self._draws_of_step(guide, frame, key, step)
+        x, log_q = self._draws_of_step(guide, frame, key, step)
         doubly = self.guide.log_density is not None
         if self.guide.log_density is not None:
-            log_q = jax.vmap(partial(self.guide.log_density, jax.lax.stop_gradient(guide), frame))(z)
+            log_q = jax.vmap(partial(self.guide.log_density, jax.lax.stop_gradient(guide), frame))(x)
         beta = self._objective.beta(step)
-        log_p = jax.vmap(partial(self.model.log_density, arrays=arrays, beta=beta))(z)
+        z, log_volume = jax.vmap(self.coordinates.to_latent)(x)
+        log_p = jax.vmap(partial(self.model.log_density, arrays=arrays, beta=beta))(z) + log_volume
         return self._objective.loss(log_p - log_q, doubly=doubly)
 
-    def _run_steps(
-        self, arrays: Any, frame: Any, key: jax.Array, state: State, n_steps: jax.Array
-    ) -> tuple[State, jax.Array]:
+    def _run_steps(self, arrays: Any, key: jax.Array, state: State, n_steps: jax.Array) -> tuple[State, jax.Array]:
         """A loop whose length is an argument: one compiled program for chunks of any size."""
 
         def unfinished(carry: tuple[jax.Array, State, jax.Array]) -> jax.Array:
@@ -145,18 +205,23 @@ class VariationalFit:
 
         def step(carry: tuple[jax.Array, State, jax.Array]) -> tuple[jax.Array, State, jax.Array]:
             done, current, elbo = carry
-            new, value = self._one_step(arrays, frame, key, current)
+            new, value = self._one_step(arrays, key, current)
             return done + 1, new, elbo.at[done].set(value)
 
         _, state, elbo = jax.lax.while_loop(unfinished, step, (jnp.asarray(0), state, jnp.zeros(MAX_CHUNK)))
         return state, elbo
 
-    def _one_step(self, arrays: Any, frame: Any, key: jax.Array, state: State) -> tuple[State, jax.Array]:
+    def _one_step(self, arrays: Any, key: jax.Array, state: State) -> tuple[State, jax.Array]:
         """One optimiser step; a step that is not finite leaves everything as it was but the flag."""
-        loss, gradient = jax.value_and_grad(self._loss)(state["guide"], arrays, frame, key, state["step"])
+        loss, gradient = jax.value_and_grad(self._loss)(state["guide"], arrays, state["frame"], key, state["step"])
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
-        updates, optimiser = self._optimiser.update(gradient, state["optimiser"], state["guide"])
+        updates, optimiser = self._adam.update(gradient, state["optimiser"], state["guide"])
+        updates = optax.tree.scale(-self._rate(state["step"]), updates)
+        begin = state["step"] - state["begin"] < _FEW
         new = {
+            **state,
+            "first": state["first"] + jnp.where(begin, -loss / _FEW, 0.0),
+            "last": jnp.where(begin, state["first"], state["last"] - (loss + state["last"]) / _FEW),
             "guide": optax.apply_updates(state["guide"], updates),
             "optimiser": optimiser,
             "step": state["step"] + 1,
@@ -165,9 +230,10 @@ class VariationalFit:
         kept = {**state, "finite": finite}
         return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept), -loss
 
-    def _explain(self, state: State, laplace: Laplace) -> Exception:
+    def _explain(self, state: State) -> Exception:
         """The error for the draw that made the step after `state` non-finite."""
-        z, _ = self._draws_of_step(state["guide"], frame_of(laplace), self._key, state["step"])
+        x, _ = self._draws_of_step(state["guide"], state["frame"], self._key, state["step"])
+        z, _ = jax.vmap(self.coordinates.to_latent)(x)
         values, gradients = (np.asarray(part) for part in self.model.value_and_gradient(z))
         bad = ~(np.isfinite(values) & np.isfinite(gradients).all(axis=1))
         return self.model.explain(self.model.parameters(z[int(np.argmax(bad))]))
@@ -191,9 +257,10 @@ def is_flat(elbo: Floats, window: int) -> bool:
 def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floats) -> None:
     """Refuse a fit that has run away, so that no checkpoint of it is kept.
 
-    It has if, counted from the end of tempering, the median of the latest 100 steps is below that of the best 5 in a
-    row by more than 50 nat and 50 times the scatter within those 5; or if a tenth of the guide's draws are more than 8
-    from 0 on some axis of z (of prior N(0, 1)), and 8 standard deviations of the start from its mode.
+    It has if, counted from the end of tempering and the beginning of the window, the median of the latest 100 steps is
+    below that of the best 5 in a row by more than 50 nat and 50 times the scatter within those 5; or if a tenth of the
+    guide's draws are more than 8 from 0 on some axis of z (of prior N(0, 1)), and 8 standard deviations of the start
+    from its mode.
 
     Args:
         svi: the fit.
@@ -204,8 +271,8 @@ def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floa
     Raises:
         DivergedFitError: names the parameters that went furthest, and what to change.
     """
-    fall = _fall(elbo[svi.settings.temper :])
-    z, _ = svi.draw(state, start, _BLOCK)
+    fall = _fall(elbo[max(svi.settings.temper, svi.window_start(elbo.size)) :])
+    z, _ = svi.draw(state, _BLOCK)
     z = np.clip(np.nan_to_num(z, nan=np.inf), -_NOWHERE, _NOWHERE)  # a draw that is no number is nowhere near
     moved = np.abs(z - start.mode) / np.linalg.norm(start.scale_tril, axis=1)
     far = ((np.abs(z) > _FAR) & (moved > _FAR)).mean(axis=0) > _SHARE

@@ -183,7 +183,9 @@ class SkyModel:
         n_fit = self.pixels.n_fit
         mean = jnp.zeros(n_fit)
         for component in self.smooth:
-            mean = mean + self._norm(component, theta, arrays) * self.template(component.name, theta, arrays)[:n_fit]
+            mean = (
+                mean + self.mean_counts(component, theta, arrays) * self.template(component.name, theta, arrays)[:n_fit]
+            )
         if not self.populations:
             return mean, jnp.zeros((0, n_fit)), jnp.zeros((0, 0))
         templates = jnp.stack([self.template(c.name, theta, arrays)[:n_fit] for c in self.populations])
@@ -205,13 +207,20 @@ class SkyModel:
         if component.amplitude is not None:
             return value_of(component.amplitude, theta) * dnds
         per_source = jnp.sum(numbers["quadrature"] * numbers["source_grid"] * dnds)
-        return self._norm(component, theta, arrays) / per_source * dnds
+        return self.mean_counts(component, theta, arrays) / per_source * dnds
+
+    def mean_counts(self, component: Component, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
+        """Mean counts per pixel of a component, over its template of mean 1."""
+        if component.norm is not None:
+            return value_of(component.norm, theta)
+        numbers, dnds = self._arrays(arrays), self.source_counts(component.name, theta, arrays)
+        return jnp.sum(numbers["quadrature"] * numbers["source_grid"] * dnds)
 
     def fluxes(self, theta: Parameters, arrays: Arrays | None = None) -> dict[str, jax.Array]:
         """Mean counts per pixel of each component over the region of interest, source masks lifted."""
         n_region = self.pixels.n_region
         return {
-            component.name: self._norm(component, theta, arrays)
+            component.name: self.mean_counts(component, theta, arrays)
             * jnp.mean(self.template(component.name, theta, arrays)[:n_region])
             for component in self.spec.components
         }
@@ -267,13 +276,6 @@ class SkyModel:
         """X (I, R, M + 1) = response @ dN/dS: sources that put m photons in a pixel; row 0 is minus their total."""
         x = dnds @ self._arrays(arrays)["response"].T
         return x.reshape(dnds.shape[0], self.pixels.exposure_ratios.size, -1)
-
-    def _norm(self, component: Component, theta: Parameters, arrays: Arrays | None) -> jax.Array:
-        """Mean counts per pixel of a component, over its template of mean 1."""
-        if component.norm is not None:
-            return value_of(component.norm, theta)
-        numbers, dnds = self._arrays(arrays), self.source_counts(component.name, theta, arrays)
-        return jnp.sum(numbers["quadrature"] * numbers["source_grid"] * dnds)
 
     def _arrays(self, arrays: Arrays | None) -> Arrays:
         return self.arrays if arrays is None else arrays

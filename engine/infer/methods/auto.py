@@ -167,7 +167,7 @@ class AutoStage(Stage):
         """log Z from both sets of draws."""
         assert guide.log_guide is not None
         at_chains = chains.log_likelihood + log_prior(chains.z)
-        at_chains -= self._svi.svi.log_density(self._svi.state, self._svi.frame, chains.z)
+        at_chains -= self._svi.svi.log_density(self._svi.state, chains.z)
         at_guide = guide.log_likelihood + log_prior(guide.z) - guide.log_guide
         return bridge(at_chains.reshape(chains.chains, -1), at_guide)
 

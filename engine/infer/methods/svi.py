@@ -96,7 +96,7 @@ class SviStage(Stage):
         with self.timed():
             end = self._trial_steps if len(self._elbos) > 1 and n_done < self._trial_steps else self.settings.steps
             n_steps = min(self._piece, end - n_done, FLAT_EVERY - n_done % FLAT_EVERY)
-            state, elbo = self.svi.advance(self._states[number], self._starts[number], n_steps)
+            state, elbo = self.svi.advance(self._states[number], n_steps)
             elbo = np.concatenate([self._elbos[number], elbo])
             check_diverged(self.svi, state, self._starts[number], elbo)
             self._states[number], self._elbos[number] = state, elbo
@@ -124,7 +124,7 @@ class SviStage(Stage):
     def finish(self) -> Fit:
         with self.timed():
             model, elbo = self.model, self.elbo
-            z, log_guide = self.svi.draw(self.state, self.frame, self.n_draws)
+            z, log_guide = self.svi.draw(self.state, self.n_draws)
             log_likelihood = log_likelihoods(model, z)
             weights, derived = importance(log_likelihood + log_prior(z), log_guide), derive(model, z)
         window = min(FLAT_EVERY, max(elbo.size // 4, FEWEST_FLAT))

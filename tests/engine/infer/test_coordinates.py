@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,10 +55,39 @@ def test_the_prior_is_uniform() -> None:
     np.testing.assert_allclose(density[13_000:17_001:1000], 1.0, atol=1e-5)
 
 
-def test_more_than_the_prior_allows_is_no_point() -> None:
-    x = jnp.zeros(6).at[1].set(0.7).at[4].set(0.7)
-    z, _ = BOTH.to_latent(x)
-    assert np.isnan(z[1])
+def test_more_than_the_prior_allows_is_at_its_end() -> None:
+    """Two fluxes that add up to more than the norm may be: the norm is at its upper end, the share is theirs."""
+    x = jnp.zeros(6).at[1].set(0.9).at[4].set(0.3)
+    z, log_volume = BOTH.to_latent(x)
+    assert float(jax.scipy.special.ndtr(-z[1])) == pytest.approx(np.log1p(np.exp(-8)) / 40, rel=1e-4)
+    assert float(jax.scipy.special.ndtr(z[4])) == pytest.approx(0.25, abs=1e-6)
+    assert np.isfinite(float(log_volume))
+    np.testing.assert_allclose(BOTH.from_latent(z), x, rtol=1e-7)
+
+
+def test_an_amplitude_follows_its_counts(population_model: Callable[..., SkyModel]) -> None:
+    """Steps of slopes and breaks at a fixed coordinate of the amplitude leave the mean counts as they are."""
+    model = population_model(
+        {
+            "A": {"prior": "loguniform", "low": 1e-6, "high": 10.0},
+            "n1": {"prior": "uniform", "low": 2.1, "high": 4.0},
+            "sb": {"prior": "uniform", "low": 1.0, "high": 40.0},
+        },
+        amplitude="A",
+        source_counts={"slopes": ["n1", 1.5], "breaks": ["sb"]},
+    )
+    found, amplitude = flux_coordinates(model), model.latent.slots["A"].start
+    assert list(found.norms) == [amplitude]
+    steps = np.random.default_rng(1).standard_normal((20, 3))
+    steps[:, amplitude] = 0.05
+    z, log_volume = jax.vmap(found.to_latent)(jnp.asarray(steps))
+    counts = [float(model.mean_counts(model.populations[0], model.parameters(point))) for point in z]
+    middle = np.abs(steps).max(axis=1) < 1.5  # away from the ends of the prior of A
+    assert middle.sum() > 5
+    np.testing.assert_allclose(np.array(counts)[middle], counts[0], rtol=1e-5)
+    np.testing.assert_allclose(jax.vmap(found.from_latent)(z), steps, rtol=1e-9, atol=1e-12)
+    jacobians = jax.vmap(jax.jacrev(lambda x: found.to_latent(x)[0]))(jnp.asarray(steps))
+    np.testing.assert_allclose(np.linalg.slogdet(np.asarray(jacobians))[1], log_volume, atol=1e-9)
 
 
 def test_latent_coordinates_change_nothing() -> None:

@@ -61,10 +61,10 @@ def test_resume_is_bit_for_bit(small_model: SkyModel, tmp_path: Path, monkeypatc
     whole = fit(small_model, SETTINGS)
     advance = VariationalFit.advance
 
-    def fails_late(self: Any, state: Any, laplace: Any, n_steps: int) -> Any:
+    def fails_late(self: Any, state: Any, n_steps: int) -> Any:
         if int(state["step"]) >= 15:
             raise Stop
-        return advance(self, state, laplace, n_steps)
+        return advance(self, state, n_steps)
 
     monkeypatch.setattr(VariationalFit, "advance", fails_late)
     with pytest.raises(Stop):
@@ -102,10 +102,10 @@ def test_early_stop_ends_at_a_flat_elbo(small_model: SkyModel, monkeypatch: pyte
 def test_ctrl_c_keeps_a_checkpoint(small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     advance = VariationalFit.advance
 
-    def interrupted(self: Any, state: Any, laplace: Any, n_steps: int) -> Any:
+    def interrupted(self: Any, state: Any, n_steps: int) -> Any:
         if int(state["step"]) >= 5:
             os.kill(os.getpid(), signal.SIGINT)
-        return advance(self, state, laplace, n_steps)
+        return advance(self, state, n_steps)
 
     monkeypatch.setattr(VariationalFit, "advance", interrupted)
     handler = signal.getsignal(signal.SIGINT)
