@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gammasky.analyses.ensemble.ensemble import Ensemble
     from gammasky.engine.infer import Settings, fit
     from gammasky.engine.model import SkyModel
     from gammasky.engine.runtime import configure
@@ -22,10 +23,11 @@ _BESIDE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if not os.path.isdir(os.path.join(os.path.dirname(__file__), "engine")) and os.path.isdir(f"{_BESIDE}/engine/kernels"):
     __path__.append(_BESIDE)
 
-__all__ = ["Dataset", "Settings", "SkyModel", "__version__", "configure", "fit"]
+__all__ = ["Dataset", "Ensemble", "Settings", "SkyModel", "__version__", "configure", "fit"]
 
 _HOMES = {
     "Dataset": "gammasky.engine.sky.dataset",
+    "Ensemble": "gammasky.analyses.ensemble.ensemble",
     "SkyModel": "gammasky.engine.model",
     "Settings": "gammasky.engine.infer",
     "configure": "gammasky.engine.runtime",

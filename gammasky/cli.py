@@ -16,6 +16,7 @@ import click
 from gammasky import __version__
 from gammasky.commands.bench import bench
 from gammasky.commands.calibrate import calibrate
+from gammasky.commands.campaign import campaign
 from gammasky.commands.cite import cite
 from gammasky.commands.compare import compare
 from gammasky.commands.data import data
@@ -47,7 +48,7 @@ def cli() -> None:
     """Differentiable template fits of the gamma-ray sky, from photon counts to posteriors."""
 
 
-for _command in (fit, report, compare, simulate, calibrate, loglike, cite, data, bench, models, doctor):
+for _command in (fit, report, compare, campaign, simulate, calibrate, loglike, cite, data, bench, models, doctor):
     cli.add_command(_command)
 
 

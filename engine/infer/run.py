@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
 from gammasky.engine.infer.methods import STAGES
+from gammasky.engine.infer.methods.stage import Stage
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR, write_outputs
 from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.infer.progress import Progress
@@ -35,6 +36,7 @@ def fit(
     checkpoint_seconds: float = 30.0,
     n_draws: int | None = None,
     quiet: bool = True,
+    watch: Callable[[Stage], None] | None = None,
 ) -> Fit:
     """Fit a model.
 
@@ -45,6 +47,7 @@ def fit(
         resume: go on from that checkpoint; the result is bit for bit that of an uninterrupted fit.
         n_draws: draws from a fitted guide; default: N_DRAWS. Chains and particles have their own numbers.
         quiet: no progress line on stderr.
+        watch: called after every piece of work, about half a second each.
 
     Returns:
         draws of the posterior and how they were found.
@@ -68,6 +71,8 @@ def fit(
         while not stage.done():
             stage.advance()
             progress.update(*stage.progress())
+            if watch is not None:
+                watch(stage)
             if path is not None and (interrupts.pending or time.monotonic() - saved > checkpoint_seconds):
                 save_checkpoint(path, stage.arrays(), identity)
                 saved = time.monotonic()

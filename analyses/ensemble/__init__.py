@@ -1,0 +1,1 @@
+"""Ensembles of fits: one file of axes and choices, a campaign of its members, one answer."""

@@ -1,0 +1,155 @@
+"""From the file of an ensemble to its members, each of them checked before anything starts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gammasky.analyses.ensemble.axes import Choice, Known, Plan
+from gammasky.analyses.ensemble.combine import combinations
+from gammasky.analyses.ensemble.cost import estimated_seconds
+from gammasky.analyses.ensemble.skies import counts_checksum, only_used, place_of
+from gammasky.analyses.ensemble.tables import Table, map_names
+from gammasky.analyses.ensemble.task import FORMAT, N_DRAWS, EnsembleTask
+from gammasky.distributed.member import Member
+from gammasky.distributed.store import Store
+from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.infer.posterior import check_parameter_names
+from gammasky.engine.model.latent import Latent
+from gammasky.engine.model.spec import ModelSpec, model_from_table, read_model
+from gammasky.engine.model.uses import component_uses, parameter_labels
+from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.sky.flat_pixels import FlatPixels
+
+if TYPE_CHECKING:
+    from gammasky.analyses.ensemble.ensemble import Ensemble
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the fit of a member is."""
+
+    n_pixels: int
+    n_photons: int
+    n_parameters: int
+
+
+class Expansion:
+    """The members of an ensemble, its task, and the sizes of its fits.
+
+    Raises:
+        InputError: when asked for what cannot be; names the axis, choice or member.
+    """
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        self._ensemble = ensemble
+        self._base = read_model(ensemble.beside(ensemble.model))
+        data_dir = ensemble.data_dir and ensemble.beside(ensemble.data_dir)
+        self._skies = {name: place_of(data, data_dir) for name, data in self._named_skies().items()}
+        self._flat: tuple[str, FlatPixels] | None = None
+        self._lit: set[str] = set()  # maps that are known to shine in a region
+        self._sizes: dict[str, Size] = {}
+
+    def _named_skies(self) -> dict[str, str]:
+        """Name -> dataset: that of the ensemble, and those of the axis `sky`."""
+        ensemble = self._ensemble
+        skies = {ensemble.data: ensemble.beside(ensemble.data)}
+        entries = [*ensemble.axes.get("sky", ()), *(entry["sky"] for entry in ensemble.listed if "sky" in entry)]
+        for entry in entries:
+            name, data = (entry.get("name"), entry.get("data")) if isinstance(entry, dict) else (entry, entry)
+            if isinstance(name, str) and isinstance(data, str):
+                skies[name] = ensemble.beside(data)
+        return skies
+
+    @cached_property
+    def task(self) -> EnsembleTask:
+        """What fits a member."""
+        return EnsembleTask(tuple((counts_checksum(dataset), place) for place, dataset in self._skies.values()))
+
+    @cached_property
+    def members(self) -> list[Member]:
+        """Every member."""
+        members = [self._member(choices) for choices in combinations(self._ensemble, self._known)]
+        seen: dict[str, str] = {}
+        for member in members:
+            key = Store.key(member.spec)
+            if key in seen:
+                raise InputError(
+                    f"members '{seen[key]}' and '{member.name}' are the same fit; leave one of them out "
+                    "(combine = 'list' names them one by one)"
+                )
+            seen[key] = member.name
+        return members
+
+    def size(self, member: Member) -> Size:
+        """How large the fit of a member is."""
+        return self._sizes[member.name]
+
+    @property
+    def _known(self) -> Known:
+        dataset = self._skies[self._ensemble.data][1]
+        return Known(dataset.mask_names, dataset.template_names, list(self._base.parameters))
+
+    def _member(self, choices: dict[str, Choice]) -> Member:
+        """One member, checked."""
+        labels = {axis: choice.label for axis, choice in choices.items()}
+        name = self._name(labels)
+        try:
+            plan = Plan(self._base.model_dump(mode="json"), self._ensemble.seed, self._ensemble.data)
+            for choice in choices.values():
+                plan = choice.change(plan)
+            spec = self._checked(plan.model)
+            check_parameter_names(spec)
+            dataset = only_used(self._skies[plan.sky][1], spec)
+            pixels = self._flattened(plan.sky, spec, dataset)
+            dimension = Latent(spec.parameters, parameter_labels(spec)).n_latent
+        except InputError as error:
+            raise InputError(f"member '{name}': {error}") from None
+        settings = replace(self._ensemble.fit, seed=plan.seed)
+        self._sizes[name] = Size(pixels.n_fit, int(pixels.counts.sum()), dimension)
+        identity = {
+            "format": FORMAT,
+            "model": {**spec.model_dump(mode="json"), "description": "", "reference": ""},
+            "data": {"name": dataset.name, "sha256": dataset.checksums},
+            "fit": asdict(settings),
+            "draws": N_DRAWS,
+        }
+        seconds = estimated_seconds(settings, pixels, dimension, points=has_points(spec))
+        return Member(name, identity, labels, seconds)
+
+    def _name(self, labels: dict[str, str]) -> str:
+        """The choices that are not the same for all members."""
+        given = self._ensemble.axes
+        varied = [axis for axis in labels if self._ensemble.combine == "list" or len(given[axis]) > 1]
+        return ",".join(f"{axis}={labels[axis]}" for axis in varied) or self._ensemble.name
+
+    def _checked(self, table: Table) -> ModelSpec:
+        """The model of a member; parameters of the base that nothing uses any more are dropped."""
+        spec = model_from_table(table)
+        used = {name for component in spec.components for name, _, _ in component_uses(component)}
+        undeclared = sorted(used - spec.parameters.keys())
+        if undeclared:
+            raise unknown_name("parameter", undeclared[0], spec.parameters)
+        idle = [name for name in spec.parameters if name in self._base.parameters and name not in used]
+        kept = {name: prior for name, prior in table["parameters"].items() if name not in idle}
+        return model_from_table({**table, "parameters": kept})
+
+    def _flattened(self, sky: str, spec: ModelSpec, dataset: Dataset) -> FlatPixels:
+        """The pixels of a region, kept for the next member, which mostly has the same; every map shines in it."""
+        region = json.dumps([sky, spec.region.model_dump(mode="json")])
+        if self._flat is None or self._flat[0] != region:
+            self._flat = (region, spec.region.flatten(dataset))
+        pixels = self._flat[1]
+        for name in (name for c in spec.components for name in map_names(c.model_dump()["template"])):
+            if region + name not in self._lit:
+                if not pixels.values(dataset.template(name))[: pixels.n_region].any():
+                    raise InputError(f"template '{name}' is zero everywhere in the region of interest; leave it out")
+                self._lit.add(region + name)
+        return pixels
+
+
+def has_points(spec: ModelSpec) -> bool:
+    """Whether a model has point sources."""
+    return any(component.source_counts is not None for component in spec.components)

@@ -1,0 +1,81 @@
+"""The numbers that an ensemble is made for: what the excess is, in the draws of one fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.analyses.ensemble.tables import EXCESS, roles
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, group_names
+from gammasky.engine.infer.report.sources import dnds, source_grid, sources_above, thinned
+from gammasky.engine.infer.summary import described
+from gammasky.engine.model import SkyModel
+from gammasky.engine.model.spec import Component
+
+Floats = NDArray[np.float64]
+STATISTICS = ("mean", "sd", "q05", "q50", "q95")
+#: Name -> (what it is, unit), in the order of tables and figures.
+QUANTITIES = {
+    "ps_fraction": ("point-source fraction of the excess", ""),
+    "excess_flux": ("flux of the excess", "counts/pixel"),
+    "excess_share": ("share of the excess in all flux", ""),
+    "gamma": ("inner slope, smooth", ""),
+    "gamma_ps": ("inner slope, point sources", ""),
+    "f_bulge": ("bulge fraction, smooth", ""),
+    "f_bulge_ps": ("bulge fraction, point sources", ""),
+    "n_sources": ("sources of the excess above 1 photon", ""),
+}
+FAINTEST = 1.0  # photons of a source that is counted
+
+
+def excess_group(model: SkyModel) -> str | None:
+    """The group of the excess: `gce`, or the only group that there is; None where neither is clear."""
+    groups = {component.group for component in model.spec.components if component.group}
+    return EXCESS if EXCESS in groups else groups.pop() if len(groups) == 1 else None
+
+
+def quantity_draws(model: SkyModel, derived: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Draws (n,) of every quantity that the model has; slopes and fractions that are fixed are none.
+
+    Args:
+        model: the model.
+        derived: what `derive` gave for the draws.
+    """
+    group = excess_group(model)
+    if group is None:
+        return {}
+    components = model.spec.components
+    inside = [number for number, component in enumerate(components) if component.group == group]
+    flux = derived[FLUX][:, inside].sum(axis=1)
+    found = {"excess_flux": flux, "excess_share": flux / derived[FLUX].sum(axis=1)}
+    if group in group_names(model):
+        found["ps_fraction"] = derived[POINT_SOURCE_FRACTION][:, group_names(model).index(group)]
+    for component in (components[number] for number in inside):
+        found |= _shape(component, derived)
+    populations = [component for component in model.populations if component.group == group]
+    if populations:
+        found["n_sources"] = _sources(model, populations, derived)
+    return {name: found[name] for name in QUANTITIES if name in found}
+
+
+def _shape(component: Component, derived: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Slope and bulge fraction of a component, where they are free numbers."""
+    suffix = "" if component.source_counts is None else "_ps"
+    meaning = roles(component.model_dump()["template"])
+    names = {"gamma": meaning.gamma, "f_bulge": meaning.f_bulge}
+    return {f"{role}{suffix}": derived[name] for role, name in names.items() if name and derived[name].ndim == 1}
+
+
+def _sources(model: SkyModel, populations: list[Component], derived: Mapping[str, Floats]) -> Floats:
+    """Sources above 1 photon in the region of interest; of evenly spread draws, if there are many."""
+    draws, grid = thinned(derived), source_grid(model.spec)
+    per_pixel = [sources_above(grid, dnds(model.spec, population, draws), FAINTEST) for population in populations]
+    return np.asarray(np.sum(per_pixel, axis=0) * model.pixels.n_region)
+
+
+def as_row(draws: Mapping[str, Floats]) -> dict[str, float]:
+    """Moments and quantiles of every quantity, `<quantity>_<statistic>`."""
+    numbers = {name: described(values) for name, values in draws.items()}
+    return {f"{name}_{key}": float(entry[key]) for name, entry in numbers.items() for key in STATISTICS}

@@ -1,0 +1,81 @@
+"""`gammasky campaign report`: the answer of a campaign as one page, with tables and figures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata, resources
+from pathlib import Path
+from string import Template
+
+from gammasky.analyses.ensemble import sections, weight_sections
+from gammasky.analyses.ensemble.answer import Answer, read_answer
+from gammasky.analyses.ensemble.export import write_tables
+from gammasky.analyses.ensemble.figures import save_figures
+from gammasky.engine.files import replacing
+from gammasky.engine.infer.report.markup import joined
+
+GENERATOR = "gammasky campaign report"
+REPORT, FIGURES = "report.html", "figures"
+CONTENTS = {
+    "result": "Result",
+    "moving": "What moves the answer",
+    "effects": "Marginal effects",
+    "members": "Members",
+    "evidence": "Evidence",
+    "stacking": "Stacking",
+    "absent": "Not done",
+    "configuration": "Configuration",
+}
+
+
+def write_report(folder: Path | str) -> Path:
+    """Write the answer of the campaign in `folder`, as far as it is done.
+
+    Beside the campaign's own files: report.html, which needs nothing from outside; answer.csv and answer.parquet, the
+    members with their weights; effects.csv; figures/.
+
+    Returns:
+        where the page is.
+
+    Raises:
+        InputError: no campaign there, no member done, or a member's file that is damaged.
+        OSError: what the file system refused; an older page is then still whole.
+    """
+    folder = Path(folder)
+    answer = read_answer(folder)
+    pictures = save_figures(answer, folder / FIGURES)
+    write_tables(answer, folder)
+    page = report_page(answer, pictures)
+    with replacing(folder / REPORT) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return folder / REPORT
+
+
+def report_page(answer: Answer, pictures: Mapping[str, Path]) -> str:
+    """The page: styles and images are in it, and there is no script.
+
+    Args:
+        answer: of the campaign.
+        pictures: figures by name.
+    """
+    parts = [
+        sections.result(answer),
+        sections.moving(answer, pictures),
+        sections.marginal(answer, pictures),
+        sections.forests(answer, pictures),
+        weight_sections.evidence(answer),
+        weight_sections.stacks(answer),
+        weight_sections.absent(answer),
+        weight_sections.configuration(answer),
+    ]
+    files = resources.files("gammasky.engine.infer.report")  # the look of the report of one fit
+    template = Template((files / "page.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=joined([f"{answer.name}: ensemble"]),
+        generator=f"{GENERATOR} {metadata.version('gammasky')}",
+        style=(files / "page.css").read_text(encoding="utf-8"),
+        head=sections.head(answer),
+        verdict=sections.verdict(answer),
+        contents=sections.contents(parts, CONTENTS),
+        body=joined(parts, "\n"),
+    )

@@ -1,0 +1,150 @@
+"""The fit of one member: a model, data and settings go in as plain JSON, draws and a row of numbers come out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammasky.analyses.ensemble.pointwise import Pointwise, pointwise
+from gammasky.analyses.ensemble.programs import share_programs
+from gammasky.analyses.ensemble.quantities import as_row, quantity_draws
+from gammasky.analyses.ensemble.skies import Place, check_unchanged, only_used
+from gammasky.distributed.member import Desk, Result
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.checkpoint import load_checkpoint
+from gammasky.engine.infer.methods.stage import Stage
+from gammasky.engine.infer.methods.svi import SviStage
+from gammasky.engine.infer.outputs import CHECKPOINT
+from gammasky.engine.infer.result import Fit
+from gammasky.engine.infer.run import fit, fit_identity
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.model import SkyModel, model_from_table
+from gammasky.engine.runtime import configure
+from gammasky.engine.sky.dataset import Dataset
+
+FORMAT = "gammasky fit 1"  # of a member's spec; another number for specs that mean another result
+N_DRAWS = 2000  # of a fitted guide: k-hat needs a thousand, the disk would rather have fewer
+DIAGNOSTICS = ("elbo", "elbo_error", "log_z", "log_z_error", "k_hat", "ess", "r_hat_max", "ess_bulk_min")
+_DATASETS_KEPT = 2  # in each process
+_RECENT = 100  # steps over which the ELBO on show is averaged
+
+
+@dataclass(frozen=True)
+class EnsembleTask:
+    """Fits a member of an ensemble.
+
+    Attributes:
+        places: where each dataset is found, by the SHA-256 of its counts.
+    """
+
+    places: tuple[tuple[str, Place], ...]
+
+    def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
+        """Fit one member; goes on from the checkpoint that an earlier attempt has left.
+
+        Raises:
+            InputError: data that are not there, or not those of the plan.
+            GammaskyError: what `fit` raises.
+        """
+        configure()
+        desk.report(0.0)
+        model, settings = self.model(spec), Settings(**spec["fit"])
+        share_programs(model, settings)
+        resume = _can_resume(desk.folder / CHECKPOINT, model, settings)
+        found = fit(model, settings, folder=desk.folder, resume=resume, n_draws=spec["draws"], watch=_reporting(desk))
+        density = pointwise(model, found.z)
+        draws = quantity_draws(model, found.derived)
+        return Result(_arrays(spec, model, found, density, draws), {**_row(model, found, density), **as_row(draws)})
+
+    def model(self, spec: dict[str, Any]) -> SkyModel:
+        """The model of a member on its data.
+
+        Raises:
+            InputError: data that are not there, or not those of the plan.
+        """
+        checksums: dict[str, str] = spec["data"]["sha256"]
+        place = next((place for counts, place in self.places if counts in checksums.values()), None)
+        if place is None:
+            raise InputError(f"dataset '{spec['data']['name']}': not one of this campaign; plan it again")
+        table = model_from_table(spec["model"])
+        dataset = only_used(_opened(place), table)
+        check_unchanged(dataset, checksums)
+        return SkyModel(table, dataset)
+
+
+@lru_cache(maxsize=_DATASETS_KEPT)
+def _opened(place: Place) -> Dataset:
+    return place.open()
+
+
+def _can_resume(path: Path, model: SkyModel, settings: Settings) -> bool:
+    """Whether an earlier attempt has left a whole checkpoint of this fit; one that is not is removed."""
+    if not path.is_file():
+        return False
+    try:
+        load_checkpoint(path, fit_identity(model, settings))
+    except InputError:
+        path.unlink()  # cut, or of an older version: the fit begins again
+        return False
+    return True
+
+
+def _reporting(desk: Desk) -> Callable[[Stage], None]:
+    """Tells the desk how far the fit is."""
+
+    def report(stage: Stage) -> None:
+        done, total, _ = stage.progress()
+        elbo = stage.elbo[-_RECENT:] if isinstance(stage, SviStage) else np.zeros(0)
+        desk.report(done / max(total, 1), **({"elbo": float(elbo.mean())} if elbo.size else {}))
+
+    return report
+
+
+def _arrays(
+    spec: dict[str, Any], model: SkyModel, found: Fit, density: Pointwise, draws: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The draws and what follows from them; `spec` makes the file complete by itself."""
+    arrays = {
+        "spec": np.array(json.dumps(spec, sort_keys=True)),
+        "z": found.z,
+        "chains": np.array(found.chains),
+        "log_likelihood": found.log_likelihood,
+        "elbo": found.elbo,
+        "pixel": model.pixels.index[: model.pixels.n_fit],
+        "pixel_elpd": density.elpd,
+        **{f"quantity_{name}": values for name, values in draws.items()},
+    }
+    if found.log_guide is not None:
+        arrays["log_guide"] = found.log_guide
+    if found.weights is not None:
+        arrays["weights"] = found.weights.weights
+    return arrays
+
+
+def _row(model: SkyModel, found: Fit, density: Pointwise) -> dict[str, float | str | int | bool]:
+    """Size, diagnostics and predictive density."""
+    pixels = model.pixels
+    same_data = hashlib.sha256(pixels.index[: pixels.n_fit].tobytes() + pixels.counts.tobytes())
+    numbers = {name: float(found.diagnostics[name]) for name in DIAGNOSTICS if name in found.diagnostics}
+    return {
+        "data_group": same_data.hexdigest()[:12],
+        "sky": hashlib.sha256(model.dataset.counts.tobytes()).hexdigest()[:12],
+        "method": found.method,
+        "status": found.status,
+        "verdict": found.verdict.level,
+        **{name: value for name, value in numbers.items() if np.isfinite(value)},
+        "elpd": float(density.elpd.sum()),
+        "p_waic": float(density.penalty.sum()),
+        "n_unsure": density.n_unsure,
+        "fit_seconds": found.seconds,
+        "n_pixels": pixels.n_fit,
+        "n_photons": int(pixels.counts.sum()),
+        "n_parameters": model.n_latent,
+    }

@@ -1,0 +1,108 @@
+"""Run a campaign: every member once, whatever is lost on the way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gammasky.distributed.board import Board
+from gammasky.distributed.drive import Drive
+from gammasky.distributed.folder import Places, list_members, read_manifest
+from gammasky.distributed.hold import held, stored_members
+from gammasky.distributed.member import Member, Resources, Task
+from gammasky.distributed.record import load_member
+from gammasky.distributed.runners.base import Outcome, Runner, Work
+from gammasky.distributed.status import Status, status
+from gammasky.distributed.table import read_failure, read_rows, require_arrow
+
+__all__ = ["Status", "Tally", "load_member", "read_manifest", "read_rows", "run_campaign", "status"]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How a campaign ended.
+
+    Attributes:
+        total: members of the campaign; done, failed: how many of them are.
+        fitted: of those that are done, how many this run did.
+        seconds: of this run.
+    """
+
+    total: int
+    done: int
+    failed: int
+    fitted: int
+    seconds: float
+
+
+def run_campaign(
+    folder: Path | str,
+    task: Task,
+    members: Sequence[Member],
+    resources: Resources,
+    runner: Runner,
+    *,
+    manifest: dict[str, Any],
+    resume: bool = False,
+    retry_failed: bool = False,
+    quiet: bool = False,
+) -> Tally:
+    """Run the task on every member that has no result in the folder yet.
+
+    A finished member is a file that is there whole or not at all: this process, a worker or a machine may be killed at
+    any time, and `resume` goes on with what is missing.
+
+    Args:
+        folder: the campaign's; every worker must see it under the same path.
+        task: what to do with a member.
+        members: what to do it with.
+        resources: what each member is given.
+        runner: where members run; results do not depend on it.
+        manifest: the caller's own description of the campaign (plain JSON), kept in its manifest.
+        resume: go on with the campaign of that folder.
+        retry_failed: members that failed by themselves are tried again.
+        quiet: nothing on stderr but warnings.
+
+    Returns:
+        how many members are done and failed. A member that fails stops no other.
+
+    Raises:
+        InputError: members, folder or runner that cannot be used; another driver.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM, when what ran has ended.
+    """
+    began, folder = time.monotonic(), Path(folder).resolve()
+    listed = list_members(members)
+    require_arrow()
+    specs = {known.key: member.spec for known, member in zip(listed, members, strict=True)}
+    with held(folder, manifest, listed, resume=resume) as places:
+        outcomes = stored_members(places, listed)
+        before = len(outcomes)
+        outcomes |= _failed_before(places, [key for key in specs if key not in outcomes], retry_failed)
+        drive = Drive(places, listed, outcomes)
+        try:
+            with Board(folder.name, quiet) as board:
+                drive.run(specs, Work(task, folder, resources), runner, board)
+        except KeyboardInterrupt:
+            print(f"gammasky: interrupted; go on with `gammasky campaign resume {folder}`", file=sys.stderr)
+            raise
+    done = sum(outcome.ending == "done" for outcome in drive.outcomes.values())
+    return Tally(len(listed), done, len(listed) - done, done - before, time.monotonic() - began)
+
+
+def _failed_before(places: Places, keys: Sequence[str], retry: bool) -> dict[str, Outcome]:
+    """Those of the members that have failed and are not tried again; the others are free of their failures.
+
+    One that was lost with its worker, time and again, is not to blame: a later run tries it anew.
+    """
+    kept: dict[str, Outcome] = {}
+    for key in keys:
+        failure = read_failure(places, key)
+        if failure and failure.ending != "lost" and not retry:
+            kept[key] = failure
+        else:
+            (places.failed / f"{key}.json").unlink(missing_ok=True)
+    return kept

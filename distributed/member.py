@@ -1,0 +1,90 @@
+"""The words of a campaign: what a member is, what it may use, and what its task gives back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from gammasky.engine.errors import InputError
+
+Row = dict[str, float | str | int | bool]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What each member is given.
+
+    Attributes:
+        cpus: threads of a member.
+        gpus: GPUs; below 1, the part of one that several members share.
+        memory_gb: memory [GB] that a scheduler reserves; 0: none is reserved.
+        hours: time limit of one attempt [h]; 0: none.
+
+    Raises:
+        InputError: a number that cannot be meant.
+    """
+
+    cpus: int = 1
+    gpus: float = 0.0
+    memory_gb: float = 0.0
+    hours: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.cpus, bool) or not isinstance(self.cpus, int) or self.cpus < 1:
+            raise InputError(f"cpus: expected a whole number of at least 1, got {self.cpus!r}")
+        for name in ("gpus", "memory_gb", "hours"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise InputError(f"{name}: expected a finite number of at least 0, got {value!r}")
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise InputError(f"gpus: expected a part of one GPU or a whole number, got {self.gpus!r}")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of a campaign.
+
+    Attributes:
+        name: for people, and unique in its campaign.
+        spec: all that its result depends on, as plain JSON; `Store.key(spec)` is the member's identity.
+        labels: axis -> choice.
+        cost: estimated time [s].
+    """
+
+    name: str
+    spec: dict[str, Any]
+    labels: dict[str, str]
+    cost: float
+
+
+class Desk(Protocol):
+    """What a task may use while it works.
+
+    Attributes:
+        folder: the member's own scratch folder on the shared storage, for checkpoints: kept from one attempt to the
+            next, and removed when the result is stored.
+    """
+
+    folder: Path
+
+    def report(self, fraction: float, **values: float) -> None:
+        """Tell how far the member is (0 to 1), with numbers to show: `report(0.4, elbo=-20080.1)`. Call it freely."""
+        ...
+
+
+@dataclass
+class Result:
+    """What a task returns: arrays for the member's file, and its row in the table of results."""
+
+    arrays: dict[str, np.ndarray]
+    row: Row
+
+
+#: Picklable: a function at the top of a module, or a frozen dataclass with `__call__`. Each process keeps one copy for
+#: all its members, so what the task caches on itself or in its module is used again.
+Task = Callable[[dict[str, Any], Desk], Result]

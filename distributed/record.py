@@ -1,0 +1,54 @@
+"""The file of a finished member: the arrays of its result, and its row as JSON text among them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from gammasky.distributed.folder import Places
+from gammasky.distributed.member import Result
+from gammasky.distributed.runners.base import Outcome
+from gammasky.distributed.store import Store
+from gammasky.engine.errors import InputError
+
+RECORD = "campaign_record"  # the name of that text
+
+
+def save_record(places: Places, key: str, arrays: Mapping[str, np.ndarray], outcome: Outcome) -> None:
+    """Store a member, whole or not at all.
+
+    Raises:
+        InputError: arrays that cannot be stored.
+        OSError: what the file system refused.
+    """
+    if RECORD in arrays:
+        raise InputError(f"array '{RECORD}': the name is taken; choose another")
+    text = json.dumps({"row": outcome.row, "seconds": outcome.seconds, "attempts": outcome.attempts})
+    Store(places.members).save(key, {**arrays, RECORD: np.array(text)})
+
+
+def load_record(places: Places, key: str) -> Outcome | None:
+    """How a stored member ended; None where its file is not there or damaged."""
+    arrays = Store(places.members).load(key)
+    if arrays is None or RECORD not in arrays:
+        return None
+    record = json.loads(str(arrays[RECORD]))
+    return Outcome("done", record["row"], record["seconds"], record["attempts"])
+
+
+def load_member(folder: Path | str, key: str) -> Result:
+    """Arrays and row of one finished member.
+
+    Raises:
+        InputError: it is not there, or its file is damaged.
+    """
+    places = Places(Path(folder))
+    arrays = Store(places.members).load(key)
+    if arrays is None or RECORD not in arrays:
+        what = "damaged" if Store(places.members).path(key).exists() else "not there"
+        raise InputError(f"{Store(places.members).path(key)}: {what}; run `gammasky campaign resume {folder}`")
+    record = json.loads(str(arrays.pop(RECORD)))
+    return Result(arrays, record["row"])

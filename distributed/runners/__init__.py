@@ -1,0 +1,1 @@
+"""Where the members of a campaign run: in this process, or on Ray."""

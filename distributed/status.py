@@ -1,0 +1,126 @@
+"""How far a campaign is: read from its folder, by anybody, also while its driver works."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gammasky.distributed.folder import Places, read_json, read_manifest
+from gammasky.distributed.hold import driver_alive
+
+
+@dataclass(frozen=True)
+class Running:
+    """A member at work: how far it is (0 to 1), for how long [s], and the numbers that it reports."""
+
+    key: str
+    name: str
+    fraction: float
+    seconds: float
+    attempt: int
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A member that has ended: "done" or "failed", how long it took [s], and numbers of its row (or its error)."""
+
+    name: str
+    state: str
+    seconds: float
+    values: dict[str, float]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a campaign is.
+
+    Attributes:
+        total, done, failed: numbers of members.
+        running: those at work; recent: those that ended last, the last one first.
+        seconds_left: estimated; None where nobody works on it.
+        driver: who does; empty where nobody.
+    """
+
+    total: int
+    done: int
+    failed: int
+    running: tuple[Running, ...] = ()
+    recent: tuple[Ended, ...] = ()
+    seconds_left: float | None = None
+    driver: str = ""
+
+    @property
+    def waiting(self) -> int:
+        """Members that are neither finished nor at work."""
+        return self.total - self.done - self.failed - len(self.running)
+
+
+def status(folder: Path | str) -> Status:
+    """How far the campaign in a folder is.
+
+    Raises:
+        InputError: no campaign there, or one of another version.
+    """
+    manifest, places = read_manifest(folder), Places(Path(folder))
+    keys = {member.key for member in manifest.members}
+    done = keys & _stems(places.members, ".npz")
+    failed = (keys & _stems(places.failed, ".json")) - done
+    if not driver_alive(places):
+        return Status(len(keys), len(done), len(failed))
+    said = read_json(places.driver) or {}
+    ended = done | failed
+    return Status(
+        total=len(keys),
+        done=len(done),
+        failed=len(failed),
+        running=tuple(member for member in read_running(places) if member.key in keys - ended),
+        recent=tuple(Ended(**member) for member in said.get("recent", [])),
+        seconds_left=said.get("seconds_left"),
+        driver=f"process {said.get('pid', 'unknown')} on {said.get('host', 'an unknown host')}",
+    )
+
+
+def read_running(places: Places) -> list[Running]:
+    """The members at work, in the order of their names."""
+    found = {key: read_json(places.live / f"{key}.json") for key in _stems(places.live, ".json")}
+    running = [
+        Running(key, said["name"], said["fraction"], said["seconds"], said["attempt"], said["values"])
+        for key, said in found.items()
+        if said is not None
+    ]
+    return sorted(running, key=lambda member: member.name)
+
+
+def _stems(folder: Path, suffix: str) -> set[str]:
+    """Names of the finished files of a folder, which may not be there yet."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return set()
+    return {name.removesuffix(suffix) for name in names if name.endswith(suffix) and not name.startswith(".")}
+
+
+def seconds_left(
+    waiting_cost: float, running: Iterable[tuple[float, float]], done: tuple[float, float], slots: int
+) -> float:
+    """Time until the end [s].
+
+    Args:
+        waiting_cost: estimated time [s] of all members that wait.
+        running: (estimated time [s], fraction that is done) of each at work.
+        done: estimated and true time [s] of all that are done: their ratio corrects the estimates.
+        slots: members at once.
+    """
+    pace = done[1] / done[0] if min(done) > 0 else 1.0
+    left = [cost * (1.0 - min(max(fraction, 0.0), 1.0)) for cost, fraction in running]
+    return pace * max((waiting_cost + sum(left)) / max(slots, 1), max(left, default=0.0))
+
+
+def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """What the table of members shows of a row, where it is there."""
+    return {name: float(row[name]) for name in ("elbo", "k_hat") if isinstance(row.get(name), int | float)}

@@ -1,0 +1,178 @@
+"""`gammasky campaign`: an ensemble of fits, from its file to one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gammasky.commands.options import FOLDER, start_engine
+
+if TYPE_CHECKING:
+    from gammasky.analyses.ensemble.ensemble import Ensemble
+    from gammasky.distributed.campaign import Tally
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+DATA_DIR = click.option(
+    "--data-dir", type=FOLDER, metavar="DIR", help="Folder of the data files, instead of that of the ensemble."
+)
+
+
+def _places(command: Command) -> Command:
+    """Add the options that say where members run."""
+    options = (
+        click.option(
+            "--executor",
+            type=click.Choice(["ray", "inline"]),
+            default="ray",
+            show_default=True,
+            help="inline: one after the other in this process, without Ray; the results are the same.",
+        ),
+        click.option(
+            "--address",
+            default="auto",
+            show_default=True,
+            metavar="ADDRESS",
+            help="A Ray cluster: auto (a running one, else this machine), local, host:port or ray://host:port.",
+        ),
+        click.option(
+            "--workers", type=click.IntRange(min=1), help="Members at once on this machine.  [as many as fit]"
+        ),
+        click.option("--quiet", is_flag=True, help="No live progress."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group()
+def campaign() -> None:
+    """Hundreds of fits over masks, priors, templates: plan, run, resume, and read one answer."""
+
+
+@campaign.command()
+@click.argument("ensemble", metavar="FILE")
+@DATA_DIR
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="To estimate the time on.")
+def plan(ensemble: str, data_dir: Path | None, workers: int) -> None:
+    """Check the ensemble in FILE whole, and print every member with what it costs.
+
+    FILE is an ensemble in TOML, or the name of one that comes with gammasky.
+    """
+    found = _read(ensemble, data_dir)
+    from rich.console import Console
+
+    from gammasky.analyses.ensemble.plan import plan_table
+
+    table, console = plan_table(found, workers), Console()
+    if not console.is_terminal:  # a file or a pipe: as wide as the table needs
+        console = Console(width=160)
+    console.print(table)
+
+
+@campaign.command()
+@click.argument("ensemble", metavar="FILE")
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the campaign; workers must see it.")
+@DATA_DIR
+@_places
+def run(ensemble: str, out: Path, data_dir: Path | None, **places: Any) -> None:
+    """Fit every member of the ensemble in FILE.
+
+    Whatever is lost on the way - a worker, a node, this process - no finished fit is: see 'gammasky campaign resume'.
+    """
+    _run(_read(ensemble, data_dir), out, **places)
+
+
+@campaign.command()
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.option("--retry-failed", is_flag=True, help="Try members again that failed by themselves.")
+@DATA_DIR
+@_places
+def resume(folder: Path, retry_failed: bool, data_dir: Path | None, **places: Any) -> None:
+    """Go on with the campaign in DIR."""
+    start_engine("gammasky.analyses.ensemble.ensemble")
+    from gammasky.analyses.ensemble.ensemble import Ensemble
+    from gammasky.distributed.campaign import read_manifest
+
+    found = Ensemble(**_elsewhere(read_manifest(folder).campaign, data_dir))
+    _run(found, folder, resume=True, retry_failed=retry_failed, **places)
+
+
+@campaign.command()
+@click.argument("folder", type=FOLDER, metavar="DIR")
+def status(folder: Path) -> None:
+    """How far the campaign in DIR is, also while it runs elsewhere."""
+    from rich.console import Console
+
+    from gammasky.distributed.board import render
+    from gammasky.distributed.campaign import status as read_status
+
+    Console().print(render(read_status(folder), folder.resolve().name))
+
+
+@campaign.command()
+@click.argument("folder", type=FOLDER, metavar="DIR")
+def report(folder: Path) -> None:
+    """The answer of the campaign in DIR, as far as it is done: DIR/report.html, tables and figures."""
+    start_engine("gammasky.analyses.ensemble.report")
+    from gammasky.analyses.ensemble.report import write_report
+
+    page = write_report(folder)
+    click.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
+
+
+def _read(name: str, data_dir: Path | None) -> Ensemble:
+    start_engine("gammasky.analyses.ensemble.ensemble")
+    from gammasky.analyses.ensemble.ensemble import Ensemble
+
+    found = Ensemble.read(name)
+    return found if data_dir is None else Ensemble(**_elsewhere(found.manifest(), data_dir))
+
+
+def _elsewhere(manifest: dict[str, Any], data_dir: Path | None) -> dict[str, Any]:
+    """An ensemble's manifest with the data in another folder."""
+    return manifest if data_dir is None else {**manifest, "data_dir": str(data_dir.resolve())}
+
+
+def _run(
+    ensemble: Ensemble,
+    folder: Path,
+    *,
+    executor: str,
+    address: str,
+    workers: int | None,
+    quiet: bool,
+    resume: bool = False,
+    retry_failed: bool = False,
+) -> None:
+    from gammasky.distributed.campaign import run_campaign
+    from gammasky.distributed.runners.base import Runner
+    from gammasky.distributed.runners.inline import InlineRunner
+    from gammasky.distributed.runners.ray import RayRunner
+
+    runner: Runner = InlineRunner() if executor == "inline" else RayRunner(address, workers)
+    tally = run_campaign(
+        folder,
+        ensemble.task(),
+        ensemble.members(),
+        ensemble.resources,
+        runner,
+        manifest=ensemble.manifest(),
+        resume=resume,
+        retry_failed=retry_failed,
+        quiet=quiet,
+    )
+    _tell(tally, folder)
+
+
+def _tell(tally: Tally, folder: Path) -> None:
+    failed = f", {tally.failed} failed (see {folder / 'failed'})" if tally.failed else ""
+    click.echo(
+        f"{tally.done} of {tally.total} members done, {tally.fitted} of them now, in {tally.seconds:.0f} s{failed}"
+    )
+    if tally.done:
+        click.echo(f"the answer: gammasky campaign report {folder}")
+    if tally.failed:
+        raise click.exceptions.Exit(1)

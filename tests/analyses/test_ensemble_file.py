@@ -1,0 +1,274 @@
+"""The file of an ensemble: what it expands to, what identifies a member, and one clear line for each bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gammasky.analyses.ensemble.ensemble import Ensemble
+from gammasky.analyses.ensemble.plan import clock, elapsed, plan, plan_table
+from gammasky.analyses.ensemble.skies import Place
+from gammasky.distributed.member import Resources
+from gammasky.distributed.store import Store
+from gammasky.engine.errors import InputError
+
+FILE = """
+name = "masks"
+model = "model.toml"
+data = "sky"
+seed = 4
+
+[axes]
+radius_max = [15, 20]
+mask = ["spot", "none"]
+
+[axes.sources.fixed]
+[axes.sources.fewer]
+"parameters.Sps" = { prior = "uniform", low = 0.1, high = 5.0 }
+
+[fit]
+method = "svi"
+steps = 50
+
+[resources]
+cpus = 2
+"""
+
+
+@pytest.fixture
+def file(tiny: Path) -> Path:
+    path = tiny / "ensemble.toml"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+def tiny_ensemble(**changes: Any) -> Ensemble:
+    """An ensemble on the tiny sky in the current folder."""
+    return Ensemble(**{"name": "tiny", "model": "model.toml", "data": "sky", **changes})
+
+
+def test_product(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # names are from the ensemble's own folder
+    ensemble = Ensemble.read(file)
+    members = ensemble.members()
+    assert len(members) == len({member.name for member in members}) == len({Store.key(m.spec) for m in members}) == 8
+    assert members[0].labels == {"mask": "spot", "radius_max": "15", "sources": "fixed"}
+    assert members[1].name == "mask=spot,radius_max=15,sources=fewer"
+    assert members[1].spec["model"]["parameters"]["Sps"]["high"] == 5.0
+    assert members[-1].spec["model"]["region"]["mask"] is None
+    assert {member.spec["fit"]["seed"] for member in members} == {4}
+    assert ensemble.resources == Resources(cpus=2)
+
+
+def test_identity_is_plain_and_knows_no_place(file: Path, tmp_path: Path) -> None:
+    here = Ensemble.read(file).members()
+    (tmp_path / "there").mkdir()
+    for name in ("model.toml", "ensemble.toml"):
+        shutil.copy(tmp_path / name, tmp_path / "there")
+    shutil.copytree(tmp_path / "sky", tmp_path / "there" / "sky")
+    there = Ensemble.read(tmp_path / "there" / "ensemble.toml").members()
+    assert [member.spec for member in here] == [member.spec for member in there]
+    text = json.dumps(here[0].spec)
+    assert json.loads(text) == here[0].spec
+    assert str(tmp_path) not in text
+    assert set(here[0].spec["data"]["sha256"]) == {"counts.npy", "exposure.npy", "flat.npy", "peak.npy", "spot.npy"}
+    assert "spot.npy" not in here[-1].spec["data"]["sha256"]  # it masks nothing there
+
+
+@pytest.mark.parametrize("change", ["seed", "steps", "prior", "counts"])
+def test_what_changes_the_result_changes_the_identity(change: str, file: Path) -> None:
+    before = {Store.key(member.spec) for member in Ensemble.read(file).members()}
+    if change == "counts":
+        np.save(file.parent / "sky" / "counts.npy", np.load(file.parent / "sky" / "counts.npy") + 1)
+    elif change == "prior":
+        model = file.parent / "model.toml"
+        model.write_text(model.read_text().replace("high = 6.0", "high = 7.0"))
+    else:
+        file.write_text(FILE.replace("seed = 4", "seed = 5") if change == "seed" else FILE.replace("= 50", "= 60"))
+    assert not before & {Store.key(member.spec) for member in Ensemble.read(file).members()}
+
+
+def test_words_do_not_change_the_identity(file: Path) -> None:
+    before = [member.spec for member in Ensemble.read(file).members()]
+    model = file.parent / "model.toml"
+    model.write_text('description = "in other words"\n' + model.read_text())
+    assert [member.spec for member in Ensemble.read(file).members()] == before
+
+
+def test_manifest_makes_the_same_members(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ensemble = Ensemble.read(file)
+    manifest = json.loads(json.dumps(ensemble.manifest()))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert Ensemble(**manifest).members() == ensemble.members()
+
+
+def test_no_axes_is_one_member(tiny: Path) -> None:
+    (member,) = tiny_ensemble().members()
+    assert (member.name, member.labels) == ("tiny", {})
+    assert member.spec["model"]["parameters"]["S_flat"]["low"] == 0.5
+    assert tiny.is_dir()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_sample() -> None:
+    axes = {"radius_max": [10, 12, 14, 16], "seed": [0, 1, 2]}
+    all_names = [member.name for member in tiny_ensemble(axes=axes).members()]
+    names = [member.name for member in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=1).members()]
+    assert len(set(names)) == 5
+    assert names == [name for name in all_names if name in names]  # in the order of the product
+    assert names == [m.name for m in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=1).members()]
+    assert names != [m.name for m in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=2).members()]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_list() -> None:
+    axes = {"mine": {"few": {"parameters.Sps": {"prior": "uniform", "low": 0.1, "high": 2.0}}, "same": {}}}
+    entries = [{"mask": "none", "mine": "few"}, {"radius_max": 12}, {}]
+    members = tiny_ensemble(combine="list", axes=axes, members=entries).members()
+    assert members[0].labels == {"mask": "none", "radius_max": "base", "mine": "few"}
+    assert members[1].name == "mask=base,radius_max=12,mine=base"
+    assert members[2].spec["model"]["region"]["radius_max"] == 20.0
+
+
+def test_another_sky(tiny: Path) -> None:
+    (tiny / "sims").mkdir()
+    np.save(tiny / "sims" / "one.npy", np.load(tiny / "sky" / "counts.npy")[::-1])
+    (tiny / "sims" / "one.toml").write_text(
+        'base = "../sky"\nname = "one"\ncounts = { file = "one.npy" }\n', encoding="utf-8"
+    )
+    ensemble = tiny_ensemble(axes={"sky": [{"name": "real", "data": "sky"}, {"name": "sim", "data": "sims/one.toml"}]})
+    real, simulated = ensemble.members()
+    assert real.labels == {"sky": "real"}
+    assert simulated.spec["data"]["name"] == "one"
+    assert real.spec["model"] == simulated.spec["model"]
+    counts = [ensemble.task().model(member.spec).pixels.counts for member in (real, simulated)]
+    assert counts[0].sum() != counts[1].sum()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"axes": {"maks": ["spot"]}}, r"unknown axis 'maks'; did you mean 'mask'\?"),
+        ({"axes": {"mask": ["spto"]}}, r"axis mask: unknown mask 'spto'; did you mean 'spot'\?"),
+        ({"axes": {"mask": []}}, "axis mask: no choice, so the ensemble has no member"),
+        ({"axes": {"mine": {}}}, "axis mine: no choice"),
+        ({"axes": {"mask": {"a": {}}}}, "axis mask: expected a list of choices, got a table"),
+        ({"axes": {"radius_max": [10, 10.0]}}, "axis radius_max: choices must differ, got 10, 10"),
+        ({"axes": {"mask": "spot"}}, "ensemble: field 'axes.mask': "),
+        ({"axes": {"seed": [1, 2]}, "combine": {"sample": 3}}, "3 members asked for, but the product .* has 2; ask"),
+        ({"axes": {"mine": {"a": {}, "b": {}}}}, r"members 'mine=a' and 'mine=b' are the same fit"),
+        ({"axes": {"mine": {"a": {"region.radius_max": 0.1}}}}, "member 'tiny': region of interest: no pixel"),
+        ({"axes": {"radius_max": [20, 500]}}, r"member 'radius_max=500': model: field 'region': .*radius_max"),
+        ({"axes": {"mine": {"a": {"components.sources.template": "peek"}}}}, r"member 'tiny': unknown template 'peek'"),
+        ({"axes": {"mine": {"a": {"parameters.new": {"prior": "uniform", "low": 0, "high": 1}}}}},
+         "member 'tiny': parameter 'new' is not used by any component"),
+        ({"axes": {"mine": {"a": {"components.sources.norm": "Sps_"}}}},
+         "member 'tiny': unknown parameter 'Sps_'; did you mean 'Sps'"),
+        ({"axes": {"sky": ["demmo"]}}, r"unknown dataset 'demmo'; did you mean 'demo'\?"),
+        ({"combine": "list"}, r"combine = 'list' needs \[\[members\]\]"),
+        ({"members": [{"mask": "spot"}]}, r"\[\[members\]\] are of combine = 'list'"),
+        ({"combine": "list", "members": [{"maks": "spot"}]}, "unknown axis 'maks'"),
+        ({"combine": "list", "axes": {"mine": {"a": {}}}, "members": [{"mine": "aa"}]},
+         r"unknown choice of axis mine 'aa'; did you mean 'a'\?"),
+        ({"combine": "produkt"}, "ensemble: field 'combine': "),
+        ({"model": "fiducal"}, r"unknown model 'fiducal'; did you mean 'fiducial'\?"),
+        ({"model": "none.toml"}, r"none\.toml: no such model file"),
+        ({"data": "fermy"}, r"unknown dataset 'fermy'; did you mean 'fermi'\?"),
+        ({"data_dir": "nowhere", "data": "fermi"}, r"dataset 'fermi': .* not found in nowhere"),
+        ({"fit": {"stepz": 3}}, r"ensemble: field 'fit': unknown setting of a fit 'stepz'; did you mean 'steps'\?"),
+        ({"fit": {"steps": 0}}, "steps: expected a whole number of at least 1, got 0"),
+        ({"fit": {"steps": "many"}}, "ensemble: field 'fit.steps': "),
+        ({"fit": {"guide": "flwo"}}, r"unknown guide 'flwo'; did you mean 'flow'\?"),
+        ({"fit": {"seed": 3}}, "the seed is that of the ensemble: move `seed` to the top of the file"),
+        ({"resources": {"cpu": 3}}, r"unknown resource 'cpu'; did you mean 'cpus'\?"),
+        ({"resources": {"cpus": 0}}, "cpus: expected a whole number of at least 1, got 0"),
+        ({"naem": "a"}, r"ensemble: unknown field 'naem'; did you mean 'name'\?"),
+        ({"name": "a b"}, "ensemble: field 'name': "),
+        ({"seed": -1}, "ensemble: field 'seed': "),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("tiny")
+def test_bad_input_is_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as found:
+        tiny_ensemble(**changes).members()
+    assert "\n" not in str(found.value)
+
+
+def test_missing_data_of_any_member_are_told_first(file: Path) -> None:
+    (file.parent / "sky" / "spot.npy").unlink()
+    with pytest.raises(InputError, match=r"member 'mask=spot,radius_max=15,sources=fixed': .*spot\.npy"):
+        Ensemble.read(file).members()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", r"ensemble\.toml: not a TOML file"),
+        ("name = 'x'\nmodle = 'y'", r"ensemble\.toml: unknown field 'modle'; did you mean 'model'\?"),
+        ("model = 'fiducial'", r"ensemble\.toml: field 'name' is missing"),
+    ],
+)
+def test_bad_file_is_named(text: str, message: str, file: Path) -> None:
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        Ensemble.read(file)
+
+
+def test_a_machine_without_the_folder_of_the_driver_looks_for_itself(
+    fermi_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAMMASKY_DATA", str(fermi_dir))
+    assert Place("fermi", "/nowhere").open().folder == fermi_dir
+    with pytest.raises(InputError, match=r"dataset 'fermi': .* not found in /nowhere"):
+        Place("fermi", "/nowhere", given=True).open()
+
+
+def test_no_file() -> None:
+    with pytest.raises(InputError, match=r"none\.toml: no such ensemble file"):
+        Ensemble.read("none.toml")
+    with pytest.raises(InputError, match="unknown ensemble 'mask_morphology'; did you mean 'mask_morphology_diffuse'"):
+        Ensemble.read("mask_morphology")
+
+
+def test_plan(file: Path) -> None:
+    ensemble = Ensemble.read(file)
+    entries = plan(ensemble)
+    assert {size.n_parameters for _, size in entries} == {3}
+    by_name = {member.name: (member, size) for member, size in entries}
+    small, large = (by_name[f"mask=none,radius_max={radius},sources=fixed"] for radius in (15, 20))
+    assert 0 < small[1].n_pixels < large[1].n_pixels
+    assert small[1].n_photons < large[1].n_photons
+    assert small[0].cost < large[0].cost
+    table = plan_table(ensemble, workers=2)
+    assert table.row_count == 8
+    assert "8 members" in str(table.caption)
+    assert "2 workers" in str(table.caption)
+
+
+def test_cost_grows_with_the_work(tiny: Path) -> None:
+    def cost(**fit: Any) -> float:
+        return tiny_ensemble(fit=fit).members()[0].cost
+
+    assert tiny.is_dir()
+    assert cost(steps=1000) < cost(steps=5000) < cost(steps=5000, particles=32)
+    assert cost(method="laplace") < cost(method="svi") < cost(method="auto")
+    assert cost(method="nuts", draws=500) < cost(method="nuts", draws=5000)
+    assert cost(method="smc", population=64) < cost(method="smc", population=512)
+
+
+def test_elapsed_and_clock() -> None:
+    assert elapsed([3.0, 1.0, 1.0, 1.0], 2) == 3.0
+    assert elapsed([2.0, 2.0, 5.0], 2) == 7.0
+    assert [clock(seconds) for seconds in (12.4, 90.0, 3600.0, 90061.0)] == [
+        "12 s",
+        "2 min",
+        "1 h 00 min",
+        "25 h 01 min",
+    ]

@@ -1,0 +1,266 @@
+"""The fit of one member: what it returns, how it goes on, and what members share in a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from gammasky.analyses.ensemble import programs
+from gammasky.analyses.ensemble.ensemble import Ensemble
+from gammasky.analyses.ensemble.posterior import export_member
+from gammasky.analyses.ensemble.programs import share_programs, structure
+from gammasky.analyses.ensemble.task import EnsembleTask
+from gammasky.distributed.campaign import read_rows, run_campaign
+from gammasky.distributed.member import Member
+from gammasky.distributed.runners.inline import InlineRunner
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.outputs import CHECKPOINT
+from gammasky.engine.infer.posterior import read_posterior_of
+from gammasky.engine.infer.settings import Settings
+
+FIT = {"guide": "diagonal", "steps": 60, "particles": 2, "learning_rate": 0.05}
+WIDE = {"name": "wide", "Sps": {"prior": "uniform", "low": 0.05, "high": 12.0}}
+
+
+@dataclass
+class Desk:
+    """Notes what it is told; stops the fit at a fraction, as Ctrl-C does."""
+
+    folder: Path
+    stop_at: float = 2.0
+    told: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+
+    def report(self, fraction: float, **values: float) -> None:
+        self.told.append((fraction, values))
+        if fraction >= self.stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's cache of compiled programs stays as it is."""
+    monkeypatch.setattr("gammasky.analyses.ensemble.task.configure", lambda: None)
+
+
+@pytest.fixture
+def empty_shelf(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """No programs of other tests."""
+    shelf: dict[str, Any] = {}
+    monkeypatch.setattr(programs, "_shelf", shelf)
+    return shelf
+
+
+def ensemble(**changes: Any) -> tuple[EnsembleTask, list[Member]]:
+    """An ensemble on the tiny sky in the current folder."""
+    made = Ensemble(**{"name": "tiny", "model": "model.toml", "data": "sky", "fit": FIT, **changes})
+    return made.task(), made.members()
+
+
+def test_result(tiny: Path) -> None:
+    task, (member,) = ensemble()
+    desk = Desk(tiny)
+    found = pickle.loads(pickle.dumps(task))(member.spec, desk)
+    arrays, row = found.arrays, found.row
+    model = task.model(member.spec)
+    assert json.loads(str(arrays["spec"])) == member.spec
+    assert arrays["z"].shape == (2000, 3)
+    np.testing.assert_array_equal(arrays["pixel"], model.pixels.index[: model.pixels.n_fit])
+    assert arrays["pixel_elpd"].sum() == pytest.approx(row["elpd"])
+    assert row["elpd"] < row["elpd"] + row["p_waic"] < arrays["log_likelihood"].max()
+    assert 0.5 < row["p_waic"] < 6  # three parameters
+    assert (row["n_pixels"], row["n_parameters"]) == (model.pixels.n_fit, 3)
+    assert row["n_photons"] == model.pixels.counts.sum()
+    fraction = arrays["quantity_ps_fraction"]
+    assert row["ps_fraction_mean"] == pytest.approx(fraction.mean())
+    assert row["ps_fraction_q05"] == pytest.approx(np.quantile(fraction, 0.05))
+    flux = arrays["quantity_excess_flux"]
+    assert row["excess_share_mean"] == 1.0  # there is nothing else in this sky
+    assert np.isfinite(flux).all()
+    assert arrays["quantity_n_sources"].min() > 0
+    assert {row["log_z"] - row["elbo"] > -0.5, row["verdict"] in ("preview", "unreliable")} == {True}
+    assert desk.told[0] == (0.0, {})
+    assert desk.told[-1][0] == 1.0
+    assert desk.told[-1][1]["elbo"] == pytest.approx(arrays["elbo"].mean())  # fewer than a hundred steps
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+
+
+def test_goes_on_from_a_checkpoint(tiny: Path) -> None:
+    task, (member,) = ensemble()
+    whole, cut = Desk(tiny / "whole"), Desk(tiny / "cut", stop_at=0.01)
+    for desk in (whole, cut):
+        desk.folder.mkdir()
+    expected = task(member.spec, whole)
+    with pytest.raises(KeyboardInterrupt):
+        task(member.spec, cut)
+    assert (cut.folder / CHECKPOINT).is_file()
+    again = Desk(cut.folder)
+    found = task(member.spec, again)
+    assert again.told[1][0] > cut.told[-1][0]
+    assert again.told[1][0] > 1 / 60  # not from the first step
+    for name, values in expected.arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], values)
+
+
+@pytest.mark.parametrize("kind", ["torn", "of another fit"])
+def test_a_useless_checkpoint_is_no_end(kind: str, tiny: Path) -> None:
+    task, (member, other) = ensemble(axes={"seed": [0, 1]})
+    if kind == "torn":
+        (tiny / CHECKPOINT).write_bytes(b"PK not much")
+    else:
+        task(other.spec, Desk(tiny))
+    (tiny / "fresh").mkdir()
+    expected = task(member.spec, Desk(tiny / "fresh"))
+    np.testing.assert_array_equal(task(member.spec, Desk(tiny)).arrays["z"], expected.arrays["z"])
+
+
+@contextmanager
+def compilations() -> Iterator[list[str]]:
+    """Names of what JAX compiles in the body."""
+    seen: list[str] = []
+
+    def note(event: str, _seconds: float, **about: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            seen.append(str(about.get("fun_name", "")))
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    try:
+        yield seen
+    finally:
+        jax.monitoring.unregister_event_duration_listener(note)
+
+
+def test_members_of_one_structure_compile_once(tiny: Path) -> None:
+    """Other priors, another seed and another sky: not one program more, once all have been used."""
+    np.save(tiny / "other.npy", np.random.default_rng(1).permutation(np.load(tiny / "sky" / "counts.npy")))
+    (tiny / "other.toml").write_text('base = "sky"\nname = "other"\ncounts = { file = "other.npy" }\n')
+    axes = {"priors": ["default", WIDE], "seed": [0, 1], "sky": ["sky", {"name": "other", "data": "other.toml"}]}
+    task, members = ensemble(axes=axes)
+    assert len(members) == 8
+    assert len({structure(task.model(m.spec), Settings(**m.spec["fit"])) for m in members}) == 1
+    task(members[0].spec, Desk(tiny))
+    with compilations() as later:
+        z = [task(member.spec, Desk(tiny)).arrays["z"] for member in members[1:4]]
+    assert later == []
+    with compilations() as seen:
+        jax.jit(lambda x: x + 1)(0.0)
+    assert len(seen) == 1  # else the count above would say nothing
+    assert not np.array_equal(z[0], z[1])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("empty_shelf")
+def test_a_shared_program_gives_what_a_fresh_process_gives(tiny: Path) -> None:
+    """Bit for bit, though the program was compiled for other priors and another seed."""
+    axes = {"priors": ["default", WIDE], "seed": [0, 1]}
+    task, members = ensemble(axes=axes)
+    task(members[0].spec, Desk(tiny))
+    (tiny / CHECKPOINT).unlink()
+    shared = task(members[-1].spec, Desk(tiny))
+    (tiny / CHECKPOINT).unlink()
+    (tiny / "job.json").write_text(json.dumps({"axes": axes, "fit": FIT}))
+    code = (
+        "import json, pathlib, types, numpy as np, jax\n"
+        "jax.config.update('jax_enable_x64', True)\n"
+        "import gammasky.analyses.ensemble.task as module\n"
+        "from gammasky.analyses.ensemble.ensemble import Ensemble\n"
+        "module.configure = lambda: None\n"
+        "made = Ensemble(name='tiny', model='model.toml', data='sky', **json.load(open('job.json')))\n"
+        "desk = types.SimpleNamespace(folder=pathlib.Path('.'), report=lambda fraction, **values: None)\n"
+        "found = made.task()(made.members()[-1].spec, desk)\n"
+        "np.savez('fresh.npz', **found.arrays)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tiny, check=True, timeout=120)
+    with np.load(tiny / "fresh.npz") as fresh:
+        assert set(fresh.files) == set(shared.arrays)
+        for name in fresh.files:
+            np.testing.assert_array_equal(fresh[name], shared.arrays[name])
+
+
+def test_a_member_becomes_a_posterior_file(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Ensemble(name="tiny", model="model.toml", data="sky", fit=FIT, axes={"seed": [0]})
+    (member,) = made.members()
+    run_campaign(
+        tiny / "campaign", made.task(), [member], made.resources, InlineRunner(), manifest=made.manifest(), quiet=True
+    )
+    (tiny / "elsewhere").mkdir()
+    monkeypatch.chdir(tiny / "elsewhere")
+    path = export_member(tiny / "campaign", member.name, "posterior.nc")
+    tree = read_posterior_of(path, made.task().model(member.spec))
+    (row,) = read_rows(tiny / "campaign")
+    assert float(tree["posterior"]["flux"].sum("component").mean()) == pytest.approx(row["excess_flux_mean"])
+    assert tree.attrs["log_z"] == row["log_z"]
+    with pytest.raises(InputError, match="unknown member 'tine'; did you mean 'tiny'"):
+        export_member(tiny / "campaign", "tine", "other.nc")
+
+
+def test_structures_that_differ(tiny: Path) -> None:
+    """What a program holds as a constant keeps members apart."""
+    axes = {
+        "mine": {
+            "base": {},
+            "slope": {"components.sources.source_counts": {"slopes": [4.0, 1.4], "breaks": [10.0]}},
+            "nodes": {"source_grid.nodes": 61},
+            "kind": {"parameters.Sps": {"prior": "loguniform", "low": 0.1, "high": 9.0}},
+            "pixels": {"region.radius_max": 15.0},
+            "shift": {"region.center_lon": 30.0},
+        }
+    }
+    task, members = ensemble(axes=axes)
+    settings = Settings(**members[0].spec["fit"])
+    keys = [structure(task.model(member.spec), settings) for member in members]
+    assert len(set(keys)) == len(members) == 6
+    assert structure(task.model(members[0].spec), Settings(**{**FIT, "particles": 3})) not in keys
+    assert tiny.is_dir()
+
+
+def test_numbers_of_an_amplitude_are_structure(tiny: Path) -> None:
+    """The coordinates of an amplitude hold the numbers of its priors."""
+    text = (tiny / "model.toml").read_text()
+    text = text.replace('norm = "Sps"', 'amplitude = "Sps"').replace(
+        'Sps = { prior = "uniform"', 'Sps = { prior = "loguniform"'
+    )
+    (tiny / "model.toml").write_text(text)
+    wide = {"name": "wide", "Sps": {"prior": "loguniform", "low": 0.01, "high": 9.0}}
+    task, members = ensemble(axes={"priors": ["default", wide]})
+    assert len({structure(task.model(m.spec), Settings(**FIT)) for m in members}) == 2
+
+
+def test_few_structures_are_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch, empty_shelf: dict[str, Any]) -> None:
+    monkeypatch.setattr(programs, "MOST_KEPT", 2)
+    task, members = ensemble(axes={"radius_max": [10, 12, 14]})
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(list(empty_shelf)))
+    models = [task.model(member.spec) for member in members]
+    first, second, third = (structure(model, Settings()) for model in models)
+    for model in (models[0], models[1], models[0]):
+        share_programs(model, Settings())
+    assert (list(empty_shelf), cleared) == ([first, second], [])
+    share_programs(models[2], Settings())
+    assert (list(empty_shelf), cleared) == ([third], [[]])
+    assert tiny.is_dir()
+
+
+def test_other_data_than_planned(tiny: Path) -> None:
+    from gammasky.analyses.ensemble import task as module
+
+    task, (member,) = ensemble()
+    np.save(tiny / "sky" / "flat.npy", 2 * np.load(tiny / "sky" / "flat.npy"))
+    module._opened.cache_clear()
+    with pytest.raises(InputError, match=r"dataset 'tiny': SHA-256 of flat\.npy is not that of the plan"):
+        task(member.spec, Desk(tiny))
+    stranger = {**member.spec, "data": {"name": "far", "sha256": {"counts.npy": "0"}}}
+    with pytest.raises(InputError, match="dataset 'far': not one of this campaign"):
+        task(stranger, Desk(tiny))

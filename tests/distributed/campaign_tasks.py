@@ -1,0 +1,120 @@
+"""Tasks of the campaigns in these tests; worker processes import them by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gammasky.distributed.member import Desk, Result
+from gammasky.engine.interrupt import Interrupts
+
+
+@dataclass(frozen=True)
+class Square:
+    """Squares the number of a member, after what its `do` says; notes each start in `log`."""
+
+    log: str = ""
+
+    def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
+        number = spec["number"]
+        if self.log:
+            with open(self.log, "a", buffering=1) as file:
+                file.write(f"{number}\n")
+        row: dict[str, Any] = {"square": number**2, "elbo": -1.5 * number, "pid": os.getpid()}
+        row |= DEEDS[spec.get("do", "nothing")](spec, desk) or {}
+        if not spec.get("pid"):
+            del row["pid"]
+        draws = np.random.default_rng(spec.get("seed", number)).normal(size=(4, 3))
+        return Result({"draws": draws}, row)
+
+
+def fail(spec: dict[str, Any], _desk: Desk) -> None:
+    raise ValueError(f"number {spec['number']} is no good")
+
+
+def first_time(desk: Desk) -> bool:
+    tried = desk.folder / "tried"
+    if tried.exists():
+        return False
+    tried.touch()
+    return True
+
+
+def die_once(_spec: dict[str, Any], desk: Desk) -> None:
+    if first_time(desk):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die(_spec: dict[str, Any], _desk: Desk) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def freeze_once(spec: dict[str, Any], desk: Desk) -> None:
+    if first_time(desk):
+        with open(spec["frozen"], "w") as file:
+            file.write(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def starve_once(_spec: dict[str, Any], desk: Desk) -> None:
+    if first_time(desk):
+        raise MemoryError("not enough")
+
+
+def sleep(spec: dict[str, Any], desk: Desk) -> None:
+    end = time.monotonic() + spec["seconds"]
+    while (left := end - time.monotonic()) > 0:
+        desk.report(1.0 - left / spec["seconds"], elbo=-7.0)
+        time.sleep(min(left, 0.05))
+
+
+def heed(spec: dict[str, Any], desk: Desk) -> None:
+    """As a fit does: when it is told to end, it writes a checkpoint first."""
+    with Interrupts() as interrupts:
+        end = time.monotonic() + spec["seconds"]
+        while time.monotonic() < end and not interrupts.pending:
+            time.sleep(0.05)
+        (desk.folder / "checkpoint").write_text("so far")
+        interrupts.raise_if_pending()
+
+
+def environment(spec: dict[str, Any], _desk: Desk) -> dict[str, str]:
+    return {name: os.environ.get(name, "") for name in spec["names"]}
+
+
+def checkpoint(_spec: dict[str, Any], desk: Desk) -> dict[str, str]:
+    return {"folder": str(desk.folder), "was_there": desk.folder.is_dir()}
+
+
+def wrong_value(_spec: dict[str, Any], _desk: Desk) -> dict[str, Any]:
+    return {"draws": [1, 2]}
+
+
+def wrong_name(_spec: dict[str, Any], _desk: Desk) -> dict[str, Any]:
+    return {"state": "odd"}
+
+
+DEEDS: dict[str, Callable[[dict[str, Any], Desk], Any]] = {
+    "nothing": lambda _spec, _desk: None,
+    "fail": fail,
+    "die once": die_once,
+    "die": die,
+    "freeze once": freeze_once,
+    "starve once": starve_once,
+    "sleep": sleep,
+    "heed": heed,
+    "environment": environment,
+    "checkpoint": checkpoint,
+    "wrong value": wrong_value,
+    "wrong name": wrong_name,
+}
+
+
+def no_result(_spec: dict[str, Any], _desk: Desk) -> Any:
+    return {"square": 1}

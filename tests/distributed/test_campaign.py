@@ -1,0 +1,248 @@
+"""Campaigns in one process: every member once, failures kept apart, and a run that goes on where another ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from gammasky.distributed import drive
+from gammasky.distributed.attempt import attempt
+from gammasky.distributed.campaign import Tally, load_member, read_manifest, read_rows, status
+from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.runners.base import Job, Work
+from gammasky.distributed.store import Store
+from gammasky.engine.errors import InputError
+
+Run = Callable[..., Tally]
+MembersOf = Callable[..., list[Member]]
+
+
+def started(tmp_path: Path) -> list[int]:
+    """Numbers of the members that were begun, in that order."""
+    return [int(line) for line in (tmp_path / "log").read_text().split()]
+
+
+def test_every_member_once_and_stored(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    members = members_of(5)
+    tally = run(members)
+    assert (tally.total, tally.done, tally.failed, tally.fitted) == (5, 5, 0, 5)
+    assert started(tmp_path) == [0, 1, 2, 3, 4]
+    folder = tmp_path / "campaign"
+    assert {path.name for path in (folder / "members").iterdir()} == {f"{Store.key(m.spec)}.npz" for m in members}
+    assert not list((folder / "scratch").iterdir())
+    assert not list((folder / "live").iterdir())
+    for member in members:
+        result = load_member(folder, Store.key(member.spec))
+        number = member.spec["number"]
+        assert result.row == {"square": number**2, "elbo": -1.5 * number}
+        np.testing.assert_array_equal(result.arrays["draws"], np.random.default_rng(number).normal(size=(4, 3)))
+        assert set(result.arrays) == {"draws"}
+
+
+def test_rows_and_manifest_come_back(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    members = [*members_of(3), *members_of([7], do="fail")]
+    run(members)
+    folder = tmp_path / "campaign"
+    manifest = read_manifest(folder)
+    assert manifest.campaign == {"about": "squares"}
+    assert [(known.key, known.name) for known in manifest.members] == [(Store.key(m.spec), m.name) for m in members]
+    rows = read_rows(folder)
+    assert [row["name"] for row in rows] == [member.name for member in members]
+    assert [row["state"] for row in rows] == ["done", "done", "done", "failed"]
+    assert rows[2]["labels"] == {"number": "2", "parity": "even"}
+    assert (rows[2]["square"], rows[2]["elbo"], rows[2]["attempts"]) == (4, -3.0, 1)
+    assert rows[3]["error"] == "ValueError: number 7 is no good"
+    assert "square" not in rows[3]
+    lines = (folder / "results.csv").read_text().splitlines()
+    assert lines[0].split(",")[:4] == ["key", "name", "state", "attempts"]
+    assert len(lines) == 5
+
+
+def test_rows_without_the_table_are_the_same(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    run([*members_of(4), *members_of([9], do="fail")])
+    folder = tmp_path / "campaign"
+    before = read_rows(folder)
+    whole = (folder / "results.parquet").read_bytes()
+    for damage in (whole[: len(whole) // 2], b"", b"something else"):
+        (folder / "results.parquet").write_bytes(damage)
+        assert read_rows(folder) == before
+    (folder / "results.parquet").unlink()
+    assert read_rows(folder) == before
+    for path in (folder / "members").iterdir():  # a table that knows more than there is
+        path.unlink()
+    (folder / "results.parquet").write_bytes(whole)
+    assert [row["state"] for row in read_rows(folder)] == ["failed"]
+
+
+def test_a_member_that_raises_stops_no_other(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    members = [*members_of([0]), *members_of([1], do="fail"), *members_of([2])]
+    tally = run(members)
+    assert (tally.done, tally.failed) == (2, 1)
+    said = json.loads((tmp_path / "campaign" / "failed" / f"{Store.key(members[1].spec)}.json").read_text())
+    assert said["error"] == "ValueError: number 1 is no good"
+    assert said["attempts"] == 1
+    assert "in fail" in said["traceback"]
+    again = run(members, resume=True)
+    assert (again.done, again.failed, again.fitted) == (2, 1, 0)
+    assert started(tmp_path) == [0, 1, 2]
+    run(members, resume=True, retry_failed=True)
+    assert started(tmp_path) == [0, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("deed", "error"),
+    [
+        ("wrong value", r"TypeError: row 'draws': expected a number or text, got list"),
+        ("wrong name", r"TypeError: row 'state': the table of results has a column of that name; choose another"),
+    ],
+)
+def test_a_row_that_is_none(run: Run, members_of: MembersOf, tmp_path: Path, deed: str, error: str) -> None:
+    assert run(members_of([3], do=deed)).failed == 1
+    assert read_rows(tmp_path / "campaign")[0]["error"] == error
+
+
+def test_a_task_that_returns_no_result(run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path) -> None:
+    assert run(members_of(1), task=tasks.no_result).failed == 1
+    assert read_rows(tmp_path / "campaign")[0]["error"] == "TypeError: a task must return a Result, got dict"
+
+
+def test_what_ran_short_of_memory_is_tried_again(
+    run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "BACKOFF_SECONDS", 0.2)
+    began = time.monotonic()
+    tally = run([*members_of([1], do="starve once"), *members_of([2])])
+    assert (tally.done, tally.failed) == (2, 0)
+    assert time.monotonic() - began > 0.2
+    assert started(tmp_path) == [1, 2, 1]
+    assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 1]
+
+
+def test_a_member_that_takes_too_long_fails(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    members = [*members_of([1], do="sleep", seconds=30.0), *members_of([2])]
+    began = time.monotonic()
+    tally = run(members, resources=Resources(hours=0.5 / 3600))
+    assert time.monotonic() - began < 10
+    assert (tally.done, tally.failed) == (1, 1)
+    error = read_rows(tmp_path / "campaign")[0]["error"]
+    assert error == "took longer than its time limit of 0.000138889 h; raise hours, or make it shorter"
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04", "half"])
+def test_a_damaged_member_is_set_aside_and_fitted_again(
+    run: Run, members_of: MembersOf, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: bytes | str
+) -> None:
+    members = members_of(3)
+    run(members)
+    folder = tmp_path / "campaign"
+    key = Store.key(members[1].spec)
+    path = folder / "members" / f"{key}.npz"
+    content = path.read_bytes()
+    broken = content[: len(content) // 2] if isinstance(damage, str) else damage
+    path.write_bytes(broken)
+    with pytest.raises(InputError, match=r"npz: damaged; run `gammasky campaign resume "):
+        load_member(folder, key)
+    tally = run(members, resume=True)
+    assert (tally.done, tally.fitted) == (3, 1)
+    assert started(tmp_path) == [0, 1, 2, 1]
+    assert (folder / "damaged" / f"{key}.npz").read_bytes() == broken
+    assert "warning: the file of 'number=1' is damaged; set aside as" in capsys.readouterr().err
+    assert load_member(folder, key).row["square"] == 1
+
+
+def test_a_run_goes_on_with_what_is_missing(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    members = members_of(6)
+    run(members)
+    folder = tmp_path / "campaign"
+    for member in members[2:4]:
+        (folder / "members" / f"{Store.key(member.spec)}.npz").unlink()
+    torn = folder / "members" / f".{Store.key(members[0].spec)}.0123abcd.npz"
+    torn.write_bytes(b"half")
+    (folder / "live" / f"{Store.key(members[5].spec)}.json").write_text("{}")
+    scratch = folder / "scratch" / Store.key(members[0].spec)
+    scratch.mkdir()
+    assert run(members, resume=True).fitted == 2
+    assert started(tmp_path) == [0, 1, 2, 3, 4, 5, 2, 3]
+    assert not torn.exists()
+    assert not scratch.exists()
+    assert not list((folder / "live").iterdir())
+
+
+def test_a_finished_campaign_starts_no_workers(run: Run, members_of: MembersOf) -> None:
+    members = members_of(2)
+    run(members)
+    assert run(members, resume=True, runner=None).fitted == 0
+
+
+def test_an_attempt_sees_what_is_stored_and_where_it_is(
+    run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path
+) -> None:
+    """One whose answer was lost is not run again; one on a node without the storage does not run at all."""
+    (member,) = members_of(1)
+    run([member])
+    task, job = tasks.Square(str(tmp_path / "log")), Job(Store.key(member.spec), member.name, member.spec, attempt=2)
+    again = attempt(Work(task, tmp_path / "campaign", Resources()), job, own_process=False)
+    assert (again.ending, again.row, again.attempts) == ("done", {"square": 0, "elbo": 0.0}, 1)
+    apart = attempt(Work(task, tmp_path / "elsewhere", Resources()), job, own_process=False)
+    assert apart.ending == "apart"
+    assert started(tmp_path) == [0]
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_scratch_is_there_and_removed(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    run(members_of([4], do="checkpoint"))
+    (row,) = read_rows(tmp_path / "campaign")
+    assert row["was_there"] is True
+    assert Path(row["folder"]).parent == tmp_path / "campaign" / "scratch"
+    assert not Path(row["folder"]).exists()
+
+
+def kill_this_process(number: signal.Signals, members: Path) -> None:
+    """Send a signal when the third member is at work."""
+    while not members.exists() or len(list(members.glob("[!.]*"))) < 2:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os.kill(os.getpid(), number)
+
+
+def test_an_interrupt_says_how_to_go_on(
+    run: Run, members_of: MembersOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = [*members_of(2), *members_of([5], do="sleep", seconds=20.0), *members_of([6])]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        folder = tmp_path / number.name
+        sender = threading.Thread(target=kill_this_process, args=(number, folder / "members"))
+        sender.start()
+        before = signal.getsignal(number)
+        with pytest.raises(KeyboardInterrupt):
+            run(members, folder=folder)
+        sender.join()
+        assert signal.getsignal(number) is before
+        assert f"interrupted; go on with `gammasky campaign resume {folder}`" in capsys.readouterr().err
+        assert status(folder).done == 2
+        assert [row["state"] for row in read_rows(folder)] == ["done", "done"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        ({"cpus": 0}, "^cpus: expected a whole number of at least 1, got 0"),
+        ({"cpus": 1.0}, "^cpus: expected a whole number"),
+        ({"gpus": -0.5}, "^gpus: expected a finite number of at least 0, got -0.5"),
+        ({"gpus": 1.5}, "^gpus: expected a part of one GPU or a whole number, got 1.5"),
+        ({"memory_gb": float("nan")}, "^memory_gb: expected a finite number"),
+        ({"hours": True}, "^hours: expected a finite number of at least 0, got True"),
+    ],
+)
+def test_bad_resources(bad: dict[str, object], match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        Resources(**bad)  # type: ignore[arg-type]

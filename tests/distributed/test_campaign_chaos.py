@@ -1,0 +1,125 @@
+"""A campaign on a cluster that loses nodes and workers all the time: every member is done, and once."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gammasky.distributed import drive
+from gammasky.distributed.campaign import Tally, read_rows
+from gammasky.distributed.member import Member
+from gammasky.distributed.runners.ray import RayRunner
+from gammasky.distributed.store import Store
+
+MEMBERS, EVENTS, NODES = 80, 20, 4
+HEALTH = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 3,
+}
+
+
+@pytest.fixture
+def cluster(tasks: object, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:  # noqa: ARG001
+    """A head and three more nodes, one slot each."""
+    monkeypatch.setenv("RAY_TMPDIR", ray_folder)  # the cluster notes its address there
+    (Path(ray_folder) / "ray").mkdir()
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    import ray
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setattr(ray._private.worker, "_worker_logs_enabled", False)
+
+    before = signal.getsignal(signal.SIGTERM)
+    head = {"num_cpus": 1, "include_dashboard": False, "_system_config": HEALTH}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    for _ in range(NODES - 1):
+        made.add_node(num_cpus=1)
+    ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
+    yield made
+    ray.shutdown()
+    made.shutdown()
+    signal.signal(signal.SIGTERM, before)
+
+
+class Chaos:
+    """Kills workers and replaces nodes, EVENTS times; notes what was stored and begun before each."""
+
+    def __init__(self, cluster: Any, folder: Path, log: Path) -> None:
+        self._cluster, self._folder, self._log = cluster, folder, log
+        self.seen: list[tuple[set[str], int]] = []
+        self.killed = self.replaced = 0
+
+    def reign(self) -> None:
+        rng = random.Random(4)
+        while not self._log.exists():
+            time.sleep(0.05)
+        while len(self.seen) < EVENTS:
+            time.sleep(rng.uniform(0.1, 0.5))
+            stored = {path.stem for path in (self._folder / "members").glob("[!.]*")}
+            self.seen.append((stored, len(self._log.read_text().split())))
+            if rng.random() < 0.3:
+                self._replace(rng)
+            else:
+                self._kill(rng)
+
+    def _replace(self, rng: random.Random) -> None:
+        nodes = sorted(self._cluster.worker_nodes, key=lambda node: node.node_id)
+        self._cluster.remove_node(rng.choice(nodes), allow_graceful=False)
+        self._cluster.add_node(num_cpus=1, wait=False)
+        self.replaced += 1
+
+    def _kill(self, rng: random.Random) -> None:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            for path in rng.sample(live := sorted((self._folder / "live").glob("[!.]*.json")), len(live)):
+                try:
+                    os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
+                except (FileNotFoundError, ProcessLookupError):  # it has just ended
+                    continue
+                self.killed += 1
+                return
+            time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_every_member_once_whatever_is_lost(
+    run: Callable[..., Tally], cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "BACKOFF_SECONDS", 0.2)
+    rng = random.Random(5)
+    members = [
+        Member(f"n{n}", {"number": n, "do": "sleep", "seconds": rng.uniform(0.5, 1.0)}, {}, 1.0) for n in range(MEMBERS)
+    ]
+    chaos = Chaos(cluster, tmp_path / "campaign", tmp_path / "log")
+    with ThreadPoolExecutor(1) as pool:  # Ray starts nodes in the main thread only
+        campaign = pool.submit(run, members, runner=RayRunner())
+        chaos.reign()
+        assert not campaign.done(), "the campaign ended too early"
+        tally = campaign.result(timeout=120)
+    assert (tally.done, tally.failed) == (MEMBERS, 0)
+    assert chaos.killed + chaos.replaced == EVENTS
+    assert min(chaos.killed, chaos.replaced) >= 3
+    rows = read_rows(tmp_path / "campaign")
+    assert [row["square"] for row in rows] == [n**2 for n in range(MEMBERS)]
+    assert max(row["attempts"] for row in rows) > 1
+    begun = (tmp_path / "log").read_text().split()
+    keys = {str(member.spec["number"]): Store.key(member.spec) for member in members}
+    for stored, before in chaos.seen:
+        assert not stored & {keys[number] for number in begun[before + NODES :]}, "a stored member was begun again"
+    assert not list((tmp_path / "campaign" / "live").iterdir())
+    print(
+        f"{chaos.killed} workers killed, {chaos.replaced} nodes replaced, {len(begun)} attempts, {tally.seconds:.0f} s"
+    )

@@ -1,0 +1,223 @@
+"""Campaigns on Ray: the same results as in one process, workers used again, lost and replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from gammasky.distributed import drive
+from gammasky.distributed.campaign import Tally, load_member, read_rows, status
+from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.runners.ray import RayRunner, environment
+from gammasky.distributed.store import Store
+from gammasky.engine.errors import InputError
+
+Run = Callable[..., Tally]
+MembersOf = Callable[..., list[Member]]
+
+
+@pytest.fixture(scope="module")
+def ray(tasks: ModuleType, ray_folder: str) -> Iterator[ModuleType]:  # noqa: ARG001  workers get the path of the tasks
+    """A local Ray of two slots, which all campaigns of this module use."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        before = signal.getsignal(signal.SIGTERM)
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _node_ip_address="127.0.0.1",
+            _temp_dir=ray_folder,
+        )
+        yield ray
+        ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drive, "BACKOFF_SECONDS", 0.1)
+
+
+def eventually(condition: Callable[[], object], seconds: float = 30.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(condition())
+
+
+@pytest.mark.usefixtures("ray")
+def test_the_same_results_as_in_one_process(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    members = [*members_of(6), *members_of([7], do="fail")]
+    run(members, folder=tmp_path / "here")
+    tally = run(members, folder=tmp_path / "ray", runner=RayRunner())
+    assert (tally.total, tally.done, tally.failed) == (7, 6, 1)
+    for member in members[:6]:
+        one, other = (load_member(tmp_path / where, Store.key(member.spec)) for where in ("here", "ray"))
+        np.testing.assert_array_equal(one.arrays["draws"], other.arrays["draws"])
+        assert one.row == other.row
+    rows = {where: read_rows(tmp_path / where) for where in ("here", "ray")}
+    for row in [*rows["here"], *rows["ray"]]:
+        row.pop("wall_seconds", None)
+    assert rows["here"] == rows["ray"]
+    assert rows["ray"][6]["error"] == "ValueError: number 7 is no good"
+
+
+@pytest.mark.usefixtures("ray")
+def test_many_members_in_few_workers(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    began = time.monotonic()
+    tally = run(members_of(300, pid=1), runner=RayRunner())
+    assert tally.done == 300
+    assert time.monotonic() - began < 20
+    assert sorted(map(int, (tmp_path / "log").read_text().split())) == list(range(300))
+    pids = {row["pid"] for row in read_rows(tmp_path / "campaign")}
+    assert 1 <= len(pids) <= 3  # Ray may replace an idle worker
+    assert os.getpid() not in pids
+
+
+@pytest.mark.usefixtures("ray")
+def test_workers_have_their_threads(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    names = ["NPROC", "NUMBA_NUM_THREADS", "GAMMASKY_NUM_THREADS", "PYTHONHASHSEED", "JAX_PLATFORMS"]
+    run(members_of([1], do="environment", names=names), runner=RayRunner(workers=1), resources=Resources(cpus=2))
+    (row,) = read_rows(tmp_path / "campaign")
+    assert [row[name] for name in names] == ["2", "2", "2", "0", "cpu"]
+
+
+def test_environment_of_gpu_members() -> None:
+    assert "JAX_PLATFORMS" not in environment(Resources(gpus=0.25))
+    assert environment(Resources(gpus=0.25))["XLA_CLIENT_MEM_FRACTION"] == "0.225"
+    assert environment(Resources(gpus=2))["XLA_CLIENT_MEM_FRACTION"] == "0.900"
+    assert "XLA_CLIENT_MEM_FRACTION" not in environment(Resources(cpus=3))
+
+
+@pytest.mark.usefixtures("ray", "quick")
+def test_a_lost_worker_is_replaced(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    members = [*members_of([1], do="die once"), *members_of([2]), *members_of([3], do="starve once")]
+    tally = run(members, runner=RayRunner())
+    assert (tally.done, tally.failed) == (3, 0)
+    assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 1, 2]
+    assert sorted((tmp_path / "log").read_text().split()) == ["1", "1", "2", "3", "3"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray", "quick")
+def test_a_member_that_kills_every_worker(
+    run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "ATTEMPTS", 2)
+    members = [*members_of([1], do="die"), *members_of([2])]
+    assert run(members, runner=RayRunner()).failed == 1
+    row = read_rows(tmp_path / "campaign")[0]
+    assert (row["state"], row["attempts"]) == ("failed", 2)
+    assert row["error"].startswith("lost 2 times, last: WorkerCrashedError: ")
+    assert run(members, runner=RayRunner(), resume=True).failed == 1
+    assert (tmp_path / "log").read_text().split().count("1") == 4  # it was not to blame: a later run tries again
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray")
+def test_a_member_that_takes_too_long_ends_its_worker(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    members = [*members_of([1], do="sleep", seconds=60.0), *members_of([2])]
+    began = time.monotonic()
+    tally = run(members, runner=RayRunner(), resources=Resources(hours=1 / 3600))
+    assert time.monotonic() - began < 20
+    assert (tally.done, tally.failed) == (1, 1)
+    rows = read_rows(tmp_path / "campaign")
+    assert rows[0]["error"].startswith("took longer than its time limit of ")
+    assert (tmp_path / "log").read_text().split().count("1") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray", "quick")
+def test_a_frozen_worker_is_given_up(
+    run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drive, "LATE_SECONDS", 1.0)
+    frozen = tmp_path / "frozen"
+    members = [*members_of([1], do="freeze once", frozen=str(frozen)), *members_of([2])]
+    try:
+        assert run(members, runner=RayRunner(), resources=Resources(hours=2 / 3600)).done == 2
+        assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 1]
+    finally:
+        os.kill(int(frozen.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("ray")
+def test_an_interrupt_ends_the_members_which_keep_checkpoints(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    members = [*members_of(3), *members_of(range(3, 9), do="heed", seconds=60.0)]
+    folder = tmp_path / "campaign"
+
+    def interrupt() -> None:
+        if eventually(lambda: (folder / "members").exists() and len(status(folder).running) == 2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sender = threading.Thread(target=interrupt)
+    sender.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(members, runner=RayRunner())
+    sender.join()
+    assert time.monotonic() - began < 25
+    assert status(folder).done == 3
+    assert len(read_rows(folder)) == 3
+    assert len(list((folder / "scratch").glob("*/checkpoint"))) == 2
+    assert run(members_of(2), folder=tmp_path / "next", runner=RayRunner()).done == 2  # the slots are free
+
+
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize(
+    ("resources", "match"),
+    [
+        (
+            Resources(gpus=1),
+            r"^resources: a member asks for 1 CPUs, 1 GPUs and 0 GB, but no node has that \(at most 2 C",
+        ),
+        (Resources(cpus=64), r"^resources: a member asks for 64 CPUs, 0 GPUs and 0 GB, but no node has that"),
+        (Resources(memory_gb=1e6), r" and 1e\+06 GB, but no node has that .*; ask for less, or add such a node$"),
+    ],
+)
+def test_more_than_any_node_has(run: Run, members_of: MembersOf, resources: Resources, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        run(members_of(1), runner=RayRunner(), resources=resources)
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_task_that_cannot_be_sent_or_loaded(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^task: expected something that can be pickled: "):
+        run(members_of(1), runner=RayRunner(), task=threading.Lock(), folder=tmp_path / "a")
+    with pytest.raises(
+        InputError, match=r"^task: a worker cannot load it: .*; install the same gammasky on every node"
+    ):
+        run(members_of(1), runner=RayRunner(), task=Unloadable(), folder=tmp_path / "b")
+
+
+class Unloadable:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (__import__, ("no_such_module",))
+
+
+@pytest.mark.usefixtures("ray")
+def test_another_address_when_connected(run: Run, members_of: MembersOf) -> None:
+    with pytest.raises(InputError, match=r"connected in this process already; expected 'auto', got 'local'$"):
+        run(members_of(1), runner=RayRunner("local"))
+
+
+@pytest.mark.parametrize("workers", [0, 1.5, True, "2"])
+def test_bad_number_of_workers(workers: object) -> None:
+    with pytest.raises(InputError, match=r"^workers: expected a whole number of at least 1, got "):
+        RayRunner("auto", workers)  # type: ignore[arg-type]

@@ -1,0 +1,150 @@
+"""Finding a Ray, starting one, and ending it: addresses where none is, room on its nodes, drivers that are killed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gammasky.distributed.campaign import Tally, read_rows
+from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.runners.connect import room_on
+from gammasky.distributed.store import Store
+
+Run = Callable[..., Tally]
+
+DRIVER = """
+import sys
+import campaign_tasks
+from gammasky.distributed.campaign import run_campaign
+from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.runners.ray import RayRunner
+
+if __name__ == "__main__":
+    folder, count, deed = sys.argv[1:]
+    members = [
+        Member(f"n{n}", {"number": n, "do": deed, "seconds": 0.2, "pid": 1}, {}, 0.2) for n in range(int(count))
+    ]
+    run_campaign(folder, campaign_tasks.Square(), members, Resources(), RayRunner("local", workers=2),
+                 manifest={}, quiet=True)
+"""
+
+
+def local_driver(tmp_path: Path, ray_folder: str, count: int, deed: str) -> subprocess.Popen[str]:
+    """A driver in another process, on a Ray of its own."""
+    (tmp_path / "driver.py").write_text(DRIVER)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    search = os.pathsep.join([str(Path(__file__).parent), environment.get("PYTHONPATH", "")])
+    return subprocess.Popen(
+        [sys.executable, str(tmp_path / "driver.py"), str(tmp_path / "campaign"), str(count), deed],
+        env={**environment, "PYTHONPATH": search, "RAY_TMPDIR": ray_folder},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def eventually(condition: Callable[[], object], seconds: float = 30.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return bool(condition())
+
+
+def test_room() -> None:
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 5.0, "memory": 8e9}},
+        {"Alive": False, "Resources": {"CPU": 64.0}},
+        {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0, "memory": 1e9}},
+    ]
+    for resources, room in (
+        (Resources(), 9),
+        (Resources(cpus=2), 4),
+        (Resources(gpus=0.3), 3),
+        (Resources(gpus=0.1, cpus=2), 2),
+        (Resources(memory_gb=2), 4),
+        (Resources(gpus=2), 0),
+    ):
+        assert room_on(nodes, resources) == room, resources
+
+
+@pytest.mark.slow
+def test_no_cluster_there() -> None:
+    """Told within seconds, also where something else listens; in a process of no Ray."""
+    code = """
+import sys, time
+from gammasky.distributed.member import Resources
+from gammasky.distributed.runners.connect import connected
+from gammasky.engine.errors import InputError
+for address in sys.argv[1:]:
+    began = time.monotonic()
+    try:
+        with connected(address, None, Resources()):
+            print("connected")
+    except InputError as error:
+        print(time.monotonic() - began < 12, error)
+"""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            free = closed.getsockname()[1]
+        addresses = [f"127.0.0.1:{port}", f"ray://127.0.0.1:{free}", "nowhere.invalid:6379", "slurm", "a:b"]
+        said = subprocess.run(
+            [sys.executable, "-c", code, *addresses], capture_output=True, text=True, timeout=90, check=True
+        ).stdout.splitlines()
+    assert [line.partition(" ")[0] for line in said] == ["True"] * 5
+    for line, address in zip(said[:3], addresses, strict=False):
+        assert f"no Ray cluster answers at {address}; start one with `ray start --head` or `ray up`" in line
+    for line, address in zip(said[3:], addresses[3:], strict=True):
+        assert f"'host:port' or 'ray://host:port', got '{address}'" in line
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_takes_its_ray_along(run: Run, ray_folder: str, tmp_path: Path) -> None:
+    """No process of a local Ray stays; another run goes on, and nothing that was stored is run again."""
+    folder = tmp_path / "campaign"
+    driver = local_driver(tmp_path, ray_folder, 40, "sleep")
+    try:
+        assert eventually(lambda: (folder / "members").exists() and len(list((folder / "members").glob("[!.]*"))) > 5)
+    finally:
+        driver.kill()
+        driver.communicate()
+    pids = {row["pid"] for row in read_rows(folder)}
+    assert eventually(lambda: not any(map(alive, pids)))
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / "members").glob("[!.]*")}
+    members = [Member(f"n{n}", {"number": n, "do": "sleep", "seconds": 0.2, "pid": 1}, {}, 0.2) for n in range(40)]
+    tally = run(members, resume=True)
+    assert tally.done == 40
+    after = {path.name: path.stat().st_mtime_ns for path in (folder / "members").glob("[!.]*")}
+    assert before.items() <= after.items()
+    assert sorted((tmp_path / "log").read_text().split(), key=int) == sorted(
+        {str(m.spec["number"]) for m in members if f"{Store.key(m.spec)}.npz" not in before}, key=int
+    )
+
+
+@pytest.mark.slow
+def test_a_local_ray_works_and_says_nothing(ray_folder: str, tmp_path: Path) -> None:
+    """Also of workers that are lost; and its token leaves no file."""
+    token = Path.home() / ".ray" / "auth_token"
+    was_there = token.exists()
+    driver = local_driver(tmp_path, ray_folder, 3, "die once")
+    try:
+        said = driver.communicate(timeout=60)
+    finally:
+        driver.kill()
+    assert (driver.returncode, *said) == (0, "", "")
+    assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 2, 2]
+    assert token.exists() == was_there
