@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gammasky.commands.options import FOLDER, start_engine
+from gammasky.commands.options import FILE, FOLDER, start_engine
 
 if TYPE_CHECKING:
     from gammasky.analyses.ensemble.ensemble import Ensemble
@@ -121,6 +121,22 @@ def report(folder: Path) -> None:
 
     page = write_report(folder)
     click.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
+
+
+@campaign.command()
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.argument("member")
+@click.option("--out", type=FILE, required=True, metavar="FILE.nc", help="The posterior, in the ArviZ schema.")
+@click.option("--overwrite", is_flag=True, help="Replace a file at --out.")
+def export(folder: Path, member: str, out: Path, overwrite: bool) -> None:
+    """Write the posterior of MEMBER, by its name in the plan, as a file of its own."""
+    start_engine("gammasky.analyses.ensemble.posterior")
+    from gammasky.analyses.ensemble.posterior import export_member
+    from gammasky.engine.errors import InputError
+
+    if out.exists() and not overwrite:
+        raise InputError(f"--out {out}: there is a file already; use --overwrite, or choose another name")
+    click.echo(export_member(folder, member, out))
 
 
 def _read(name: str, data_dir: Path | None) -> Ensemble:
