@@ -64,22 +64,24 @@ fit: .venv/.installed
 bench: .venv/.installed
 	@.venv/bin/gammasky bench likelihood
 
-# --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first)
+# --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first), in two
+# processes: most of their time is compilation, on one core
+PYTEST = bin/pytest -n 2 --dist loadfile
 test: .venv-test/.installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	cd .venv-test && bin/python -m mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
-	.venv-test/bin/pytest
+	.venv-test/$(PYTEST)
 
 test-quick: .venv-test/.installed
-	.venv-test/bin/pytest -m 'not slow'
+	.venv-test/$(PYTEST) -m 'not slow'
 
 ifeq ($(PYTHON_312),)
 test-312:
 	@echo "test-312 skipped: no python3.12 found"
 else
 test-312: .venv-312/.installed
-	.venv-312/bin/pytest -m 'not slow'
+	.venv-312/$(PYTEST) -m 'not slow'
 endif
 
 test-gpu: .venv-gpu/.installed

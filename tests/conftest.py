@@ -8,6 +8,12 @@ import shutil
 import signal
 from pathlib import Path
 
+# test processes side by side share the cores, as do those that they start; before anything reads these
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    threads = max((os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]), 1)
+    for name in ("GAMMASKY_NUM_THREADS", "NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))
+
 import healpy
 import jax
 import numpy as np

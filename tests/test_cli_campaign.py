@@ -36,7 +36,7 @@ def test_from_plan_to_report(here: Path, capsys: Capture) -> None:
     run = ["campaign", "run", "small.toml", "--out", "done", "--executor", "inline", "--quiet"]
     assert main(["campaign", "plan", "small.toml", "--workers", "2"]) == 0
     plan = capsys.readouterr().out
-    for part in ("radius_max=20,mask=none", "4 members", "on 2 workers"):
+    for part in ("mask=none,radius_max=20", "4 members", "on 2 workers"):
         assert part in plan
     assert main(run) == 0
     assert "4 of 4 members done, 4 of them now" in capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_from_plan_to_report(here: Path, capsys: Capture) -> None:
     assert main(["campaign", "resume", "done", "--executor", "inline", "--quiet"]) == 0
     assert "4 of 4 members done, 1 of them now" in capsys.readouterr().out
 
-    export = ["campaign", "export", "done", "radius_max=20,mask=none", "--out", "one.nc"]
+    export = ["campaign", "export", "done", "mask=none,radius_max=20", "--out", "one.nc"]
     assert main(export) == 0
     import arviz
 

@@ -120,7 +120,7 @@ class RaySession:
     def _outcome(self, reference: Any, job: Job) -> Outcome:
         errors = self._ray.exceptions
         try:
-            return self._ray.get(reference)  # type: ignore[no-any-return]
+            return self._ray.get(reference)
         except errors.RayTaskError as error:  # of a member's own error an outcome tells
             return Outcome("apart", attempts=job.attempt, error=str(error.cause or error), trace=str(error))
         except errors.RayError as error:

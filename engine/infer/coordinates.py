@@ -36,6 +36,7 @@ from gammasky.engine.model.uses import component_uses
 if TYPE_CHECKING:
     from gammasky.engine.infer.optimise import Laplace
     from gammasky.engine.model import SkyModel
+    from gammasky.engine.model.latent import Slot
 
 Floats = NDArray[np.float64]
 _SOFT = 1 / 40  # s: width of the ends, of the prior's range
@@ -112,38 +113,39 @@ def latent_coordinates() -> Coordinates:
 def flux_coordinates(model: SkyModel) -> Coordinates:
     """Those of a model: of components whose norm has a uniform prior, or whose amplitude has a log-uniform one, and is
     in no other place of the model."""
-    slots = model.latent.slots
     used = [name for component in model.spec.components for name, _, _ in component_uses(component)]
 
-    def axis(name: Any, prior: type) -> int | None:
+    def slot(name: Any, prior: type[Uniform | LogUniform]) -> Slot | None:
         """That of a scalar parameter with such a prior, used once; None for anything else."""
-        slot = slots.get(name) if isinstance(name, str) else None
-        return slot.start if slot and isinstance(slot.prior, prior) and used.count(name) == 1 else None
+        found = model.latent.slots.get(name) if isinstance(name, str) else None
+        return found if found and isinstance(found.prior, prior) and used.count(name) == 1 else None
 
     norms, pairs, amplitudes = [], [], []
     for component in model.spec.components:
-        norm, amplitude = axis(component.norm, Uniform), axis(component.amplitude, LogUniform)
+        norm, amplitude = slot(component.norm, Uniform), slot(component.amplitude, LogUniform)
         template = component.template
-        fractions = template.fractions if isinstance(template, MixTemplate) else None
-        share = axis(fractions, Uniform)
+        share = slot(template.fractions, Uniform) if isinstance(template, MixTemplate) else None
         if amplitude is not None:
             amplitudes.append((amplitude, component))
-        elif norm is not None and share is not None and slots[fractions].prior.support() == (0.0, 1.0):
-            pairs.append((norm, share))
+        elif norm is not None and share is not None and share.prior.support() == (0.0, 1.0):
+            pairs.append((norm.start, share.start))
         elif norm is not None:
-            norms.append(norm)
+            norms.append(norm.start)
     norm_axes, share_axes = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    axes = np.array([*norms, *(place for place, _ in amplitudes)], dtype=np.int64)
-    shift = _counts_shift(model, [component for _, component in amplitudes], len(norms)) if amplitudes else None
+    axes = np.array([*norms, *(found.start for found, _ in amplitudes)], dtype=np.int64)
+    shift = _counts_shift(model, amplitudes, len(norms)) if amplitudes else None
     return Coordinates(axes, norm_axes, share_axes, shift)
 
 
-def _counts_shift(model: SkyModel, populations: list[Component], n_norms: int) -> Callable[[jax.Array], jax.Array]:
-    """ln(counts per pixel of A = 1) of the populations, in the width of the prior of ln A, from its value at z = 0;
-    after `n_norms` zeros."""
-    widths = np.array(
-        [np.log(prior.high / prior.low) for prior in (model.spec.parameters[c.amplitude] for c in populations)]
-    )
+def _counts_shift(
+    model: SkyModel, amplitudes: list[tuple[Slot, Component]], n_norms: int
+) -> Callable[[jax.Array], jax.Array]:
+    """ln(counts per pixel of A = 1) of the populations, in the width of the prior of ln A, from its value at z = 0.
+
+    `n_norms` zeros come first.
+    """
+    widths = np.array([np.diff(np.log(slot.prior.support()))[0] for slot, _ in amplitudes])
+    populations = [component for _, component in amplitudes]
 
     def logs(z: jax.Array) -> jax.Array:
         theta = model.parameters(z) | {str(c.amplitude): jnp.asarray(1.0) for c in populations}
