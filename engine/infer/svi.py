@@ -110,8 +110,8 @@ class VariationalFit:
             "number": jnp.asarray(number),
             "step": jnp.asarray(step),
             "begin": jnp.asarray(step),
-            "first": jnp.asarray(0.0),
-            "last": jnp.asarray(0.0),
+            "first": jnp.zeros(()),
+            "last": jnp.zeros(()),
             "finite": jnp.asarray(True),
         }
 

@@ -1,0 +1,1 @@
+"""Search for the best settings of a variational fit, and for the model that the data favour."""

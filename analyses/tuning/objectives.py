@@ -1,0 +1,177 @@
+"""What is made best: the ELBO or the evidence of a fit, its rate, or its k-hat, as far as a trial has come."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from gammasky.analyses.ensemble.programs import share_programs
+from gammasky.analyses.ensemble.skies import Place, check_unchanged, only_used
+from gammasky.analyses.ensemble.task import EnsembleTask
+from gammasky.analyses.tuning.climb import Climb, start_elbo
+from gammasky.distributed.store import Store
+from gammasky.distributed.tuning.rung import Reached, TrialDesk
+from gammasky.distributed.tuning.space import Params
+from gammasky.engine.errors import DivergedFitError, NonFiniteLikelihoodError
+from gammasky.engine.infer.importance import Importance
+from gammasky.engine.infer.methods.stage import N_STARTS
+from gammasky.engine.infer.optimise import Laplace, laplace
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.interrupt import Interrupts
+from gammasky.engine.model import SkyModel, model_from_table
+from gammasky.engine.runtime import configure
+
+#: Objective -> the direction in which it is better.
+DIRECTIONS = {"elbo": "maximize", "elbo_per_second": "maximize", "k_hat": "minimize", "log_z": "maximize"}
+OF_SETTINGS = ("elbo", "elbo_per_second", "k_hat")
+OF_MODELS = ("elbo", "log_z")
+_PROGRAMS_KEPT = 4  # settings whose compiled steps a process keeps: about 100 MB each of the fiducial model
+
+
+@dataclass(frozen=True)
+class FitObjective:
+    """Settings of a variational fit, on one model and its data.
+
+    Attributes:
+        spec: of the model, as JSON text; place: of its data; checksums: of the files that it uses.
+        objective: one of OF_SETTINGS.
+        steps: of a fit, where settings do not say.
+        seconds: that the steps of a fit may take; None: as long as they do.
+        seed: of the fits.
+    """
+
+    spec: str
+    place: Place
+    checksums: tuple[tuple[str, str], ...]
+    objective: str
+    steps: int
+    seconds: float | None
+    seed: int
+
+    def __call__(self, params: Params, share: float, desk: TrialDesk) -> Reached:
+        """Bring the fit to that share of its steps, or to the end of its time.
+
+        Raises:
+            InputError: data that are not there, or others than the search began with.
+        """
+        with Interrupts() as interrupts:
+            configure()
+            model, start = _opened(self.spec, self.place, self.checksums, self.seed)
+            _drop_programs(model)
+            climb = Climb(model, self.settings(params), start)
+            value = lambda weights: self._value(weights, climb.seconds)  # noqa: E731
+            return _reached(climb, share, self.seconds, desk, value, interrupts)
+
+    def settings(self, params: Params) -> Settings:
+        """The whole settings of a trial.
+
+        Raises:
+            InputError: settings that cannot be used.
+        """
+        return Settings(**{"method": "svi", "steps": self.steps, "seed": self.seed, **params})
+
+    def _value(self, weights: Importance, seconds: float) -> float:
+        if self.objective == "elbo_per_second":
+            before = _start_elbo(self.spec, self.place, self.checksums, self.seed)
+            return (weights.elbo - before) / max(seconds, 1e-9)
+        return float(getattr(weights, self.objective))
+
+
+@dataclass(frozen=True)
+class MemberObjective:
+    """Members of an ensemble on the same data.
+
+    Attributes:
+        task: of the ensemble; specs: of its members, by the key of their choices.
+        objective: one of OF_MODELS.
+    """
+
+    task: EnsembleTask
+    specs: dict[str, dict[str, Any]]
+    objective: str
+
+    def __call__(self, params: Params, share: float, desk: TrialDesk) -> Reached:
+        """Bring the fit of a member to that share of its steps.
+
+        Raises:
+            InputError: data that are not there, or others than the search began with.
+        """
+        with Interrupts() as interrupts:
+            configure()
+            spec = self.specs[Store.key(params)]
+            model, settings = self.task.model(spec), Settings(**spec["fit"])
+            share_programs(model, settings)
+            climb = Climb(model, settings, laplace(model, settings.seed, N_STARTS))
+            value = lambda weights: float(getattr(weights, self.objective))  # noqa: E731
+            return _reached(climb, share, None, desk, value, interrupts)
+
+
+def _reached(
+    climb: Climb,
+    share: float,
+    seconds: float | None,
+    desk: TrialDesk,
+    value_of: Callable[[Importance], float],
+    interrupts: Interrupts,
+) -> Reached:
+    """Go on to a share of all steps and measure; a fit that has run away is told as such, and goes no further.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, when the checkpoint is on disk.
+    """
+    total, limit = climb.svi.settings.steps, math.inf if seconds is None else seconds
+
+    def watch(done: int) -> None:
+        desk.report(done / total)
+        if interrupts.pending:
+            climb.save(desk.folder)
+            interrupts.raise_if_pending()
+
+    climb.restore(desk.folder)
+    try:
+        climb.to(max(round(share * total), 1), limit, watch)
+        weights = climb.measure()
+    except (DivergedFitError, NonFiniteLikelihoodError) as error:
+        return Reached(None, why=str(error))
+    climb.save(desk.folder)
+    interrupts.raise_if_pending()
+    row = {
+        "steps_done": int(climb.elbo.size),
+        "seconds": climb.seconds,
+        "elbo": weights.elbo,
+        "elbo_error": weights.elbo_error,
+        "log_z": weights.log_z,
+        "k_hat": weights.k_hat,
+    }
+    value = value_of(weights)
+    if not math.isfinite(value):
+        return Reached(None, why=f"the value is {value}")
+    ended = climb.elbo.size >= total or climb.seconds >= limit
+    return Reached(value, ended, {name: number for name, number in row.items() if math.isfinite(number)})
+
+
+@lru_cache(maxsize=1)
+def _opened(spec: str, place: Place, checksums: tuple[tuple[str, str], ...], seed: int) -> tuple[SkyModel, Laplace]:
+    """The model on its data and where its fits start, once in each process."""
+    table = model_from_table(json.loads(spec))
+    dataset = only_used(place.open(), table)
+    check_unchanged(dataset, dict(checksums))
+    model = SkyModel(table, dataset)
+    return model, laplace(model, seed, N_STARTS)
+
+
+@lru_cache(maxsize=1)
+def _start_elbo(spec: str, place: Place, checksums: tuple[tuple[str, str], ...], seed: int) -> float:
+    return start_elbo(*_opened(spec, place, checksums, seed), seed)
+
+
+def _drop_programs(model: SkyModel) -> None:
+    """Forget the compiled steps of earlier settings when there are many."""
+    of_fits = [key for key in model._programs if isinstance(key, tuple) and str(key[0]).startswith("svi")]
+    if len(of_fits) > 2 * _PROGRAMS_KEPT:  # steps and draws
+        for key in of_fits:
+            del model._programs[key]

@@ -1,0 +1,149 @@
+"""Search for the best settings: trials of Optuna's in rungs on any runner, resumed where a driver was killed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gammasky.distributed.member import Resources
+from gammasky.distributed.runners.base import Runner, Work
+from gammasky.distributed.tuning.drive import Search
+from gammasky.distributed.tuning.folder import held
+from gammasky.distributed.tuning.rung import Objective, RungTask
+from gammasky.distributed.tuning.space import Params, Space, check_params, space_as_json
+from gammasky.distributed.tuning.study import begin_orphans_again, open_database, open_study, shown_url
+from gammasky.distributed.tuning.trials import TrialRow, best_trial, read_trials, write_trials
+from gammasky.engine.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+DIRECTIONS = ("maximize", "minimize")
+RUNGS = (1, 2, 4, 8)
+MAX_SEED = 2**32 - 1  # what the sampler takes
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found.
+
+    Attributes:
+        trials: all that have ended, by number.
+        best: the best of those that were not ended early; None: there is none.
+        rungs_done: whole efforts that the trials took; each would have taken one without ending early.
+        seconds: of this run.
+    """
+
+    trials: tuple[TrialRow, ...]
+    best: TrialRow | None
+    rungs_done: float
+    seconds: float
+
+
+def tune(
+    folder: Path | str,
+    objective: Objective,
+    space: Space,
+    trials: int,
+    runner: Runner,
+    *,
+    about: dict[str, Any],
+    first: Sequence[Params] = (),
+    direction: str = "maximize",
+    rungs: Sequence[int] = RUNGS,
+    resources: Resources | None = None,
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    storage: str | None = None,
+    seed: int = 0,
+    at_once: int | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Found:
+    """Search for the settings with the best value.
+
+    The journal or database has every trial that has ended, so the driver may be killed at any time: `resume` begins
+    the trials that were under way again, from their checkpoints, and goes on until `trials` have ended.
+
+    Args:
+        folder: of the search; every worker must see it under the same path.
+        objective: brings a trial to a share of its effort, see `Objective`.
+        space: name -> `Choice` or `Range`.
+        trials: how many are ended in all, those of earlier runs counted.
+        runner: where they run.
+        about: what the value depends on besides the settings, as plain JSON; kept in the folder.
+        first: settings to begin with; they are never ended early.
+        direction: maximize or minimize.
+        rungs: rising whole numbers, the last the whole effort: at each but the last, a trial may be ended.
+        resources: of a trial.
+        sampler: default: TPE; pruner: default: successive halving, half of the trials go on at each rung.
+        storage: URL of a database (sqlite:///..., postgresql://...); None: a journal in the folder.
+        seed: of the sampler.
+        at_once: trials under way at once; None: as many as the runner has room for.
+        resume: go on with the search of that folder.
+        quiet: no line on stderr for each trial.
+
+    Returns:
+        the trials and the best of them.
+
+    Raises:
+        InputError: anything that cannot be used as given; another driver.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM.
+    """
+    began, folder = time.monotonic(), Path(folder).resolve()
+    _check(space, trials, direction, rungs, seed, first)
+    parts = {"about": about, "space": space_as_json(space), "direction": direction, "rungs": list(rungs)}
+    kept_at = shown_url(storage)
+    database = None if storage is None else open_database(storage)  # before anything is written
+    with held(folder, {**parts, "seed": seed, "storage": kept_at}, resume=resume) as (places, name):
+        study = open_study(folder, name, database, direction, resume=resume)
+        # another seed for each run: else one that goes on would ask for the first settings again
+        study.sampler = sampler or _tpe((seed + len(study.get_trials(deepcopy=False))) % MAX_SEED)
+        study.pruner = pruner or _halving(rungs)
+        if resume and (again := begin_orphans_again(study)) and not quiet:
+            print(f"gammasky: {again} trials were under way; they go on", file=sys.stderr)
+        for params in first:
+            study.enqueue_trial(params, skip_if_exists=True)
+        tell = (lambda _line: None) if quiet else (lambda line: print(f"gammasky: {line}", file=sys.stderr, flush=True))
+        try:
+            search = Search(study, space, places, rungs, trials, at_once, first, tell)
+            if search.missing > 0:
+                with runner.session(Work(RungTask(objective), folder, resources or Resources())) as session:
+                    search.run(session)
+        finally:
+            write_trials(folder / "trials.csv", read_trials(study))
+        ended = read_trials(study)
+    done = sum(trial.rung for trial in ended) / rungs[-1]
+    return Found(tuple(ended), best_trial(ended, direction), done, time.monotonic() - began)
+
+
+def _check(space: Space, trials: int, direction: str, rungs: Sequence[int], seed: int, first: Sequence[Params]) -> None:
+    if not space:
+        raise InputError("space: expected at least one setting, got none")
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise InputError(f"trials: expected a whole number of at least 1, got {trials!r}")
+    if direction not in DIRECTIONS:
+        raise unknown_name("direction", direction, DIRECTIONS)
+    if not rungs or any(not isinstance(rung, int) or rung < 1 for rung in rungs) or sorted(set(rungs)) != list(rungs):
+        raise InputError(f"rungs: expected rising whole numbers of at least 1, got {list(rungs)}")
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(f"seed: expected a whole number from 0 to {MAX_SEED}, got {seed}")
+    for params in first:
+        check_params(space, params)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    from optuna.samplers import TPESampler
+
+    return TPESampler(seed=seed)
+
+
+def _halving(rungs: Sequence[int]) -> BasePruner:
+    from optuna.pruners import SuccessiveHalvingPruner
+
+    return SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=2)

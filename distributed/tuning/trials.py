@@ -1,0 +1,76 @@
+"""The trials of a search as a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gammasky.distributed.member import Row
+from gammasky.distributed.tuning.space import Params
+from gammasky.distributed.tuning.study import ERROR, has_ended
+from gammasky.engine.files import replacing
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial that has ended.
+
+    Attributes:
+        number: of the trial in its study.
+        state: "complete", "pruned" or "failed".
+        value: of the objective where it ended; None: it has none.
+        rung: the last that it did; 0: none.
+        params: its settings; row: what the objective keeps.
+        error: why it failed or could not go on.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    rung: int
+    params: Params
+    row: Row
+    error: str
+
+
+def read_trials(study: Study) -> list[TrialRow]:
+    """The trials that have ended by themselves."""
+    return [_row(trial) for trial in study.get_trials(deepcopy=False) if has_ended(trial)]
+
+
+def _row(trial: FrozenTrial) -> TrialRow:
+    rungs = trial.intermediate_values
+    last = max(rungs, default=0)
+    kept = {name: value for name, value in trial.user_attrs.items() if name != ERROR}
+    error = str(trial.user_attrs.get(ERROR, ""))
+    return TrialRow(trial.number, STATES[trial.state.name], rungs.get(last), last, dict(trial.params), kept, error)
+
+
+def write_trials(path: Path, trials: Sequence[TrialRow]) -> None:
+    """Write the table, whole or not at all."""
+    columns = ("number", "state", "value", "rung", "error")
+    settings = dict.fromkeys(name for trial in trials for name in trial.params)
+    numbers = dict.fromkeys(name for trial in trials for name in trial.row)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*columns[:-1], *settings, *numbers, columns[-1]])
+        for trial in trials:
+            values = [getattr(trial, name) for name in columns[:-1]]
+            chosen = [trial.params.get(name) for name in settings]
+            writer.writerow([*values, *chosen, *(trial.row.get(name) for name in numbers), trial.error])
+
+
+def best_trial(trials: Sequence[TrialRow], direction: str) -> TrialRow | None:
+    """The best of the trials that were not ended early; None where there is none."""
+    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
+    sign = 1.0 if direction == "maximize" else -1.0
+    return max(complete, key=lambda trial: sign * (trial.value or 0.0), default=None)

@@ -1,0 +1,118 @@
+"""`gammasky tune`: settings of a variational fit, or choices of a model, searched by Optuna."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gammasky.commands.options import FILE, FOLDER, data_options, positive_finite, start_engine
+
+if TYPE_CHECKING:
+    from gammasky.distributed.runners.base import Runner
+    from gammasky.distributed.tuning.search import Found
+
+
+@click.command()
+@click.argument("model", default="fiducial")
+@data_options
+@click.option("--trials", type=click.IntRange(min=1), default=30, show_default=True, help="Trials in all.")
+@click.option(
+    "--objective",
+    metavar="NAME",
+    help="elbo, elbo_per_second or k_hat; with --ensemble log_z or elbo.  [default: elbo, or log_z]",
+)
+@click.option("--steps", type=click.IntRange(min=8), default=2000, show_default=True, help="Most steps of a fit.")
+@click.option(
+    "--seconds",
+    type=float,
+    callback=positive_finite,
+    help="Time of the steps of a fit.  [default: what the paper's settings take for all steps]",
+)
+@click.option(
+    "--search",
+    "asked",
+    multiple=True,
+    metavar="NAME=VALUES",
+    help="guide, lr, particles, schedule, steps, alpha or temper: A,B,C or LOW:HIGH[:log]; may be repeated.",
+)
+@click.option("--ensemble", type=FILE, metavar="FILE", help="Search the axes of this ensemble instead of settings.")
+@click.option("--storage", metavar="URL", help="Database: sqlite:///FILE, postgresql://...  [default: a file in DIR]")
+@click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Seed of it all.")
+@click.option("--workers", type=click.IntRange(min=1), help="Trials at once, on Ray.  [default: one, without Ray]")
+@click.option("--address", metavar="ADDRESS", help="A Ray cluster: auto, local, host:port or ray://host:port.")
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the search; workers must see it.")
+@click.option("--resume", is_flag=True, help="Go on with the search in DIR; --trials may grow.")
+@click.option("--quiet", is_flag=True, help="No live progress.")
+def tune(
+    model: str,
+    data_name: str,
+    data_dir: Path | None,
+    trials: int,
+    objective: str | None,
+    steps: int,
+    seconds: float | None,
+    asked: tuple[str, ...],
+    ensemble: Path | None,
+    seed: int,
+    workers: int | None,
+    address: str | None,
+    out: Path,
+    **options: Any,
+) -> None:
+    """Search for the settings of a variational fit of MODEL (default: fiducial) that do best in a given time.
+
+    Trial 0 are the settings of arXiv:2604.08648. Trials that fall behind end early. DIR receives trials.csv and the
+    study, which optuna-dashboard opens. With --ensemble, the choices along its axes are searched for the highest
+    evidence instead.
+    """
+    start_engine("gammasky.analyses.tuning.search")
+    from gammasky.analyses.tuning.objectives import DIRECTIONS
+    from gammasky.analyses.tuning.report import fit_command
+    from gammasky.analyses.tuning.search import tune_fit, tune_models
+    from gammasky.analyses.tuning.settings import settings_space
+
+    places: dict[str, Any] = {"runner": _runner(workers, address), "at_once": workers, **options}
+    if ensemble is not None:
+        objective = objective or "log_z"
+        found = tune_models(out, _ensemble(ensemble, data_dir, asked), trials, objective=objective, **places)
+    else:
+        objective = objective or "elbo"
+        wanted: dict[str, Any] = {"objective": objective, "steps": steps, "seconds": seconds, "seed": seed}
+        space = settings_space(steps, objective, asked)
+        found = tune_fit(out, model, data_name, data_dir, space, trials, **wanted, **places)
+    _show(found, DIRECTIONS[objective], objective)
+    if found.best and ensemble is None:
+        click.echo(f"the best settings: {fit_command(model, data_name, found.best, steps)}")
+
+
+def _runner(workers: int | None, address: str | None) -> Runner:
+    if workers is None and address is None:
+        from gammasky.distributed.runners.inline import InlineRunner
+
+        return InlineRunner()
+    from gammasky.distributed.runners.ray import RayRunner
+
+    return RayRunner(address or "auto", workers)
+
+
+def _ensemble(path: Path, data_dir: Path | None, asked: tuple[str, ...]) -> Any:
+    from gammasky.analyses.ensemble.ensemble import Ensemble
+
+    if asked:
+        raise click.UsageError("--search and --ensemble exclude each other: the axes of the ensemble are searched")
+    found = Ensemble.read(path)
+    return found if data_dir is None else Ensemble(**{**found.manifest(), "data_dir": str(data_dir.absolute())})
+
+
+def _show(found: Found, direction: str, objective: str) -> None:
+    from rich.console import Console
+
+    from gammasky.analyses.tuning.report import best_table, summary
+
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe: as wide as the table needs
+        console = Console(width=160)
+    console.print(best_table(found, direction, objective))
+    click.echo(summary(found))

@@ -1,0 +1,125 @@
+"""Which settings are searched, how others are named, and how the best are handed on."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from gammasky.analyses.tuning.report import best_table, is_paper, ranked, summary
+from gammasky.analyses.tuning.settings import (
+    PAPER,
+    default_params,
+    fit_options,
+    paper_params,
+    read_setting,
+    settings_space,
+)
+from gammasky.commands.fit import fit as fit_command
+from gammasky.distributed.tuning.search import Found
+from gammasky.distributed.tuning.space import Choice, Range
+from gammasky.distributed.tuning.trials import TrialRow
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "choice"),
+    [
+        ("guide=iaf,flow", "guide", Choice(("iaf", "flow"))),
+        (" lr = 1e-4:1e-2:log ", "learning_rate", Range(1e-4, 1e-2, log=True)),
+        ("particles=2:16", "particles", Range(2, 16)),
+        ("steps=100,200", "steps", Choice((100, 200))),
+        ("alpha=0:1", "alpha", Range(0.0, 1.0)),
+    ],
+)
+def test_settings_by_name(text: str, name: str, choice: Choice | Range) -> None:
+    found, read = read_setting(text)
+    assert (found, read) == (name, choice)
+    if isinstance(read, Range):
+        assert read.whole == (name == "particles")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("guide", r"search 'guide': expected NAME=A,B,C or NAME=LOW:HIGH"),
+        ("guide=", "expected NAME=A,B,C"),
+        ("gide=iaf", "unknown setting 'gide'; did you mean 'guide'"),
+        ("guide=iaf,flou", "unknown guide 'flou'; did you mean 'flow'"),
+        ("schedule=constant:cosine", "search schedule: expected names, got 'constant:cosine'"),
+        ("lr=0,1e-3", "learning_rate: expected a positive number, got 0.0"),
+        ("lr=1e-3:1e-4", "search learning_rate: range: expected finite numbers, the lower first"),
+        ("lr=1e-3:1e-2:exp", "search learning_rate: expected LOW:HIGH or LOW:HIGH:log, got '1e-3:1e-2:exp'"),
+        ("particles=2.5", "search particles: expected a whole number, got '2.5'"),
+        ("particles=0:4", "particles: expected a whole number of at least 1, got 0"),
+        ("alpha=0,2", "alpha: expected a number from 0 to 1, got 2.0"),
+        ("steps=100,100", "search steps: choices: expected values that differ"),
+    ],
+)
+def test_what_no_fit_takes(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_setting(text)
+
+
+def test_the_usual_space_holds_the_paper() -> None:
+    space = settings_space(2000, "elbo")
+    assert paper_params(space, 2000) == {**PAPER, "steps": 2000}
+    assert space["steps"] == Choice((500, 1000, 2000))
+    assert "steps" not in settings_space(2000, "elbo_per_second")
+    usual = default_params(space, 2000)
+    assert usual == {"guide": "flow", "learning_rate": 3e-3, "particles": 8, "schedule": "cosine", "steps": 2000}
+    assert default_params(settings_space(2000, "elbo", ["guide=iaf,mvn"]), 2000) is None
+    wider = settings_space(400, "k_hat", ["alpha=0:1", "particles=4,8"])
+    assert paper_params(wider, 400)["alpha"] == 1.0
+    assert wider["particles"] == Choice((4, 8))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["guide=flow"], "search guide: expected to hold the paper's iaf, .*, got flow; add it"),
+        (["lr=1e-3:1e-2"], "search learning_rate: expected to hold the paper's 0.0003"),
+        (["alpha=0,0.5"], "search alpha: expected to hold the paper's 1.0"),
+    ],
+)
+def test_a_space_without_the_paper(asked: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        settings_space(2000, "elbo", asked)
+    with pytest.raises(InputError, match="steps: expected at least 8, got 4"):
+        settings_space(4, "elbo")
+
+
+@pytest.mark.parametrize(
+    "params", [{**PAPER, "steps": 500}, {"guide": "flow", "learning_rate": 0.00123456, "alpha": 0.5}]
+)
+def test_options_to_paste_are_the_settings(params: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Settings] = []
+    monkeypatch.setattr("gammasky.commands.fit.start_engine", lambda _module: None)
+    monkeypatch.setattr("gammasky.engine.infer.run.run_fit", lambda *_, settings, **__: given.append(settings))
+    result = CliRunner().invoke(fit_command, ["calibration", *fit_options(params, 700).split(), "--out", "x"])
+    assert result.exit_code == 0, result.output
+    expected = {"method": "svi", "steps": 700, **params}
+    assert given == [Settings(**expected)]  # type: ignore[arg-type]
+
+
+def trial(number: int, value: float | None, state: str = "complete", **params: object) -> TrialRow:
+    row = {"seconds": 1.5, "elbo": value or 0.0, "steps_done": 100}
+    return TrialRow(number, state, value, 8 if state == "complete" else 2, {**PAPER, **params}, row, "")
+
+
+def test_the_table_has_the_best_and_the_paper() -> None:
+    trials = tuple(trial(n, float(n), guide="mvn", particles=n + 10) for n in range(1, 9))
+    found = Found((trial(0, -3.0), *trials, trial(9, 99.0, "pruned"), trial(10, None, "failed")), trials[-1], 9.5, 60.0)
+    assert [row.number for row in ranked(found, "maximize")][:3] == [8, 7, 6]
+    assert [row.number for row in ranked(found, "minimize")][:3] == [0, 1, 2]
+    assert [row.number for row in found.trials if is_paper(row)] == [0]
+    table = best_table(found, "maximize", "elbo")
+    assert list(table.columns[0].cells) == ["8", "7", "6", "5", "4", "0 (paper)"]
+    elbos = next(column for column in table.columns if column.header == "ELBO")
+    assert next(iter(elbos.cells)) == "8.00"
+    assert summary(found) == "11 trials (9 complete, 1 pruned, 1 failed): 9.5 whole fits of work instead of 11"
+
+
+def test_a_tie_of_one_setting_is_shown_once() -> None:
+    found = Found((trial(0, 1.0), trial(1, 1.0)), None, 2.0, 1.0)
+    assert [row.number for row in ranked(found, "maximize")] == [0]

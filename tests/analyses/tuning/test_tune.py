@@ -1,0 +1,121 @@
+"""`gammasky tune` from the outside: settings and models searched, resumed, refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gammasky.cli import main
+
+Capture = pytest.CaptureFixture[str]
+# each learning rate, number of particles or of steps is a program of its own, which takes seconds to compile
+SEARCH = [word for text in ("guide=iaf,diagonal", "particles=8", "lr=3e-4", "schedule=constant", "steps=16")
+          for word in ("--search", text)]  # fmt: skip
+WORDS = ["tune", "model.toml", "--data", "sky", "--steps", "16", *SEARCH, "--out", "a/out"]
+ENSEMBLE = """
+name = "norms"
+model = "model.toml"
+data = "sky"
+[fit]
+guide = "diagonal"
+steps = 24
+particles = 2
+learning_rate = 0.05
+[axes]
+priors = ["default", {{ name = "wide", Sps = {{ prior = "uniform", low = 0.05, high = 12.0 }} }}]
+{axis}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's cache of compiled programs stays as it is."""
+    monkeypatch.setattr("gammasky.analyses.tuning.objectives.configure", lambda: None)
+
+
+def lines() -> list[dict[str, str]]:
+    with Path("a/out/trials.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
+def test_settings_against_those_of_the_paper(capsys: Capture) -> None:
+    assert main([*WORDS, "--trials", "3"]) == 0
+    said = capsys.readouterr()
+    first = lines()
+    assert len(first) == 3
+    assert (first[0]["guide"], float(first[0]["learning_rate"]), first[0]["particles"]) == ("iaf", 3e-4, "8")
+    assert (first[0]["schedule"], first[0]["steps"], first[0]["state"]) == ("constant", "16", "complete")
+    assert said.err.count("gammasky: 1/1: trial 0 complete: ") == 1
+    assert "(paper)" in said.out
+    best = max((line for line in first if line["state"] == "complete"), key=lambda line: float(line["value"]))
+    assert f"--guide {best['guide']}" in said.out
+    assert f"--particles {best['particles']}" in said.out
+    assert main([*WORDS, "--trials", "4", "--resume", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert lines()[:3] == first
+    assert len(lines()) == 4
+    budget = float(first[0]["seconds"])
+    assert all(int(line["steps_done"]) == int(line["steps"]) or float(line["seconds"]) >= budget for line in lines()
+               if line["state"] == "complete")  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
+def test_models_by_their_evidence(capsys: Capture) -> None:
+    Path("ensemble.toml").write_text(ENSEMBLE.format(axis=""))
+    assert main(["tune", "--ensemble", "ensemble.toml", "--trials", "2", "--out", "a/out", "--quiet"]) == 0
+    assert "log Z" in capsys.readouterr().out
+    for line in lines():
+        assert line["priors"] in ("default", "wide")
+        assert line["state"] == "pruned" or line["value"] == line["log_z"]
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tune", "fiduciel", "--data", "sky"], "unknown model 'fiduciel'"),
+        ([*WORDS, "--objective", "elbow"], "unknown objective 'elbow'; did you mean 'elbo'"),
+        ([*WORDS, "--search", "guide=flow"], "search guide: expected to hold the paper's iaf"),
+        ([*WORDS, "--storage", "sqlite:////nowhere/at/all.db"], "storage: no database answers at sqlite:////nowhere"),
+        ([*WORDS, "--resume"], "no search there to resume"),
+        ([*WORDS, "--address", "127.0.0.1:1"], "address: no Ray cluster answers at 127.0.0.1:1"),
+        ([*WORDS, "--ensemble", "none.toml"], "--search and --ensemble exclude each other"),
+    ],
+)
+def test_refusals(words: list[str], message: str, capsys: Capture) -> None:
+    assert main([*words, *([] if "--out" in words else ["--out", "a/out"])]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not Path("a/out/trials.csv").exists() or not lines()
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"axis": "latitude_min = [1.0, 5.0]"}, "axis latitude_min changes the data: "),
+        ({"axis": "", "combine": {"sample": 1}}, "expected combine = 'product'"),
+        ({"axis": "", "fit": {"method": "nuts"}}, "a search fits by 'svi', got method 'nuts'"),
+        ({"axis": "", "axes": {}}, "no axis has more than one choice"),
+    ],
+)
+def test_ensembles_that_cannot_be_searched(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    import tomllib
+
+    from gammasky.analyses.ensemble.ensemble import Ensemble
+    from gammasky.analyses.tuning.search import tune_models
+    from gammasky.distributed.runners.inline import InlineRunner
+    from gammasky.engine.errors import InputError
+
+    table = {**tomllib.loads(ENSEMBLE.format(axis=changes.pop("axis"))), **changes}
+    with pytest.raises(InputError, match=message):
+        tune_models(tmp_path / "out", Ensemble(**json.loads(json.dumps(table))), 2, InlineRunner())
+    assert not (tmp_path / "out").exists()

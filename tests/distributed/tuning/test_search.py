@@ -1,0 +1,192 @@
+"""A search in one process: trials end early or whole, and resume where a driver was killed."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from gammasky.distributed.folder import Places
+from gammasky.distributed.tuning.search import Found
+from gammasky.distributed.tuning.space import Choice, Range
+from gammasky.distributed.tuning.study import JOURNAL, mend_journal, open_journal
+from gammasky.engine.errors import InputError
+
+SPACE = {"x": Range(-10.0, 10.0)}
+Search = Callable[..., Found]
+
+
+def rungs(tmp_path: Path) -> list[tuple[str, int, int]]:
+    """(x, steps before, steps after) of each rung, in the order in which they were done."""
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    return [(x, int(before), int(after)) for x, before, after, _ in lines]
+
+
+def table(tmp_path: Path) -> list[dict[str, str]]:
+    with (tmp_path / "study" / "trials.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def study_of(folder: Path) -> Any:
+    """The study in a folder, by Optuna alone, as optuna-dashboard opens it."""
+    import optuna
+
+    storage = open_journal(folder / JOURNAL)
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def test_finds_the_bottom_with_less_than_all_the_work(search: Search, tmp_path: Path) -> None:
+    found = search(24)
+    assert [trial.number for trial in found.trials] == list(range(24))
+    assert found.best is not None
+    assert abs(found.best.params["x"] - 3.0) < 1.5
+    pruned = [trial for trial in found.trials if trial.state == "pruned"]
+    assert pruned
+    assert all(trial.rung < 8 for trial in pruned)
+    assert all(trial.rung == 8 for trial in found.trials if trial.state == "complete")
+    steps = sum(after - before for _, before, after in rungs(tmp_path))
+    assert steps == sum(trial.rung * 10 for trial in found.trials) == round(found.rungs_done * 80)
+    assert steps < 24 * 80 / 2
+    assert not list(Places(tmp_path / "study").scratch.iterdir())
+
+
+def test_each_rung_goes_on_from_the_one_before(search: Search, tmp_path: Path) -> None:
+    search(1)
+    assert [done[1:] for done in rungs(tmp_path)] == [(0, 10), (10, 20), (20, 40), (40, 80)]
+
+
+def test_the_table_and_the_study_say_the_same(search: Search, tmp_path: Path) -> None:
+    found = search(6)
+    lines, study = table(tmp_path), study_of(tmp_path / "study")
+    assert [float(line["value"]) for line in lines] == [trial.value for trial in found.trials]
+    assert [int(line["steps"]) for line in lines] == [10 * trial.rung for trial in found.trials]
+    assert [trial.state.name.lower() for trial in study.trials] == [line["state"] for line in lines]
+    assert study.best_value == max(trial.value for trial in found.trials if trial.state == "complete")
+
+
+def test_the_first_settings_are_trial_0_and_never_ended_early(search: Search) -> None:
+    found = search(10, first=[{"x": 9.9}, {"x": 3.0}])
+    assert [found.trials[n].params["x"] for n in (0, 1)] == [9.9, 3.0]
+    assert [found.trials[n].state for n in (0, 1)] == ["complete", "complete"]
+
+
+def test_minimising(search: Search, tasks: ModuleType, tmp_path: Path) -> None:
+    found = search(10, direction="minimize", first=[{"x": 3.0}])
+    assert found.best is not None
+    assert found.best.value == min(trial.value for trial in found.trials if trial.state == "complete")
+    assert abs(found.best.params["x"] - 3.0) > 2.0
+    assert max(after for _, _, after in rungs(tmp_path)) == tasks.EFFORT
+
+
+def test_the_same_seed_is_the_same_search(search: Search, tmp_path: Path) -> None:
+    one, two = (search(6, folder=tmp_path / name, seed=5).trials for name in ("one", "two"))
+    assert [trial.params for trial in one] == [trial.params for trial in two]
+    other = search(6, folder=tmp_path / "three", seed=6).trials
+    assert one[0].params != other[0].params
+
+
+def test_trials_may_grow_and_are_not_the_first_again(search: Search, tmp_path: Path) -> None:
+    search(4)
+    before = (tmp_path / "log").read_text()
+    found = search(9, resume=True)
+    assert len({trial.params["x"] for trial in found.trials}) == 9
+    assert (tmp_path / "log").read_text().startswith(before)
+    assert search(9, resume=True).trials == found.trials
+
+
+def test_equal_settings_are_done_once(search: Search, tmp_path: Path) -> None:
+    found = search(6, {"x": Choice((1, 2))})
+    assert len(found.trials) == 6
+    assert len(rungs(tmp_path)) == len(set(rungs(tmp_path))) <= 8
+
+
+@pytest.mark.parametrize(
+    ("deed", "state", "error"), [("run away", "pruned", "ran away"), ("fail", "failed", "no good")]
+)
+def test_a_trial_without_a_value(search: Search, tmp_path: Path, deed: str, state: str, error: str) -> None:
+    space = {**SPACE, "do": Choice(("nothing", deed))}
+    found = search(3, space, first=[{"x": 1.0, "do": deed}, {"x": 1.0, "do": "nothing"}])
+    assert (found.trials[0].state, found.trials[0].value) == (state, None)
+    assert error in found.trials[0].error
+    assert error in table(tmp_path)[0]["error"]
+    assert found.best is not None
+    assert len(found.trials) == 3
+
+
+def test_a_trial_may_end_before_its_last_rung(search: Search) -> None:
+    space = {**SPACE, "do": Choice(("short",))}
+    found = search(3, space)
+    assert [(trial.state, trial.rung) for trial in found.trials] == [("complete", 1)] * 3
+
+
+KILLED = """
+import sys
+sys.path.insert(0, {here!r})
+from tuning_tasks import Valley
+from gammasky.distributed.runners.inline import InlineRunner
+from gammasky.distributed.tuning.search import tune
+from gammasky.distributed.tuning.space import Range
+tune({folder!r}, Valley({log!r}, {kill!r}), {{"x": Range(-10.0, 10.0)}}, 8, InlineRunner(), about={{"valley": 1}},
+     quiet=True)
+"""
+
+
+@pytest.mark.parametrize("after", [0, 2, 6])
+def test_a_killed_driver_loses_nothing(search: Search, tmp_path: Path, after: int) -> None:
+    folder, kill = tmp_path / "study", tmp_path / "kill"
+    kill.write_text(f"{after:8d}")
+    names = {"here": str(Path(__file__).parent), "folder": str(folder), "log": str(tmp_path / "log"), "kill": str(kill)}
+    ended = subprocess.run([sys.executable, "-c", KILLED.format(**names)], timeout=60, check=False)
+    assert ended.returncode == -9
+    study = study_of(folder)
+    before = {trial.number: trial.params for trial in study.trials if trial.state.is_finished()}
+    (running,) = [trial for trial in study.trials if trial.state.name == "RUNNING"]
+    with (folder / JOURNAL).open("ab") as file:  # what a driver killed while it writes leaves
+        file.write(b'{"op_code": 5, "trial_id"')
+    (folder / f"{JOURNAL}.lock").symlink_to(folder / JOURNAL)
+
+    found = search(8, resume=True)
+    assert len(found.trials) == 8
+    kept = {trial.number: trial.params for trial in found.trials}
+    assert before.items() <= kept.items()
+    assert running.number not in kept
+    assert running.params in kept.values()
+    assert study_of(folder).trials[running.number].state.name == "FAIL"
+    assert len(rungs(tmp_path)) == len(set(rungs(tmp_path)))  # no rung was done twice
+
+
+def test_an_interrupted_search_goes_on(search: Search, tasks: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        search(1, objective=tasks.interrupted_once, first=[{"x": 2.0}])
+    assert table(tmp_path) == []
+    found = search(1, objective=tasks.interrupted_once, first=[{"x": 2.0}], resume=True)
+    assert [(trial.number, trial.value) for trial in found.trials] == [(1, 2.0)]
+
+
+def test_a_torn_line_is_cut_and_a_whole_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    for content, left in ((b"one\ntwo\n", b"one\ntwo\n"), (b"one\ntw", b"one\n"), (b"on", b""), (b"", b"")):
+        path.write_bytes(content)
+        mend_journal(path)
+        assert path.read_bytes() == left
+
+
+def test_sqlite_by_url(search: Search, tmp_path: Path) -> None:
+    import optuna
+
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    search(3, storage=url)
+    assert not (tmp_path / "study" / JOURNAL).exists()
+    with pytest.raises(InputError, match=r"storage of the search there is \"sqlite:///.*, got null"):
+        search(4, resume=True)
+    found = search(4, storage=url, resume=True)
+    assert len(found.trials) == 4
+    search(2, storage=url, folder=tmp_path / "other" / "study")  # two folders of one name in one database
+    assert len(optuna.get_all_study_names(url)) == 2

@@ -1,0 +1,104 @@
+"""What cannot be searched, and where: one line each, before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from gammasky.distributed.folder import Places
+from gammasky.distributed.tuning.search import Found
+from gammasky.distributed.tuning.space import Choice, Range
+from gammasky.engine.errors import InputError
+
+SPACE = {"x": Range(-10.0, 10.0)}
+Search = Callable[..., Found]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:////nowhere/at/all/study.db", "storage: no database answers at sqlite:////nowhere/at/all/study.db: "),
+        ("no url", "storage: expected a URL such as .*, got 'no url'"),
+        ("nosuch://user:secret@host/name", r"storage: no driver for nosuch://user:\*\*\*@host/name"),
+    ],
+)
+def test_an_unreachable_database(search: Search, tmp_path: Path, url: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        search(storage=url)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_second_driver_is_refused(search: Search, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    search(1)
+    with (
+        FileLock(Places(tmp_path / "study").lock),
+        pytest.raises(InputError, match=f"process {os.getpid()} on .* is at"),
+    ):
+        search(2, resume=True)
+
+
+def test_folders_that_hold_something_else(search: Search, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no search there to resume"):
+        search(resume=True)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "thesis.tex").write_text("important")
+    with pytest.raises(InputError, match=r"holds something else \('thesis.tex'\)"):
+        search()
+    (tmp_path / "study" / "thesis.tex").unlink()
+    search(1)
+    with pytest.raises(InputError, match=r"holds a search or a campaign; go on with --resume"):
+        search(1)
+    with pytest.raises(InputError, match=r"about of the search there is .*1.*, got .*2"):
+        search(1, resume=True, about={"valley": 2})
+    (tmp_path / "study" / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest\.json: damaged"):
+        search(1, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "trials: expected a whole number of at least 1, got 0"),
+        ({"space": {}}, "space: expected at least one setting"),
+        ({"direction": "maximise"}, "unknown direction 'maximise'; did you mean 'maximize'"),
+        ({"rungs": (4, 2)}, r"rungs: expected rising whole numbers of at least 1, got \[4, 2\]"),
+        ({"seed": -1}, "seed: expected a whole number from 0"),
+        ({"first": [{"y": 1.0}]}, "unknown setting 'y'"),
+        ({"first": [{"x": 11.0}]}, "setting 'x': expected -10 to 10, got 11.0"),
+        ({"first": [{}]}, "setting 'x': no value given"),
+    ],
+)
+def test_what_cannot_be_searched(search: Search, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        search(**options)
+    assert not (tmp_path / "study").exists()
+
+
+def test_an_objective_of_the_wrong_kind(search: Search, tasks: ModuleType) -> None:
+    found = search(1, objective=tasks.wrong_value)
+    assert found.trials[0].error == "TypeError: an objective must return Reached, got float"
+    assert found.best is None
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Choice(()), "expected values that differ, at least one"),
+        (lambda: Choice((1, 1)), "expected values that differ"),
+        (lambda: Range(2.0, 1.0), "the lower first, got 2 to 1"),
+        (lambda: Range(0.0, 1.0, log=True), "above 0 for a logarithm"),
+        (lambda: Range(0.0, float("inf")), "expected finite numbers"),
+    ],
+)
+def test_no_space(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build()

@@ -1,0 +1,56 @@
+"""Objectives of the searches in these tests; worker processes import them by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from gammasky.distributed.tuning.rung import Reached, TrialDesk
+
+EFFORT = 80  # steps of a whole trial
+
+
+@dataclass(frozen=True)
+class Valley:
+    """A parabola, lowest (0) at x = 3, approached step by step; each step is noted in `log`."""
+
+    log: str
+    kill_at: str = ""  # a file that says how many more rungs this process may do before it is killed
+
+    def __call__(self, params: dict[str, Any], share: float, desk: TrialDesk) -> Reached:
+        if self.kill_at:
+            self._die_in_time()
+        done = desk.folder / "done"
+        before, until = int(done.read_text()) if done.exists() else 0, round(share * EFFORT)
+        x = params["x"]
+        with open(self.log, "a", buffering=1) as file:
+            file.write(f"{x} {before} {until} {os.getpid()}\n")
+        if params.get("do") == "run away":
+            return Reached(None, why="ran away")
+        if params.get("do") == "fail":
+            raise ValueError("no good")
+        done.write_text(str(until))
+        return Reached(-((x - 3.0) ** 2) - 1.0 / until, ended=params.get("do") == "short", row={"steps": until})
+
+    def _die_in_time(self) -> None:
+        with open(self.kill_at, "r+") as file:
+            left = int(file.read())
+            file.seek(0)
+            file.write(f"{left - 1:8d}")
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wrong_value(_params: dict[str, Any], _share: float, _desk: TrialDesk) -> Any:
+    return 3.0
+
+
+def interrupted_once(params: dict[str, Any], _share: float, desk: TrialDesk) -> Reached:
+    """As Ctrl-C does, in the middle of a rung; only the first time."""
+    again = desk.folder / "again"
+    if not again.exists():
+        again.touch()
+        raise KeyboardInterrupt
+    return Reached(float(params["x"]))
