@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import sys
+import warnings
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -90,14 +91,17 @@ def _start(ray: Any, workers: int | None, resources: Resources) -> None:
     """Start a Ray of exactly so many slots, for this process alone."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     slots = workers or max(cores // resources.cpus, 1)
-    ray.init(
-        address="local",
-        num_cpus=slots * resources.cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-        _node_ip_address="127.0.0.1",
-    )
+    with warnings.catch_warnings():
+        # JAX warns of forks that go on in its own process; these run another program at once
+        warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
+        ray.init(
+            address="local",
+            num_cpus=slots * resources.cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            _node_ip_address="127.0.0.1",
+        )
 
 
 def _join(ray: Any, address: str) -> None:

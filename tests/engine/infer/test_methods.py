@@ -99,7 +99,7 @@ def test_methods_find_one_posterior(small_model: SkyModel) -> None:
     for result in (smc, auto):
         error = np.hypot(result.diagnostics["log_z_error"], svi.diagnostics["log_z_error"])
         assert abs(result.diagnostics["log_z"] - svi.diagnostics["log_z"]) < 4 * error
-    assert svi.verdict.level == "preview"
+    assert svi.verdict.level in ("preview", "unreliable")  # by k-hat; never reliable by itself
     assert nuts.chains == 4
     assert nuts.z.shape == (4 * 1000, small_model.n_latent)
     assert nuts.diagnostics["r_hat_max"] < 1.03
