@@ -8,8 +8,8 @@ import secrets
 import signal
 import socket
 import sys
-import warnings
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
