@@ -19,6 +19,7 @@ from gammasky.distributed.member import Resources
 from gammasky.engine.errors import InputError
 
 ANSWER_SECONDS = 5.0  # that a cluster has to answer
+NODE_TYPE = "ray.io/node-group"  # label of nodes that were started by `ray up`, KubeRay or their autoscaler
 
 #: Without them a node that freezes, its connections open, is waited for without end.
 _KEEPALIVE = {"RAY_grpc_client_keepalive_time_ms": "5000", "RAY_grpc_client_keepalive_timeout_ms": "5000"}
@@ -161,13 +162,18 @@ def check_room(ray: Any, resources: Resources) -> None:
     ask = f"{resources.cpus} CPUs, {resources.gpus:g} GPUs and {resources.memory_gb:g} GB"
     have = f"{most['CPU']:g} CPUs, {most['GPU']:g} GPUs and {most['memory'] / 1e9:.1f} GB"
     text = f"resources: a member asks for {ask}, but no node has that (at most {have})"
-    if not _autoscaled():
+    if not _autoscaled(nodes):
         raise InputError(f"{text}; ask for less, or add such a node")
     print(f"gammasky: warning: {text}; waiting for the autoscaler to start one", file=sys.stderr)
 
 
-def _autoscaled() -> bool:
-    """Whether the cluster starts nodes by itself: it then has types of nodes, and not only the nodes that there are."""
+def _autoscaled(nodes: list[dict[str, Any]]) -> bool:
+    """Whether the cluster starts nodes by itself: its nodes are then of types that it was given.
+
+    The second version of Ray's autoscaler labels each node with its type, the first one reports the types of all.
+    """
+    if any(node["Alive"] and NODE_TYPE in node["Labels"] for node in nodes):
+        return True
     from ray.experimental.internal_kv import _internal_kv_get
 
     status = json.loads(_internal_kv_get("__autoscaling_status") or b"{}")

@@ -14,7 +14,7 @@ import pytest
 
 from gammasky.distributed.campaign import Tally, read_rows
 from gammasky.distributed.member import Member, Resources
-from gammasky.distributed.runners.connect import room_on
+from gammasky.distributed.runners.connect import _answers, room_on
 from gammasky.distributed.store import Store
 
 Run = Callable[..., Tally]
@@ -110,6 +110,49 @@ for address in sys.argv[1:]:
         assert f"no Ray cluster answers at {address}; start one with `ray start --head` or `ray up`" in line
     for line, address in zip(said[3:], addresses[3:], strict=True):
         assert f"'host:port' or 'ray://host:port', got '{address}'" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_cluster_that_scales_from_nothing(typed: bool, ray_folder: str) -> None:
+    """Its head has no room for members, but `ray up` has told it of a type: the autoscaler may start such nodes."""
+    code = """
+import sys
+from gammasky.distributed.member import Resources
+from gammasky.distributed.runners.connect import check_room, connected
+from gammasky.engine.errors import InputError
+try:
+    with connected(sys.argv[1], None, Resources()) as ray:
+        check_room(ray, Resources(gpus=1))
+    print("waits")
+except InputError as error:
+    print(error)
+"""
+    environment = {**os.environ, "RAY_TMPDIR": ray_folder, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    told = {"RAY_enable_autoscaler_v2": "1", "RAY_NODE_TYPE_NAME": "head", "RAY_CLOUD_INSTANCE_ID": "one"}
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=0", "--num-gpus=0"]
+    start += [f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1", "--include-dashboard=false"]
+    head = subprocess.Popen(
+        start, env={**environment, **(told if typed else {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert eventually(lambda: _answers(address))
+        said = subprocess.run(
+            [sys.executable, "-c", code, address],
+            env=environment, capture_output=True, text=True, timeout=90, check=True,
+        )  # fmt: skip
+    finally:
+        head.terminate()
+        head.wait(timeout=30)
+    text = "resources: a member asks for 1 CPUs, 1 GPUs and 0 GB, but no node has that (at most 0 CPUs, 0 GPUs and "
+    if typed:
+        assert said.stdout == "waits\n"
+        assert f"gammasky: warning: {text}" in said.stderr
+        assert said.stderr.endswith("; waiting for the autoscaler to start one\n")
+    else:
+        assert said.stdout.startswith(text)
 
 
 @pytest.mark.slow
