@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from gammasky.distributed.folder import Places, write_failure, write_light
 from gammasky.distributed.member import Result, Row
 from gammasky.distributed.record import load_record, save_record
 from gammasky.distributed.runners.base import Job, Outcome, Work
+from gammasky.distributed.runners.watch import pulse
 from gammasky.distributed.table import AXIS, OWN
 from gammasky.engine.errors import GammaskyError
 
@@ -45,6 +46,10 @@ class DeskOf:
         progress = {"fraction": float(fraction), "values": {name: float(value) for name, value in values.items()}}
         write_light(self._file, json.dumps({**self._about, **progress, "seconds": now - self._began}))
 
+    def pulse(self) -> AbstractContextManager[None]:
+        """Signs of life, within."""
+        return pulse(self._file)
+
     def close(self) -> None:
         """Nothing is at work here any more."""
         self._file.unlink(missing_ok=True)
@@ -70,7 +75,7 @@ def attempt(work: Work, job: Job, *, own_process: bool) -> Outcome:
         return _unwritten(job, error)
     began = time.monotonic()
     try:
-        with _time_limit(work, job, places, own_process) as too_late:
+        with desk.pulse(), _time_limit(work, job, places, own_process) as too_late:
             result = work.task(job.spec, desk)
         row = _row_of(result)
     except KeyboardInterrupt:

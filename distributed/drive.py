@@ -30,7 +30,6 @@ BACKOFF_SECONDS = 1.0  # before the second attempt; twice as long before each ot
 BEAT_SECONDS = 1.0  # between two looks at the members at work
 TABLE_SECONDS = 60.0  # between two tables of results,
 TABLE_SHARE = 0.02  # unless that would take more than this part of the driver's time
-LATE_SECONDS = 60.0  # after its time limit a worker that has not ended itself is given up
 RECENT = 8  # members that have ended, and are still shown
 
 
@@ -50,7 +49,6 @@ class Drive:
         self._later: list[tuple[float, str, Job]] = []  # a heap of attempts, by the time of their turn
         self._at_work: dict[str, Job] = {}
         self._recent: deque[Ended] = deque(maxlen=RECENT)
-        self._seen: dict[str, float] = {}  # when a member was first seen at work
         self._left = sum(member.cost for member in listed if member.key not in outcomes)
         self._pace = (0.0, 0.0)  # estimated and true time of what is done
         self._beat = self._tabled = -float("inf")
@@ -72,17 +70,17 @@ class Drive:
         try:
             if self._waiting:
                 with runner.session(work) as session:
-                    self._loop(session, work, board)
+                    self._loop(session, board)
         finally:
             self._write_table()
         board.show(self._status([], 0), last=True)
 
-    def _loop(self, session: Session, work: Work, board: Board) -> None:
+    def _loop(self, session: Session, board: Board) -> None:
         with session.interrupts() as interrupts:
             try:
                 while self._waiting or self._later or self._at_work:
                     self._hand_out(session)
-                    self._look(session, work, board)
+                    self._look(session, board)
                     for job, outcome in session.poll(BEAT_SECONDS / 4):
                         self._take(job, outcome)
                     interrupts.raise_if_pending()
@@ -101,7 +99,6 @@ class Drive:
     def _take(self, job: Job, outcome: Outcome) -> None:
         """Note how an attempt ended; one that was lost is put back."""
         del self._at_work[job.key]
-        self._seen.pop(job.key, None)
         if outcome.ending == "apart":
             raise InputError(_apart(self._places.folder, outcome))
         if outcome.ending == "lost":
@@ -126,29 +123,19 @@ class Drive:
         state = "done" if outcome.ending == "done" else "failed"
         self._recent.appendleft(Ended(job.name, state, outcome.seconds, numbers_of(outcome.row), outcome.error))
 
-    def _look(self, session: Session, work: Work, board: Board) -> None:
-        """Once a second: who is at work, who is overdue, and what to tell."""
+    def _look(self, session: Session, board: Board) -> None:
+        """Once a second: who is at work, and what to tell."""
         now = time.monotonic()
         if now - self._beat < BEAT_SECONDS:
             return
         self._beat = now
         running = [member for member in read_running(self._places) if member.key in self._at_work]
-        self._give_up(running, session, work)
         state = self._status(running, session.slots())
         said = {"seconds_left": state.seconds_left, "recent": [asdict(ended) for ended in self._recent]}
         write_light(self._places.driver, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), **said}))
         board.show(state)
         if now - self._tabled > max(TABLE_SECONDS, self._table_took / TABLE_SHARE):
             self._write_table()
-
-    def _give_up(self, running: Sequence[Running], session: Session, work: Work) -> None:
-        """Take members from workers that should have ended themselves: they are frozen, or their node is."""
-        now = time.monotonic()
-        for member in running:
-            since = self._seen.setdefault(member.key, now)
-            if work.resources.hours and now - since > work.resources.hours * 3600 + LATE_SECONDS:
-                session.abandon(job := self._at_work[member.key])
-                self._take(job, Outcome("lost", attempts=job.attempt, error="its worker does not answer"))
 
     def _status(self, running: Sequence[Running], slots: int) -> Status:
         under_way = [(self._listed[member.key].cost, member.fraction) for member in running]

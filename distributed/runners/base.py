@@ -75,10 +75,6 @@ class Session(Protocol):
         """The jobs that have ended since the last call; waits for the first of them, but no longer than that."""
         ...
 
-    def abandon(self, job: Job) -> None:
-        """End a job, or where its worker does not answer, forget it."""
-        ...
-
     def stop(self) -> None:
         """Tell all running members to end, and end those that do not."""
         ...

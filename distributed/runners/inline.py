@@ -53,9 +53,6 @@ class InlineSession:
         job = self._queue.popleft()
         return [(job, attempt(self._work, job, own_process=False))]
 
-    def abandon(self, job: Job) -> None:
-        """See `Session.abandon`: what is submitted is at its end when anybody else has a turn."""
-
     def stop(self) -> None:
         """See `Session.stop`: nothing runs any more."""
         self._queue.clear()

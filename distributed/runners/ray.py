@@ -6,16 +6,21 @@ storage. Ray retries nothing: a task whose worker was lost comes back to the dri
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from gammasky.distributed.attempt import attempt
+from gammasky.distributed.folder import Places, read_json
 from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Job, Outcome, Work
 from gammasky.distributed.runners.connect import check_room, connected, room_on
+from gammasky.distributed.runners.watch import Watch
 from gammasky.engine.errors import InputError
 from gammasky.engine.interrupt import Interrupts
 
@@ -57,6 +62,8 @@ class RaySession:
         self._ray, self._workers, self._resources = ray, workers, work.resources
         self._jobs: dict[Any, Job] = {}
         self._slots, self._looked = 0, -float("inf")
+        self._live = Places(work.folder).live
+        self._watch = Watch(self._live)
         try:
             pickled = ray.cloudpickle.dumps(work)
         except (TypeError, AttributeError, ValueError) as error:
@@ -98,13 +105,28 @@ class RaySession:
         ready, _ = self._ray.wait(list(self._jobs), num_returns=1, timeout=seconds)
         if ready:  # and all others that are
             ready, _ = self._ray.wait(list(self._jobs), num_returns=len(self._jobs), timeout=0)
-        return [(job := self._jobs.pop(reference), self._outcome(reference, job)) for reference in ready]
+        ended = [(job := self._jobs.pop(reference), self._outcome(reference, job)) for reference in ready]
+        return ended + self._silent()
 
-    def abandon(self, job: Job) -> None:
-        """See `Session.abandon`."""
-        for reference in [reference for reference, other in self._jobs.items() if other == job]:
-            self._ray.cancel(reference, force=True)
-            del self._jobs[reference]
+    def _silent(self) -> list[tuple[Job, Outcome]]:
+        """The jobs whose workers do not answer; those are ended, so that others can have their room."""
+        reference_of = {job.key: reference for reference, job in self._jobs.items()}
+        given_up = []
+        for key in self._watch.silent(reference_of):
+            job = self._jobs.pop(reference_of[key])
+            self._ray.cancel(reference_of[key], force=True)
+            self._kill(read_json(self._live / f"{key}.json") or {})
+            given_up.append((job, Outcome("lost", attempts=job.attempt, error="its worker does not answer")))
+        return given_up
+
+    def _kill(self, worker: dict[str, Any]) -> None:
+        """End a worker from another process on its node: Ray asks it to end itself, which a frozen one does not."""
+        hosts = {node["NodeManagerHostname"]: node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        if worker.get("host") in hosts:
+            there = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+                hosts[worker["host"]], soft=False
+            )
+            self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill).remote(worker["pid"])
 
     def stop(self) -> None:
         """See `Session.stop`."""
@@ -150,3 +172,10 @@ def _work(ticket: tuple[str, list[Any]], job: Job) -> Outcome:
         _kept.clear()
         _kept[campaign] = ray.cloudpickle.loads(ray.get(reference))
     return attempt(_kept[campaign], job, own_process=True)
+
+
+def _kill(pid: int) -> None:
+    """A task of Ray's, on the node of a worker that is frozen."""
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended by now
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::"):
+            os.kill(pid, signal.SIGKILL)

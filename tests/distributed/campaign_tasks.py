@@ -57,8 +57,8 @@ def die(_spec: dict[str, Any], _desk: Desk) -> None:
 
 def freeze_once(spec: dict[str, Any], desk: Desk) -> None:
     if first_time(desk):
-        with open(spec["frozen"], "w") as file:
-            file.write(str(os.getpid()))
+        with open(spec["frozen"], "a") as file:
+            file.write(f"{os.getpid()}\n")
         os.kill(os.getpid(), signal.SIGSTOP)
 
 

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,7 @@ import pytest
 from gammasky.distributed import drive
 from gammasky.distributed.campaign import Tally, load_member, read_rows, status
 from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.runners import watch
 from gammasky.distributed.runners.ray import RayRunner, environment
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
@@ -147,14 +149,41 @@ def test_a_member_that_takes_too_long_ends_its_worker(run: Run, members_of: Memb
 def test_a_frozen_worker_is_given_up(
     run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "LATE_SECONDS", 1.0)
+    """Without any time limit; both slots have frozen workers, and others come into their places."""
+    monkeypatch.setattr(watch, "PATIENCE", 3)
     frozen = tmp_path / "frozen"
-    members = [*members_of([1], do="freeze once", frozen=str(frozen)), *members_of([2])]
+    members = [*members_of([1, 3], do="freeze once", frozen=str(frozen)), *members_of([2])]
     try:
-        assert run(members, runner=RayRunner(), resources=Resources(hours=2 / 3600)).done == 2
-        assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 1]
+        assert run(members, runner=RayRunner()).done == 3
+        assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 2, 1]
+        pids = frozen.read_text().split()
+        assert len(set(pids)) == 2
+        assert eventually(lambda: not any(Path(f"/proc/{pid}/stat").exists() for pid in pids))
     finally:
-        os.kill(int(frozen.read_text()), signal.SIGKILL)
+        for pid in frozen.read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+
+def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that computes for long without a word is not taken for frozen; one that gives no sign is."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "PULSE_SECONDS", 0.01)
+    monkeypatch.setattr(watch, "PATIENCE", 20)
+    looks = watch.Watch(tmp_path)
+    for key in ("works", "frozen", "again"):
+        (tmp_path / f"{key}.json").touch()
+    with watch.pulse(tmp_path / "works.json"):
+        for look in range(21):
+            time.sleep(0.02)
+            assert looks.silent(["works", "frozen", "again", "waits"]) == []
+            if look == 10:
+                os.utime(tmp_path / "again.json")
+        assert looks.silent(["works", "frozen", "again", "waits"]) == ["frozen"]
+    (tmp_path / "frozen.json").unlink()  # the same member, in another worker
+    assert looks.silent(["frozen"]) == []
+    (tmp_path / "frozen.json").touch()
+    assert looks.silent(["frozen"]) == []
 
 
 @pytest.mark.usefixtures("ray")
