@@ -139,6 +139,29 @@ def export(folder: Path, member: str, out: Path, overwrite: bool) -> None:
     click.echo(export_member(folder, member, out))
 
 
+@campaign.command()
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.argument("url", metavar="URL")
+def push(folder: Path, url: str) -> None:
+    """Copy what the campaign in DIR has finished to object storage, also while it runs: s3://BUCKET/PATH.
+
+    Only what is new is copied.
+    """
+    from gammasky.distributed.mirror import push as copy
+
+    click.echo(f"{copy(folder, url)} results copied to {url}")
+
+
+@campaign.command()
+@click.argument("url", metavar="URL")
+@click.argument("folder", type=FOLDER, metavar="DIR")
+def pull(url: str, folder: Path) -> None:
+    """Copy a campaign from object storage into DIR, to resume or report it there."""
+    from gammasky.distributed.mirror import pull as copy
+
+    click.echo(f"{copy(url, folder)} results copied; go on with: gammasky campaign resume {folder}")
+
+
 def _read(name: str, data_dir: Path | None) -> Ensemble:
     start_engine("gammasky.analyses.ensemble.ensemble")
     from gammasky.analyses.ensemble.ensemble import Ensemble
