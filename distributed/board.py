@@ -55,7 +55,7 @@ class Board:
         ended, now = status.done + status.failed, time.monotonic()
         if last or (ended != self._ended and now - self._last > LINE_SECONDS):
             self._ended, self._last = ended, now
-            print(f"gammasky: {summary(status)}", file=sys.stderr)
+            print(f"gammasky: {self._title}: {summary(status)}", file=sys.stderr)
 
 
 def summary(status: Status) -> str:

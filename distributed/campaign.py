@@ -48,8 +48,10 @@ def run_campaign(
     *,
     manifest: dict[str, Any],
     resume: bool = False,
+    grow: bool = False,
     retry_failed: bool = False,
     quiet: bool = False,
+    again: str = "",
 ) -> Tally:
     """Run the task on every member that has no result in the folder yet.
 
@@ -64,8 +66,10 @@ def run_campaign(
         runner: where members run; results do not depend on it.
         manifest: the caller's own description of the campaign (plain JSON), kept in its manifest.
         resume: go on with the campaign of that folder.
+        grow: begin one, or go on with that of the folder, also with more members than it has, or only some of them.
         retry_failed: members that failed by themselves are tried again.
         quiet: nothing on stderr but warnings.
+        again: what a user does to go on after an interrupt; empty: `gammasky campaign resume`.
 
     Returns:
         how many members are done and failed. A member that fails stops no other.
@@ -78,7 +82,7 @@ def run_campaign(
     listed = list_members(members)
     require_arrow()
     specs = {known.key: member.spec for known, member in zip(listed, members, strict=True)}
-    with held(folder, manifest, listed, resume=resume) as places:
+    with held(folder, manifest, listed, resume=resume, grow=grow) as places:
         outcomes = stored_members(places, listed)
         before = len(outcomes)
         outcomes |= _failed_before(places, [key for key in specs if key not in outcomes], retry_failed)
@@ -87,7 +91,8 @@ def run_campaign(
             with Board(folder.name, quiet) as board:
                 drive.run(specs, Work(task, folder, resources), runner, board)
         except KeyboardInterrupt:
-            print(f"gammasky: interrupted; go on with `gammasky campaign resume {folder}`", file=sys.stderr)
+            how = again or f"go on with `gammasky campaign resume {folder}`"
+            print(f"gammasky: interrupted; {how}", file=sys.stderr)
             raise
     done = sum(outcome.ending == "done" for outcome in drive.outcomes.values())
     return Tally(len(listed), done, len(listed) - done, done - before, time.monotonic() - began)

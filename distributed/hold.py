@@ -36,14 +36,16 @@ _TORN = re.compile(r"\.(manifest|driver|results|[0-9a-f]{32})\.[0-9a-f]{8}\.(jso
 
 
 @contextmanager
-def held(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed], *, resume: bool) -> Iterator[Places]:
-    """A campaign's folder, ready to work in and this driver's alone.
+def held(
+    folder: Path, campaign: dict[str, Any], listed: Sequence[Listed], *, resume: bool, grow: bool = False
+) -> Iterator[Places]:
+    """A campaign's folder, ready to work in and this driver's alone; see `run_campaign`.
 
     Raises:
         InputError: the folder cannot be used, has another driver, or holds what was not asked for.
     """
     places = Places(folder)
-    _check_content(places, resume)
+    _check_content(places, resume, grow)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(places.lock, timeout=_LOCK_SECONDS)
@@ -54,8 +56,10 @@ def held(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed], *, re
         raise InputError(f"{folder}: cannot write there: {error.strerror or error}") from error
     try:
         write_light(places.driver, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-        _check_content(places, resume)  # what another driver has made meanwhile
-        if resume:
+        _check_content(places, resume, grow)  # what another driver has made meanwhile
+        if grow and places.manifest.exists():
+            _grow(folder, campaign, listed)
+        elif resume:
             check_same(folder, read_manifest(folder), listed)
         else:
             write_manifest(folder, Manifest(campaign, tuple(listed)))
@@ -65,8 +69,18 @@ def held(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed], *, re
         lock.release()
 
 
-def _check_content(places: Places, resume: bool) -> None:
-    if resume:
+def _grow(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed]) -> None:
+    """Add the members that a campaign does not have yet to its manifest."""
+    stored = read_manifest(folder)
+    if stored.campaign != json.loads(json.dumps(campaign)):
+        raise InputError(f"{folder}: holds a campaign of other settings or data; choose another folder")
+    had = {member.key for member in stored.members}
+    if new := tuple(member for member in listed if member.key not in had):
+        write_manifest(folder, Manifest(campaign, stored.members + new))
+
+
+def _check_content(places: Places, resume: bool, grow: bool) -> None:
+    if resume or (grow and places.manifest.exists()):
         read_manifest(places.folder)
         return
     if places.folder.exists() and not places.folder.is_dir():

@@ -15,7 +15,7 @@ from gammasky.analyses.calibration.study import Calibration, StudyResult
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
 
-RESULT, TABLES, MEMBERS = "calibration.json", "coverage.md", "members"
+RESULT, TABLES = "calibration.json", "coverage.md"
 
 
 def check_folder(folder: Path, studies: Sequence[Calibration]) -> None:

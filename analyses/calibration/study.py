@@ -10,7 +10,6 @@ et al., arXiv:2502.03279), and the calibration is that near the observed sky.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.distributed.executor import Executor
+from gammasky.distributed.campaign import Tally, load_member, read_rows, run_campaign
+from gammasky.distributed.member import Desk, Member, Resources, Result
+from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, derive, group_names
@@ -29,8 +30,10 @@ from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import build_simulator, with_psf
+from gammasky.engine.model.spec import presets
 from gammasky.engine.runtime import configure
 from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.sky.manifest import shipped_manifests
 from gammasky.engine.sky.psf import DeltaPSF
 
 Floats = NDArray[np.float64]
@@ -45,6 +48,8 @@ METHOD = Settings(steps=2000)
 N_DRAWS = 1000  # of each posterior
 N_WEIGHTED = 10_000  # draws that these are chosen from by their weights
 FEWEST_COUNTS = 64  # that a response holds
+ONE_CORE = Resources()
+DIAGNOSTICS = ("elbo", "log_z", "k_hat")
 
 
 @dataclass(frozen=True)
@@ -166,8 +171,10 @@ class FitSky:
     def __getstate__(self) -> dict[str, Any]:
         return {"study": self.study, "_kept": {}}  # what is kept is made anew in another process
 
-    def __call__(self, number: int) -> dict[str, np.ndarray]:
-        """truth (K,), draws (N_DRAWS, K), elbo, log_z, k_hat, converged (0 or 1) and seconds."""
+    def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
+        """Arrays truth (K,) and draws (N_DRAWS, K); a row of DIAGNOSTICS, converged and seconds."""
+        number = spec["sky"]
+        desk.report(0.0)
         if not self._kept:
             configure()
             self._kept["skies"] = simulate_skies(self.study)
@@ -175,13 +182,12 @@ class FitSky:
         model = skies.model_of(number)
         method = replace(self.study.method, seed=self.study.method.seed + number)
         result = fit(model, method, n_draws=N_WEIGHTED if self.study.reweight else N_DRAWS)
-        return {
+        arrays = {
             "truth": values_of(model, skies.truth[number : number + 1])[0],
             "draws": values_of(model, result.z[_chosen(result, self.study.reweight, method.seed)]),
-            **{name: np.array(result.diagnostics.get(name, np.nan)) for name in ("elbo", "log_z", "k_hat")},
-            "converged": np.array(result.status != "stopped"),
-            "seconds": np.array(result.seconds),
         }
+        found = {name: float(result.diagnostics[name]) for name in DIAGNOSTICS if name in result.diagnostics}
+        return Result(arrays, {**found, "converged": result.status != "stopped", "seconds": result.seconds})
 
 
 def _chosen(result: Fit, reweight: bool, seed: int) -> NDArray[np.int64]:
@@ -192,38 +198,53 @@ def _chosen(result: Fit, reweight: bool, seed: int) -> NDArray[np.int64]:
 
 
 def run_study(
-    study: Calibration, executor: Executor, folder: Path, *, progress: Callable[[int, int], None] = lambda *_: None
+    study: Calibration, runner: Runner, folder: Path, *, resources: Resources = ONE_CORE, quiet: bool = False
 ) -> StudyResult:
-    """Fit every sky whose result is not in `folder` yet, and put all results together.
+    """Fit every sky that has no result in `folder` yet, and put all results together.
 
     Args:
         study: what to do.
-        executor: runs the fits; the results do not depend on which.
-        folder: keeps one file per sky, so that a killed run goes on from there.
-        progress: called with the number of finished skies and of all.
+        runner: where the fits run; the results do not depend on it. resources: of each of them.
+        folder: of the study's campaign, so that a killed run goes on from there.
+        quiet: no live progress.
 
     Raises:
-        InputError: a model, dataset or posterior that cannot be used, before any fit.
-        MemberError: a fit failed.
+        InputError: a model, dataset or posterior that cannot be used, before any fit; or fits that failed.
     """
-    skies, store = simulate_skies(study), Store(folder)
-    keys = [Store.key({**identity(study, skies.model), "sky": number}) for number in range(study.skies)]
-    missing = [number for number, key in enumerate(keys) if not store.has(key)]
-    progress(study.skies - len(missing), study.skies)
-    for done, (index, result) in enumerate(executor.run(FitSky(study), missing), start=1):
-        store.save(keys[missing[index]], result)
-        progress(study.skies - len(missing) + done, study.skies)
-    members = [_finished(store, key) for key in keys]
-    stacked = {name: np.stack([member[name] for member in members]) for name in members[0]}
-    return StudyResult(study, tuple(quantities(skies.model)), stacked)
+    skies = simulate_skies(study)
+    about = identity(study, skies.model)
+    members = [
+        Member(f"sky {number}", {**about, "sky": number}, {"sky": str(number)}, cost=1.0)
+        for number in range(study.skies)
+    ]
+    tally = run_campaign(
+        folder, FitSky(_absolute(study)), members, resources, runner,
+        manifest=about, grow=True, retry_failed=True, quiet=quiet, again="the same command goes on from there",
+    )  # fmt: skip
+    if tally.failed:
+        raise _failure(folder, tally, {member.name for member in members})
+    results = [load_member(folder, Store.key(member.spec)) for member in members]
+    stacked = {name: np.stack([result.arrays[name] for result in results]) for name in results[0].arrays}
+    numbers = (*DIAGNOSTICS, "converged", "seconds")
+    columns = {name: np.array([float(result.row.get(name, np.nan)) for result in results]) for name in numbers}
+    return StudyResult(study, tuple(quantities(skies.model)), {**stacked, **columns})
 
 
-def _finished(store: Store, key: str) -> dict[str, np.ndarray]:
-    """The result of a member that was fitted; a table of fewer skies than it says would be wrong, silently."""
-    member = store.load(key)
-    if member is None:
-        raise InputError(f"{store.path(key)}: cannot be read back; run the same command again, it goes on from there")
-    return member
+def _absolute(study: Calibration) -> Calibration:
+    """The study with absolute paths: a worker's current folder may be another."""
+    paths = {"posterior": study.posterior, "data_dir": study.data_dir}
+    paths |= {} if study.model in presets() else {"model": study.model}
+    paths |= {} if study.data in shipped_manifests() else {"data": study.data}
+    return replace(study, **{name: path and str(Path(path).resolve()) for name, path in paths.items()})
+
+
+def _failure(folder: Path, tally: Tally, asked: set[str]) -> InputError:
+    """What to say of fits that failed; a table of fewer skies than it says would be wrong, silently."""
+    first = next(row for row in read_rows(folder) if row["state"] == "failed" and row["name"] in asked)
+    return InputError(
+        f"{first['name']}: {first['error']} ({tally.failed} of {tally.total} fits failed, see {folder / 'failed'});"
+        " the same command tries those again"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +252,7 @@ class StudyResult:
     """Members of a study put together.
 
     Attributes:
-        members: by name, truth (J, K), draws (J, L, K), and elbo, log_z, k_hat, converged and seconds (J,).
+        members: by name, truth (J, K), draws (J, L, K), and DIAGNOSTICS, converged (0 or 1) and seconds (J,).
     """
 
     study: Calibration

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,11 +55,15 @@ def calibrate(
     rank histograms and P-P curves.
     """
     start_engine("gammasky.analyses.calibration.study")
-    from gammasky.analyses.calibration.report import MEMBERS, check_folder, write_report
+    from gammasky.analyses.calibration.report import check_folder, write_report
     from gammasky.analyses.calibration.study import Calibration, run_study
-    from gammasky.distributed.executor import ProcessExecutor, SerialExecutor
+    from gammasky.distributed.member import Resources
+    from gammasky.distributed.runners.base import Runner
+    from gammasky.distributed.runners.inline import InlineRunner
+    from gammasky.distributed.runners.ray import RayRunner
     from gammasky.engine.infer.run import folder_made
     from gammasky.engine.infer.settings import Settings
+    from gammasky.engine.kernels.threads import thread_count
 
     method = Settings(**settings, seed=seed)
     study = Calibration(
@@ -75,15 +78,11 @@ def calibrate(
     )
     studies = [replace(study, scenario=scenario) for scenario in dict.fromkeys(scenarios)]
     check_folder(out, studies)
-    executor = SerialExecutor() if workers == 1 else ProcessExecutor(workers)
-    results = []
+    runner: Runner = InlineRunner() if workers == 1 else RayRunner("local", workers)
+    resources = Resources(cpus=max(thread_count() // workers, 1))
     with folder_made(out):
-        for study in studies:
-
-            def tell(done: int, total: int, scenario: str = study.scenario) -> None:
-                if not quiet:
-                    print(f"gammasky: {scenario}: {done}/{total} skies", file=sys.stderr, flush=True)
-
-            results.append(run_study(study, executor, out / MEMBERS, progress=tell))
+        results = [
+            run_study(study, runner, out / study.scenario, resources=resources, quiet=quiet) for study in studies
+        ]
         report = write_report(out, results)
     click.echo(report)

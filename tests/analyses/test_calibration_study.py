@@ -1,11 +1,13 @@
-"""The calibration study: what its members depend on, resuming, executors, posterior SBC."""
+"""The calibration study: what its members depend on, resuming, growing, posterior SBC."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,10 @@ from gammasky.analyses.calibration.study import (
     simulate_skies,
     values_of,
 )
-from gammasky.distributed.executor import MemberError, ProcessExecutor, SerialExecutor
+from gammasky.distributed.campaign import status
+from gammasky.distributed.member import Desk, Result
+from gammasky.distributed.runners.base import Work
+from gammasky.distributed.runners.inline import InlineRunner, InlineSession
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.settings import Settings
@@ -54,16 +59,38 @@ def posterior(tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> str
     return str(path)
 
 
-class Counted:
-    """Runs members in this process and notes which."""
+class Counted(InlineRunner):
+    """Notes which skies are fitted."""
 
     def __init__(self) -> None:
-        self.members: list[int] = []
+        self.skies: list[int] = []
 
-    def run(self, task: Callable[[Any], Any], members: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        for index, result in SerialExecutor().run(task, members):
-            self.members.append(members[index])
-            yield index, result
+    @contextmanager
+    def session(self, work: Work) -> Iterator[InlineSession]:
+        def counted(spec: dict[str, Any], desk: Desk) -> Result:
+            self.skies.append(spec["sky"])
+            return work.task(spec, desk)
+
+        with super().session(replace(work, task=counted)) as session:
+            yield session
+
+
+@dataclass
+class NoDesk:
+    """A `Desk` for fits outside of a campaign."""
+
+    folder: Path = Path()
+
+    def report(self, fraction: float, **values: float) -> None:
+        pass
+
+
+def fitted(study: Calibration, number: int) -> Result:
+    return FitSky(study)({"sky": number}, NoDesk())
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted((folder / "members").iterdir())
 
 
 def same(first: StudyResult, second: StudyResult) -> None:
@@ -114,63 +141,60 @@ def test_quantities(study: Calibration) -> None:
     np.testing.assert_allclose(values[1, 4], theta["Sps"] / (theta["Sps"] + theta["S_flat"]))
 
 
-def test_result(study: Calibration, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    result = run_study(study, SerialExecutor(), tmp_path / "members", progress=lambda *done: told.append(done))
-    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+def test_result(study: Calibration, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = run_study(study, InlineRunner(), tmp_path / "study")
+    assert capsys.readouterr().err.splitlines()[-1] == "gammasky: study: 3 of 3 done"
     assert result.names == NAMES
     assert result.members["draws"].shape == (3, 100, 5)
     skies = simulate_skies(study)
     np.testing.assert_array_equal(result.members["truth"], values_of(skies.model, skies.truth))
-    assert len(list((tmp_path / "members").iterdir())) == 3
+    assert len(files(tmp_path / "study")) == status(tmp_path / "study").done == 3
     assert (result.members["seconds"] > 0).all()
     assert len(np.unique(result.members["elbo"])) == 3  # each sky has its own counts
 
 
-def test_a_missing_member_alone_is_made_again(study: Calibration, tmp_path: Path) -> None:
-    folder = tmp_path / "members"
+def test_a_missing_member_alone_is_made_again(
+    study: Calibration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "study"
     whole = run_study(study, Counted(), folder)
-    files = sorted(folder.iterdir())
-    kept = {path: path.read_bytes() for path in files}
+    there = files(folder)
+    kept = {path: path.read_bytes() for path in there}
     nothing = Counted()
     same(run_study(study, nothing, folder), whole)
-    assert nothing.members == []
-    files[1].unlink()
-    files[2].write_bytes(kept[files[2]][:200])  # as good as missing
+    assert nothing.skies == []
+    there[1].unlink()
+    there[2].write_bytes(kept[there[2]][:200])
     again = Counted()
+    capsys.readouterr()
     same(run_study(study, again, folder), whole)
-    assert len(again.members) == 2
-    assert sorted(folder.iterdir()) == files
-    assert files[0].read_bytes() == kept[files[0]]
+    assert " is damaged; set aside as " in capsys.readouterr().err
+    assert len(again.skies) == 2
+    assert files(folder) == there
+    assert there[0].read_bytes() == kept[there[0]]
 
 
 @pytest.mark.slow
 def test_members_do_not_depend_on_the_number_of_skies(study: Calibration, tmp_path: Path) -> None:
-    few = run_study(study, SerialExecutor(), tmp_path / "few")
+    few = run_study(study, InlineRunner(), tmp_path / "few")
     counted = Counted()
     more = replace(study, skies=8)
     grown = run_study(more, counted, tmp_path / "few")
-    assert counted.members == [3, 4, 5, 6, 7]
+    assert counted.skies == [3, 4, 5, 6, 7]
     same(replace(grown, members={name: values[:3] for name, values in grown.members.items()}), few)
-    same(run_study(more, SerialExecutor(), tmp_path / "many"), grown)  # bit for bit, though brighter skies came
-
-
-@pytest.mark.slow
-def test_two_workers_give_the_same(study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # workers know nothing of fewer draws
-    serial = run_study(study, SerialExecutor(), tmp_path / "serial")
-    same(run_study(study, ProcessExecutor(2), tmp_path / "two"), serial)
-    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == sorted(
-        path.name for path in (tmp_path / "serial").iterdir()
-    )
+    fewer = Counted()
+    same(run_study(study, fewer, tmp_path / "few"), few)
+    assert fewer.skies == []
+    assert status(tmp_path / "few").done == status(tmp_path / "few").total == 8
+    same(run_study(more, InlineRunner(), tmp_path / "many"), grown)  # bit for bit, though brighter skies came
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["during a fit", "between fits"])
 def test_ctrl_c_leaves_whole_members(
-    when: str, study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    when: str, study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = run_study(study, SerialExecutor(), tmp_path / "whole")
+    whole = run_study(study, InlineRunner(), tmp_path / "whole")
     name = "fit" if when == "during a fit" else "values_of"
     original, calls = getattr(module, name), []
 
@@ -182,17 +206,19 @@ def test_ctrl_c_leaves_whole_members(
 
     monkeypatch.setattr(module, name, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_study(study, SerialExecutor(), tmp_path / "cut")
-    assert len(list((tmp_path / "cut").iterdir())) == 1
+        run_study(study, InlineRunner(), tmp_path / "cut")
+    assert len(files(tmp_path / "cut")) == 1
+    assert "gammasky: interrupted; the same command goes on from there" in capsys.readouterr().err
     monkeypatch.setattr(module, name, original)
     counted = Counted()
     same(run_study(study, counted, tmp_path / "cut"), whole)
-    assert counted.members == [1, 2]
+    assert counted.skies == [1, 2]
 
 
 def test_a_failed_member_is_named_and_the_others_are_kept(
     study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = tmp_path / "study"
     fit = module.fit
 
     def fails(model: SkyModel, settings: Settings, **options: Any) -> Any:
@@ -201,9 +227,15 @@ def test_a_failed_member_is_named_and_the_others_are_kept(
         return fit(model, settings, **options)
 
     monkeypatch.setattr(module, "fit", fails)
-    with pytest.raises(MemberError, match="member 2: ValueError: no luck"):
-        run_study(study, SerialExecutor(), tmp_path / "members")
-    assert len(list((tmp_path / "members").iterdir())) == 2
+    text = r"^sky 2: ValueError: no luck \(1 of 3 fits failed, see .*failed\); the same command tries those again$"
+    with pytest.raises(InputError, match=text):
+        run_study(study, InlineRunner(), folder)
+    assert len(files(folder)) == 2
+    assert 'raise ValueError("no luck")' in json.loads(next((folder / "failed").iterdir()).read_text())["traceback"]
+    monkeypatch.setattr(module, "fit", fit)
+    again = Counted()
+    run_study(study, again, folder)
+    assert again.skies == [2]
 
 
 def test_other_settings_are_other_members(study: Calibration, posterior: str) -> None:
@@ -226,7 +258,7 @@ def test_posterior_sbc(study: Calibration, posterior: str, tmp_path: Path) -> No
     assert np.abs(skies.truth).max() < 0.6
     pixels = skies.model.pixels
     np.testing.assert_array_equal(skies.observed, Dataset.open(study.data).counts[0, pixels.index[: pixels.n_fit]])
-    result = run_study(near, SerialExecutor(), tmp_path / "members")
+    result = run_study(near, InlineRunner(), tmp_path / "study")
     theta = skies.model.parameters(skies.truth[0])
     both = skies.model_of(0)
     one, two = (both.with_counts(counts) for counts in (skies.counts[0], skies.observed))
@@ -251,14 +283,14 @@ def spoiled(study: Calibration, old: str, new: str) -> Calibration:
 def test_a_posterior_of_another_model(old: str, new: str, study: Calibration, posterior: str, tmp_path: Path) -> None:
     other = spoiled(replace(study, posterior=posterior), old, new)
     with pytest.raises(InputError, match=r"posterior of another model .*, expected one of 'tiny' as it is now"):
-        run_study(other, SerialExecutor(), tmp_path / "none")
+        run_study(other, InlineRunner(), tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
 def test_a_posterior_of_another_sky(study: Calibration, posterior: str, tmp_path: Path) -> None:
     np.save(Path(study.data) / "counts.npy", np.load(Path(study.data) / "counts.npy") + 1)
     with pytest.raises(InputError, match="posterior of other data than 'tiny'"):
-        run_study(replace(study, posterior=posterior), SerialExecutor(), tmp_path / "none")
+        run_study(replace(study, posterior=posterior), InlineRunner(), tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -278,7 +310,7 @@ def test_bad_settings(options: dict[str, Any], message: str) -> None:
 
 
 def test_report(study: Calibration, tmp_path: Path) -> None:
-    result = run_study(study, SerialExecutor(), tmp_path / "members")
+    result = run_study(study, InlineRunner(), tmp_path / "study")
     text = write_report(tmp_path, [result])
     assert text.startswith("## likelihood\n\n| parameter | 50 % |")
     assert (tmp_path / "coverage.md").read_text() == text
@@ -304,7 +336,7 @@ def test_the_task_travels_without_its_skies(study: Calibration) -> None:
     import pickle
 
     task = FitSky(study)
-    task(0)
+    task({"sky": 0}, NoDesk())
     assert task._kept
     copy = pickle.loads(pickle.dumps(task))
     assert copy == task
@@ -315,11 +347,11 @@ def test_reweighted_draws_are_draws_of_the_same_fit(study: Calibration, monkeypa
     """As many, some more than once, and moved towards the posterior; the two are different members."""
     monkeypatch.setattr(module, "N_WEIGHTED", 400)
     rough = replace(study, method=replace(METHOD, steps=1, learning_rate=0.5))
-    plain, weighted = (module.FitSky(replace(rough, reweight=reweight))(0) for reweight in (False, True))
-    assert plain["draws"].shape == weighted["draws"].shape == (100, 5)
-    np.testing.assert_array_equal(plain["truth"], weighted["truth"])
-    assert len(np.unique(weighted["draws"], axis=0)) < 100
-    assert weighted["log_z"] > plain["elbo"]
+    plain, weighted = (fitted(replace(rough, reweight=reweight), 0) for reweight in (False, True))
+    assert plain.arrays["draws"].shape == weighted.arrays["draws"].shape == (100, 5)
+    np.testing.assert_array_equal(plain.arrays["truth"], weighted.arrays["truth"])
+    assert len(np.unique(weighted.arrays["draws"], axis=0)) < 100
+    assert float(weighted.row["log_z"]) > float(plain.row["elbo"])
     model = simulate_skies(study).model
     assert module.identity(rough, model) != module.identity(replace(rough, reweight=True), model)
 
@@ -329,9 +361,18 @@ def test_posterior_sbc_keeps_the_psf(study: Calibration, posterior: str) -> None
         replace(study, posterior=posterior, scenario="photons-delta")
 
 
-def test_a_member_that_cannot_be_read_back_is_told(
-    study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module.Store, "load", lambda *_: None)
-    with pytest.raises(InputError, match=r"\.npz: cannot be read back; run the same command again"):
-        run_study(replace(study, skies=2), SerialExecutor(), tmp_path)
+def test_a_study_of_another_model_or_data(study: Calibration, tmp_path: Path) -> None:
+    run_study(study, InlineRunner(), tmp_path / "study")
+    np.save(Path(study.data) / "counts.npy", np.load(Path(study.data) / "counts.npy") + 1)
+    with pytest.raises(InputError, match="holds a campaign of other settings or data; choose another folder"):
+        run_study(study, InlineRunner(), tmp_path / "study")
+
+
+def test_relative_paths_are_those_of_the_driver(study: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's current folder may be another."""
+    monkeypatch.chdir(Path(study.model).parent)
+    near = replace(study, model="model.toml", data="sky", skies=2)
+    assert module._absolute(near) == replace(study, skies=2)
+    named = Calibration(model="fiducial", data="demo", posterior="a.nc", data_dir="maps")
+    here = Path.cwd()
+    assert module._absolute(named) == replace(named, posterior=str(here / "a.nc"), data_dir=str(here / "maps"))

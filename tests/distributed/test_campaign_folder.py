@@ -206,7 +206,7 @@ def test_a_driver_killed_at_any_time_loses_nothing(tmp_path: Path) -> None:
 def test_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     with driver(tmp_path / "campaign", tmp_path / "log", 3, 0.1) as process:
         _, said = process.communicate(timeout=30)
-    assert said.splitlines()[-1] == "gammasky: 3 of 3 done"
+    assert said.splitlines()[-1] == "gammasky: campaign: 3 of 3 done"
 
 
 def test_time_left() -> None:
