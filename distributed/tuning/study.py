@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 JOURNAL = "study.journal"
 ERROR = "error"  # the attribute of a trial that has failed by itself
 CONNECT_SECONDS = 10
+DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary"}  # module -> package: SQLAlchemy changed over
 
 
 def open_study(folder: Path, name: str, database: BaseStorage | None, direction: str, *, resume: bool) -> Study:
@@ -83,8 +84,11 @@ def open_database(url: str) -> BaseStorage:
     try:
         return RDBStorage(url, engine_kwargs=arguments)
     except (NoSuchModuleError, ImportError) as error:
-        line = str(error).strip().partition("\n")[0]
-        raise InputError(f"storage: no driver for {shown}: {line}; install it (psycopg2 for PostgreSQL)") from error
+        cause = error.__cause__ or error  # Optuna's own text does not say which module it is
+        line = str(cause).strip().partition("\n")[0]
+        package = DRIVERS.get(getattr(cause, "name", None) or "")
+        remedy = f"pip install '{package}'" if package else "install one, or leave --storage out"
+        raise InputError(f"storage: no driver for {shown}: {line}; {remedy}") from error
     except (SQLAlchemyError, RuntimeError) as error:
         line = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         raise InputError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,15 @@ from gammasky.engine.errors import InputError
 
 SPACE = {"x": Range(-10.0, 10.0)}
 Search = Callable[..., Found]
+
+
+@pytest.mark.parametrize(("module", "package"), [("psycopg", "psycopg[binary]"), ("psycopg2", "psycopg2-binary")])
+def test_a_driver_that_is_not_installed(
+    search: Search, monkeypatch: pytest.MonkeyPatch, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=rf"no driver for .*'?{module}'?.*; pip install '{re.escape(package)}'$"):
+        search(storage=f"postgresql+{module}://user:secret@127.0.0.1:1/name")
 
 
 @pytest.mark.parametrize(
