@@ -1,6 +1,6 @@
 """log Z of a preset by nested sampling with dynesty, in the latent unit cube: a number that shares nothing with ours.
 
-    pip install dynesty && python benchmarks/evidence.py [PRESET] [DATASET] [--live N] [--seed N]
+    pip install dynesty && python benchmarks/evidence.py [PRESET] [DATASET] [--live N] [--sample METHOD] [--seed N]
 
 Prints log Z, its error, likelihood calls and seconds. For about a dozen parameters; 37 take days.
 """
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("preset", nargs="?", default="nptfit_galactic_centre")
     parser.add_argument("dataset", nargs="?", default="fermi")
     parser.add_argument("--live", type=int, default=300)
+    parser.add_argument("--sample", default="auto", help="how dynesty moves: rwalk, rslice, ... (auto: its own choice)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     import dynesty
@@ -39,6 +40,7 @@ def main() -> None:
         lambda cube: cube,
         model.n_latent,
         nlive=options.live,
+        sample=options.sample,
         rstate=np.random.default_rng(options.seed),
     )
     sampler.run_nested(dlogz=0.1, print_progress=False)

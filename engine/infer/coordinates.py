@@ -5,12 +5,14 @@ norms are. On the latent scale z of a uniform prior it does not look so: dS/dz i
 norm of a component is that the data do not need, and a sum that is fixed to one per cent becomes a narrow, bent valley.
 A step that is stable in its narrowest part is far too short elsewhere. Here
 
-- the norm of a component is its own coordinate, but for soft ends: with u the prior's quantile of S,
-  u = s softplus((x + 1/2) / s) - s softplus((x - 1/2) / s), which is x + 1/2 between the limits and approaches them
-  exponentially beyond; x has the width of the prior as its unit, and s is 1/40;
-- a component of two templates with norm S and share f has the fluxes of the two as coordinates,
-  S f = g softplus(x_1 / s) and S (1 - f) = g softplus(x_2 / s) in that unit, with one factor g that keeps S below 1:
-  f alone means nothing where S is small;
+- the norm of a component is its own coordinate, but for soft ends: x = T(z) - s R(-z) with the prior's quantile
+  u = Phi(z), the ramp R(z) = integral of Phi(z - k) and T(z) = Phi(z) + s R(z). In the middle of the prior x is S in
+  the width of the prior; beyond its limits x is z in units of s, so that a posterior that reaches a limit ends
+  there as a normal distribution does, and so does a flow that begins as one: with thicker ends, a few draws would carry
+  most of the importance weights;
+- a component of two templates with norm S and share f has the fluxes of the two as coordinates: f alone means nothing
+  where S is small. T is u at its lower end and goes on where u stops; the fluxes in that unit are T(z_S) f and
+  T(z_S) (1 - f), and x of each is that of a norm with this T(z);
 - the amplitude A of a population (dN/dS at its highest break, log-uniform) is replaced by its mean counts: the data
   fix those, and A follows slopes and breaks along a bent valley over many powers of ten. x is that of a norm, with
   ln(counts per pixel) - ln(those of A = 1) in place of ln A;
@@ -27,6 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
+from jax.scipy.stats.norm import logpdf as norm_logpdf
+from jax.scipy.stats.norm import pdf as norm_pdf
 from numpy.typing import NDArray
 
 from gammasky.engine.model.priors import LogUniform, Uniform
@@ -39,9 +43,11 @@ if TYPE_CHECKING:
     from gammasky.engine.model.latent import Slot
 
 Floats = NDArray[np.float64]
-_SOFT = 1 / 40  # s: width of the ends, of the prior's range
+_SOFT = 1 / 10  # s: width of the ends, of the prior's range
 _CLOUD = 1000  # draws of the Laplace approximation that its shape in x is measured on
-_LOG_ROOT = 0.5 * np.log(2 * np.pi)
+_SOFT_AMPLITUDE = 1 / 40  # that of amplitudes, whose priors are wide: some 16 powers of e
+_END = 3.0  # k: where they begin, in standard deviations of z
+_NEWTON = 8  # steps: the solution to all its digits, anywhere
 
 
 @dataclass(frozen=True)
@@ -53,46 +59,35 @@ class Coordinates:
         norm, share: axes that hold norm and share of a component of two templates, whose fluxes take their places.
         shift: from a point (D,), of which it reads axes that are the same in x and z only, to what is added to the
             coordinates of `norms` (n,); None for nothing.
+        soft: width s of the ends of `norms`, each (n,) or all.
     """
 
     norms: NDArray[np.int64]
     norm: NDArray[np.int64]
     share: NDArray[np.int64]
     shift: Callable[[jax.Array], jax.Array] | None = None
+    soft: Floats | float = _SOFT
 
     def to_latent(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """z, and log |dz / dx|."""
-        ends = x[self.norms] - (0.0 if self.shift is None else self.shift(x))
-        lower = jnp.where(ends < 0, ends, -ends)  # the map is odd: its upper half from its lower, where 1 - u is exact
-        u = _SOFT * (jax.nn.softplus((lower + 0.5) / _SOFT) - jax.nn.softplus((lower - 0.5) / _SOFT))
-        z = jnp.where(ends < 0, 1.0, -1.0) * ndtri(u)
-        log_slope = jax.nn.log_sigmoid((0.5 + ends) / _SOFT) + jax.nn.log_sigmoid((0.5 - ends) / _SOFT)
-        log_slope += np.log1p(-np.exp(-1 / _SOFT))
-        first, second = x[self.share], x[self.norm]
-        fluxes = _SOFT * jax.nn.softplus(first / _SOFT), _SOFT * jax.nn.softplus(second / _SOFT)
-        total = fluxes[0] + fluxes[1]
-        rest = (1.0 - total) / _SOFT
-        log_slopes = jax.nn.log_sigmoid(first / _SOFT) + jax.nn.log_sigmoid(second / _SOFT) - jnp.log(total)
-        log_slopes += jax.nn.log_sigmoid(rest)
-        near = jnp.minimum(total, 0.5)  # so that the half that is not taken has no NaN in its derivative
-        lower_z = ndtri(near - _SOFT * (jnp.log1p(jnp.exp((near - 1.0) / _SOFT)) - np.log1p(np.exp(-1 / _SOFT))))
-        upper_z = -ndtri(_SOFT * jax.nn.softplus(jnp.minimum(rest, 0.5 / _SOFT)))
-        norm = jnp.where(total < 0.5, lower_z, upper_z)
-        moved = jnp.concatenate([z, norm, ndtri(fluxes[0] / total)])
+        alone = _inverse_soft(x[self.norms] - (0.0 if self.shift is None else self.shift(x)), self.soft)
+        ends = _inverse_soft(jnp.stack([x[self.share], x[self.norm]]), _SOFT)
+        fluxes = _open(ends)
+        total = fluxes.sum(axis=0)
+        norm = _inverse_open(total)
+        share = jnp.where(ends[0] < ends[1], 1.0, -1.0) * ndtri(fluxes.min(axis=0) / total)
+        log_volume = -jnp.sum(jnp.log(_soft_slope(alone, self.soft)))
+        log_volume += jnp.sum(jnp.log(_open_slope(ends)) - jnp.log(_soft_slope(ends, _SOFT)))
+        log_volume -= jnp.sum(jnp.log(total) + jnp.log(_open_slope(norm)) + norm_logpdf(share))
         places = np.concatenate([self.norms, self.norm, self.share])
-        log_volume = jnp.sum(log_slope) + jnp.sum(log_slopes) + jnp.sum(0.5 * moved**2 + _LOG_ROOT)
-        return x.at[places].set(moved), log_volume
+        return x.at[places].set(jnp.concatenate([alone, norm, share])), log_volume
 
     def from_latent(self, z: jax.Array) -> jax.Array:
         """x of a latent z."""
-        u, rest = ndtr(z[self.norms]), ndtr(-z[self.norms])
-        ends = -0.5 + _SOFT * (_log_expm1(u / _SOFT) - jnp.log(-jnp.expm1(-rest / _SOFT)))
-        ends += 0.0 if self.shift is None else self.shift(z)
-        u, rest = ndtr(z[self.norm]), ndtr(-z[self.norm])
-        total = u - _SOFT * (jnp.log(-jnp.expm1(-rest / _SOFT)) - np.log(-np.expm1(-1 / _SOFT)))
-        first, second = total * ndtr(z[self.share]), total * ndtr(-z[self.share])
-        fluxes = _SOFT * _log_expm1(first / _SOFT), _SOFT * _log_expm1(second / _SOFT)
-        return z.at[self.norms].set(ends).at[self.share].set(fluxes[0]).at[self.norm].set(fluxes[1])
+        alone = _soft(z[self.norms], self.soft) + (0.0 if self.shift is None else self.shift(z))
+        shares = jnp.stack([ndtr(z[self.share]), ndtr(-z[self.share])])
+        first, second = _soft(_inverse_open(_open(z[self.norm]) * shares), _SOFT)
+        return z.at[self.norms].set(alone).at[self.share].set(first).at[self.norm].set(second)
 
     def frame(self, model: SkyModel, laplace: Laplace) -> tuple[Floats, Floats]:
         """Mean (D,) and covariance (D, D) in x of the model's Laplace approximation."""
@@ -134,7 +129,8 @@ def flux_coordinates(model: SkyModel) -> Coordinates:
     norm_axes, share_axes = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     axes = np.array([*norms, *(found.start for found, _ in amplitudes)], dtype=np.int64)
     shift = _counts_shift(model, amplitudes, len(norms)) if amplitudes else None
-    return Coordinates(axes, norm_axes, share_axes, shift)
+    soft = np.repeat([_SOFT, _SOFT_AMPLITUDE], [len(norms), len(amplitudes)])
+    return Coordinates(axes, norm_axes, share_axes, shift, soft)
 
 
 def _counts_shift(
@@ -155,5 +151,52 @@ def _counts_shift(
     return lambda z: jnp.concatenate([jnp.zeros(n_norms), logs(z) - middle])
 
 
-def _log_expm1(v: jax.Array) -> jax.Array:
-    return v + jnp.log(-jnp.expm1(-v))
+def _ramp(z: jax.Array) -> jax.Array:
+    """0 below the end of a prior's middle, z beyond it: the integral of Phi(z - k)."""
+    return (z - _END) * ndtr(z - _END) + norm_pdf(z - _END)
+
+
+def _open(z: jax.Array, s: Floats | float = _SOFT) -> jax.Array:
+    """T(z): the quantile Phi(z) at its lower end, without an upper one."""
+    return ndtr(z) + s * _ramp(z)
+
+
+def _open_slope(z: jax.Array, s: Floats | float = _SOFT) -> jax.Array:
+    return norm_pdf(z) + s * ndtr(z - _END)
+
+
+def _soft(z: jax.Array, s: Floats | float) -> jax.Array:
+    """The quantile Phi(z) with soft ends."""
+    return _open(z, s) - s * _ramp(-z)
+
+
+def _soft_slope(z: jax.Array, s: Floats | float) -> jax.Array:
+    return _open_slope(z, s) + s * ndtr(-z - _END)
+
+
+@jax.custom_jvp
+def _inverse_soft(x: jax.Array, s: Floats | float) -> jax.Array:
+    target, z = jnp.abs(x - 0.5), jnp.zeros_like(x)
+    for _ in range(_NEWTON):
+        z += (target - (_soft(z, s) - 0.5)) / _soft_slope(z, s)
+    return jnp.where(x < 0.5, -z, z)
+
+
+@_inverse_soft.defjvp
+def _inverse_soft_jvp(primals: tuple[Any, Any], tangents: tuple[Any, Any]) -> tuple[jax.Array, jax.Array]:
+    z = _inverse_soft(*primals)
+    return z, tangents[0] / _soft_slope(z, primals[1])
+
+
+@jax.custom_jvp
+def _inverse_open(t: jax.Array) -> jax.Array:
+    z = jnp.minimum(ndtri(jnp.minimum(t, 0.5)), 0.0)
+    for _ in range(_NEWTON):
+        z += (t - _open(z)) / _open_slope(z)
+    return z
+
+
+@_inverse_open.defjvp
+def _inverse_open_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    z = _inverse_open(*primals)
+    return z, tangents[0] / _open_slope(z)
