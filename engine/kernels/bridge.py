@@ -1,13 +1,18 @@
-"""The one place that knows how JAX calls a kernel.
+"""The one place that knows how JAX calls a kernel, and which one.
 
-`call` hands a NumPy function the device buffers themselves (`jax.experimental.buffer_callback`): views, no copies. It
-works under jit, scan and vmap; mapped axes arrive as leading axes of the arrays, so that a kernel sees all particles at
-once.
+`call` hands a function the buffers themselves (`jax.experimental.buffer_callback`): views, no copies; NumPy arrays on
+the CPU, CuPy arrays and XLA's own stream on a GPU. It works under jit, scan and vmap; mapped axes arrive as leading
+axes of the arrays, so that a kernel sees all particles at once.
+
+A device kernel only launches: it neither allocates, copies nor waits. XLA may therefore record it in a command buffer
+(a CUDA graph) and replay that without Python. Kernels without a device form run on the host, also on a GPU: their
+buffers are copied there and back.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +21,46 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.buffer_callback import buffer_callback
 
-BACKENDS = ("numba", "reference")
+from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.kernels import gpu
+
+BACKENDS = ("auto", "cuda", "numba", "reference")
+VARIABLE = "GAMMASKY_BACKEND"
+
+
+def choose(backend: str) -> str:
+    """The backend that runs: "numba", "cuda" or "reference".
+
+    Args:
+        backend: one of these; or "auto": what `GAMMASKY_BACKEND` says, else CUDA where JAX runs on a GPU, else Numba.
+
+    Raises:
+        InputError: an unknown name; or CUDA without JAX on a GPU, CuPy or a device.
+    """
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
+    if backend == "auto":
+        backend = os.environ.get(VARIABLE) or "auto"
+        if backend not in BACKENDS:
+            raise unknown_name(VARIABLE, backend, BACKENDS)
+    if backend == "auto":
+        backend = "cuda" if platform() == "gpu" else "numba"
+    if backend == "cuda":
+        gpu.array_library()
+        if platform() != "gpu":
+            raise InputError(
+                f"backend 'cuda': expected JAX on a GPU, got '{platform()}'; pip install 'gammasky[cuda12]' (or "
+                "cuda13) and leave JAX_PLATFORMS unset, or choose the backend numba"
+            )
+    return backend
+
+
+def platform() -> str:
+    """Where JAX runs unless told otherwise: "cpu", "gpu", ..."""
+    device = jax.config.jax_default_device
+    if device is None:
+        return str(jax.default_backend())
+    return str(device if isinstance(device, str) else device.platform)
 
 
 def require_float64(operation: str, **arrays: Any) -> None:
@@ -40,7 +84,7 @@ def call(
     *arguments: jax.Array,
     constants: Sequence[Any] = (),
 ) -> tuple[jax.Array, ...]:
-    """Run `kernel(outputs, *constants, *arguments)` on NumPy views of the buffers.
+    """Run the host kernel `kernel(outputs, *constants, *arguments)` on NumPy arrays.
 
     Args:
         kernel: fills the arrays of the tuple `outputs` in place; inputs must not be written to. Under vmap every
@@ -54,15 +98,57 @@ def call(
         One JAX array for each entry of `result`.
     """
 
-    def on_buffers(_context: Any, outputs: Any, *inputs: Any) -> None:
-        views = tuple(np.asarray(out) for out in outputs)
-        mapped = views[0].shape[: views[0].ndim - len(result[0].shape)]
-        given = [_over(np.asarray(value), mapped) for value in inputs[len(constants) :]]
-        fixed = [np.asarray(value) for value in inputs[: len(constants)]]
-        kernel(views, *_one_leading_axis(fixed, mapped), *given)
+    def run(outputs: Sequence[np.ndarray], inputs: Sequence[np.ndarray]) -> None:
+        mapped = outputs[0].shape[: outputs[0].ndim - len(result[0].shape)]
+        given = [_over(value, mapped) for value in inputs[len(constants) :]]
+        kernel(tuple(outputs), *_one_leading_axis(list(inputs[: len(constants)]), mapped), *given)
+
+    def in_place(_context: Any, outputs: Any, *inputs: Any) -> None:
+        run([np.asarray(out) for out in outputs], [np.asarray(value) for value in inputs])
+
+    def by_copies(context: Any, outputs: Any, *inputs: Any) -> None:
+        with gpu.on_stream(_stream(context), outputs[0]) as cupy:
+            gpu.on_host(run, outputs, inputs, cupy)
 
     # "expand_dims": what is not mapped arrives with axes of length 1, not copied for every mapped entry
+    on_buffers = by_copies if platform() == "gpu" else in_place
     return buffer_callback(on_buffers, tuple(result), vmap_method="expand_dims")(*constants, *arguments)
+
+
+def launch(
+    kernel: Callable[..., None],
+    result: Sequence[jax.ShapeDtypeStruct],
+    *arguments: jax.Array,
+    constants: Sequence[Any] = (),
+    scratch: Sequence[jax.ShapeDtypeStruct] = (),
+) -> tuple[jax.Array, ...]:
+    """Run the device kernel `kernel(outputs, scratch, *constants, *arguments)` on CuPy arrays, on XLA's stream.
+
+    As `call`; but all inputs carry all mapped axes, since only XLA may copy there, and `scratch` is room to work in,
+    with the same leading axes as `result`.
+    """
+    everything = (*result, *scratch)
+
+    def on_buffers(context: Any, buffers: Any, *inputs: Any) -> None:
+        with gpu.on_stream(_stream(context), buffers[0]) as cupy:
+            arrays = [cupy.asarray(buffer) for buffer in buffers]
+            mapped = arrays[0].shape[: arrays[0].ndim - len(result[0].shape)]
+            fixed = [_joined(cupy.asarray(value), len(mapped)) for value in inputs[: len(constants)]]
+            given = [cupy.asarray(value) for value in inputs[len(constants) :]]
+            kernel(arrays[: len(result)], arrays[len(result) :], *fixed, *given)
+
+    program = buffer_callback(on_buffers, everything, vmap_method="broadcast_all", command_buffer_compatible=True)
+    return tuple(program(*constants, *arguments)[: len(result)])
+
+
+def _stream(context: Any) -> int:
+    """XLA's stream, as a number."""
+    return int(context.stream)
+
+
+def _joined(array: Any, axes: int) -> Any:
+    """`array` with its first `axes` axes joined into one."""
+    return array.reshape(math.prod(array.shape[:axes]), *array.shape[axes:])
 
 
 def _over(array: np.ndarray, mapped: tuple[int, ...]) -> np.ndarray:
@@ -75,5 +161,5 @@ def _one_leading_axis(constants: list[np.ndarray], mapped: tuple[int, ...]) -> l
     """Constants with their leading axes joined into one, of length 1 if none of them is mapped."""
     axes = len(mapped)
     if all(math.prod(array.shape[:axes]) == 1 for array in constants):
-        return [array.reshape(1, *array.shape[axes:]) for array in constants]
-    return [_over(array, mapped).reshape(math.prod(mapped), *array.shape[axes:]) for array in constants]
+        return [_joined(array, axes) for array in constants]
+    return [_joined(_over(array, mapped), axes) for array in constants]

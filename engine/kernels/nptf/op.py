@@ -10,7 +10,7 @@ q_n = (1/n) sum_{m=1..n} m x_m q_{n-m}:
 | transformation | |
 | --- | --- |
 | reverse mode, jit, scan | works |
-| second order, reverse over reverse | works; one more pass, see `second` |
+| second order, reverse over reverse | works; one more pass, see `second` (backend "cuda": on the host, by copies) |
 | vmap | works; mapped axes go into the kernel as its leading axis |
 | forward mode, `jax.hessian` | raises TypeError that names the operation (inside jit of jvp, JAX's own TypeError) |
 | third order | raises TypeError that names the operation |
@@ -21,7 +21,6 @@ v of the identity gives all of them in one kernel call.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -30,10 +29,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.errors import InputError
 from gammasky.engine.kernels import bridge
 from gammasky.engine.kernels.derivatives import last_order, reverse_only
-from gammasky.engine.kernels.nptf import cpu, reference, second
+from gammasky.engine.kernels.nptf import calls, cuda, reference
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 
 _NAME = "nptf_log_likelihood"
@@ -48,7 +47,7 @@ def nptf_log_likelihood(
     response: Any,
     *,
     region: ArrayLike,
-    backend: str = "numba",
+    backend: str = "auto",
 ) -> jax.Array:
     """Log-likelihood of the count in each pixel under smooth emission plus populations of point sources.
 
@@ -61,7 +60,7 @@ def nptf_log_likelihood(
         dnds (..., I, S) [sources per pixel per count]: source-count functions on `response.s_grid`.
         response: a `gammasky.engine.sky.Response`, or any object with `matrix` (R, M + 1, S), M >= max(counts).
         region (P,) int: exposure region of each pixel, 0 .. R - 1.
-        backend: "numba", or "reference" (plain JAX, slow).
+        backend: "numba", "cuda", "reference" (plain JAX, slow), or "auto": see `bridge.choose`.
 
     Returns:
         log p (..., P). A mean that makes the one-photon term x_1 negative, or NaN anywhere, gives NaN for that pixel;
@@ -107,14 +106,12 @@ def require_count_in_range(plan: PixelPlan, max_count: int) -> None:
 
 @partial(reverse_only, _NAME)
 def pixel_log_likelihood(
-    plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, *, backend: str = "numba"
+    plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, *, backend: str = "auto"
 ) -> jax.Array:
     """Log p (..., P) of every pixel from x (..., I, R, M + 1) = response @ dN/dS; see `nptf_log_likelihood`."""
     mean, templates, x = _common_axes(plan, mean, templates, x)
-    if backend == "numba":
-        return _pixels(plan, mean, templates, x)
-    if backend != "reference":
-        raise unknown_name("backend", backend, bridge.BACKENDS)
+    if (chosen := _chosen(backend)) != "reference":
+        return _pixels(chosen, plan, mean, templates, x)
     terms = partial(reference.log_likelihood, plan)
     for _ in range(mean.ndim - 1):
         terms = jax.vmap(terms)
@@ -123,12 +120,20 @@ def pixel_log_likelihood(
 
 @partial(reverse_only, _NAME)
 def total_log_likelihood(
-    plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, *, backend: str = "numba"
+    plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, *, backend: str = "auto"
 ) -> jax.Array:
     """Sum over pixels (...) of `pixel_log_likelihood`; its value and gradient come from ONE pass of the kernel."""
-    if backend != "numba":
+    if (chosen := _chosen(backend)) == "reference":
         return pixel_log_likelihood(plan, mean, templates, x, backend=backend).sum(axis=-1)
-    return _total(plan, *_common_axes(plan, mean, templates, x))
+    return _total(chosen, plan, *_common_axes(plan, mean, templates, x))
+
+
+def _chosen(backend: str) -> str:
+    """The backend, ready to run."""
+    chosen = bridge.choose(backend)
+    if chosen == "cuda":
+        cuda.prepare()
+    return chosen
 
 
 def _common_axes(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> Gradient:
@@ -153,92 +158,78 @@ def _common_axes(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.
     )
 
 
-def _flat(array: np.ndarray, axes: int) -> np.ndarray:
-    """`array` with all but its last `axes` axes joined into one (-1 would not do: an axis may be empty)."""
-    lead = array.ndim - axes
-    return array.reshape(math.prod(array.shape[:lead]), *array.shape[lead:])
-
-
-def _value_kernel(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
-    *plan, mean, templates, x = inputs
-    cpu.evaluate(PixelPlan(*plan), _flat(outputs[0], 1), _flat(mean, 1), _flat(templates, 2), _flat(x, 3))
-
-
-def _gradient_kernel(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
-    log_p, d_mean, d_templates, d_x = outputs
-    *plan, mean, templates, x, cotangent = inputs
-    cpu.evaluate(
-        PixelPlan(*plan), _flat(log_p, 1), _flat(mean, 1), _flat(templates, 2), _flat(x, 3), _flat(cotangent, 1),
-        (_flat(d_mean, 1), _flat(d_templates, 2), _flat(d_x, 3)),
-    )  # fmt: skip
-
-
 def _like(*arrays: jax.Array) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays]
 
 
-def _second_kernel(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
-    *plan, mean, templates, x, factor, to_log_p, to_mean, to_templates, to_x = inputs
-    axes = 1, 2, 3, 1
-    point, result = (
-        [_flat(array, n) for array, n in zip(arrays, axes, strict=True)]
-        for arrays in ((mean, templates, x, factor), outputs)
-    )
-    given = second.Cotangent(_flat(to_log_p, 1), _flat(to_mean, 1), _flat(to_templates, 2), _flat(to_x, 3))
-    second.evaluate(PixelPlan(*plan), second.Point(*point), given, second.Result(*result))
+def _scratch(plan: PixelPlan, x: jax.Array) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """Room to work in on a device: of the kernel, and for its partial sums."""
+    lead = x.shape[:-3]
+    shapes = cuda.scratch_shapes(plan.group_region.shape[-1], x.shape[-3:])
+    return tuple(jax.ShapeDtypeStruct(lead + shape, x.dtype) for shape in shapes)
 
 
 @partial(last_order, _NAME)
 def _second(plan: PixelPlan, *arrays: jax.Array) -> Any:
     """Derivatives by mean, templates, x and cotangent from these four and the cotangents of what `_gradient` gives."""
-    return bridge.call(_second_kernel, _like(*arrays[:4]), *arrays, constants=plan)
+    return bridge.call(calls.second_derivatives, _like(*arrays[:4]), *arrays, constants=plan)
 
 
-@jax.custom_vjp
-def _gradient(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, cotangent: jax.Array) -> Any:
-    """log p (..., P), and the gradient of sum(cotangent * log p)."""
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _gradient(backend: str, plan: PixelPlan, *point: jax.Array) -> Any:
+    """log p (..., P), and the gradient of sum(cotangent * log p), from mean, templates, x and cotangent."""
+    mean, templates, x, _cotangent = point
     result = _like(mean, mean, templates, x)
-    return bridge.call(_gradient_kernel, result, mean, templates, x, cotangent, constants=plan)
+    if backend == "numba":
+        return bridge.call(calls.gradient, result, *point, constants=plan)
+    room = _scratch(plan, x)
+    return bridge.launch(calls.device_gradient, result, *point, constants=cuda.Layout.of(plan), scratch=room)
 
 
-def _gradient_fwd(plan: PixelPlan, *point: jax.Array) -> tuple[Any, tuple[Any, ...]]:
-    return _gradient(plan, *point), (plan, *point)
+def _gradient_fwd(backend: str, plan: PixelPlan, *point: jax.Array) -> tuple[Any, tuple[Any, ...]]:
+    return _gradient(backend, plan, *point), (plan, *point)
 
 
-def _gradient_rev(point: tuple[Any, ...], given: tuple[jax.Array, ...]) -> tuple[Any, ...]:
+def _gradient_rev(_backend: str, point: tuple[Any, ...], given: tuple[jax.Array, ...]) -> tuple[Any, ...]:
     return None, *_second(*point, *given)
 
 
 _gradient.defvjp(_gradient_fwd, _gradient_rev)
 
 
-@jax.custom_vjp
-def _pixels(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> jax.Array:
-    return bridge.call(_value_kernel, _like(mean), mean, templates, x, constants=plan)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pixels(backend: str, plan: PixelPlan, *point: jax.Array) -> jax.Array:
+    """log p (..., P) from mean, templates and x."""
+    result = _like(point[0])
+    if backend == "numba":
+        return bridge.call(calls.value, result, *point, constants=plan)[0]
+    room = _scratch(plan, point[2])[:1]
+    return bridge.launch(calls.device_value, result, *point, constants=cuda.Layout.of(plan), scratch=room)[0]
 
 
-def _pixels_fwd(plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
-    return _pixels(plan, *point), (plan, *point)
+def _pixels_fwd(backend: str, plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
+    return _pixels(backend, plan, *point), (plan, *point)
 
 
-def _pixels_rev(point: tuple[Any, ...], cotangent: jax.Array) -> tuple[None, *Gradient]:
-    return None, *_gradient(*point, cotangent)[1:]
+def _pixels_rev(backend: str, point: tuple[Any, ...], cotangent: jax.Array) -> tuple[None, *Gradient]:
+    return None, *_gradient(backend, *point, cotangent)[1:]
 
 
 _pixels.defvjp(_pixels_fwd, _pixels_rev)
 
 
-@jax.custom_vjp
-def _total(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> jax.Array:
-    return _pixels(plan, mean, templates, x).sum(axis=-1)
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _total(backend: str, plan: PixelPlan, *point: jax.Array) -> jax.Array:
+    """sum over pixels (...) of log p from mean, templates and x."""
+    return _pixels(backend, plan, *point).sum(axis=-1)
 
 
-def _total_fwd(plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, Gradient]:
-    log_p, *gradient = _gradient(plan, *point, jnp.ones_like(point[0]))
+def _total_fwd(backend: str, plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, Gradient]:
+    log_p, *gradient = _gradient(backend, plan, *point, jnp.ones_like(point[0]))
     return log_p.sum(axis=-1), tuple(gradient)
 
 
-def _total_rev(gradient: Gradient, cotangent: jax.Array) -> tuple[None, *Gradient]:
+def _total_rev(_backend: str, gradient: Gradient, cotangent: jax.Array) -> tuple[None, *Gradient]:
     mean, templates, x = gradient
     return (
         None,

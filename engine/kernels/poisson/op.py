@@ -14,6 +14,7 @@ The curvature needs no kernel; JAX differentiates it further.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -22,22 +23,22 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.errors import InputError
 from gammasky.engine.kernels import bridge
 from gammasky.engine.kernels.derivatives import reverse_only
 from gammasky.engine.kernels.nptf.plan import PixelPlan
-from gammasky.engine.kernels.poisson import cpu, reference
+from gammasky.engine.kernels.poisson import cpu, cuda, reference
 
 _NAME = "poisson_log_likelihood"
 
 
-def poisson_log_likelihood(counts: ArrayLike, mean: jax.Array, *, backend: str = "numba") -> jax.Array:
+def poisson_log_likelihood(counts: ArrayLike, mean: jax.Array, *, backend: str = "auto") -> jax.Array:
     """Poisson log-likelihood of the count in each pixel.
 
     Args:
         counts (P,) int: photon counts; fixed data, not traced.
         mean (..., P) [counts]: expected counts.
-        backend: "numba", or "reference" (plain JAX).
+        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
 
     Returns:
         log p (..., P); NaN where the mean is negative or NaN, -inf where it is 0 and the count is not.
@@ -52,38 +53,53 @@ def poisson_log_likelihood(counts: ArrayLike, mean: jax.Array, *, backend: str =
 
 
 @partial(reverse_only, _NAME)
-def pixel_log_likelihood(plan: PixelPlan, mean: jax.Array, *, backend: str = "numba") -> jax.Array:
+def pixel_log_likelihood(plan: PixelPlan, mean: jax.Array, *, backend: str = "auto") -> jax.Array:
     """Log p (..., P) of every pixel of `plan`; see `poisson_log_likelihood`."""
     mean = jnp.asarray(mean)
     bridge.require_float64(_NAME, mean=mean)
     if mean.shape[-1:] != (plan.n_pixels,):
         raise InputError(f"{_NAME}: 'mean' must end in the axes {(plan.n_pixels,)}, got shape {mean.shape}")
-    if backend == "reference":
+    chosen = bridge.choose(backend)
+    if chosen == "reference":
         return reference.log_likelihood(jnp.asarray(plan.counts), mean)
-    if backend != "numba":
-        raise unknown_name("backend", backend, bridge.BACKENDS)
-    return _pixels(plan, mean)
+    if chosen == "cuda":
+        cuda.prepare()
+    return _pixels(chosen, plan, mean)
 
 
 def _kernel(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
     *data, mean = inputs
-    shape = math.prod(mean.shape[:-1]), mean.shape[-1]
-    cpu.evaluate(*data, *(array.reshape(shape) for array in (mean, *outputs)))
+    cpu.evaluate(*data, *(_flat(array) for array in (mean, *outputs)))
 
 
-@jax.custom_vjp
-def _value_and_slope(plan: PixelPlan, mean: jax.Array) -> Any:
+def _device_kernel(outputs: Sequence[Any], _scratch: Sequence[Any], *inputs: Any) -> None:
+    *data, mean = inputs
+    cuda.evaluate(*data, *(_flat(array) for array in (mean, *outputs)))
+
+
+def _flat(array: Any) -> Any:
+    """`array` with all but its last axis joined into one (-1 would not do: an axis may be empty)."""
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _value_and_slope(backend: str, plan: PixelPlan, mean: jax.Array) -> Any:
     """log p and d log p / d mean of every pixel, both (..., P)."""
-    result = jax.ShapeDtypeStruct(mean.shape, mean.dtype)
-    return bridge.call(_kernel, [result, result], mean, constants=[plan.counts, plan.log_factorial])
+    result = [jax.ShapeDtypeStruct(mean.shape, mean.dtype)] * 2
+    constants = [plan.counts, plan.log_factorial]
+    if backend == "numba":
+        return bridge.call(_kernel, result, mean, constants=constants)
+    return bridge.launch(_device_kernel, result, mean, constants=constants)
 
 
-def _value_and_slope_fwd(plan: PixelPlan, mean: jax.Array) -> tuple[Any, tuple[Any, ...]]:
-    log_p, slope = _value_and_slope(plan, mean)
+def _value_and_slope_fwd(backend: str, plan: PixelPlan, mean: jax.Array) -> tuple[Any, tuple[Any, ...]]:
+    log_p, slope = _value_and_slope(backend, plan, mean)
     return (log_p, slope), (plan, mean, slope)
 
 
-def _value_and_slope_rev(point: tuple[Any, ...], cotangents: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
+def _value_and_slope_rev(
+    _backend: str, point: tuple[Any, ...], cotangents: tuple[jax.Array, jax.Array]
+) -> tuple[None, jax.Array]:
     plan, mean, slope = point
     counts = jnp.asarray(plan.counts)
     curvature = jnp.where(counts > 0, -counts / jnp.where(counts > 0, mean, 1.0) ** 2, 0.0)
@@ -94,16 +110,16 @@ def _value_and_slope_rev(point: tuple[Any, ...], cotangents: tuple[jax.Array, ja
 _value_and_slope.defvjp(_value_and_slope_fwd, _value_and_slope_rev)
 
 
-@jax.custom_vjp
-def _pixels(plan: PixelPlan, mean: jax.Array) -> jax.Array:
-    return _value_and_slope(plan, mean)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pixels(backend: str, plan: PixelPlan, mean: jax.Array) -> jax.Array:
+    return _value_and_slope(backend, plan, mean)[0]
 
 
-def _pixels_fwd(plan: PixelPlan, mean: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _value_and_slope(plan, mean)
+def _pixels_fwd(backend: str, plan: PixelPlan, mean: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _value_and_slope(backend, plan, mean)
 
 
-def _pixels_rev(slope: jax.Array, cotangent: jax.Array) -> tuple[None, jax.Array]:
+def _pixels_rev(_backend: str, slope: jax.Array, cotangent: jax.Array) -> tuple[None, jax.Array]:
     return None, cotangent * slope
 
 

@@ -1,7 +1,9 @@
-"""Random NPTF problems, and their exact solution with 50 digits. Nothing here comes from `engine`."""
+"""Random NPTF problems, and their exact solution with 50 digits, which take nothing from `engine`; the backends."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,6 +11,9 @@ import mpmath
 import numpy as np
 import pytest
 from scipy.stats import poisson
+
+from gammasky.engine.kernels import bridge, gpu
+from tests.engine.kernels.host.fake_cupy import STREAM, FakeCupy, build_on_host
 
 
 class Problem(NamedTuple):
@@ -113,6 +118,27 @@ def differentiate_exactly() -> Callable[[Problem, list[Exact]], tuple[np.ndarray
     return exact_gradient
 
 
-@pytest.fixture(params=["numba", "reference"])
+@pytest.fixture(scope="session")
+def host_libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The CUDA sources, compiled for the host."""
+    if shutil.which("g++") is None:
+        pytest.skip("g++ not found: it compiles the CUDA sources for the host")
+    folder = tmp_path_factory.mktemp("host")
+    return {family: build_on_host(family, folder) for family in gpu.FAMILIES}
+
+
+@pytest.fixture
+def cupy(host_libraries: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
+    """The CUDA backend without a GPU: JAX's buffers on the CPU go to the host build of the kernels."""
+    fake = FakeCupy(host_libraries)
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setattr(bridge, "platform", lambda: "gpu")
+    monkeypatch.setattr(bridge, "_stream", lambda _context: STREAM)
+    return fake
+
+
+@pytest.fixture(params=["numba", "reference", "cuda"])
 def backend(request: pytest.FixtureRequest) -> str:
+    if request.param == "cuda":
+        request.getfixturevalue("cupy")
     return str(request.param)

@@ -1,0 +1,109 @@
+"""CuPy, where there is one: CUDA sources compiled and launched, and what to do where a piece is missing.
+
+A family's source lies beside its launcher (`nptf/nptf.cu`, `nptf/cuda.py`). CuPy compiles it for the device at hand
+when a kernel is first asked for, once per process, and keeps the binary on disk (`CUPY_CACHE_DIR`).
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.kernels.nptf.plan import LANES
+from gammasky.engine.kernels.policy import SAFE_HIGH, SAFE_LOW
+
+FAMILIES = ("nptf", "poisson")
+#: How every source is compiled, here and in the tests: C++17, and the numbers that it shares with the CPU kernels.
+OPTIONS = ("-std=c++17", f"-DSAFE_LOW={SAFE_LOW!r}", f"-DSAFE_HIGH={SAFE_HIGH!r}", f"-DLANES={LANES}")
+THREADS = 256  # of a block in kernels whose threads have nothing to do with each other
+
+_REMEDY = "pip install 'gammasky[cuda12]' (or cuda13), or choose the backend numba"
+
+
+def array_library() -> Any:
+    """CuPy, with a device to run on.
+
+    Raises:
+        InputError: CuPy, its driver or a device is missing; says which.
+    """
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError as error:
+        raise InputError(f"backend 'cuda': expected CuPy, got: {_one_line(error)}; {_REMEDY}") from error
+    try:
+        devices = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise InputError(f"backend 'cuda': expected a CUDA device and its driver, got: {_one_line(error)}; see whether "
+                         "nvidia-smi lists one, or choose the backend numba") from error  # fmt: skip
+    if devices < 1:
+        raise InputError("backend 'cuda': expected a CUDA device, got none; see CUDA_VISIBLE_DEVICES, or choose numba")
+    return cupy
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def source(family: str) -> Path:
+    """The CUDA source of a family."""
+    return Path(__file__).parent / family / f"{family}.cu"
+
+
+@cache
+def _kernel(cupy: Any, family: str, name: str) -> Any:
+    module = cupy.RawModule(code=source(family).read_text(encoding="utf-8"), options=OPTIONS)
+    return module.get_function(name)
+
+
+def prepare(family: str, *names: str) -> None:
+    """Compile and load kernels now: inside a program that is being captured nothing may be loaded."""
+    cupy = array_library()
+    for name in names:
+        _kernel(cupy, family, name).max_threads_per_block  # noqa: B018  (asking loads it on the current device)
+
+
+def launch(family: str, name: str, blocks: int, threads: int, *arguments: Any) -> None:
+    """Start a kernel on the current stream; nothing where there is no work.
+
+    Args:
+        family, name: of the kernel.
+        blocks, threads: blocks, each of so many threads. Kernels loop, so that fewer blocks do the same work.
+        arguments: arrays of CuPy, and whole numbers, which the kernel gets as 64 bits.
+    """
+    if blocks > 0:
+        _kernel(importlib.import_module("cupy"), family, name)((blocks,), (threads,), arguments)
+
+
+def blocks_for(entries: int, per_block: int, per_processor: int) -> int:
+    """Blocks for so many entries, but not more than `per_processor` on each multiprocessor of the current device."""
+    cupy = importlib.import_module("cupy")
+    return min(-(-entries // per_block), per_processor * _multiprocessors(cupy, cupy.cuda.Device().id))
+
+
+@cache
+def _multiprocessors(cupy: Any, device: int) -> int:
+    return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
+
+
+@contextmanager
+def on_stream(pointer: int, buffer: Any) -> Iterator[Any]:
+    """Work goes to the stream at `pointer` of the device that holds `buffer`; gives CuPy."""
+    cupy = importlib.import_module("cupy")
+    with cupy.asarray(buffer).device, cupy.cuda.ExternalStream(pointer):
+        yield cupy
+
+
+def on_host(kernel: Any, outputs: Any, inputs: Any, cupy: Any) -> None:
+    """Run a host kernel on copies of device buffers, and wait until its results are on the device."""
+    host = [np.empty(out.shape, out.dtype) for out in outputs]
+    kernel(host, [cupy.asnumpy(cupy.asarray(value)) for value in inputs])
+    for out, values in zip(outputs, host, strict=True):
+        cupy.asarray(out).set(values)
+    cupy.cuda.get_current_stream().synchronize()

@@ -1,0 +1,66 @@
+"""What the NPTF operation runs: leading axes joined into one, then the kernels of the host or the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gammasky.engine.kernels.nptf import cpu, cuda, second
+from gammasky.engine.kernels.nptf.plan import PixelPlan
+
+_AXES = 1, 2, 3, 1  # of mean (P,), templates (I, P), x (I, R, M + 1) and cotangent (P,)
+
+
+def flat(array: Any, axes: int) -> Any:
+    """`array` with all but its last `axes` axes joined into one (-1 would not do: an axis may be empty)."""
+    lead = array.ndim - axes
+    return array.reshape(math.prod(array.shape[:lead]), *array.shape[lead:])
+
+
+def _flat_point(arrays: Sequence[Any]) -> list[Any]:
+    """Mean, templates, x and, where it is given, the cotangent with one leading axis."""
+    return [flat(array, axes) for array, axes in zip(arrays, _AXES, strict=False)]
+
+
+def value(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
+    """Fill log p; the inputs are a plan's arrays, mean, templates and x."""
+    *plan, mean, templates, x = inputs
+    cpu.evaluate(PixelPlan(*plan), flat(outputs[0], 1), *_flat_point((mean, templates, x)))
+
+
+def gradient(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
+    """Fill log p and the gradient; the inputs are those of `value` and a cotangent of log p."""
+    *plan, mean, templates, x, cotangent = inputs
+    d_mean, d_templates, d_x = _flat_point(outputs[1:])
+    cpu.evaluate(
+        PixelPlan(*plan), flat(outputs[0], 1), *_flat_point((mean, templates, x, cotangent)),
+        gradient=(d_mean, d_templates, d_x),
+    )  # fmt: skip
+
+
+def second_derivatives(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
+    """Fill the reverse pass of `gradient`; its inputs and the cotangents of what it gives."""
+    *plan, mean, templates, x, factor, to_log_p, to_mean, to_templates, to_x = inputs
+    point, result = _flat_point((mean, templates, x, factor)), _flat_point(outputs)
+    given = second.Cotangent(flat(to_log_p, 1), *_flat_point((to_mean, to_templates, to_x)))
+    second.evaluate(PixelPlan(*plan), second.Point(*point), given, second.Result(*result))
+
+
+def device_value(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -> None:
+    """`value` on a device, from the arrays of a `cuda.Layout` in place of a whole plan."""
+    *layout, mean, templates, x = inputs
+    cuda.evaluate(cuda.Layout(*layout), flat(outputs[0], 1), flat(scratch[0], 4), *_flat_point((mean, templates, x)))
+
+
+def device_gradient(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -> None:
+    """`gradient` on a device, from the arrays of a `cuda.Layout` in place of a whole plan."""
+    *layout, mean, templates, x, cotangent = inputs
+    d_mean, d_templates, d_x = _flat_point(outputs[1:])
+    cuda.evaluate(
+        cuda.Layout(*layout), flat(outputs[0], 1), flat(scratch[0], 4),
+        *_flat_point((mean, templates, x, cotangent)),
+        gradient=(d_mean, d_templates, d_x), partial=flat(scratch[1], 4),
+    )  # fmt: skip

@@ -1,0 +1,209 @@
+"""A stand-in for CuPy without a GPU: device arrays are NumPy views, kernels the host build of the CUDA sources.
+
+It takes what `gammasky.engine.kernels` uses of CuPy and no more, and is stricter than CuPy: each argument of a launch
+is held against the parameter that the CUDA source declares at its place, and a launch outside a stream is an error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gammasky.engine.kernels import gpu
+
+HERE = Path(__file__).parent
+STREAM = 4242
+_KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
+_TYPES = {"Index": np.int64, "double": np.float64, "int": np.int32, "unsigned long long": np.uint64}
+
+
+class Parameter(NamedTuple):
+    """One parameter of a kernel."""
+
+    name: str
+    dtype: Any
+    pointer: bool
+    written: bool
+
+
+class Launch(NamedTuple):
+    """One recorded launch; an array is its shape."""
+
+    kernel: str
+    blocks: int
+    threads: int
+    arguments: dict[str, Any]
+    stream: int
+
+
+def parameters_of(text: str) -> dict[str, list[Parameter]]:
+    """The kernels that a CUDA source declares, with their parameters."""
+    return {name: [_parameter(words) for words in listed.split(",")] for name, listed in _KERNEL.findall(text)}
+
+
+def _parameter(words: str) -> Parameter:
+    match = re.fullmatch(r"(const )?(\w[\w ]*?) (\*?)(\w+)", " ".join(words.split()))
+    assert match, words
+    constant, kind, star, name = match.groups()
+    return Parameter(name, np.dtype(_TYPES[kind]), bool(star), bool(star) and not constant)
+
+
+def build_on_host(family: str, folder: Path) -> ctypes.CDLL:
+    """The CUDA source of a family, compiled by g++."""
+    source = gpu.source(family)
+    kernels = parameters_of(source.read_text(encoding="utf-8"))
+    driver, library = folder / f"{family}.cpp", folder / f"{family}.so"
+    lines = [f'#include "{HERE / "shim.h"}"', f'#include "{source}"', *(f"HOST_KERNEL({name})" for name in kernels)]
+    driver.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    flags = ["-O2", "-shared", "-fPIC", "-Wall", "-Wno-unknown-pragmas", "-Werror"]
+    command = ["g++", *gpu.OPTIONS, *flags, "-o", str(library), str(driver)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return ctypes.CDLL(str(library))
+
+
+class DeviceArray(np.ndarray):
+    """An array that stands for one on the device."""
+
+    @property
+    def device(self) -> Device:
+        return Device()
+
+    def set(self, values: np.ndarray) -> None:
+        assert not isinstance(values, DeviceArray)
+        assert values.shape == self.shape
+        np.asarray(self)[...] = values
+
+
+class Device:
+    """The only device."""
+
+    multiprocessors = 3
+
+    def __init__(self, number: int = 0) -> None:
+        self.id = number
+        self.attributes = {"MultiProcessorCount": type(self).multiprocessors}
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class CUDARuntimeError(RuntimeError):
+    """What CuPy's calls of the runtime raise."""
+
+
+class FakeCupy(types.ModuleType):
+    """The module, with a record of what was asked of it.
+
+    Attributes:
+        launches: every launch of a kernel.
+        copies: arrays that went from the host to the device or back.
+        falling: whether the threads of a block run in falling order.
+    """
+
+    def __init__(self, libraries: dict[str, ctypes.CDLL]) -> None:
+        super().__init__("cupy")
+        self.__version__ = "13.6.0"
+        self.launches: list[Launch] = []
+        self.copies, self.falling = 0, False
+        self.libraries, self.streams = libraries, [0]
+        self.devices = 1
+        device = type("Device", (Device,), {})
+        runtime = types.SimpleNamespace(getDeviceCount=lambda: self.devices, CUDARuntimeError=CUDARuntimeError)
+        self.cuda = types.SimpleNamespace(
+            Device=device,
+            runtime=runtime,
+            ExternalStream=lambda pointer: Stream(self, pointer),
+            get_current_stream=lambda: Stream(self, self.streams[-1]),
+        )
+        self.RawModule = lambda *, code, options: Module(self, code, options)
+
+    def asarray(self, value: Any) -> DeviceArray:
+        """A view of an XLA buffer; a copy of a NumPy array, which is counted."""
+        if isinstance(value, DeviceArray):
+            return value
+        if isinstance(value, np.ndarray):
+            self.copies += 1
+            return value.copy().view(DeviceArray)
+        array = np.asarray(value).view(DeviceArray)
+        array.flags.writeable = array.flags.writeable and value.writeable
+        return array
+
+    def asnumpy(self, array: DeviceArray) -> np.ndarray:
+        assert isinstance(array, DeviceArray)
+        self.copies += 1
+        return np.array(array)
+
+
+class Stream:
+    """A stream by its number; current inside `with`."""
+
+    def __init__(self, cupy: FakeCupy, pointer: int) -> None:
+        self.cupy, self.ptr = cupy, pointer
+
+    def __enter__(self) -> Stream:
+        self.cupy.streams.append(self.ptr)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.cupy.streams.pop() == self.ptr
+
+    def synchronize(self) -> None:
+        pass
+
+
+class Module:
+    """A compiled source."""
+
+    def __init__(self, cupy: FakeCupy, code: str, options: tuple[str, ...]) -> None:
+        assert options == gpu.OPTIONS
+        self.cupy, self.kernels = cupy, parameters_of(code)
+        (self.family,) = (name for name in gpu.FAMILIES if gpu.source(name).read_text(encoding="utf-8") == code)
+
+    def get_function(self, name: str) -> Kernel:
+        return Kernel(self.cupy, self.cupy.libraries[self.family], name, self.kernels[name])
+
+
+class Kernel:
+    """One kernel of the host build."""
+
+    def __init__(self, cupy: FakeCupy, library: ctypes.CDLL, name: str, parameters: list[Parameter]) -> None:
+        self.cupy, self.name, self.parameters = cupy, name, parameters
+        self.function = getattr(library, f"launch_{name}")
+        self.max_threads_per_block = 1024
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: Sequence[Any]) -> None:
+        ((blocks,), (threads,)) = grid, block
+        assert 0 < blocks < 2**31
+        assert 0 < threads <= self.max_threads_per_block
+        assert len(arguments) == len(self.parameters), f"{self.name}: {len(arguments)} arguments"
+        assert self.cupy.streams[-1] == STREAM, "a launch outside XLA's stream"
+        raw = [_address(self.name, *pair) for pair in zip(self.parameters, arguments, strict=True)]
+        record = {p.name: a.shape if p.pointer else a for p, a in zip(self.parameters, arguments, strict=True)}
+        self.cupy.launches.append(Launch(self.name, blocks, threads, record, self.cupy.streams[-1]))
+        addresses = (ctypes.c_void_p * len(raw))(*(ctypes.addressof(value) for value in raw))
+        code = self.function(blocks, threads, int(self.cupy.falling), addresses, len(raw))
+        assert code == 0, f"{self.name}: the threads of a block parted at a barrier"
+
+
+def _address(kernel: str, parameter: Parameter, value: Any) -> Any:
+    """A launch argument as the C value that the kernel gets."""
+    where = f"{kernel}, argument {parameter.name}"
+    if not parameter.pointer:
+        assert type(value) is int, f"{where}: {type(value)}"
+        return ctypes.c_longlong(value)
+    assert isinstance(value, DeviceArray), f"{where}: {type(value)} is not on the device"
+    assert value.dtype == parameter.dtype, f"{where}: {value.dtype} for {parameter.dtype}"
+    assert value.flags.c_contiguous, where
+    assert value.flags.writeable or not parameter.written, f"{where}: an input is written to"
+    return ctypes.c_void_p(value.ctypes.data)
