@@ -19,10 +19,11 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf.plan import LANES
 from gammasky.engine.kernels.policy import SAFE_HIGH, SAFE_LOW
 
-FAMILIES = ("nptf", "poisson")
+FAMILIES = ("nptf", "poisson", "profiles")
 #: How every source is compiled, here and in the tests: C++17, and the numbers that it shares with the CPU kernels.
 OPTIONS = ("-std=c++17", f"-DSAFE_LOW={SAFE_LOW!r}", f"-DSAFE_HIGH={SAFE_HIGH!r}", f"-DLANES={LANES}")
-THREADS = 256  # of a block in kernels whose threads have nothing to do with each other
+#: Threads of a block where they have nothing to do with each other; a warp, where there are few of them or much work.
+THREADS, WARP = 256, 32
 
 _REMEDY = "pip install 'gammasky[cuda12]' (or cuda13), or choose the backend numba"
 

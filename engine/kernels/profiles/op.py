@@ -13,10 +13,10 @@ pass needs the second derivatives, which are second moments under the integral s
 Sources: generalised NFW squared as in arXiv:2604.08648; disk of Lorimer et al. 2006 (astro-ph/0607640) as in eq. 6 of
 arXiv:1805.11097.
 
-| | backend "numba" | backend "reference" |
+| | backends "numba", "cuda" | backend "reference" |
 | --- | --- | --- |
 | reverse (grad, vjp) | works | works |
-| second order, reverse over reverse | works | works |
+| second order, reverse over reverse | works ("cuda": on the host, by copies) | works |
 | forward (jvp, jacfwd, hessian) | raises TypeError | works |
 | third order | raises TypeError | works |
 | vmap | works: batched axes go into one kernel call | works |
@@ -35,10 +35,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from gammasky.engine.errors import unknown_name
 from gammasky.engine.kernels import bridge, threads
 from gammasky.engine.kernels.derivatives import last_order, reverse_only
-from gammasky.engine.kernels.profiles import cpu, reference, second
+from gammasky.engine.kernels.profiles import cpu, cuda, reference, second
 from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky
 
 Floats = NDArray[np.float64]
@@ -49,7 +48,7 @@ DISK_CHUNK = 8  # blocks of lines of sight per task; each serves all batch entri
 
 
 @partial(reverse_only, "nfw_squared")
-def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "numba") -> jax.Array:
+def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "auto") -> jax.Array:
     """Line-of-sight integral of the squared generalised-NFW density.
 
     J(psi; gamma) = int rho^2 ds, rho = (r / r_s)^-gamma (1 + r / r_s)^(gamma - 3), not normalised.
@@ -57,7 +56,7 @@ def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "numba") -> jax
     Args:
         gamma (...): inner slope, float64. Relative error below 1e-8 for gamma in [0, 2] and psi >= 0.1 deg.
         sky: pixels and lengths, from `NFWSky.build`.
-        backend: "numba", or "reference" for plain JAX.
+        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
 
     Returns:
         (..., N) [kpc]: J at every pixel; NaN where gamma is not finite.
@@ -67,14 +66,14 @@ def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "numba") -> jax
         InputError: unknown backend.
     """
     (value,) = _double("nfw_squared", gamma=gamma)
-    if _chosen(backend) == "reference":
+    if (chosen := _chosen(backend, sky)) == "reference":
         return reference.nfw_squared(value, sky)
-    return _integral("nfw_squared", sky, value)
+    return _integral(chosen, "nfw_squared", sky, value)
 
 
 @partial(reverse_only, "lorimer_disk")
 def lorimer_disk(
-    scale_height: ArrayLike, C: ArrayLike, B: ArrayLike, sky: DiskSky, *, backend: str = "numba"
+    scale_height: ArrayLike, C: ArrayLike, B: ArrayLike, sky: DiskSky, *, backend: str = "auto"
 ) -> jax.Array:
     """Line-of-sight integral of the Lorimer disk.
 
@@ -85,7 +84,7 @@ def lorimer_disk(
         C, B (...): shape of the radial profile, float64; the three broadcast against each other. Relative error below
             1e-7 for z_s in [0.1, 2.5], C in [0.05, 8] and B in [0, 3].
         sky: pixels and lengths, from `DiskSky.build`.
-        backend: "numba", or "reference" for plain JAX.
+        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
 
     Returns:
         (..., N) [kpc]: D at every pixel; NaN where z_s <= 0 or a parameter is not finite.
@@ -95,16 +94,17 @@ def lorimer_disk(
         InputError: unknown backend.
     """
     height, shape, power = jnp.broadcast_arrays(*_double("lorimer_disk", scale_height=scale_height, C=C, B=B))
-    if _chosen(backend) == "reference":
+    if (chosen := _chosen(backend, sky)) == "reference":
         return reference.lorimer_disk(height, shape, power, sky)
-    return _integral("lorimer_disk", sky, height, shape, power)
+    return _integral(chosen, "lorimer_disk", sky, height, shape, power)
 
 
-def _chosen(backend: str) -> str:
-    """The backend, if there is one of that name."""
-    if backend not in bridge.BACKENDS:
-        raise unknown_name("backend", backend, bridge.BACKENDS)
-    return backend
+def _chosen(backend: str, sky: Sky) -> str:
+    """The backend, ready to run."""
+    chosen = bridge.choose(backend)
+    if chosen == "cuda":
+        cuda.prepare(sky)
+    return chosen
 
 
 def _double(operation: str, **parameters: ArrayLike) -> list[jax.Array]:
@@ -155,6 +155,7 @@ _SECOND: dict[str, Callable[..., None]] = {
     "nfw_squared": partial(_fill_nfw, second.nfw_chunk),
     "lorimer_disk": partial(_fill_disk, second.disk_chunk),
 }
+_ON_DEVICE: dict[str, Callable[..., None]] = {"nfw_squared": cuda.nfw_squared, "lorimer_disk": cuda.lorimer_disk}
 
 
 def _second_derivatives(operation: str, sky: Sky, *parameters: jax.Array) -> tuple[jax.Array, ...]:
@@ -164,21 +165,27 @@ def _second_derivatives(operation: str, sky: Sky, *parameters: jax.Array) -> tup
     return bridge.call(partial(_SECOND[operation], sky), [out] * pairs, *parameters)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _template_and_derivatives(operation: str, sky: Sky, *parameters: jax.Array) -> tuple[jax.Array, ...]:
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _template_and_derivatives(backend: str, operation: str, sky: Sky, *parameters: jax.Array) -> tuple[jax.Array, ...]:
     """Template and its derivative by each parameter, each (..., N)."""
-    out = jax.ShapeDtypeStruct((*parameters[0].shape, sky.n_pixels), jnp.float64)
-    return bridge.call(partial(_FIRST[operation], sky), [out] * (1 + len(parameters)), *parameters)
+    shape = parameters[0].shape
+    result = [jax.ShapeDtypeStruct((*shape, sky.n_pixels), jnp.float64)] * (1 + len(parameters))
+    if backend == "numba":
+        return bridge.call(partial(_FIRST[operation], sky), result, *parameters)
+    room = [jax.ShapeDtypeStruct(shape + own, jnp.float64) for own in cuda.scratch_shapes(sky)]
+    return bridge.launch(partial(_ON_DEVICE[operation], sky), result, *parameters, scratch=room)
 
 
-def _template_and_derivatives_fwd(operation: str, sky: Sky, *parameters: jax.Array) -> tuple[Any, tuple[Any, ...]]:
+def _template_and_derivatives_fwd(
+    backend: str, operation: str, sky: Sky, *parameters: jax.Array
+) -> tuple[Any, tuple[Any, ...]]:
     """The template and its derivatives, which the reverse pass needs together with the point."""
-    template, *derivatives = _template_and_derivatives(operation, sky, *parameters)
+    template, *derivatives = _template_and_derivatives(backend, operation, sky, *parameters)
     return (template, *derivatives), (parameters, derivatives)
 
 
 def _template_and_derivatives_rev(
-    operation: str, sky: Sky, saved: tuple[Any, ...], cotangents: tuple[jax.Array, ...]
+    _backend: str, operation: str, sky: Sky, saved: tuple[Any, ...], cotangents: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, ...]:
     """sum_p cotangent_p derivative_p, plus the same of each derivative and its own derivatives."""
     parameters, derivatives = saved
@@ -196,20 +203,22 @@ def _template_and_derivatives_rev(
 _template_and_derivatives.defvjp(_template_and_derivatives_fwd, _template_and_derivatives_rev)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _integral(operation: str, sky: Sky, *parameters: jax.Array) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _integral(backend: str, operation: str, sky: Sky, *parameters: jax.Array) -> jax.Array:
     """The template (..., N) of one operation, differentiable in reverse mode."""
-    return _template_and_derivatives(operation, sky, *parameters)[0]
+    return _template_and_derivatives(backend, operation, sky, *parameters)[0]
 
 
-def _integral_fwd(operation: str, sky: Sky, *parameters: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+def _integral_fwd(
+    backend: str, operation: str, sky: Sky, *parameters: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     """The template; its derivatives are all that the reverse pass needs."""
-    template, *derivatives = _template_and_derivatives(operation, sky, *parameters)
+    template, *derivatives = _template_and_derivatives(backend, operation, sky, *parameters)
     return template, tuple(derivatives)
 
 
 def _integral_rev(
-    _operation: str, _sky: Sky, derivatives: tuple[jax.Array, ...], cotangent: jax.Array
+    _backend: str, _operation: str, _sky: Sky, derivatives: tuple[jax.Array, ...], cotangent: jax.Array
 ) -> tuple[jax.Array, ...]:
     """sum_p cotangent_p derivative_p for each parameter."""
     return tuple(jnp.sum(cotangent * derivative, axis=-1) for derivative in derivatives)

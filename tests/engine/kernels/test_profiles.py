@@ -34,7 +34,6 @@ def point(*values: float) -> tuple[jax.Array, ...]:
     return tuple(jnp.asarray(value) for value in values)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_leading_axes_broadcast(nfw: NFWSky, disk: DiskSky, backend: str) -> None:
     gammas = jnp.linspace(0.2, 2.0, 6).reshape(2, 3)
     many = nfw_squared(gammas, nfw, backend=backend)
@@ -152,7 +151,6 @@ def test_concurrent_callers_agree() -> None:
             jax.tree.map(np.testing.assert_array_equal, alone, result)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "bad",
     [
@@ -172,7 +170,6 @@ def test_disk_outside_its_domain_is_nan(disk: DiskSky, backend: str, bad: tuple[
     assert np.isnan(twice(jnp.array(bad))).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nfw_outside_its_domain_is_nan(nfw: NFWSky, backend: str, bad: float) -> None:
     template, pull = jax.vjp(lambda g: nfw_squared(g, nfw, backend=backend), jnp.asarray([1.0, bad]))

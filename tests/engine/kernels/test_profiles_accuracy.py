@@ -117,7 +117,6 @@ def test_disk_towards_the_pole_is_the_vertical_column() -> None:
     np.testing.assert_allclose(lorimer_disk(0.4, 3.0, 1.0, sky), [0.4, 0.4], rtol=1e-9)
 
 
-@pytest.mark.parametrize("backend", ["numba", "reference"])
 def test_nfw_derivative_per_pixel(backend: str) -> None:
     sky = NFWSky.build(PSI_DEG, np.zeros(len(PSI_DEG)))
     for gamma in (0.2, 1.0, 1.9):
