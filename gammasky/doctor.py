@@ -51,6 +51,7 @@ def examine() -> list[Finding]:
     findings = [_python(), *_packages()]
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("JAX", _jax),
+        ("kernel backend", _backend),
         ("kernel threads", _threads),
         ("data sets", _data_sets),
         ("cache folder", _caches),
@@ -114,6 +115,17 @@ def _jax() -> list[Finding]:
         Finding("JAX devices", bool(devices), devices or "none", "pip install --force-reinstall jax jaxlib"),
         Finding("double precision", dtype == "float64", dtype, "unset JAX_ENABLE_X64"),
     ]
+
+
+def _backend() -> list[Finding]:
+    """What runs the kernels; where it is CUDA, on what."""
+    from gammasky.engine.kernels import bridge, gpu
+
+    asked = os.environ.get(bridge.VARIABLE)
+    reason = f"{bridge.VARIABLE}={asked}" if asked else f"JAX runs on {bridge.platform()}"
+    backend = bridge.choose("auto")
+    device = f", {gpu.description()}" if backend == "cuda" else ""
+    return [Finding("kernel backend", True, f"{backend} ({reason}{device})")]
 
 
 def _threads() -> list[Finding]:

@@ -63,6 +63,19 @@ def platform() -> str:
     return str(device if isinstance(device, str) else device.platform)
 
 
+def prepare(load: Callable[..., None], *arguments: Any) -> None:
+    """Call `load(*arguments)`, which puts kernels and fixed data on the current device, on the one that JAX uses."""
+    with gpu.on_device(_device_number()):
+        load(*arguments)
+
+
+def _device_number() -> int:
+    """The device that JAX uses, as CUDA numbers it."""
+    device = jax.config.jax_default_device
+    device = jax.local_devices()[0] if device is None or isinstance(device, str) else device
+    return int(device.local_hardware_id or 0)
+
+
 def require_float64(operation: str, **arrays: Any) -> None:
     """Refuse anything but double precision, by name.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,15 @@ def array_library() -> Any:
     if devices < 1:
         raise InputError("backend 'cuda': expected a CUDA device, got none; see CUDA_VISIBLE_DEVICES, or choose numba")
     return cupy
+
+
+def description() -> str:
+    """The current device and CuPy in words."""
+    cupy = array_library()
+    number = cupy.cuda.Device().id
+    properties = cupy.cuda.runtime.getDeviceProperties(number)
+    name, major, minor = properties["name"].decode(), properties["major"], properties["minor"]
+    return f"device {number}: {name}, sm_{major}{minor}, CuPy {cupy.__version__}"
 
 
 def _one_line(error: Exception) -> str:
@@ -91,6 +100,12 @@ def blocks_for(entries: int, per_block: int, per_processor: int) -> int:
 @cache
 def _multiprocessors(cupy: Any, device: int) -> int:
     return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
+
+
+def on_device(number: int) -> AbstractContextManager[Any]:
+    """Inside it, the device of this number is the current one."""
+    device: AbstractContextManager[Any] = importlib.import_module("cupy").cuda.Device(number)
+    return device
 
 
 @contextmanager

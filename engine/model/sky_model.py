@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from gammasky.engine.errors import InputError, NonFiniteLikelihoodError, unknown_name
-from gammasky.engine.kernels.bridge import BACKENDS
+from gammasky.engine.kernels import bridge
 from gammasky.engine.kernels.nptf import op as nptf
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 from gammasky.engine.kernels.poisson import op as poisson
@@ -40,7 +40,7 @@ class SkyModel:
     Args:
         spec: the model, a preset's name or a TOML file.
         dataset: an open dataset.
-        backend: "numba", or "reference" for plain JAX.
+        backend: of the kernels: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
         around_deg [deg]: templates reach that far beyond the region (for simulated sources, whose photons scatter).
         max_count: largest count that `with_counts` may bring, if it is above those of the dataset.
 
@@ -60,12 +60,11 @@ class SkyModel:
         spec: ModelSpec | str | Path,
         dataset: Dataset,
         *,
-        backend: str = "numba",
+        backend: str = "auto",
         around_deg: float = 0.0,
         max_count: int = 0,
     ) -> None:
-        if backend not in BACKENDS:
-            raise unknown_name("backend", backend, BACKENDS)
+        backend = bridge.choose(backend)
         if jnp.asarray(0.0).dtype != jnp.float64:
             raise InputError("JAX works in single precision: call gammasky.configure() before anything else")
         self.spec = spec if isinstance(spec, ModelSpec) else read_model(spec)

@@ -132,7 +132,7 @@ def _chosen(backend: str) -> str:
     """The backend, ready to run."""
     chosen = bridge.choose(backend)
     if chosen == "cuda":
-        cuda.prepare()
+        bridge.prepare(cuda.prepare)
     return chosen
 
 

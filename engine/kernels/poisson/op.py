@@ -63,7 +63,7 @@ def pixel_log_likelihood(plan: PixelPlan, mean: jax.Array, *, backend: str = "au
     if chosen == "reference":
         return reference.log_likelihood(jnp.asarray(plan.counts), mean)
     if chosen == "cuda":
-        cuda.prepare()
+        bridge.prepare(cuda.prepare)
     return _pixels(chosen, plan, mean)
 
 

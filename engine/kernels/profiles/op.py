@@ -103,7 +103,7 @@ def _chosen(backend: str, sky: Sky) -> str:
     """The backend, ready to run."""
     chosen = bridge.choose(backend)
     if chosen == "cuda":
-        cuda.prepare(sky)
+        bridge.prepare(cuda.prepare, sky)
     return chosen
 
 

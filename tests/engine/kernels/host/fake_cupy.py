@@ -12,7 +12,7 @@ import subprocess
 import types
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class DeviceArray(np.ndarray):
 
     @property
     def device(self) -> Device:
-        return Device()
+        return Device(0)
 
     def set(self, values: np.ndarray) -> None:
         assert not isinstance(values, DeviceArray)
@@ -83,19 +83,21 @@ class DeviceArray(np.ndarray):
 
 
 class Device:
-    """The only device."""
+    """A device by its number; current inside `with`."""
 
     multiprocessors = 3
+    current: ClassVar[list[int]] = [0]
 
-    def __init__(self, number: int = 0) -> None:
-        self.id = number
+    def __init__(self, number: int | None = None) -> None:
+        self.id = self.current[-1] if number is None else number
         self.attributes = {"MultiProcessorCount": type(self).multiprocessors}
 
     def __enter__(self) -> Device:
+        self.current.append(self.id)
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        assert self.current.pop() == self.id
 
 
 class CUDARuntimeError(RuntimeError):
@@ -118,8 +120,12 @@ class FakeCupy(types.ModuleType):
         self.copies, self.falling = 0, False
         self.libraries, self.streams = libraries, [0]
         self.devices = 1
-        device = type("Device", (Device,), {})
-        runtime = types.SimpleNamespace(getDeviceCount=lambda: self.devices, CUDARuntimeError=CUDARuntimeError)
+        device = type("Device", (Device,), {"current": [0]})
+        runtime = types.SimpleNamespace(
+            CUDARuntimeError=CUDARuntimeError,
+            getDeviceCount=lambda: self.devices,
+            getDeviceProperties=lambda _number: {"name": b"Paper GPU", "major": 9, "minor": 0},
+        )
         self.cuda = types.SimpleNamespace(
             Device=device,
             runtime=runtime,
