@@ -57,10 +57,16 @@ def choose(backend: str) -> str:
 
 def platform() -> str:
     """Where JAX runs unless told otherwise: "cpu", "gpu", ..."""
-    device = jax.config.jax_default_device
+    device = _default_device()
     if device is None:
         return str(jax.default_backend())
     return str(device if isinstance(device, str) else device.platform)
+
+
+def _default_device() -> Any:
+    """What `jax.default_device` was set to: a device, a platform's name, or None."""
+    config: Any = jax.config  # JAX does not declare its attributes
+    return config.jax_default_device
 
 
 def prepare(load: Callable[..., None], *arguments: Any) -> None:
@@ -71,7 +77,7 @@ def prepare(load: Callable[..., None], *arguments: Any) -> None:
 
 def _device_number() -> int:
     """The device that JAX uses, as CUDA numbers it."""
-    device = jax.config.jax_default_device
+    device = _default_device()
     device = jax.local_devices()[0] if device is None or isinstance(device, str) else device
     return int(device.local_hardware_id or 0)
 

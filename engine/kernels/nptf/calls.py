@@ -27,18 +27,15 @@ def _flat_point(arrays: Sequence[Any]) -> list[Any]:
 
 def value(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
     """Fill log p; the inputs are a plan's arrays, mean, templates and x."""
-    *plan, mean, templates, x = inputs
-    cpu.evaluate(PixelPlan(*plan), flat(outputs[0], 1), *_flat_point((mean, templates, x)))
+    cpu.evaluate(PixelPlan(*inputs[:-3]), flat(outputs[0], 1), *_flat_point(inputs[-3:]))
 
 
 def gradient(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
     """Fill log p and the gradient; the inputs are those of `value` and a cotangent of log p."""
-    *plan, mean, templates, x, cotangent = inputs
+    *plan, mean, templates, x, cotangent = (*inputs[:-4], *_flat_point(inputs[-4:]))
     d_mean, d_templates, d_x = _flat_point(outputs[1:])
-    cpu.evaluate(
-        PixelPlan(*plan), flat(outputs[0], 1), *_flat_point((mean, templates, x, cotangent)),
-        gradient=(d_mean, d_templates, d_x),
-    )  # fmt: skip
+    log_p = flat(outputs[0], 1)
+    cpu.evaluate(PixelPlan(*plan), log_p, mean, templates, x, cotangent, (d_mean, d_templates, d_x))
 
 
 def second_derivatives(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
@@ -51,16 +48,16 @@ def second_derivatives(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> 
 
 def device_value(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -> None:
     """`value` on a device, from the arrays of a `cuda.Layout` in place of a whole plan."""
-    *layout, mean, templates, x = inputs
-    cuda.evaluate(cuda.Layout(*layout), flat(outputs[0], 1), flat(scratch[0], 4), *_flat_point((mean, templates, x)))
+    rows = flat(scratch[0], 4)
+    cuda.evaluate(cuda.Layout(*inputs[:-3]), flat(outputs[0], 1), rows, *_flat_point(inputs[-3:]))
 
 
 def device_gradient(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -> None:
     """`gradient` on a device, from the arrays of a `cuda.Layout` in place of a whole plan."""
-    *layout, mean, templates, x, cotangent = inputs
+    *layout, mean, templates, x, cotangent = (*inputs[:-4], *_flat_point(inputs[-4:]))
     d_mean, d_templates, d_x = _flat_point(outputs[1:])
+    rows, partial = (flat(room, 4) for room in scratch)
     cuda.evaluate(
-        cuda.Layout(*layout), flat(outputs[0], 1), flat(scratch[0], 4),
-        *_flat_point((mean, templates, x, cotangent)),
-        gradient=(d_mean, d_templates, d_x), partial=flat(scratch[1], 4),
+        cuda.Layout(*layout), flat(outputs[0], 1), rows, mean, templates, x, cotangent,
+        (d_mean, d_templates, d_x), partial,
     )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gammasky.engine.kernels import policy
-from gammasky.engine.kernels.nptf import op
+from gammasky.engine.kernels.nptf import second
 from gammasky.engine.kernels.nptf.op import pixel_log_likelihood, total_log_likelihood
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 
@@ -253,7 +253,7 @@ def test_forward_mode_and_third_order_raise_by_name(function: Any, argument: int
 def test_second_derivatives_run_their_kernel_only_when_asked_for(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, points = setup
     calls: list[int] = []
-    monkeypatch.setattr(op.second, "evaluate", lambda *_: calls.append(1))
+    monkeypatch.setattr(second, "evaluate", lambda *_: calls.append(1))
     jax.block_until_ready(value_and_gradient(plan)(*(p[0] for p in points)))
     assert not calls
     jax.block_until_ready(jax.vmap(hessian_product(plan))(*points))
