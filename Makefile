@@ -85,7 +85,7 @@ test-312: .venv-312/.installed
 endif
 
 test-gpu: .venv-gpu/.installed
-	GAMMASKY_REQUIRE_GPU=1 .venv-gpu/bin/pytest -m gpu
+	GAMMASKY_REQUIRE_GPU=1 .venv-gpu/bin/pytest -m gpu -s # with the table of times
 
 # --- fits are kept
 clean:

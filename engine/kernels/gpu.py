@@ -19,7 +19,7 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf.plan import LANES
 from gammasky.engine.kernels.policy import SAFE_HIGH, SAFE_LOW
 
-FAMILIES = ("nptf", "poisson", "profiles")
+FAMILIES = ("nptf", "poisson", "profiles", "simulate")
 #: How every source is compiled, here and in the tests: C++17, and the numbers that it shares with the CPU kernels.
 OPTIONS = ("-std=c++17", f"-DSAFE_LOW={SAFE_LOW!r}", f"-DSAFE_HIGH={SAFE_HIGH!r}", f"-DLANES={LANES}")
 #: Threads of a block where they have nothing to do with each other; a warp, where there are few of them or much work.
@@ -85,7 +85,7 @@ def launch(family: str, name: str, blocks: int, threads: int, *arguments: Any) -
     Args:
         family, name: of the kernel.
         blocks, threads: blocks, each of so many threads. Kernels loop, so that fewer blocks do the same work.
-        arguments: arrays of CuPy, and whole numbers, which the kernel gets as 64 bits.
+        arguments: arrays of CuPy; whole numbers and floats, which the kernel gets as 64 bits.
     """
     if blocks > 0:
         _kernel(importlib.import_module("cupy"), family, name)((blocks,), (threads,), arguments)

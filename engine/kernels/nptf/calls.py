@@ -32,10 +32,10 @@ def value(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
 
 def gradient(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
     """Fill log p and the gradient; the inputs are those of `value` and a cotangent of log p."""
-    *plan, mean, templates, x, cotangent = (*inputs[:-4], *_flat_point(inputs[-4:]))
+    log_p, plan = flat(outputs[0], 1), PixelPlan(*inputs[:-4])
+    mean, templates, x, cotangent = _flat_point(inputs[-4:])
     d_mean, d_templates, d_x = _flat_point(outputs[1:])
-    log_p = flat(outputs[0], 1)
-    cpu.evaluate(PixelPlan(*plan), log_p, mean, templates, x, cotangent, (d_mean, d_templates, d_x))
+    cpu.evaluate(plan, log_p, mean, templates, x, cotangent, (d_mean, d_templates, d_x))
 
 
 def second_derivatives(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
@@ -54,10 +54,8 @@ def device_value(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -
 
 def device_gradient(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -> None:
     """`gradient` on a device, from the arrays of a `cuda.Layout` in place of a whole plan."""
-    *layout, mean, templates, x, cotangent = (*inputs[:-4], *_flat_point(inputs[-4:]))
+    log_p, layout = flat(outputs[0], 1), cuda.Layout(*inputs[:-4])
+    mean, templates, x, cotangent = _flat_point(inputs[-4:])
     d_mean, d_templates, d_x = _flat_point(outputs[1:])
     rows, partial = (flat(room, 4) for room in scratch)
-    cuda.evaluate(
-        cuda.Layout(*layout), flat(outputs[0], 1), rows, mean, templates, x, cotangent,
-        (d_mean, d_templates, d_x), partial,
-    )  # fmt: skip
+    cuda.evaluate(layout, log_p, rows, mean, templates, x, cotangent, (d_mean, d_templates, d_x), partial)

@@ -1,12 +1,12 @@
 // NPTF pixel likelihood on a GPU: log p of every pixel's count and its whole gradient in one pass.
 //
-// With x_m = sum_i T_i X_{i,m} + mean [m = 1], x_0 = -mean + sum_i T_i X_{i,0} and q_n = (1/n) sum_{m=1..n} m x_m q_{n-m}
-// it is log p_k = x_0 + log q_k and d log p_k / d x_m = q_{k-m} / q_k, as in cpu.py, whose edge cases hold here too.
+// With x_m = sum_i T_i X_{i,m} + mean [m = 1], x_0 = -mean + sum_i T_i X_{i,0}, q_n = (1/n) sum_{m=1..n} m x_m q_{n-m},
+// log p_k = x_0 + log q_k and d log p_k / d x_m = q_{k-m} / q_k, as in cpu.py, whose edge cases hold here too.
 //
 // A block is one warp, a thread one pixel. The plan's groups are `LANES` pixels of one region with nearly equal counts:
 // threads of a warp run recursions of like length side by side and read the same X. Row m of a block's scratch holds
-// its `LANES` pixels next to each other, so that every access is one contiguous line. d/dX sums over pixels: a block adds
-// up its groups in `partial`, and `nptf_sum` adds up those sums in a fixed order: no atomics, the same bits every time.
+// its `LANES` pixels next to each other, so that every access is one contiguous line. d/dX sums over pixels: a block
+// adds up its groups in `partial`, `nptf_sum` adds up those sums in a fixed order: no atomics, always the same bits.
 //
 // Built with -DSAFE_LOW, -DSAFE_HIGH (policy.py) and -DLANES (plan.py).
 
@@ -39,8 +39,8 @@ __device__ double term(const View &view, Index m)
     return total;
 }
 
-// Fill y and q up to k in plain floating point; whether all stayed in the safe range. Four q_n at a time share the loads
-// of y and q, and run as four independent sums.
+// Fill y and q up to k in plain floating point; whether all stayed in the safe range. Four q_n at a time share the
+// loads of y and q, and run as four independent sums.
 __device__ bool recursion(Index k, const View &view, Column work)
 {
     double *y = work.y, *q = work.q;
@@ -174,8 +174,8 @@ __device__ double by_template(Index k, const double *x, double cotangent, Column
 // lanes (plans, groups, LANES), group_region, group_counts (plans, groups), counts (plans, pixels);
 // mean, cotangent, log_p, d_mean (batch, pixels); templates, d_templates (batch, populations, pixels);
 // x (batch, populations, regions, terms); partial (batch, slots, populations, regions, terms);
-// scratch (batch, slots, 3, terms, LANES). Without `want_gradient` cotangent, d_mean, d_templates, partial are not used.
-// A count that x does not reach gives NaN.
+// scratch (batch, slots, 3, terms, LANES). Without `want_gradient` cotangent, d_mean, d_templates and partial are not
+// used. A count that x does not reach gives NaN.
 extern "C" __global__ void nptf_pixels(
     Index batch, Index plans, Index pixels, Index populations, Index regions, Index terms, Index groups, Index slots,
     Index want_gradient, const Index *lanes, const Index *group_region, const Index *group_counts, const Index *counts,

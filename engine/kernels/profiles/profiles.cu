@@ -6,7 +6,7 @@ typedef long long Index;
 
 __device__ bool finite_number(double value) { return value - value == 0.0; }
 
-// Give every pixel that shares the integral `line` its value: the pixels order[starts[line]] .. order[starts[line + 1] - 1].
+// Give every pixel that shares the integral `line` its value: order[starts[line]] .. order[starts[line + 1] - 1].
 __device__ void give(Index line, const Index *order, const Index *starts, double value, double *pixels)
 {
     for (Index at = starts[line]; at < starts[line + 1]; ++at)

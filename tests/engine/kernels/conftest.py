@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
+from gammasky.engine.errors import InputError
 from gammasky.engine.kernels import bridge, gpu
+from tests.conftest import absent
 from tests.engine.kernels.host.fake_cupy import STREAM, FakeCupy, build_on_host
 
 
@@ -135,6 +137,16 @@ def cupy(host_libraries: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Fak
     monkeypatch.setattr(bridge, "platform", lambda: "gpu")
     monkeypatch.setattr(bridge, "_stream", lambda _context: STREAM)
     return fake
+
+
+@pytest.fixture(scope="session")
+def cuda_device() -> str:
+    """A real device in words; what needs one is skipped without."""
+    try:
+        bridge.choose("cuda")
+    except InputError as error:
+        absent(f"CUDA device ({error})", "GAMMASKY_REQUIRE_GPU")
+    return gpu.description()
 
 
 @pytest.fixture(params=["numba", "reference", "cuda"])

@@ -19,7 +19,7 @@ import numpy as np
 from gammasky.engine.kernels import gpu
 
 HERE = Path(__file__).parent
-STREAM = 4242
+STREAM, OUTSIDE_JAX = 4242, ("simulate",)  # XLA's; the families that JAX does not call
 _KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 _TYPES = {"Index": np.int64, "double": np.float64, "int": np.int32, "unsigned long long": np.uint64}
 
@@ -145,6 +145,9 @@ class FakeCupy(types.ModuleType):
         array.flags.writeable = array.flags.writeable and value.writeable
         return array
 
+    def empty(self, shape: Any, dtype: Any) -> DeviceArray:
+        return np.full(shape, -1, dtype).view(DeviceArray)  # nobody may rely on zeros
+
     def asnumpy(self, array: DeviceArray) -> np.ndarray:
         assert isinstance(array, DeviceArray)
         self.copies += 1
@@ -177,14 +180,17 @@ class Module:
         (self.family,) = (name for name in gpu.FAMILIES if gpu.source(name).read_text(encoding="utf-8") == code)
 
     def get_function(self, name: str) -> Kernel:
-        return Kernel(self.cupy, self.cupy.libraries[self.family], name, self.kernels[name])
+        stream = 0 if self.family in OUTSIDE_JAX else STREAM
+        return Kernel(self.cupy, self.cupy.libraries[self.family], name, self.kernels[name], stream)
 
 
 class Kernel:
     """One kernel of the host build."""
 
-    def __init__(self, cupy: FakeCupy, library: ctypes.CDLL, name: str, parameters: list[Parameter]) -> None:
-        self.cupy, self.name, self.parameters = cupy, name, parameters
+    def __init__(
+        self, cupy: FakeCupy, library: ctypes.CDLL, name: str, parameters: list[Parameter], stream: int
+    ) -> None:
+        self.cupy, self.name, self.parameters, self.stream = cupy, name, parameters, stream
         self.function = getattr(library, f"launch_{name}")
         self.max_threads_per_block = 1024
 
@@ -193,7 +199,7 @@ class Kernel:
         assert 0 < blocks < 2**31
         assert 0 < threads <= self.max_threads_per_block
         assert len(arguments) == len(self.parameters), f"{self.name}: {len(arguments)} arguments"
-        assert self.cupy.streams[-1] == STREAM, "a launch outside XLA's stream"
+        assert self.cupy.streams[-1] == self.stream, "a launch outside its stream"
         raw = [_address(self.name, *pair) for pair in zip(self.parameters, arguments, strict=True)]
         record = {p.name: a.shape if p.pointer else a for p, a in zip(self.parameters, arguments, strict=True)}
         self.cupy.launches.append(Launch(self.name, blocks, threads, record, self.cupy.streams[-1]))
@@ -206,8 +212,9 @@ def _address(kernel: str, parameter: Parameter, value: Any) -> Any:
     """A launch argument as the C value that the kernel gets."""
     where = f"{kernel}, argument {parameter.name}"
     if not parameter.pointer:
-        assert type(value) is int, f"{where}: {type(value)}"
-        return ctypes.c_longlong(value)
+        expected = float if parameter.dtype == np.float64 else int
+        assert type(value) is expected, f"{where}: {type(value)}"
+        return ctypes.c_double(value) if expected is float else ctypes.c_longlong(value)
     assert isinstance(value, DeviceArray), f"{where}: {type(value)} is not on the device"
     assert value.dtype == parameter.dtype, f"{where}: {value.dtype} for {parameter.dtype}"
     assert value.flags.c_contiguous, where
