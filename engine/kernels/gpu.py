@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,8 +112,24 @@ def on_device(number: int) -> AbstractContextManager[Any]:
 def on_stream(pointer: int, buffer: Any) -> Iterator[Any]:
     """Work goes to the stream at `pointer` of the device that holds `buffer`; gives CuPy."""
     cupy = importlib.import_module("cupy")
-    with cupy.asarray(buffer).device, cupy.cuda.ExternalStream(pointer):
+    with cupy.asarray(buffer).device, _stream_at(cupy, pointer):
         yield cupy
+
+
+def _stream_at(cupy: Any, pointer: int) -> AbstractContextManager[Any]:
+    """XLA's stream as one of CuPy's; the second way is deprecated since CuPy 14, the first is new there."""
+    adopt = getattr(cupy.cuda.Stream, "from_external", None)
+    stream: AbstractContextManager[Any] = adopt(_StreamPointer(pointer)) if adopt else cupy.cuda.ExternalStream(pointer)
+    return stream
+
+
+class _StreamPointer(NamedTuple):
+    """A stream that somebody else owns, by the CUDA stream protocol."""
+
+    pointer: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.pointer  # version of the protocol, address
 
 
 def on_host(kernel: Any, outputs: Any, inputs: Any, cupy: Any) -> None:

@@ -14,7 +14,7 @@ from gammasky import doctor
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels import bridge, gpu
 from gammasky.engine.kernels.poisson.op import poisson_log_likelihood
-from tests.engine.kernels.host.fake_cupy import CUDARuntimeError
+from tests.engine.kernels.host.fake_cupy import STREAM, CUDARuntimeError
 
 COUNTS = np.array([0, 3, 5])
 MEAN = jnp.array([0.5, 2.0, 6.0])
@@ -120,6 +120,13 @@ def test_a_kernel_is_compiled_once_for_a_device(cupy: Any) -> None:
     assert compiled == [gpu.source("poisson").read_text(encoding="utf-8")]
 
 
+def test_the_stream_of_older_cupy(cupy: Any) -> None:
+    """Before CuPy 14 a stream is taken over by its address alone."""
+    del cupy.cuda.Stream.from_external
+    poisson_log_likelihood(COUNTS, MEAN, backend="cuda")
+    assert [launch.stream for launch in cupy.launches] == [STREAM]
+
+
 def test_kernels_are_loaded_where_jax_runs(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the device that `jax.default_device` names, before the first launch."""
     loaded: list[int] = []
@@ -143,7 +150,7 @@ def test_doctor_shows_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("cupy")
 def test_doctor_shows_the_device() -> None:
-    assert backend_of_doctor().value == "cuda (JAX runs on gpu, device 0: Paper GPU, sm_90, CuPy 13.6.0)"
+    assert backend_of_doctor().value == "cuda (JAX runs on gpu, device 0: Paper GPU, sm_90, CuPy 14.2.0)"
 
 
 @pytest.mark.usefixtures("no_cupy")

@@ -115,7 +115,7 @@ class FakeCupy(types.ModuleType):
 
     def __init__(self, libraries: dict[str, ctypes.CDLL]) -> None:
         super().__init__("cupy")
-        self.__version__ = "13.6.0"
+        self.__version__ = "14.2.0"
         self.launches: list[Launch] = []
         self.copies, self.falling = 0, False
         self.libraries, self.streams = libraries, [0]
@@ -129,10 +129,15 @@ class FakeCupy(types.ModuleType):
         self.cuda = types.SimpleNamespace(
             Device=device,
             runtime=runtime,
-            ExternalStream=lambda pointer: Stream(self, pointer),
+            Stream=type("Stream", (), {"from_external": lambda foreign: Stream(self, _pointer_of(foreign))}),
+            ExternalStream=self._deprecated_stream,
             get_current_stream=lambda: Stream(self, self.streams[-1]),
         )
         self.RawModule = lambda *, code, options: Module(self, code, options)
+
+    def _deprecated_stream(self, pointer: int) -> Stream:
+        assert not hasattr(self.cuda.Stream, "from_external"), "deprecated where there is from_external"
+        return Stream(self, pointer)
 
     def asarray(self, value: Any) -> DeviceArray:
         """A view of an XLA buffer; a copy of a NumPy array, which is counted."""
@@ -152,6 +157,12 @@ class FakeCupy(types.ModuleType):
         assert isinstance(array, DeviceArray)
         self.copies += 1
         return np.array(array)
+
+
+def _pointer_of(foreign: Any) -> int:
+    version, pointer = foreign.__cuda_stream__()
+    assert version == 0
+    return int(pointer)
 
 
 class Stream:
