@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Usage(NamedTuple):
     loads: int
 
 
+@cache
 def compiled(family: str, architecture: str) -> list[Usage]:
     """The kernels of a family, compiled with warnings as errors.
 

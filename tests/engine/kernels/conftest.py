@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import mpmath
@@ -121,18 +122,18 @@ def differentiate_exactly() -> Callable[[Problem, list[Exact]], tuple[np.ndarray
 
 
 @pytest.fixture(scope="session")
-def host_libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The CUDA sources, compiled for the host."""
+def host_library(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """The CUDA source of a family, compiled for the host when it is first asked for."""
     if shutil.which("g++") is None:
         pytest.skip("g++ not found: it compiles the CUDA sources for the host")
     folder = tmp_path_factory.mktemp("host")
-    return {family: build_on_host(family, folder) for family in gpu.FAMILIES}
+    return cache(lambda family: build_on_host(family, folder))
 
 
 @pytest.fixture
-def cupy(host_libraries: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
+def cupy(host_library: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
     """The CUDA backend without a GPU: JAX's buffers on the CPU go to the host build of the kernels."""
-    fake = FakeCupy(host_libraries)
+    fake = FakeCupy(host_library)
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setattr(bridge, "platform", lambda: "gpu")
     monkeypatch.setattr(bridge, "_stream", lambda _context: STREAM)

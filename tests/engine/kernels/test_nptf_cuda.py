@@ -49,8 +49,7 @@ def assert_close(found: Any, expected: Any, plan: PixelPlan, batch: Any) -> None
 
 
 @pytest.mark.usefixtures("cupy")
-@pytest.mark.parametrize("particles", [1, 2, 7, 64])
-@pytest.mark.parametrize("pixels", [1, 5, 33, 300])
+@pytest.mark.parametrize(("pixels", "particles"), [(1, 1), (1, 64), (5, 7), (33, 2), (300, 1), (300, 64)])
 def test_agrees_with_numba(pixels: int, particles: int, make_problem: Any) -> None:
     """Faint and bright pixels, counts of 0, groups that are not full, pixels whose recursion needs scaling."""
     rng = np.random.default_rng(pixels)
@@ -67,12 +66,11 @@ def test_agrees_with_numba(pixels: int, particles: int, make_problem: Any) -> No
 
 
 @pytest.mark.usefixtures("cupy")
-@pytest.mark.parametrize("particles", [1, 3])
-def test_no_photon_and_thousands(particles: int, make_problem: Any) -> None:
+def test_no_photon_and_thousands(make_problem: Any) -> None:
     """Counts of 0 and of 5,000 side by side, in and far out of the range of float64."""
     problem = make_problem(1, [0, 5000, 3, 0, 900], regions=1, mean=700.0, brightness=50.0)
     problem.mean[1] = 3000.0
-    plan, batch = plan_of(problem), batch_of(problem, particles)
+    plan, batch = plan_of(problem), batch_of(problem, 2)
     found, expected = (value_and_gradient(plan, batch, name) for name in ("cuda", "numba"))
     no_photon = (batch[1] * batch[2][:, :, :1, 0]).sum(axis=1) - batch[0]
     assert (expected[0] - no_photon > np.log(policy.SAFE_HIGH)).any(axis=0).tolist() == [
@@ -126,7 +124,7 @@ def test_any_grid_and_order_of_threads_gives_the_same_bits(many_groups: Any, cup
 
 def test_value_alone_is_that_of_the_gradient(many_groups: Any, cupy: Any) -> None:
     plan, batch = many_groups
-    values = jax.vmap(lambda *point: pixel_log_likelihood(plan, *point, backend="cuda"))(*batch)
+    values = np.array(jax.vmap(lambda *point: pixel_log_likelihood(plan, *point, backend="cuda"))(*batch))
     assert [launch.kernel for launch in cupy.launches] == ["nptf_pixels"]
     assert cupy.launches[0].arguments["want_gradient"] == 0
     np.testing.assert_array_equal(values, value_and_gradient(plan, batch, "cuda")[0])
@@ -223,7 +221,7 @@ def test_second_derivatives_go_through_the_host(cupy: Any, make_problem: Any) ->
             gradient, pull = jax.vjp(slope, *p)
             return gradient, pull(p)
 
-        return jax.tree.leaves(jax.jit(function)(*point))
+        return jax.tree.leaves(jax.block_until_ready(jax.jit(function)(*point)))
 
     expected, cupy.copies = products("numba"), 0
     found = products("cuda")
