@@ -48,7 +48,7 @@ def likelihood_benchmark(data: str, data_dir: Path | None, particles: int, repea
     first = jax.tree.map(lambda values: values[0, 0], points)
     per_particle = 1e3 / (STEPS * particles)
     model_ms = per_particle * _median_seconds(_scan(_density(model)), (model.arrays, z), repeats)
-    op_ms = per_particle * _median_seconds(_scan(_operation("numba")), (model.arrays, points), repeats)
+    op_ms = per_particle * _median_seconds(_scan(_operation(model.backend)), (model.arrays, points), repeats)
     reference = jax.value_and_grad(_operation("reference"), argnums=1)
     reference_ms = 1e3 * _median_seconds(reference, (model.arrays, first), min(repeats, REFERENCE_REPEATS))
     return {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gammasky import doctor
+from gammasky.cli import main
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels import bridge, gpu
 from gammasky.engine.kernels.poisson.op import poisson_log_likelihood
@@ -18,6 +19,11 @@ from tests.engine.kernels.host.fake_cupy import STREAM, CUDARuntimeError
 
 COUNTS = np.array([0, 3, 5])
 MEAN = jnp.array([0.5, 2.0, 6.0])
+
+
+def log_p(backend: str = "auto") -> np.ndarray:
+    """The operation, and wait for it."""
+    return np.array(poisson_log_likelihood(COUNTS, MEAN, backend=backend))
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +38,11 @@ def no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_by_platform(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bridge.choose("auto") == "cuda"
-    found = np.array(poisson_log_likelihood(COUNTS, MEAN))
+    found = log_p()
     assert [launch.kernel for launch in cupy.launches] == ["poisson_pixels"]
     monkeypatch.setattr(bridge, "platform", lambda: "cpu")
     assert bridge.choose("auto") == "numba"
-    np.testing.assert_allclose(found, poisson_log_likelihood(COUNTS, MEAN), rtol=1e-12)
+    np.testing.assert_allclose(found, log_p(), rtol=1e-12)
     assert len(cupy.launches) == 1
 
 
@@ -53,8 +59,8 @@ def test_the_environment_decides_where_no_argument_does(name: str, cupy: Any, mo
     monkeypatch.setenv(bridge.VARIABLE, name)
     assert bridge.choose("auto") == name
     assert bridge.choose("reference") == "reference"
-    expected = poisson_log_likelihood(COUNTS, MEAN, backend="reference")
-    np.testing.assert_allclose(poisson_log_likelihood(COUNTS, MEAN), expected, rtol=1e-12)
+    expected = log_p("reference")
+    np.testing.assert_allclose(log_p(), expected, rtol=1e-12)
     assert len(cupy.launches) == (name == "cuda")
 
 
@@ -84,9 +90,19 @@ def test_cuda_without_cupy(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         InputError, match=r"^backend 'cuda': expected CuPy, got: .*; pip install 'gammasky\[cuda12\]'"
     ) as e:
-        poisson_log_likelihood(COUNTS, MEAN, backend="cuda" if how == "argument" else "auto")
+        log_p("cuda" if how == "argument" else "auto")
     assert "\n" not in str(e.value)
     assert isinstance(e.value.__cause__, ImportError)
+
+
+@pytest.mark.usefixtures("no_cupy", "tiny")
+def test_the_command_line_says_so_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(bridge.VARIABLE, "cuda")
+    assert main(["loglike", "model.toml", "--data", "sky/dataset.toml", "--params", "point.json"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "backend 'cuda': expected CuPy" in line
 
 
 def test_cuda_without_a_driver_or_device(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,14 +132,14 @@ def test_a_kernel_is_compiled_once_for_a_device(cupy: Any) -> None:
     module = cupy.RawModule
     cupy.RawModule = lambda **given: (compiled.append(given["code"]), module(**given))[1]
     for _ in range(3):
-        poisson_log_likelihood(COUNTS, MEAN, backend="cuda")
+        log_p("cuda")
     assert compiled == [gpu.source("poisson").read_text(encoding="utf-8")]
 
 
 def test_the_stream_of_older_cupy(cupy: Any) -> None:
     """Before CuPy 14 a stream is taken over by its address alone."""
     del cupy.cuda.Stream.from_external
-    jax.block_until_ready(poisson_log_likelihood(COUNTS, MEAN, backend="cuda"))
+    log_p("cuda")
     assert [launch.stream for launch in cupy.launches] == [STREAM]
 
 
@@ -133,7 +149,7 @@ def test_kernels_are_loaded_where_jax_runs(cupy: Any, monkeypatch: pytest.Monkey
     monkeypatch.setattr(gpu, "prepare", lambda *_: loaded.append(cupy.cuda.Device().id))
     for number in (0, 3):
         monkeypatch.setattr(bridge, "_device_number", lambda number=number: number)
-        poisson_log_likelihood(COUNTS, MEAN, backend="cuda")
+        log_p("cuda")
     assert loaded == [0, 3]
 
 
