@@ -67,14 +67,19 @@ def source(family: str) -> Path:
 
 
 @cache
+def _module(cupy: Any, family: str) -> Any:
+    return cupy.RawModule(code=source(family).read_text(encoding="utf-8"), options=OPTIONS)
+
+
+@cache
 def _kernel(cupy: Any, family: str, name: str) -> Any:
-    module = cupy.RawModule(code=source(family).read_text(encoding="utf-8"), options=OPTIONS)
-    return module.get_function(name)
+    return _module(cupy, family).get_function(name)
 
 
 def prepare(family: str, *names: str) -> None:
     """Compile and load kernels now: inside a program that is being captured nothing may be loaded."""
     cupy = array_library()
+    _multiprocessors(cupy, cupy.cuda.Device().id)
     for name in names:
         _kernel(cupy, family, name).max_threads_per_block  # noqa: B018  (asking loads it on the current device)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
+import jax
 import mpmath
 import numpy as np
 import pytest
@@ -131,13 +132,14 @@ def host_library(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], An
 
 
 @pytest.fixture
-def cupy(host_library: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> FakeCupy:
+def cupy(host_library: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCupy]:
     """The CUDA backend without a GPU: JAX's buffers on the CPU go to the host build of the kernels."""
     fake = FakeCupy(host_library)
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setattr(bridge, "platform", lambda: "gpu")
     monkeypatch.setattr(bridge, "_stream", lambda _context: STREAM)
-    return fake
+    with jax.default_device(jax.devices("cpu")[0]):  # where there is a GPU, too
+        yield fake
 
 
 @pytest.fixture(scope="session")

@@ -52,6 +52,9 @@ def test_the_platform_is_that_of_the_default_device() -> None:
         assert bridge.platform() == "cpu"
     with jax.default_device("cpu"):
         assert bridge.platform() == "cpu"
+    assert bridge._device_number() == (jax.local_devices()[0].local_hardware_id or 0)
+    with jax.default_device(jax.devices("cpu")[0]):
+        assert bridge._device_number() == 0
 
 
 @pytest.mark.parametrize("name", ["numba", "reference", "cuda"])
@@ -127,13 +130,15 @@ def test_cuda_without_jax_on_a_gpu(cupy: Any, monkeypatch: pytest.MonkeyPatch) -
         bridge.choose("cuda")
 
 
-def test_a_kernel_is_compiled_once_for_a_device(cupy: Any) -> None:
+def test_a_source_is_compiled_once(cupy: Any) -> None:
+    """However many kernels it has, and however often they are launched."""
     compiled: list[str] = []
     module = cupy.RawModule
     cupy.RawModule = lambda **given: (compiled.append(given["code"]), module(**given))[1]
     for _ in range(3):
+        gpu.prepare("profiles", "nfw_nodes", "nfw_pixels", "disk_pixels")
         log_p("cuda")
-    assert compiled == [gpu.source("poisson").read_text(encoding="utf-8")]
+    assert compiled == [gpu.source(family).read_text(encoding="utf-8") for family in ("profiles", "poisson")]
 
 
 def test_the_stream_of_older_cupy(cupy: Any) -> None:
