@@ -26,6 +26,7 @@ from gammasky.commands.loglike import loglike
 from gammasky.commands.models import models
 from gammasky.commands.report import report
 from gammasky.commands.simulate import simulate
+from gammasky.commands.study import study
 from gammasky.commands.tune import tune
 from gammasky.engine.errors import GammaskyError
 
@@ -49,7 +50,9 @@ def cli() -> None:
     """Differentiable template fits of the gamma-ray sky, from photon counts to posteriors."""
 
 
-for _command in (fit, report, compare, campaign, simulate, calibrate, tune, loglike, cite, data, bench, models, doctor):
+for _command in (
+    fit, report, compare, campaign, study, simulate, calibrate, tune, loglike, cite, data, bench, models, doctor,
+):  # fmt: skip
     cli.add_command(_command)
 
 

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.model.spec import AnyTemplate, DiskTemplate, MapTemplate, MixTemplate, ModelSpec, NfwTemplate
+from gammasky.engine.model.spec import (
+    AnyTemplate,
+    BarTemplate,
+    DiskTemplate,
+    MapTemplate,
+    MixTemplate,
+    ModelSpec,
+    NfwTemplate,
+)
 from gammasky.engine.sky.manifest import MANIFEST_NAME, OtherCounts, read_any_manifest, read_manifest, shipped_manifests
 
 ARXIV = re.compile(r"(?:arXiv:|^)([a-z-]+/\d{7}|\d{4}\.\d{4,5})")
@@ -55,14 +63,15 @@ def bibtex(works: Iterable[Citation]) -> str:
 def used(spec: ModelSpec, datasets: Iterable[str], methods: Iterable[str]) -> Used:
     """What a model, its data and a fit use, by kind."""
     templates = [template for component in spec.components for template in _leaves(component.template)]
-    maps = {name for name in map(_map_name, templates) if name}
+    maps, datasets = {name for name in map(_map_name, templates) if name}, set(datasets)
     masks = (spec.region.mask,) if isinstance(spec.region.mask, str) else spec.region.mask or ()
-    profiles = {"nfw": NfwTemplate, "disk": DiskTemplate}
+    profiles = {"nfw": NfwTemplate, "disk": DiskTemplate, "bar": BarTemplate}
     return {
-        "dataset": set(datasets),
+        "dataset": datasets,
         "template": maps,
         "catalogue": maps | set(masks),
-        "profile": {name for name, kind in profiles.items() if any(isinstance(leaf, kind) for leaf in templates)},
+        "profile": {name for name, kind in profiles.items() if any(isinstance(leaf, kind) for leaf in templates)}
+        | ({"bar"} if "f98" in maps and "fermi" in datasets else set()),
         "method": {method.lower() for method in methods},
         "uses": {"points"} if any(component.source_counts for component in spec.components) else set(),
         "reference": set(ARXIV.findall(spec.reference)),

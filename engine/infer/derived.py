@@ -16,6 +16,7 @@ BATCH = 64  # draws that are evaluated side by side
 
 FLUX = "flux"
 POINT_SOURCE_FRACTION = "point_source_fraction"
+INTENSITY, INTENSITY_UNIT = "intensity", "cm-2 s-1 sr-1"
 
 
 def derive(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
@@ -39,6 +40,16 @@ def derive(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
 
     found = {POINT_SOURCE_FRACTION: np.zeros((len(z), 0)), **_mapped("derive", one, model, z)}
     return {name: np.asarray(found[name]) for name in (*model.latent.slots, FLUX, POINT_SOURCE_FRACTION)}
+
+
+def intensity_scale(model: SkyModel) -> float | None:
+    """Intensity [cm^-2 s^-1 sr^-1] of one count per pixel: over the mean exposure of the fitted pixels and the solid
+    angle of a pixel; None with several energy bins, whose exposures are not one number."""
+    pixels = model.pixels
+    if pixels.n_energy > 1:
+        return None
+    exposure = float(pixels.values(model.dataset.exposure)[: pixels.n_fit].mean())
+    return 3 * pixels.nside**2 / (np.pi * exposure)
 
 
 def group_names(model: SkyModel) -> list[str]:

@@ -12,10 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, group_names
+from gammasky.engine.infer.derived import (
+    FLUX,
+    INTENSITY,
+    INTENSITY_UNIT,
+    POINT_SOURCE_FRACTION,
+    group_names,
+    intensity_scale,
+)
 from gammasky.engine.infer.posterior import provenance
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.spec import AnyTemplate, Component, DiskTemplate, MixTemplate, NfwTemplate
+from gammasky.engine.model.spec import AnyTemplate, BarTemplate, Component, DiskTemplate, MixTemplate, NfwTemplate
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,9 +44,9 @@ def summarise(
 
     Returns:
         "model_name", "dataset", "data_sha256" and "versions"; "fit" = info; "parameters" (elements of a vector as
-        name[element]), "flux" (by component) and "point_source_fraction" (by group), each entry with mean, sd, the
-        quantiles q05 to q95, unit, the same
-        numbers "weighted" and, for simulated counts, truth; "main_parameters", the names to show first.
+        name[element]), "flux" (by component), with one energy bin "intensity" (the same [cm-2 s-1 sr-1]) and
+        "point_source_fraction" (by group), each entry with mean, sd, the quantiles q05 to q95, unit, the same numbers
+        "weighted" and, for simulated counts, truth; "main_parameters", the names to show first.
     """
     parameters: dict[str, dict[str, Any]] = {}
     truth = true_values(model)
@@ -48,6 +55,11 @@ def summarise(
         names = [f"{name}[{label}]" for label in slot.labels] or [name]
         parameters |= _described(names, derived[name], unit, truth.get(name), weights)
     components = [component.name for component in model.spec.components]
+    scale, flux = intensity_scale(model), truth.get(FLUX)
+    told = None if scale is None or flux is None else flux * scale
+    intensity = {} if scale is None else {
+        INTENSITY: _described(components, derived[FLUX] * scale, INTENSITY_UNIT, told, weights)
+    }  # fmt: skip
     return {
         **provenance(model),
         "fit": dict(info),
@@ -55,6 +67,7 @@ def summarise(
         "main_parameters": main_parameters(model),
         "parameters": parameters,
         FLUX: _described(components, derived[FLUX], "counts/pixel", truth.get(FLUX), weights),
+        **intensity,
         POINT_SOURCE_FRACTION: _described(
             group_names(model), derived[POINT_SOURCE_FRACTION], "1", truth.get(POINT_SOURCE_FRACTION), weights
         ),
@@ -154,6 +167,8 @@ def _names_in_template(template: AnyTemplate) -> list[str]:
         values = [template.nfw.gamma]
     elif isinstance(template, DiskTemplate):
         values = [template.disk.scale_height, template.disk.C, template.disk.B]
+    elif isinstance(template, BarTemplate):
+        values = [*template.bar.shape().values()]
     elif isinstance(template, MixTemplate):
         members = [name for member in template.mix for name in _names_in_template(member)]
         values = [template.fractions, *members]

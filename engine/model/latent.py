@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.model import dirichlet
-from gammasky.engine.model.priors import SCALAR_KINDS, Dirichlet, Scalar
+from gammasky.engine.model.priors import SCALAR_KINDS, Dirichlet, Scalar, Smooth
 
 Parameters = dict[str, jax.Array]
 
@@ -21,7 +21,7 @@ class Slot:
     """Where one parameter lies in z: `labels` names its elements, () for a scalar."""
 
     name: str
-    prior: Scalar | Dirichlet
+    prior: Scalar | Dirichlet | Smooth
     labels: tuple[str, ...]
     start: int
 
@@ -37,15 +37,18 @@ class Slot:
 
 
 class Latent:
-    """Layout of z: scalars kind by kind (so that each kind is one vector operation), then Dirichlet sticks.
+    """Layout of z: scalars kind by kind (so that each kind is one vector operation), then Dirichlet sticks,
+    then nodes of smooth curves.
 
     Args:
         priors: prior of each parameter.
         labels: names of the elements of each vector parameter; () for a scalar.
     """
 
-    def __init__(self, priors: Mapping[str, Scalar | Dirichlet], labels: Mapping[str, tuple[str, ...]]) -> None:
-        kinds = [*SCALAR_KINDS, Dirichlet]
+    def __init__(
+        self, priors: Mapping[str, Scalar | Dirichlet | Smooth], labels: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        kinds = [*SCALAR_KINDS, Dirichlet, Smooth]
         order = sorted(priors, key=lambda name: kinds.index(type(priors[name])))  # stable: file order within a kind
         slots: list[Slot] = []
         for name in order:
@@ -56,7 +59,8 @@ class Latent:
         self.n_latent = sum(slot.n_latent for slot in slots)
 
     def arrays(self) -> dict[str, Any]:
-        """The numbers of the priors: per kind (2, n), per Dirichlet parameter its stick tables."""
+        """The numbers of the priors: per kind (2, n), per Dirichlet parameter its stick tables, per smooth curve of n
+        nodes (n, n + 1), its matrix and mean."""
         numbers = {
             kind.__name__: np.array([slot.prior.numbers() for slot in self._of(kind) for _ in range(slot.n_latent)]).T
             for kind in SCALAR_KINDS
@@ -65,7 +69,11 @@ class Latent:
         tables = {
             slot.name: dirichlet.stick_tables(slot.prior.alphas(len(slot.labels))) for slot in self._of(Dirichlet)
         }
-        return {"numbers": numbers, "sticks": tables}
+        curves = {
+            slot.name: np.column_stack([slot.prior.matrix(slot.n_latent), np.full(slot.n_latent, slot.prior.mean)])
+            for slot in self._of(Smooth)
+        }
+        return {"numbers": numbers, "sticks": tables} | ({"curves": curves} if curves else {})
 
     def parameters(self, arrays: dict[str, Any], z: jax.Array) -> Parameters:
         """theta by name from z (D,)."""
@@ -82,6 +90,9 @@ class Latent:
             found[slot.name] = dirichlet.fractions(
                 arrays["sticks"][slot.name], z[slot.start : slot.start + slot.n_latent]
             )
+        for slot in self._of(Smooth):
+            curve = arrays["curves"][slot.name]
+            found[slot.name] = curve[:, :-1] @ z[slot.start : slot.start + slot.n_latent] + curve[:, -1]
         return {name: found[name] for name in self.slots}
 
     @property

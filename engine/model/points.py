@@ -13,7 +13,7 @@ from gammasky.engine.errors import InputError, NonFiniteLikelihoodError, unknown
 from gammasky.engine.model.latent import Parameters, Slot
 from gammasky.engine.model.priors import SUM_TOLERANCE, Dirichlet
 from gammasky.engine.model.source_counts import absolute_breaks
-from gammasky.engine.model.spec import ModelSpec
+from gammasky.engine.model.spec import ModelSpec, SourceCounts
 from gammasky.engine.model.templates import value_of
 from gammasky.engine.sky.flat_pixels import FlatPixels
 
@@ -107,7 +107,7 @@ def _check_fractions(name: str, fractions: np.ndarray) -> None:
 def _check_breaks(spec: ModelSpec, theta: Parameters) -> None:
     """Breaks of every population positive and falling, at this point."""
     for component in spec.components:
-        if component.source_counts is None:
+        if not isinstance(component.source_counts, SourceCounts):
             continue
         given = [value_of(value, theta) for value in component.source_counts.breaks]
         breaks = [float(value) for value in absolute_breaks(given, component.source_counts.relative)]

@@ -133,6 +133,40 @@ class Dirichlet(_Prior):
         return 0.0, 1.0
 
 
+class Smooth(_Prior):
+    """Nodes of a smooth curve: a Gaussian level, slope and second differences, the latter small where it is smooth.
+
+        y_j = mean + level_sd z_0 + slope_sd (j - c) z_1 + curvature_sd sum_k h_k(j) z_k
+
+    for nodes j = 0 .. n - 1 with the middle c, where h_k has a second difference of 1 at node k - 1 alone and grows
+    away from the middle: level and slope are those of the middle (an integrated random walk, whose mean given data is
+    a cubic spline: Wahba 1978, J. R. Stat. Soc. B 40, 364).
+    """
+
+    prior: Literal["smooth"]
+    mean: float
+    level_sd: Annotated[float, Field(gt=0)]
+    slope_sd: Annotated[float, Field(gt=0)]
+    curvature_sd: Annotated[float, Field(gt=0)]
+
+    def matrix(self, n: int) -> np.ndarray:
+        """Of the nodes: y = mean + matrix (n, n) @ z."""
+        from_middle = np.arange(n) - 0.5 * (n - 1)
+        columns = [np.full(n, self.level_sd), self.slope_sd * from_middle]
+        for node in from_middle[1:-1]:
+            bent = from_middle - node if node >= 0 else node - from_middle
+            columns.append(self.curvature_sd * np.maximum(bent, 0.0))
+        return np.stack(columns[:n], axis=1)
+
+    def marginal(self, element: int, n: int) -> Normal:
+        """The prior of one node of n."""
+        sd = float(np.linalg.norm(self.matrix(n)[element]))
+        return Normal(prior="normal", mean=self.mean, sd=sd)
+
+    def support(self) -> tuple[float, float]:
+        return -math.inf, math.inf
+
+
 def _ordered(prior: Any) -> Any:
     if not prior.low < prior.high:
         raise ValueError(f"low must be below high, got low={prior.low:g}, high={prior.high:g}; exchange them")
@@ -141,6 +175,7 @@ def _ordered(prior: Any) -> Any:
 
 _KINDS: dict[str, type[_Prior]] = {
     "uniform": Uniform, "loguniform": LogUniform, "normal": Normal, "halfnormal": HalfNormal, "dirichlet": Dirichlet,
+    "smooth": Smooth,
 }  # fmt: skip
 
 
@@ -155,6 +190,7 @@ def _known(value: Any) -> Any:
 
 Scalar = Uniform | LogUniform | Normal | HalfNormal
 Prior = Annotated[
-    Annotated[Uniform | LogUniform | Normal | HalfNormal | Dirichlet, Discriminator("prior")], BeforeValidator(_known)
+    Annotated[Uniform | LogUniform | Normal | HalfNormal | Dirichlet | Smooth, Discriminator("prior")],
+    BeforeValidator(_known),
 ]
 SCALAR_KINDS: tuple[type[Scalar], ...] = (Uniform, LogUniform, Normal, HalfNormal)

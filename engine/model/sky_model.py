@@ -20,8 +20,8 @@ from gammasky.engine.kernels.nptf.plan import PixelPlan
 from gammasky.engine.kernels.poisson import op as poisson
 from gammasky.engine.model.latent import Latent, Parameters, log_standard_normal
 from gammasky.engine.model.points import non_finite, point_from_numbers
-from gammasky.engine.model.source_counts import absolute_breaks, broken_power_law
-from gammasky.engine.model.spec import Component, ModelSpec, read_model
+from gammasky.engine.model.source_counts import absolute_breaks, broken_power_law, free_form, spline_matrix
+from gammasky.engine.model.spec import AnySourceCounts, Component, FreeSourceCounts, ModelSpec, read_model
 from gammasky.engine.model.templates import Arrays, TemplateBuilder, value_of
 from gammasky.engine.model.uses import parameter_labels
 from gammasky.engine.sky.dataset import Dataset
@@ -112,6 +112,11 @@ class SkyModel:
             regions, counts, nodes = self.response.matrix.shape
             arrays["source_grid"] = self.response.s_grid
             arrays["quadrature"] = self.response.quadrature
+            arrays["splines"] = {
+                component.name: spline_matrix(self.response.s_grid, counts.nodes, counts.degree)
+                for component, counts in self._source_counts.values()
+                if isinstance(counts, FreeSourceCounts)
+            }
             arrays["response"] = self.response.matrix.reshape(regions * counts, nodes)
         return arrays
 
@@ -201,12 +206,20 @@ class SkyModel:
             raise unknown_name("population", population, self._source_counts)
         component, counts = self._source_counts[population]
         numbers = self._arrays(arrays)
-        breaks = absolute_breaks([value_of(b, theta) for b in counts.breaks], counts.relative)
-        dnds = broken_power_law(numbers["source_grid"], [value_of(n, theta) for n in counts.slopes], breaks)
-        if component.amplitude is not None:
-            return value_of(component.amplitude, theta) * dnds
+        dnds = self._shape(component.name, counts, theta, numbers)
+        if component.norm is None:
+            return dnds if component.amplitude is None else value_of(component.amplitude, theta) * dnds
         per_source = jnp.sum(numbers["quadrature"] * numbers["source_grid"] * dnds)
         return self.mean_counts(component, theta, arrays) / per_source * dnds
+
+    def _shape(self, name: str, counts: AnySourceCounts, theta: Parameters, numbers: Arrays) -> jax.Array:
+        """dN/dS (S,), of a broken power law relative to the highest break."""
+        grid = numbers["source_grid"]
+        if isinstance(counts, FreeSourceCounts):
+            values = theta[counts.values] if isinstance(counts.values, str) else jnp.asarray(counts.values)
+            return free_form(grid, numbers["splines"][name], values)
+        breaks = absolute_breaks([value_of(b, theta) for b in counts.breaks], counts.relative)
+        return broken_power_law(grid, [value_of(n, theta) for n in counts.slopes], breaks)
 
     def mean_counts(self, component: Component, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
         """Mean counts per pixel of a component, over its template of mean 1."""

@@ -6,15 +6,17 @@ every parameter its prior, so a parameter can be shared, fixed or varied without
 
 from __future__ import annotations
 
+import math
 import tomllib
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.model.priors import SCALAR_KINDS, Dirichlet, Prior
+from gammasky.engine.model.priors import SCALAR_KINDS, Dirichlet, Prior, Smooth
 from gammasky.engine.sky.roi import RegionOfInterest
 from gammasky.engine.sky.settings import Settings, validated
 
@@ -79,7 +81,48 @@ class DiskTemplate(_Template):
     disk: DiskSettings
 
 
-_TEMPLATES = ("map", "mix", "nfw", "disk")
+class BarSettings(Settings):
+    """Triaxial bar along the line of sight: falloff(r_s) and a Gaussian cut-off (see `engine.kernels.bar.op`).
+
+    The defaults are model S of Freudenreich (1998), but for the Sun's height of 0.01646 kpc and the pitch of
+    0.023 deg, which cost twice the lines of sight; the lengths are on its scale, with the Sun at 8.5 kpc. `angle`
+    [deg]: of the bar's near end, towards positive longitude. `length` [kpc]: scale length of the major axis; `ratio_y`,
+    `ratio_z`: the other two, over it. `c_perp`, `c_par`: boxiness in the plane and across it. `cut_radius`, `cut_width`
+    [kpc]: of the cut-off.
+    """
+
+    angle: Value = 13.79
+    length: Value = 1.696
+    ratio_y: Value = 0.6426 / 1.696
+    ratio_z: Value = 0.4425 / 1.696
+    c_perp: Value = 1.574
+    c_par: Value = 3.501
+    cut_radius: Value = 3.128
+    cut_width: Value = 0.461
+    falloff: Literal["sech2", "exponential", "gaussian", "bessel_k0"] = "sech2"
+    sun_kpc: Annotated[float, Field(gt=0)] = 8.5
+    sun_height_kpc: float = 0.0
+    pitch: float = 0.0
+
+    def shape(self) -> dict[str, Value]:
+        """The numbers that may be parameters, by name."""
+        return {name: getattr(self, name) for name in BAR_LIMITS}
+
+
+#: The lowest value of each number of a bar: what the quadrature resolves; below exponents of 1 a bar's edges are sharp.
+BAR_LIMITS = {
+    "angle": -math.inf, "length": 0.05, "ratio_y": 0.05, "ratio_z": 0.05, "c_perp": 1.0, "c_par": 1.0,
+    "cut_radius": 0.0, "cut_width": 0.05,
+}  # fmt: skip
+
+
+class BarTemplate(_Template):
+    """The template of a triaxial bar."""
+
+    bar: BarSettings
+
+
+_TEMPLATES = ("map", "mix", "nfw", "disk", "bar")
 
 
 def _template_kind(value: Any) -> str | None:
@@ -95,11 +138,12 @@ AnyTemplate = Annotated[
     | Annotated[MapTemplate, Tag("map")]
     | Annotated[MixTemplate, Tag("mix")]
     | Annotated[NfwTemplate, Tag("nfw")]
-    | Annotated[DiskTemplate, Tag("disk")],
+    | Annotated[DiskTemplate, Tag("disk")]
+    | Annotated[BarTemplate, Tag("bar")],
     Discriminator(
         _template_kind,
         custom_error_type="template_kind",
-        custom_error_message="a template is the name of a map or a table with one of map, mix, nfw, disk",
+        custom_error_message="a template is the name of a map or a table with one of map, mix, nfw, disk, bar",
     ),
 ]
 MixTemplate.model_rebuild()
@@ -130,6 +174,36 @@ class SourceCounts(Settings):
         return self
 
 
+class FreeSourceCounts(Settings):
+    """Free dN/dS: `values` of log10(S^2 dN/dS) at `nodes` [counts], rising, and a spline of that degree in log S.
+
+    Without a norm the values are absolute [counts per pixel]; with one they are relative: only the shape counts.
+    """
+
+    nodes: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3)]
+    values: str | list[float]
+    degree: Literal[1, 3] = 3
+
+    @model_validator(mode="after")
+    def _lengths(self) -> FreeSourceCounts:
+        if any(b <= a for a, b in pairwise(self.nodes)):
+            raise ValueError(f"nodes must rise, got {self.nodes}")
+        if isinstance(self.values, list) and len(self.values) != len(self.nodes):
+            raise ValueError(f"{len(self.nodes)} nodes need as many values, got {len(self.values)}")
+        return self
+
+
+def _counts_kind(value: Any) -> str:
+    """Which source-count function a table describes."""
+    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
+    return "free" if "nodes" in keys or "values" in keys else "broken"
+
+
+AnySourceCounts = Annotated[
+    Annotated[SourceCounts, Tag("broken")] | Annotated[FreeSourceCounts, Tag("free")], Discriminator(_counts_kind)
+]
+
+
 class Component(Settings):
     """One component of the sky. With `source_counts` it is a population of point sources, otherwise smooth.
 
@@ -143,12 +217,16 @@ class Component(Settings):
     template: AnyTemplate
     norm: Value | None = None
     amplitude: Value | None = None
-    source_counts: SourceCounts | None = None
+    source_counts: AnySourceCounts | None = None
     exposure: Literal["auto", "as_is"] = "auto"
     group: str = ""
 
     @model_validator(mode="after")
     def _one_scale(self) -> Component:
+        if isinstance(self.source_counts, FreeSourceCounts):
+            if self.amplitude is not None:
+                raise ValueError(f"component '{self.name}': the values of a free dN/dS are its amplitude; leave it out")
+            return self
         if (self.norm is None) == (self.amplitude is None):
             raise ValueError(f"component '{self.name}' needs either norm or amplitude")
         if self.amplitude is not None and self.source_counts is None:
@@ -192,8 +270,9 @@ class ModelSpec(Settings):
 _FIELDS = frozenset(
     field
     for kind in (
-        ModelSpec, Component, SourceCounts, SourceGrid, Modulation, MapTemplate, MixTemplate, NfwTemplate,
-        NfwSettings, DiskTemplate, DiskSettings, RegionOfInterest, *SCALAR_KINDS, Dirichlet,
+        ModelSpec, Component, SourceCounts, FreeSourceCounts, SourceGrid, Modulation, MapTemplate, MixTemplate,
+        NfwTemplate, NfwSettings, DiskTemplate, DiskSettings, BarTemplate, BarSettings, RegionOfInterest,
+        *SCALAR_KINDS, Dirichlet, Smooth,
     )
     for field in kind.model_fields
 )  # fmt: skip

@@ -14,10 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.kernels.bar.geometry import BarSky
+from gammasky.engine.kernels.bar.op import triaxial_bar
 from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky
 from gammasky.engine.kernels.profiles.op import lorimer_disk, nfw_squared
 from gammasky.engine.model.latent import Parameters
-from gammasky.engine.model.spec import AnyTemplate, DiskTemplate, MapTemplate, MixTemplate, Modulation, Value
+from gammasky.engine.model.spec import (
+    AnyTemplate,
+    BarTemplate,
+    DiskTemplate,
+    MapTemplate,
+    MixTemplate,
+    Modulation,
+    NfwTemplate,
+    Value,
+)
 from gammasky.engine.model.uses import harmonic_orders
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.flat_pixels import FlatPixels
@@ -102,7 +113,10 @@ class TemplateBuilder:
 
     def _profile(self, template: Any, *, counts: bool) -> Template:
         exposure = self._store("relative_exposure", self._pixels.relative_exposure)
-        evaluate = self._disk(template) if isinstance(template, DiskTemplate) else self._nfw(template)
+        kinds: dict[type, Callable[[Any], Callable[[Parameters], jax.Array]]] = {
+            NfwTemplate: self._nfw, DiskTemplate: self._disk, BarTemplate: self._bar,
+        }  # fmt: skip
+        evaluate = kinds[type(template)](template)
         n_region = self._pixels.n_region
 
         def profile(arrays: Arrays, theta: Parameters) -> jax.Array:
@@ -128,7 +142,25 @@ class TemplateBuilder:
 
         return disk
 
-    def _geometry(self, kind: Any, lengths: dict[str, float]) -> Any:
+    def _bar(self, template: BarTemplate) -> Callable[[Parameters], jax.Array]:
+        settings = template.bar
+        sky = self._geometry(
+            BarSky,
+            {
+                "falloff": settings.falloff,
+                "sun_kpc": settings.sun_kpc,
+                "sun_height_kpc": settings.sun_height_kpc,
+                "pitch_deg": settings.pitch,
+            },
+        )
+
+        def bar(theta: Parameters) -> jax.Array:
+            angle, length, ratio_y, ratio_z, *rest = (value_of(v, theta) for v in settings.shape().values())
+            return triaxial_bar(angle, length, length * ratio_y, length * ratio_z, *rest, sky, backend=self._backend)
+
+        return bar
+
+    def _geometry(self, kind: Any, lengths: dict[str, Any]) -> Any:
         """Line-of-sight geometry, built once for all templates that share it."""
         key = (kind, *lengths.values())
         if key not in self._profiles:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.model.priors import SUM_TOLERANCE, Dirichlet
+from gammasky.engine.model.priors import SUM_TOLERANCE, Dirichlet, Smooth
 from gammasky.engine.model.spec import (
+    BAR_LIMITS,
     AnyTemplate,
+    BarTemplate,
     Component,
     DiskTemplate,
+    FreeSourceCounts,
     MapTemplate,
     MixTemplate,
     ModelSpec,
@@ -41,7 +45,7 @@ def parameter_labels(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
                     f"{where}: parameter '{name}' is used with elements {list(elements) or 'none'} here and "
                     f"{list(labels[name]) or 'none'} elsewhere; use two parameters"
                 )
-        if component.source_counts is not None:
+        if isinstance(component.source_counts, SourceCounts):
             _check_breaks(component.name, component.source_counts, spec)
     unused = [name for name in spec.parameters if name not in labels]
     if unused:
@@ -68,8 +72,11 @@ def component_uses(component: Component) -> Iterator[Use]:
     for value in (component.norm, component.amplitude):
         if isinstance(value, str):
             yield value, (), where
-    if component.source_counts is not None:
-        for value in (*component.source_counts.slopes, *component.source_counts.breaks):
+    counts = component.source_counts
+    if isinstance(counts, FreeSourceCounts) and isinstance(counts.values, str):
+        yield counts.values, tuple(f"{node:g}" for node in counts.nodes), f"{where}, source_counts values"
+    if isinstance(counts, SourceCounts):
+        for value in (*counts.slopes, *counts.breaks):
             if isinstance(value, str):
                 yield value, (), f"{where}, source_counts"
     yield from _template_uses(component.template, where)
@@ -84,6 +91,12 @@ def _template_uses(template: AnyTemplate, where: str) -> Iterator[Use]:
         for value in (template.disk.scale_height, template.disk.C, template.disk.B):
             if isinstance(value, str):
                 yield value, (), f"{where}, disk"
+    if isinstance(template, BarTemplate):
+        for field, value in template.bar.shape().items():
+            if isinstance(value, str):
+                yield value, (), f"{where}, bar {field}"
+            elif value < BAR_LIMITS[field]:
+                raise InputError(f"{where}: {field} of a bar must be at least {BAR_LIMITS[field]:g}, got {value:g}")
     if isinstance(template, MixTemplate):
         yield from _mix_uses(template, where)
     if template.modulation is not None:
@@ -117,6 +130,13 @@ def _check_shares(fractions: float | list[float], where: str) -> None:
 def _check_prior(name: str, spec: ModelSpec, elements: tuple[str, ...], where: str) -> None:
     """A Dirichlet prior only for a mixture, and of its length; a scalar mixes two."""
     prior, mixes = spec.parameters[name], where.endswith("mix")
+    field, low = where.rpartition(" bar ")[2], prior.support()[0]
+    if low < BAR_LIMITS.get(field, -math.inf):
+        raise InputError(
+            f"prior of '{name}': {field} of a bar must be at least {BAR_LIMITS[field]:g}, its prior starts at {low:g}"
+        )
+    if isinstance(prior, Smooth) and not elements:
+        raise InputError(f"{where}: parameter '{name}' has a smooth prior, which is for the values of a free dN/dS")
     if isinstance(prior, Dirichlet):
         if not mixes:
             raise InputError(f"{where}: parameter '{name}' has a dirichlet prior, expected a prior of a single number")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, erf, ndtr
 
-from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Prior, Uniform
+from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Prior, Smooth, Uniform
 
 Floats = NDArray[np.float64]
 BINS = 32  # of the posterior
@@ -56,6 +56,7 @@ def panel(
         element, n_elements: which element of a vector, and of how many (for a Dirichlet prior).
     """
     log10 = isinstance(prior, LogUniform)
+    unit, prior = prior.unit, prior.marginal(element, n_elements) if isinstance(prior, Smooth) else prior
     shown = np.log10(draws) if log10 else draws
     low, high = _support(prior, draws)
     limits = (math.log10(low), math.log10(high)) if log10 else (low, high)
@@ -66,7 +67,7 @@ def panel(
     prior_edges = np.linspace(*limits, PRIOR_BINS + 1)
     mass = np.diff(cumulative(prior, 10**prior_edges if log10 else prior_edges, element, n_elements))
     return Panel(
-        name, prior.unit, log10, limits, edges, counts / (counts.sum() * np.diff(edges)), prior_edges,
+        name, unit, log10, limits, edges, counts / (counts.sum() * np.diff(edges)), prior_edges,
         mass / np.diff(prior_edges), truth,
     )  # fmt: skip
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from gammasky.engine.infer.report.result import Posterior
-from gammasky.engine.model.source_counts import absolute_breaks, broken_power_law
-from gammasky.engine.model.spec import Component, ModelSpec, Value
+from gammasky.engine.model.source_counts import absolute_breaks, broken_power_law, spline_matrix
+from gammasky.engine.model.spec import AnySourceCounts, Component, FreeSourceCounts, ModelSpec, Value
 from gammasky.engine.sky.response import trapezoid_weights
 
 Floats = NDArray[np.float64]
@@ -52,13 +52,23 @@ def dnds(spec: ModelSpec, component: Component, draws: Mapping[str, Floats]) -> 
     if component.source_counts is None:
         raise ValueError(f"dnds: component '{component.name}' is no population of point sources")
     counts, grid, n = component.source_counts, source_grid(spec), len(next(iter(draws.values())))
-    slopes = np.stack([_column(value, draws, n) for value in counts.slopes])
-    breaks = np.stack([_column(value, draws, n) for value in counts.breaks])
-    shape = np.asarray(_shapes(grid, slopes, breaks, counts.relative))
+    shape = _relative(counts, grid, draws, n)
     if component.amplitude is not None:
         return _column(component.amplitude, draws, n)[:, None] * shape
+    if component.norm is None:
+        return shape
     per_source = shape @ (trapezoid_weights(grid) * grid)
-    return (_column(component.norm or 0.0, draws, n) / per_source)[:, None] * shape
+    return (_column(component.norm, draws, n) / per_source)[:, None] * shape
+
+
+def _relative(counts: AnySourceCounts, grid: Floats, draws: Mapping[str, Floats], n: int) -> Floats:
+    """dN/dS (n, S), of a broken power law relative to the highest break."""
+    if isinstance(counts, FreeSourceCounts):
+        values = draws[counts.values] if isinstance(counts.values, str) else np.tile(counts.values, (n, 1))
+        return np.asarray(10.0 ** (values @ spline_matrix(grid, counts.nodes, counts.degree).T) / grid**2)
+    slopes = np.stack([_column(value, draws, n) for value in counts.slopes])
+    breaks = np.stack([_column(value, draws, n) for value in counts.breaks])
+    return np.asarray(_shapes(grid, slopes, breaks, counts.relative))
 
 
 @partial(jax.jit, static_argnames="relative")

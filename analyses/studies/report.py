@@ -1,0 +1,211 @@
+"""The page of a study: its question, the members as a table, and what the skies that it made say together."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from importlib import metadata, resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from gammasky.analyses.ensemble.answer import Answer, Row, column, read_answer
+from gammasky.analyses.ensemble.figures import axis_title
+from gammasky.analyses.studies.skies import SEPARATOR
+from gammasky.analyses.studies.study import InjectedSkies, Study
+from gammasky.engine.files import replacing
+from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
+from gammasky.engine.infer.report.markup import Markup, joined, picture, section, table, tag
+from gammasky.engine.infer.report.numbers import ABSENT, number
+
+GENERATOR = "gammasky study"
+TABLE, CURVE = "study.csv", "recovery.png"
+SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge_ps", "n_sources")
+
+
+def write_study(study: Study, campaign: Path, path: Path) -> Path:
+    """Write the page at `path`, and study.csv and, where skies were made, a figure beside it.
+
+    Args:
+        study: what was run.
+        campaign: folder of its members.
+        path: of the page.
+
+    Raises:
+        InputError: no member is done.
+        OSError: what the file system refused.
+    """
+    answer = read_answer(campaign)
+    groups = _groups(study, answer)
+    parts = [section("question", "The question", tag("p", study.asks), _sources(study)), _members(answer)]
+    if study.skies is not None:
+        figure = save(_drawn(study, groups), path.with_name(CURVE))
+        parts.insert(1, section("skies", "All skies together", _told(study, groups), _picture(study, figure)))
+    _write_table(path.with_name(TABLE), groups)
+    with replacing(path) as temporary:
+        temporary.write_text(_page(study, _facts(answer, campaign), parts), encoding="utf-8")
+    return path
+
+
+def write_calibration(study: Study, coverage: str, path: Path) -> Path:
+    """Write the page of a calibration at `path`: its coverage tables, and the figures that lie beside it.
+
+    Args:
+        study: what was run.
+        coverage: the tables, in Markdown.
+        path: of the page.
+
+    Raises:
+        OSError: what the file system refused.
+    """
+    figures = [
+        picture(file.read_bytes(), file.stem, file.stem, str(file)) for file in sorted(path.parent.glob("*.png"))
+    ]
+    parts = [
+        section("question", "The question", tag("p", study.asks), _sources(study)),
+        section("coverage", "Coverage", tag("pre", coverage, tabindex="0")),
+        section("figures", "Figures", *figures),
+    ]
+    with replacing(path) as temporary:
+        temporary.write_text(_page(study, tag("p", study.cost, class_="facts"), parts), encoding="utf-8")
+    return path
+
+
+def _facts(answer: Answer, campaign: Path) -> Markup:
+    """How many fits there are, and where all about them is."""
+    whole = f"{len(answer.rows)} fits" + (f", {len(answer.missing)} to come" if answer.missing else "")
+    whole += f", {len(answer.failed)} failed" if answer.failed else ""
+    link = tag("a", "figures, evidences and weights of all members", href=f"{campaign.name}/report.html")
+    return tag("p", whole, " · ", link, class_="facts")
+
+
+def _page(study: Study, facts: Markup, parts: Sequence[Markup]) -> str:
+    files = resources.files("gammasky.engine.infer.report")
+    return Template((files / "page.html").read_text(encoding="utf-8")).substitute(
+        title=joined([f"{study.name}: study"]),
+        generator=f"{GENERATOR} {metadata.version('gammasky')}",
+        style=(files / "page.css").read_text(encoding="utf-8"),
+        head=tag("header", tag("h1", study.name, tag("small", " study")), facts),
+        verdict="",
+        contents="",
+        body=joined(parts, "\n"),
+    )
+
+
+def _sources(study: Study) -> Markup:
+    return tag("p", "After ", ", ".join(study.follows), ".") if study.follows else tag("p", "")
+
+
+def _members(answer: Answer) -> Markup:
+    """Every member: choices, evidence, and the quantities that it has."""
+    shown = [name for name in SHOWN if name in answer.quantities]
+    rows = [
+        [row["name"], row["verdict"], number(row.get("log_z"), 0.1), *(_with_error(row, name) for name in shown)]
+        for row in answer.rows
+    ]
+    headings = ["member", "verdict", "log Z", *(axis_title(name) for name in shown)]
+    caption = "mean ± standard deviation; log Z compares members on the same pixels only"
+    return section("members", "Members", table(headings, rows, words=2, caption=caption))
+
+
+def _with_error(row: Row, name: str) -> str:
+    mean, sd = row.get(f"{name}_mean"), row.get(f"{name}_sd")
+    return ABSENT if mean is None or sd is None else f"{number(mean, sd)} ± {number(sd, sd)}"
+
+
+def _groups(study: Study, answer: Answer) -> list[dict[str, Any]]:
+    """One line for all skies of a truth under the same other choices; the members themselves where none were made."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in answer.rows:
+        others = ",".join(f"{axis}={choice}" for axis, choice in row["labels"].items() if axis != "sky")
+        truth = row["labels"].get("sky", "").rpartition(SEPARATOR)[0] if study.skies else row["name"]
+        found.setdefault((truth, others), []).append(row)
+    lines = []
+    for (truth, others), rows in found.items():
+        line: dict[str, Any] = {"truth": truth, "choices": others, "skies": len(rows)}
+        for name in answer.quantities:
+            means, sds = column(rows, f"{name}_mean"), column(rows, f"{name}_sd")
+            if np.isfinite(means).any():
+                scatter = float(np.nanstd(means, ddof=1)) if len(rows) > 1 else math.nan
+                line |= {
+                    name: float(np.nanmean(means)),
+                    f"{name}_scatter": scatter,
+                    f"{name}_sd": float(np.nanmean(sds)),
+                }
+        lines.append(line)
+    return lines
+
+
+def _told(study: Study, groups: Sequence[dict[str, Any]]) -> Markup:
+    """The lines as a table; with an injected signal, what was found of it."""
+    injected = isinstance(study.skies, InjectedSkies)
+    headings = ["injected [counts/pixel]" if injected else "truth", "fitted with", "skies"]
+    headings += ["found [counts/pixel]", "bias"] if injected else []
+    headings += [
+        "point-source fraction",
+        "scatter between skies",
+        "its sd in one fit",
+        "flux of the excess [counts/pixel]",
+    ]
+    rows = []
+    for line in groups:
+        cells = [line["truth"], line["choices"] or "the model", str(line["skies"])]
+        if injected:
+            found = recovered(groups, line)
+            cells += [number(found, 0.01), number(found - float(line["truth"]), 0.01)]
+        numbers = [line.get(name) for name in ("ps_fraction", "ps_fraction_scatter", "ps_fraction_sd", "excess_flux")]
+        rows.append([*cells, *(number(value, 0.01) for value in numbers)])
+    return table(headings, rows, words=2)
+
+
+def recovered(groups: Iterable[dict[str, Any]], line: dict[str, Any]) -> float:
+    """Flux of the excess above that in the data without a signal, under the same choices; NaN without such a fit."""
+    zero = [other for other in groups if other["choices"] == line["choices"] and float(other["truth"]) == 0.0]
+    return float(line["excess_flux"] - zero[0]["excess_flux"]) if zero and "excess_flux" in line else math.nan
+
+
+def _drawn(study: Study, groups: Sequence[dict[str, Any]]) -> Figure:
+    """Injected against found, or the point-source fraction that is found in each truth."""
+    injected = isinstance(study.skies, InjectedSkies)
+    with styled():
+        figure = Figure(figsize=(7.0, 4.5), layout="constrained")
+        panel = figure.add_subplot()
+        truths = list(dict.fromkeys(line["truth"] for line in groups))
+        for place, choices in enumerate(dict.fromkeys(line["choices"] for line in groups)):
+            lines = [line for line in groups if line["choices"] == choices]
+            name = "excess_flux" if injected else "ps_fraction"
+            lines = [line for line in lines if name in line]
+            x = [float(line["truth"]) if injected else truths.index(line["truth"]) + 0.08 * place for line in lines]
+            y = [recovered(groups, line) if injected else line[name] for line in lines]
+            error = [line[f"{name}_sd"] for line in lines]
+            panel.errorbar(x, y, error, fmt="o-" if injected else "o", ms=5, lw=1.2, capsize=2,
+                           color=COLOURS[place % len(COLOURS)], label=choices or "the model")  # fmt: skip
+        if injected:
+            ends = [0.0, max(float(truth) for truth in truths)]
+            panel.plot(ends, ends, ":", color=GREY, label="all of it")
+            panel.set_xlabel("injected signal [counts/pixel]")
+            panel.set_ylabel("found above the data alone [counts/pixel]")
+        else:
+            panel.set_xticks(range(len(truths)), truths)
+            panel.set_xlabel("truth: smooth emission only")
+            panel.set_ylabel("point-source fraction of the excess")
+        panel.legend()
+    return figure
+
+
+def _picture(study: Study, path: Path) -> Markup:
+    what = "Recovery of the signal" if isinstance(study.skies, InjectedSkies) else "Point-source fraction found"
+    return picture(path.read_bytes(), what, f"{what}; bars: posterior standard deviation of one fit.", str(path))
+
+
+def _write_table(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    """The lines as CSV."""
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(lines)

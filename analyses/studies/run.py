@@ -1,0 +1,120 @@
+"""Run a study: skies first, where it makes any, then its campaign or calibration, then the report."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gammasky.analyses.studies.study import QUICK_NODES, QUICK_REGION, InjectedSkies, SmoothSkies, Study
+from gammasky.distributed.runners.base import Runner
+from gammasky.engine.errors import InputError
+from gammasky.engine.files import replacing
+
+CAMPAIGN, SKIES, BASE, REPORT = "campaign", "skies", "model.toml", "report.html"
+
+
+def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, quiet: bool = False) -> Path:
+    """Run a study in the folder `out`, or go on with it there.
+
+    Finished fits, and finished skies, are never done again: the same command resumes.
+
+    Args:
+        study: as `read_study` gives it.
+        out: receives report.html, study.csv, and the campaign or calibration.
+        runner: where the fits run; results do not depend on it.
+        quick: whether the model is to be cut down to a small region and a coarse source grid.
+        quiet: no live progress.
+
+    Returns:
+        the report.
+
+    Raises:
+        InputError: a study, model or dataset that cannot be used; a folder that holds something else.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
+    out.mkdir(parents=True, exist_ok=True)
+    if study.calibration is not None:
+        return _calibration(study, study.calibration, out, quiet=quiet)
+    return _ensemble(study, out, runner, quick=quick, quiet=quiet)
+
+
+def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bool) -> Path:
+    """A study that is an ensemble, made on the spot."""
+    from gammasky.analyses.ensemble.ensemble import Ensemble
+    from gammasky.analyses.ensemble.report import write_report
+    from gammasky.analyses.studies.report import write_study
+    from gammasky.distributed.campaign import run_campaign
+
+    table: dict[str, Any] = {"name": study.name, "description": study.asks, **(study.ensemble or {})}
+    if quick:
+        table["model"] = _small(str(table.get("model", "fiducial")), out / BASE)
+    if study.skies is not None:
+        table["axes"] = {**table.get("axes", {}), "sky": _skies(study.skies, table, out / SKIES)}
+    ensemble, folder = Ensemble(**table), out / CAMPAIGN
+    tally = run_campaign(
+        folder,
+        ensemble.task(),
+        ensemble.members(),
+        ensemble.resources,
+        runner,
+        manifest=ensemble.manifest(),
+        resume=(folder / "manifest.json").is_file(),
+        quiet=quiet,
+    )
+    if not tally.done:
+        raise InputError(f"study {study.name}: every fit failed; see {folder / 'failed'}")
+    write_report(folder)
+    return write_study(study, folder, out / REPORT)
+
+
+def _small(name: str, path: Path) -> str:
+    """The model of that name, in a small region and with a coarse source grid, as a file at `path`."""
+    from gammasky.engine.infer.report.model_toml import model_toml
+    from gammasky.engine.model.spec import read_model
+
+    spec = read_model(name)
+    region = spec.region.model_copy(update=QUICK_REGION)
+    grid = spec.source_grid.model_copy(update={"nodes": QUICK_NODES})
+    text = model_toml(spec.model_copy(update={"region": region, "source_grid": grid}))
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return str(path.resolve())
+
+
+def _skies(skies: SmoothSkies | InjectedSkies, table: dict[str, Any], folder: Path) -> Any:
+    """The axis `sky` of a study that makes its own."""
+    from gammasky.analyses.studies.skies import make_skies
+    from gammasky.engine.model.spec import read_model
+    from gammasky.engine.sky.dataset import Dataset
+    from gammasky.engine.sky.manifest import shipped_manifests
+
+    data, data_dir = str(table.get("data", "fermi")), table.get("data_dir")
+    dataset = Dataset.open(data, data_dir)
+    where = data if data in shipped_manifests() else str(Path(data).absolute())
+    return make_skies(skies, read_model(table.get("model", "fiducial")), dataset, where, folder.resolve())
+
+
+def _calibration(study: Study, settings: dict[str, Any], out: Path, *, quiet: bool) -> Path:
+    """A study that is a calibration."""
+    from gammasky.analyses.calibration.report import MEMBERS, check_folder, write_report
+    from gammasky.analyses.calibration.study import Calibration
+    from gammasky.analyses.calibration.study import run_study as run_calibration
+    from gammasky.analyses.studies.report import write_calibration
+    from gammasky.distributed.executor import SerialExecutor
+    from gammasky.engine.infer.settings import Settings
+
+    given = {name: value for name, value in settings.items() if name not in ("fit", "scenarios")}
+    base = Calibration(method=Settings(**settings.get("fit", {})), **given)
+    wanted = [replace(base, scenario=scenario) for scenario in settings.get("scenarios", ["likelihood"])]
+    check_folder(out, wanted)
+
+    def tell(done: int, total: int) -> None:
+        if not quiet:
+            print(f"gammasky: {done}/{total} skies", file=sys.stderr, flush=True)
+
+    results = [run_calibration(entry, SerialExecutor(), out / MEMBERS, progress=tell) for entry in wanted]
+    return write_calibration(study, write_report(out, results), out / REPORT)

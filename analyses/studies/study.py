@@ -1,0 +1,118 @@
+"""The file of a study: what it asks, whom it follows, the ensemble that answers it, and how it runs quickly."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from copy import deepcopy
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, model_validator
+
+from gammasky.engine.errors import unknown_name
+from gammasky.engine.sky.settings import Settings, validated
+
+Table = dict[str, Any]
+
+#: A quick run is of the demo sky, in a small region and with Laplace approximations; a study's own [quick] goes on top.
+QUICK: Table = {"ensemble": {"data": "demo", "fit": {"method": "laplace"}}}
+QUICK_REGION = {"radius_max": 9.0, "exposure_regions": 1}
+QUICK_NODES = 200  # of the source grid
+
+
+class SmoothSkies(Settings):
+    """Skies without point sources: each truth is a model that was changed, at its best fit to the data.
+
+    Args:
+        truths: name -> changes of the model, as an axis of the user's own has them; `diffuse` and `l_max` as the axes.
+        number: skies of each truth.
+        seed: of the skies, and of the starts of the best fits.
+    """
+
+    kind: Literal["smooth"]
+    truths: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    number: Annotated[int, Field(ge=1)] = 10
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class InjectedSkies(Settings):
+    """The counts of the data plus photons of a smooth NFW^2 signal.
+
+    Args:
+        strengths [counts per pixel]: mean of the signal over the region of interest.
+        gamma: its inner slope.
+        number: skies of each strength; seed: of the photons.
+    """
+
+    kind: Literal["injected"]
+    strengths: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2)]
+    gamma: float = 1.2
+    number: Annotated[int, Field(ge=1)] = 1
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Study(Settings):
+    """A study.
+
+    Args:
+        name: of its file.
+        asks: the question; follows: papers; cost: of the whole study, in words.
+        ensemble: what an ensemble's file holds; skies: that are made first, and become its axis `sky`.
+        calibration: what `Calibration` takes, instead of an ensemble.
+        quick: what a quick run changes, tables within tables.
+    """
+
+    name: str
+    asks: str
+    follows: list[str] = Field(default_factory=list)
+    cost: str
+    ensemble: Table | None = None
+    skies: Annotated[SmoothSkies | InjectedSkies, Discriminator("kind")] | None = None
+    calibration: Table | None = None
+    quick: Table = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Study:
+        if (self.ensemble is None) == (self.calibration is None):
+            raise ValueError("a study is either an ensemble or a calibration")
+        return self
+
+
+def studies() -> dict[str, Path]:
+    """The studies that come with the package: name -> TOML file."""
+    folder = resources.files("gammasky.analyses") / "studies"
+    found = {Path(str(entry)).stem: Path(str(entry)) for entry in folder.iterdir() if str(entry).endswith(".toml")}
+    return dict(sorted(found.items()))
+
+
+def read_study(name: str, *, quick: bool = False, data: str | None = None, data_dir: str | None = None) -> Study:
+    """A study, as it is or as it runs quickly, on its own data or on others.
+
+    Raises:
+        InputError: no study of that name (with the nearest), or a file that is not one.
+    """
+    known = studies()
+    if name not in known:
+        raise unknown_name("study", name, known)
+    table: Table = {"name": name, **tomllib.loads(known[name].read_text(encoding="utf-8"))}
+    if quick:
+        kind = "ensemble" if "ensemble" in table else "calibration"
+        table = merged(table, {kind: QUICK["ensemble"]} if kind == "ensemble" else {})
+        table = merged(table, table.get("quick", {}))
+    for part in ("ensemble", "calibration"):
+        if part in table:
+            given = {"data": data, "data_dir": data_dir}
+            table[part] |= {key: value for key, value in given.items() if value is not None}
+    return validated(Study, table, str(known[name]))
+
+
+def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:
+    """The table with changes: tables are merged, anything else takes the place of what was there."""
+    result = deepcopy(dict(table))
+    for key, value in changes.items():
+        old = result.get(key)
+        whole = not (isinstance(old, dict) and isinstance(value, Mapping)) or key in ("axes", "truths")
+        result[key] = deepcopy(value) if whole else merged(old, value)
+    return result

@@ -1,0 +1,264 @@
+"""One node on LANES lines of sight through a bar: where panels meet, the bar's own radius, how density falls with it.
+
+With axes X', Y', Z' of the bar, power means M_c(u, v) = log(e^(c u) + e^(c v)) / c of logarithms give the radius
+
+    log R_perp = M_cperp(log |X'| / x, log |Y'| / y),      log r_s = M_cpar(log R_perp, log |Z'| / z)
+
+(Freudenreich 1998, ApJ 492, 495, eqs. 5-6), and with w = e^(c u) / (e^(c u) + e^(c v)) all derivatives:
+
+    dM/du = w,   dM/dv = 1 - w,   dM/dc = (w u + (1 - w) v - M) / c.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from scipy.special import kve
+
+from gammasky.engine.kernels import policy
+from gammasky.engine.kernels.bar.geometry import CUT_WIDTHS, LANES, MAX_DISTANCE_KPC, PANELS
+from gammasky.engine.kernels.profiles.cpu import LN2_HIGH, LN2_LOW, ROUNDER, _bits_of, _float_of, exponential
+
+Floats = NDArray[np.float64]
+
+TINY = 1e-290
+_HALF_ROOT = 0x3FE6A09E667F3BCD  # bits of sqrt(1/2)
+_ROUNDER_BITS = 0x4338000000000000  # bits of ROUNDER: whole numbers added to them are added to the number
+
+#: Where in the work array the LANES numbers of each kind begin. It is one flat array with these fixed offsets, because
+#: only then does LLVM see that its rows do not overlap; and what is taken to the logarithm or exponentiated lies in a
+#: row of its own, because loops with several of these calls are not inlined, and so not vectorised.
+(LOG_X, LOG_Y, LOG_Z, LOG_PERP, LOG_R, RADIUS) = (LANES * row for row in range(6))
+(POWER_X, POWER_Y, WEIGHT, POWER_PERP, POWER_Z, SHARE_X, SHARE_PERP) = (LANES * row for row in range(6, 13))
+(TURN_X, TURN_Y, TURN_Z, BEND_X, BEND_Z, EXCESS) = (LANES * row for row in range(13, 19))
+(DENSITY, SLOPE, CURVATURE) = (LANES * row for row in range(19, 22))
+WORK = 22 * LANES
+COS_LON, SIN_LON, COS_LAT, SIN_LAT = (LANES * row for row in range(4))  # the same of the directions of one block
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+def logarithm(x: float) -> float:
+    """log(x) of a normal x > 0 to 2 units in the last place, without branches: k log 2 + 2 artanh((m - 1) / (m + 1)).
+
+    `exponential` says why it is written out.
+    """
+    bits = _bits_of(x)
+    power = (bits - _HALF_ROOT) >> 52
+    whole = _float_of(power + _ROUNDER_BITS) - ROUNDER
+    mantissa = _float_of(bits - (power << 52))  # in [sqrt(1/2), sqrt(2))
+    f = (mantissa - 1.0) / (mantissa + 1.0)
+    s = f * f
+    p = 1.0 / 23.0
+    p = p * s + 1.0 / 21.0
+    p = p * s + 1.0 / 19.0
+    p = p * s + 1.0 / 17.0
+    p = p * s + 1.0 / 15.0
+    p = p * s + 1.0 / 13.0
+    p = p * s + 1.0 / 11.0
+    p = p * s + 1.0 / 9.0
+    p = p * s + 1.0 / 7.0
+    p = p * s + 1.0 / 5.0
+    p = p * s + 1.0 / 3.0
+    return whole * LN2_HIGH + (2.0 * f + (2.0 * f * s * p + whole * LN2_LOW))
+
+
+@njit(**policy.COMPILE)
+def inside_domain(point: Floats) -> bool:
+    """Whether a bar has these parameters: all finite, exponents and cut-off positive."""
+    finite = True
+    for value in point:
+        finite &= bool(np.isfinite(value))
+    return finite and point[4] > 0.0 and point[5] > 0.0 and point[6] >= 0.0 and point[7] > 0.0
+
+
+@njit(**policy.COMPILE)
+def fill_edges(point: Floats, directions: Floats, frame: Floats, edges: Floats) -> None:
+    """Ends of the panels (PANELS + 1, LANES) [kpc] on the lines of one block, in order; some may be empty."""
+    sun, height, cos_pitch, sin_pitch = frame
+    cos_a, sin_a = np.cos(point[0]), np.sin(point[0])
+    begin, width = point[6], point[7]
+    for lane in range(LANES):
+        cl, sl = directions[COS_LON + lane], directions[SIN_LON + lane]
+        cb, sb = directions[COS_LAT + lane], directions[SIN_LAT + lane]
+        closest = sun * abs(sl) if cl > 0.0 else sun
+        # beyond, the cut-off is below exp(-CUT_WIDTHS^2) of the largest that this line meets
+        beyond = max(closest - begin, 0.0)
+        last = begin + np.sqrt(beyond * beyond + (CUT_WIDTHS * width) ** 2)
+        middle, reach = sun * cl, np.sqrt(max(last * last - (sun * sl) ** 2, 0.0))
+        start = min(max((middle - reach) / cb, 0.0), MAX_DISTANCE_KPC)
+        stop = min(max((middle + reach) / cb, start), MAX_DISTANCE_KPC)
+        chord = np.sqrt(max(begin * begin - (sun * sl) ** 2, 0.0))
+        edges[0, lane], edges[PANELS, lane] = start, stop
+        edges[1, lane], edges[2, lane] = (middle - chord) / cb, (middle + chord) / cb
+        edges[3, lane] = _zero(sun * cos_a * cos_pitch + height * sin_pitch,
+                               cb * cos_pitch * (sl * sin_a - cl * cos_a) + sb * sin_pitch)  # fmt: skip
+        edges[4, lane] = _zero(-sun * sin_a, cb * (sl * cos_a + cl * sin_a))
+        edges[5, lane] = _zero(height * cos_pitch - sun * cos_a * sin_pitch,
+                               sb * cos_pitch - cb * sin_pitch * (sl * sin_a - cl * cos_a))  # fmt: skip
+        for panel in range(1, PANELS):
+            edges[panel, lane] = min(max(edges[panel, lane], start), stop)
+        for panel in range(2, PANELS):  # insertion: five numbers
+            value, place = edges[panel, lane], panel
+            while place > 1 and edges[place - 1, lane] > value:
+                edges[place, lane] = edges[place - 1, lane]
+                place -= 1
+            edges[place, lane] = value
+
+
+@njit(**policy.COMPILE)
+def _zero(start: float, slope: float) -> float:
+    """Where start + slope s is 0; beyond everything if nowhere."""
+    return -start / slope if slope != 0.0 else MAX_DISTANCE_KPC
+
+
+@njit(**policy.COMPILE)
+def longest(edges: Floats, panel: int) -> float:
+    """Length of the longest of the panels side by side [kpc]."""
+    found = 0.0
+    for lane in range(LANES):
+        found = max(found, edges[panel + 1, lane] - edges[panel, lane])
+    return found
+
+
+@njit(**policy.COMPILE)
+def fill_shape(
+    point: Floats, directions: Floats, frame: Floats, low: Floats, high: Floats, place: float, weight: float,
+    rows: Floats,
+) -> None:  # fmt: skip
+    """The rows up to EXCESS at one node: ds times the cut-off, logarithms, shares w, r_s, and how the angle turns and
+    bends the axes (d X' / X', d2 X' / X')."""
+    sun, height, cos_pitch, sin_pitch = frame
+    cos_a, sin_a = np.cos(point[0]), np.sin(point[0])
+    log_x, log_y, log_z, perp, par, begin, width = point[1:]
+    per_perp, per_par, per_width = 1.0 / perp, 1.0 / par, 1.0 / width
+    for lane in range(LANES):
+        cl, sl = directions[COS_LON + lane], directions[SIN_LON + lane]
+        cb, sb = directions[COS_LAT + lane], directions[SIN_LAT + lane]
+        s = low[lane] + (high[lane] - low[lane]) * place
+        x, y, z = sun - s * cb * cl, s * cb * sl, s * sb + height
+        in_plane, across = x * cos_a + y * sin_a, y * cos_a - x * sin_a
+        along, above = in_plane * cos_pitch + z * sin_pitch, z * cos_pitch - in_plane * sin_pitch
+        along, across = (along if abs(along) > TINY else TINY), (across if abs(across) > TINY else TINY)
+        above = above if abs(above) > TINY else TINY
+        rows[TURN_X + lane], rows[BEND_X + lane] = across * cos_pitch / along, -in_plane * cos_pitch / along
+        rows[TURN_Y + lane] = -in_plane / across
+        rows[TURN_Z + lane], rows[BEND_Z + lane] = -across * sin_pitch / above, in_plane * sin_pitch / above
+        rows[LOG_X + lane], rows[LOG_Y + lane], rows[LOG_Z + lane] = abs(along), abs(across), abs(above)
+        excess = math.sqrt(x * x + y * y) - begin
+        rows[EXCESS + lane] = (excess if excess > 0.0 else 0.0) * per_width
+    _logarithms(rows[LOG_X : LOG_Z + LANES])
+    for lane in range(LANES):
+        rows[LOG_X + lane] -= log_x
+        rows[LOG_Y + lane] -= log_y
+        rows[LOG_Z + lane] -= log_z
+        rows[POWER_X + lane], rows[POWER_Y + lane] = perp * rows[LOG_X + lane], perp * rows[LOG_Y + lane]
+        rows[WEIGHT + lane] = -rows[EXCESS + lane] * rows[EXCESS + lane]
+    _exponentials(rows[POWER_X : WEIGHT + LANES])
+    for lane in range(LANES):
+        both = rows[POWER_X + lane] + rows[POWER_Y + lane]
+        both = both if both > TINY else TINY
+        rows[LOG_PERP + lane], rows[SHARE_X + lane] = both, rows[POWER_X + lane] / both
+        rows[WEIGHT + lane] *= weight * (high[lane] - low[lane])
+    _logarithms(rows[LOG_PERP : LOG_PERP + LANES])
+    for lane in range(LANES):
+        rows[LOG_PERP + lane] *= per_perp
+        rows[POWER_PERP + lane], rows[POWER_Z + lane] = par * rows[LOG_PERP + lane], par * rows[LOG_Z + lane]
+    _exponentials(rows[POWER_PERP : POWER_Z + LANES])
+    for lane in range(LANES):
+        both = rows[POWER_PERP + lane] + rows[POWER_Z + lane]
+        both = both if both > TINY else TINY
+        rows[LOG_R + lane], rows[SHARE_PERP + lane] = both, rows[POWER_PERP + lane] / both
+    _logarithms(rows[LOG_R : LOG_R + LANES])
+    for lane in range(LANES):
+        rows[LOG_R + lane] *= per_par
+        rows[RADIUS + lane] = rows[LOG_R + lane]
+    _exponentials(rows[RADIUS : RADIUS + LANES])
+
+
+@njit(**policy.COMPILE)
+def _logarithms(values: Floats) -> None:
+    """Every value to its logarithm."""
+    for i in range(values.size):
+        values[i] = logarithm(values[i])
+
+
+@njit(**policy.COMPILE)
+def _exponentials(values: Floats) -> None:
+    """Every value to its exponential."""
+    for i in range(values.size):
+        values[i] = exponential(values[i])
+
+
+@njit(**policy.COMPILE)
+def fill_falloff(falloff: int, rows: Floats) -> None:
+    """Rows DENSITY (with the weight), SLOPE = d log f / d log r_s and CURVATURE = d SLOPE / d log r_s."""
+    if falloff == 0:  # sech^2 r
+        for lane in range(LANES):
+            r = rows[RADIUS + lane]
+            e = exponential(-2.0 * r)
+            tanh = (1.0 - e) / (1.0 + e)
+            sech2 = 4.0 * e / ((1.0 + e) * (1.0 + e))
+            rows[DENSITY + lane] = rows[WEIGHT + lane] * sech2
+            rows[SLOPE + lane] = -2.0 * r * tanh
+            rows[CURVATURE + lane] = -2.0 * r * (tanh + r * sech2)
+    elif falloff == 1:  # exp(-r)
+        for lane in range(LANES):
+            r = rows[RADIUS + lane]
+            rows[DENSITY + lane] = rows[WEIGHT + lane] * exponential(-r)
+            rows[SLOPE + lane], rows[CURVATURE + lane] = -r, -r
+    elif falloff == 2:  # exp(-r^2 / 2)
+        for lane in range(LANES):
+            square = rows[RADIUS + lane] * rows[RADIUS + lane]
+            rows[DENSITY + lane] = rows[WEIGHT + lane] * exponential(-0.5 * square)
+            rows[SLOPE + lane], rows[CURVATURE + lane] = -square, -2.0 * square
+    else:  # K_0(r): r K_0' = -r K_1, and r (r K_1 / K_0)' = r^2 (K_1^2 / K_0^2 - 1)
+        for lane in range(LANES):
+            r = rows[RADIUS + lane]
+            k0, k1 = _bessel(r, rows[LOG_R + lane])
+            rows[DENSITY + lane] = rows[WEIGHT + lane] * k0 * exponential(-r)
+            slope = -r * k1 / k0
+            rows[SLOPE + lane], rows[CURVATURE + lane] = slope, r * r - slope * slope
+
+
+_EULER, _LOG_2 = 0.5772156649015329, 0.6931471805599453
+_TERMS = 14  # of the power series up to r = 2
+_K = np.arange(_TERMS, dtype=np.float64)
+_FACTORIAL = np.cumprod(np.maximum(_K, 1.0))
+_HARMONIC = np.concatenate([[0.0], np.cumsum(1.0 / _K[1:])])
+_I0 = 1.0 / _FACTORIAL**2
+_I1 = _I0 / (_K + 1.0)
+_K0_REST = _HARMONIC * _I0
+_K1_REST = (_HARMONIC + 0.5 / (_K + 1.0)) * _I1
+_DEGREE = 24  # of the Chebyshev series in 4 / r - 1 beyond
+_CHEBYSHEV = np.stack(
+    [
+        np.polynomial.chebyshev.chebinterpolate(
+            lambda t, order=order: np.sqrt(4.0 / (t + 1.0)) * kve(order, 4.0 / (t + 1.0)), _DEGREE
+        )
+        for order in (0, 1)
+    ]
+)
+
+
+@njit(**policy.COMPILE)
+def _bessel(r: float, log_r: float) -> tuple[float, float]:
+    """exp(r) K_0(r) and exp(r) K_1(r): power series up to r = 2 (DLMF 10.31), Chebyshev series beyond."""
+    if r <= 2.0:
+        square = 0.25 * r * r
+        i0 = i1 = rest0 = rest1 = 0.0
+        for k in range(_TERMS - 1, -1, -1):
+            i0, i1 = i0 * square + _I0[k], i1 * square + _I1[k]
+            rest0, rest1 = rest0 * square + _K0_REST[k], rest1 * square + _K1_REST[k]
+        log_half = log_r - _LOG_2 + _EULER
+        scale = exponential(r)
+        return scale * (rest0 - log_half * i0), scale * (1.0 / r + 0.5 * r * (log_half * i1 - rest1))
+    t = 4.0 / r - 1.0
+    a0 = b0 = a1 = b1 = 0.0
+    for k in range(_DEGREE, 0, -1):
+        a0, b0 = 2.0 * t * a0 - b0 + _CHEBYSHEV[0, k], a0
+        a1, b1 = 2.0 * t * a1 - b1 + _CHEBYSHEV[1, k], a1
+    root = 1.0 / np.sqrt(r)
+    return root * (t * a0 - b0 + _CHEBYSHEV[0, 0]), root * (t * a1 - b1 + _CHEBYSHEV[1, 0])

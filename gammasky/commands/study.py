@@ -1,0 +1,65 @@
+"""`gammasky study`: named studies, each one file and one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gammasky.commands.options import FOLDER, start_engine
+
+
+@click.command()
+@click.argument("name")
+@click.option("--quick", is_flag=True, help="Demo sky, small region, Laplace approximations: a minute, not an answer.")
+@click.option("--out", type=FOLDER, metavar="DIR", help="Folder of the study.  [study_NAME or study_NAME_quick]")
+@click.option("--data", metavar="NAME|PATH", help="Another data set than the study's.")
+@click.option("--data-dir", type=FOLDER, metavar="DIR", help="Folder of the data files.")
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Fits run on Ray: auto (a running cluster, else this machine), local, host:port or ray://host:port. "
+    "Without it one after the other, in this process.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Fits at once, on Ray.  [as many as fit]")
+@click.option("--quiet", is_flag=True, help="No live progress.")
+def study(
+    name: str,
+    quick: bool,
+    out: Path | None,
+    data: str | None,
+    data_dir: Path | None,
+    address: str | None,
+    workers: int | None,
+    quiet: bool,
+) -> None:
+    """Run the study NAME, or go on with it; `gammasky study list` says what there is.
+
+    DIR receives report.html, study.csv and the campaign of all fits.
+    """
+    if name == "list":
+        _list()
+        return
+    from gammasky.analyses.studies.study import read_study
+
+    folder = None if data_dir is None else str(data_dir.resolve())
+    chosen = read_study(name, quick=quick, data=data, data_dir=folder)
+    start_engine("gammasky.analyses.ensemble.ensemble")
+    from gammasky.analyses.studies.run import run_study
+    from gammasky.distributed.runners.base import Runner
+    from gammasky.distributed.runners.inline import InlineRunner
+    from gammasky.distributed.runners.ray import RayRunner
+
+    runner: Runner = InlineRunner() if address is None else RayRunner(address, workers)
+    place = out or Path(f"study_{name}{'_quick' if quick else ''}")
+    click.echo(run_study(chosen, place, runner, quick=quick, quiet=quiet))
+
+
+def _list() -> None:
+    """What each study asks, costs and follows."""
+    from gammasky.analyses.studies.study import read_study, studies
+
+    for name in studies():
+        found = read_study(name)
+        click.echo(f"{click.style(name, bold=True)}  ({found.cost}; {', '.join(found.follows) or 'no paper'})")
+        click.echo(f"    {found.asks}")

@@ -1,0 +1,70 @@
+"""The files of the studies: all are read, planned whole, and what a quick run changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gammasky.analyses.ensemble.ensemble import Ensemble
+from gammasky.analyses.studies.run import _small
+from gammasky.analyses.studies.study import merged, read_study, studies
+from gammasky.engine.errors import InputError
+from gammasky.engine.model.spec import read_model
+
+NAMES = [
+    "breaks", "calibration", "diffuse", "fiducial", "hemispheres", "injection", "masks", "mismodelling", "morphology",
+    "prior_sensitivity", "priors",
+]  # fmt: skip
+
+
+def test_names() -> None:
+    assert list(studies()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_study_says_what_it_asks_costs_and_follows(name: str, quick: bool) -> None:
+    study = read_study(name, quick=quick)
+    assert study.asks.endswith("?")
+    assert study.cost
+    assert study.follows
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "calibration"])
+def test_the_members_of_a_quick_run_are_valid_on_the_demo_sky(name: str, tmp_path: Path) -> None:
+    """Skies that a study makes are left out: they need its fits."""
+    table = read_study(name, quick=True).ensemble or {}
+    assert table["data"] == "demo"
+    table["model"] = _small(table.get("model", "fiducial"), tmp_path / "model.toml")
+    ensemble = Ensemble(name=name, **table)
+    members = ensemble.members()
+    assert 1 <= len(members) <= 4
+    assert all(ensemble.expansion.size(member).n_pixels < 500 for member in members)
+    assert len({member.name for member in members}) == len(members)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "n"), [("masks", 18), ("priors", 6), ("diffuse", 15), ("morphology", 7),
+                                         ("hemispheres", 6), ("breaks", 4), ("prior_sensitivity", 5)])  # fmt: skip
+def test_the_members_of_a_whole_study_are_valid_on_the_fermi_data(name: str, n: int, fermi_dir: Path) -> None:
+    table = read_study(name, data_dir=str(fermi_dir)).ensemble or {}
+    assert len(Ensemble(name=name, **table).members()) == n
+
+
+def test_the_small_model_is_the_model_otherwise(tmp_path: Path) -> None:
+    small, whole = read_model(_small("fiducial", tmp_path / "model.toml")), read_model("fiducial")
+    assert small.components == whole.components
+    assert small.parameters == whole.parameters
+    assert small.region.radius_max < whole.region.radius_max
+
+
+def test_merging() -> None:
+    table = {"a": {"b": 1, "c": [1, 2]}, "axes": {"x": [1]}, "d": 3}
+    assert merged(table, {"a": {"c": [3]}, "axes": {"y": [2]}}) == {"a": {"b": 1, "c": [3]}, "axes": {"y": [2]}, "d": 3}
+    assert table["axes"] == {"x": [1]}
+
+
+def test_unknown_study() -> None:
+    with pytest.raises(InputError, match="unknown study 'mask'; did you mean 'masks'"):
+        read_study("mask")

@@ -1,0 +1,46 @@
+"""Fits of models whose norms may be negative: what the data want below zero is found there, nothing is clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gammasky.engine.errors import NonFiniteLikelihoodError
+from gammasky.engine.infer.run import fit
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.model import SkyModel
+
+Build = Callable[..., SkyModel]
+
+
+@pytest.fixture
+def counts_with_a_hole(build: Build, smooth_table: dict[str, Any]) -> SkyModel:
+    """A sky with S_flat = 5 and S_peak = -0.6, a prior of S_peak from -9 on: half of it is impossible."""
+    smooth_table["parameters"]["S_peak"] = {"prior": "uniform", "low": -9.0, "high": 9.0}
+    model = build(smooth_table)
+    mean = np.asarray(model.ingredients(model.point({"S_flat": 5.0, "S_peak": -0.6}))[0])
+    assert mean.min() > 0
+    return model.with_counts(np.random.default_rng(3).poisson(mean))
+
+
+@pytest.mark.parametrize("method", ["laplace", "svi", pytest.param("nuts", marks=pytest.mark.slow)])
+def test_a_negative_norm_is_found(counts_with_a_hole: SkyModel, method: str) -> None:
+    settings = Settings(method=method, guide="mvn", steps=300, learning_rate=0.02, warmup=100, draws=200)
+    found = fit(counts_with_a_hole, settings, n_draws=500).derived["S_peak"]
+    assert found.mean() == pytest.approx(-0.6, abs=3 * found.std())
+    assert 0.2 < found.std() < 0.8
+    assert (found < 0).mean() > 0.5
+
+
+def test_smc_which_begins_all_over_the_prior_says_where_it_is_impossible(counts_with_a_hole: SkyModel) -> None:
+    with pytest.raises(NonFiniteLikelihoodError, match=r"in pixel \d+ .*smooth mean -.*narrow the priors"):
+        fit(counts_with_a_hole, Settings(method="smc", population=64))
+
+
+def test_a_model_that_is_nowhere_possible_says_where(build: Build, smooth_table: dict[str, Any]) -> None:
+    smooth_table["parameters"]["S_peak"] = {"prior": "uniform", "low": -90.0, "high": -80.0}
+    with pytest.raises(NonFiniteLikelihoodError, match=r"in pixel \d+ \(nside 16.* at S_flat=.*narrow the priors"):
+        fit(build(smooth_table), Settings(method="laplace"))
