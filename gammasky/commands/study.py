@@ -11,7 +11,7 @@ from gammasky.commands.options import FOLDER, start_engine
 
 @click.command()
 @click.argument("name")
-@click.option("--quick", is_flag=True, help="Demo sky, small region, Laplace approximations: a minute, not an answer.")
+@click.option("--quick", is_flag=True, help="Demo sky, Laplace approximations: a minute, not an answer.")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Folder of the study.  [study_NAME or study_NAME_quick]")
 @click.option("--data", metavar="NAME|PATH", help="Another data set than the study's.")
 @click.option("--data-dir", type=FOLDER, metavar="DIR", help="Folder of the data files.")

@@ -1,0 +1,72 @@
+"""A study with injected skies from start to page, and on from there."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from gammasky.analyses.studies.run import run_study
+from gammasky.analyses.studies.study import Study
+from gammasky.distributed.runners.inline import InlineRunner
+
+MODEL = """
+name = "small"
+region = { radius_max = 9.0, latitude_min = 2.0, exposure_regions = 1 }
+source_grid = { nodes = 100 }
+[parameters]
+S_dif = { prior = "uniform", low = 0.01, high = 30.0 }
+S_gce = { prior = "uniform", low = 0.01, high = 40.0 }
+Sps_gce = { prior = "uniform", low = 0.01, high = 40.0 }
+[[components]]
+name = "dif"
+norm = "S_dif"
+template = { mix = ["Opi", "Oic"], fractions = [0.6, 0.4] }
+[[components]]
+name = "gce"
+group = "gce"
+norm = "S_gce"
+template = { nfw = { gamma = 1.2 } }
+[[components]]
+name = "gce_ps"
+group = "gce"
+norm = "Sps_gce"
+template = { nfw = { gamma = 1.2 } }
+source_counts = { slopes = [5.0, 1.2], breaks = [15.0] }
+"""
+
+
+@pytest.mark.slow
+def test_injection(tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
+    study = Study(
+        name="small",
+        asks="Is the signal found?",
+        cost="seconds",
+        skies={"kind": "injected", "strengths": [0.0, 2.0]},
+        ensemble={
+            "model": str(tmp_path / "model.toml"),
+            "data": "demo",
+            "fit": {"method": "laplace"},
+            "axes": {"sources": {"with": {}, "without": {"remove": ["gce_ps"]}}},
+        },
+    )
+    folder = tmp_path / "out"
+    page = run_study(study, folder, InlineRunner(), quiet=True).read_text(encoding="utf-8")
+    for part in ("Is the signal found?", "found [counts/pixel]", "sources=without", "campaign/report.html"):
+        assert part in page
+    assert (folder / "campaign" / "report.html").is_file()
+    with (folder / "study.csv").open(encoding="utf-8") as file:
+        lines = {(line["truth"], line["choices"]): line for line in csv.DictReader(file)}
+    assert len(lines) == 4
+    for choice in ("with", "without"):
+        found, before = (float(lines[truth, f"sources={choice}"]["excess_flux"]) for truth in ("2", "0"))
+        assert found - before == pytest.approx(2.0, abs=0.6)
+
+    members = {path: path.stat().st_mtime_ns for path in (folder / "campaign" / "members").glob("*.npz")}
+    next(iter(members)).unlink()
+    run_study(study, folder, InlineRunner(), quiet=True)  # goes on: one fit is missing
+    again = {path: path.stat().st_mtime_ns for path in (folder / "campaign" / "members").glob("*.npz")}
+    assert again.keys() == members.keys()
+    assert sum(again[path] == members[path] for path in members) == 3
