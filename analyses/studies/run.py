@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gammasky.analyses.studies.study import QUICK_NODES, QUICK_REGIONS, InjectedSkies, SmoothSkies, Study
+from gammasky.analyses.studies.study import QUICK_NODES, QUICK_REGION, InjectedSkies, SmoothSkies, Study
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
@@ -24,7 +24,7 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, q
         study: as `read_study` gives it.
         out: receives report.html, study.csv, and the campaign or calibration.
         runner: where the fits run; results do not depend on it.
-        quick: whether the model is to have one exposure region and a coarse source grid.
+        quick: whether the model is to be cut down to a small region and a coarse source grid.
         quiet: no live progress.
 
     Returns:
@@ -71,12 +71,12 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
 
 
 def _small(name: str, path: Path) -> str:
-    """The model of that name with one exposure region and a coarse source grid, as a file at `path`."""
+    """The model of that name in a small region and with a coarse source grid, as a file at `path`."""
     from gammasky.engine.infer.report.model_toml import model_toml
     from gammasky.engine.model.spec import read_model
 
     spec = read_model(name)
-    region = spec.region.model_copy(update={"exposure_regions": QUICK_REGIONS})
+    region = spec.region.model_copy(update=QUICK_REGION)
     grid = spec.source_grid.model_copy(update={"nodes": QUICK_NODES})
     text = model_toml(spec.model_copy(update={"region": region, "source_grid": grid}))
     if not path.is_file() or path.read_text(encoding="utf-8") != text:

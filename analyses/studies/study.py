@@ -16,9 +16,9 @@ from gammasky.engine.sky.settings import Settings, validated
 
 Table = dict[str, Any]
 
-#: A quick run is of the demo sky, whose pixels are few, with Laplace approximations; a study's own [quick] goes on top.
+#: A quick run is of the demo sky, within 15 deg, with Laplace approximations; a study's own [quick] goes on top.
 QUICK: Table = {"ensemble": {"data": "demo", "fit": {"method": "laplace"}}}
-QUICK_REGIONS = 1  # of exposure
+QUICK_REGION = {"radius_max": 15.0, "exposure_regions": 1}
 QUICK_NODES = 200  # of the source grid
 
 

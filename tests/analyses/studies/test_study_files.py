@@ -40,7 +40,7 @@ def test_the_members_of_a_quick_run_are_valid_on_the_demo_sky(name: str, tmp_pat
     ensemble = Ensemble(name=name, **table)
     members = ensemble.members()
     assert 1 <= len(members) <= 4
-    assert all(ensemble.expansion.size(member).n_pixels < 2500 for member in members)
+    assert all(ensemble.expansion.size(member).n_pixels < 800 for member in members)
     assert len({member.name for member in members}) == len(members)
 
 
@@ -57,7 +57,7 @@ def test_the_small_model_is_the_model_otherwise(tmp_path: Path) -> None:
     assert small.components == whole.components
     assert small.parameters == whole.parameters
     assert small.source_grid.nodes < whole.source_grid.nodes
-    assert (small.region.exposure_regions, whole.region.exposure_regions) == (1, 7)
+    assert small.region.radius_max < whole.region.radius_max
 
 
 def test_merging() -> None:
