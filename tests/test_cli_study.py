@@ -40,7 +40,7 @@ def test_calibration_from_start_to_page(tmp_path: Path, monkeypatch: pytest.Monk
     page = (folder / "report.html").read_text(encoding="utf-8")
     for part in ("Are posteriors calibrated", "Sps_gce", "data:image/png;base64"):
         assert part in page
-    members = {path: path.stat().st_mtime_ns for path in (folder / "members").rglob("*.npz")}
+    members = {path: path.stat().st_mtime_ns for path in (folder / "likelihood" / "members").rglob("*.npz")}
     assert len(members) == 4
     assert main(command) == 0
     assert {path: path.stat().st_mtime_ns for path in members} == members

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, q
         raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
     out.mkdir(parents=True, exist_ok=True)
     if study.calibration is not None:
-        return _calibration(study, study.calibration, out, quiet=quiet)
+        return _calibration(study, study.calibration, out, runner, quiet=quiet)
     return _ensemble(study, out, runner, quick=quick, quiet=quiet)
 
 
@@ -63,6 +62,7 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
         manifest=ensemble.manifest(),
         resume=(folder / "manifest.json").is_file(),
         quiet=quiet,
+        again="the same command goes on from there",
     )
     if not tally.done:
         raise InputError(f"study {study.name}: every fit failed; see {folder / 'failed'}")
@@ -98,23 +98,17 @@ def _skies(skies: SmoothSkies | InjectedSkies, table: dict[str, Any], folder: Pa
     return make_skies(skies, read_model(table.get("model", "fiducial")), dataset, where, folder.resolve())
 
 
-def _calibration(study: Study, settings: dict[str, Any], out: Path, *, quiet: bool) -> Path:
+def _calibration(study: Study, settings: dict[str, Any], out: Path, runner: Runner, *, quiet: bool) -> Path:
     """A study that is a calibration."""
-    from gammasky.analyses.calibration.report import MEMBERS, check_folder, write_report
+    from gammasky.analyses.calibration.report import check_folder, write_report
     from gammasky.analyses.calibration.study import Calibration
     from gammasky.analyses.calibration.study import run_study as run_calibration
     from gammasky.analyses.studies.report import write_calibration
-    from gammasky.distributed.executor import SerialExecutor
     from gammasky.engine.infer.settings import Settings
 
     given = {name: value for name, value in settings.items() if name not in ("fit", "scenarios")}
     base = Calibration(method=Settings(**settings.get("fit", {})), **given)
     wanted = [replace(base, scenario=scenario) for scenario in settings.get("scenarios", ["likelihood"])]
     check_folder(out, wanted)
-
-    def tell(done: int, total: int) -> None:
-        if not quiet:
-            print(f"gammasky: {done}/{total} skies", file=sys.stderr, flush=True)
-
-    results = [run_calibration(entry, SerialExecutor(), out / MEMBERS, progress=tell) for entry in wanted]
+    results = [run_calibration(entry, runner, out / entry.scenario, quiet=quiet) for entry in wanted]
     return write_calibration(study, write_report(out, results), out / REPORT)
