@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,18 @@ def make_skies(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Datase
         InputError: a model that cannot be used.
         NonFiniteLikelihoodError: no best fit was found.
     """
-    labels = skies.truths if isinstance(skies, SmoothSkies) else {f"{s:g}": s for s in skies.strengths}
+    draws: dict[str, Callable[[], Drawn]]
+    if isinstance(skies, SmoothSkies):
+        draws = {label: partial(_smooth, skies, truth, base, data) for label, truth in skies.truths.items()}
+    else:
+        draws = {f"{strength:g}": partial(_injected, skies, strength, base, data) for strength in skies.strengths}
     entries = []
-    for label, what in labels.items():
+    for label, draw in draws.items():
         place = folder / label
         place.mkdir(parents=True, exist_ok=True)
         wanted = [place / f"{sky_name(number)}.toml" for number in range(skies.number)]
         if not all(path.is_file() for path in wanted):
-            drawn = (
-                _smooth(skies, what, base, data)
-                if isinstance(skies, SmoothSkies)
-                else _injected(skies, what, base, data)
-            )
-            for number, (model, counts, truth) in enumerate(drawn):
+            for number, (model, counts, truth) in enumerate(draw()):
                 told = f"study sky {label}: seed {skies.seed}"
                 write_sky(place, number, model.pixels, counts, base=where, truth=truth, description=told)
         entries += [{"name": f"{label}{SEPARATOR}{number}", "data": str(path)} for number, path in enumerate(wanted)]

@@ -113,6 +113,8 @@ def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:
     result = deepcopy(dict(table))
     for key, value in changes.items():
         old = result.get(key)
-        whole = not (isinstance(old, dict) and isinstance(value, Mapping)) or key in ("axes", "truths")
-        result[key] = deepcopy(value) if whole else merged(old, value)
+        if isinstance(old, dict) and isinstance(value, Mapping) and key not in ("axes", "truths"):
+            result[key] = merged(old, value)
+        else:
+            result[key] = deepcopy(value)
     return result

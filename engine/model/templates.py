@@ -155,8 +155,11 @@ class TemplateBuilder:
         )
 
         def bar(theta: Parameters) -> jax.Array:
-            angle, length, ratio_y, ratio_z, *rest = (value_of(v, theta) for v in settings.shape().values())
-            return triaxial_bar(angle, length, length * ratio_y, length * ratio_z, *rest, sky, backend=self._backend)
+            angle, length, ratio_y, ratio_z, c_perp, c_par, radius, width = (
+                value_of(v, theta) for v in settings.shape().values()
+            )
+            y, z = length * ratio_y, length * ratio_z
+            return triaxial_bar(angle, length, y, z, c_perp, c_par, radius, width, sky, backend=self._backend)
 
         return bar
 

@@ -236,7 +236,7 @@ _DEGREE = 24  # of the Chebyshev series in 4 / r - 1 beyond
 _CHEBYSHEV = np.stack(
     [
         np.polynomial.chebyshev.chebinterpolate(
-            lambda t, order=order: np.sqrt(4.0 / (t + 1.0)) * kve(order, 4.0 / (t + 1.0)), _DEGREE
+            lambda t, order: np.sqrt(4.0 / (t + 1.0)) * kve(order, 4.0 / (t + 1.0)), _DEGREE, args=(order,)
         )
         for order in (0, 1)
     ]
