@@ -232,10 +232,11 @@ def run_study(
 
 def _absolute(study: Calibration) -> Calibration:
     """The study with absolute paths: a worker's current folder may be another."""
-    paths: dict[str, Any] = {"posterior": study.posterior, "data_dir": study.data_dir}
+    paths = {"posterior": study.posterior, "data_dir": study.data_dir}
     paths |= {} if study.model in presets() else {"model": study.model}
     paths |= {} if study.data in shipped_manifests() else {"data": study.data}
-    return replace(study, **{name: path and str(Path(path).resolve()) for name, path in paths.items()})
+    absolute: dict[str, Any] = {name: path and str(Path(path).resolve()) for name, path in paths.items()}
+    return replace(study, **absolute)
 
 
 def _failure(folder: Path, tally: Tally, asked: set[str]) -> InputError:

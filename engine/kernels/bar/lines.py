@@ -233,14 +233,16 @@ _I1 = _I0 / (_K + 1.0)
 _K0_REST = _HARMONIC * _I0
 _K1_REST = (_HARMONIC + 0.5 / (_K + 1.0)) * _I1
 _DEGREE = 24  # of the Chebyshev series in 4 / r - 1 beyond
-_CHEBYSHEV = np.stack(
-    [
-        np.polynomial.chebyshev.chebinterpolate(
-            lambda t, order: np.sqrt(4.0 / (t + 1.0)) * kve(order, 4.0 / (t + 1.0)), _DEGREE, args=(order,)
-        )
-        for order in (0, 1)
-    ]
-)
+
+
+def _far_series(order: int) -> Floats:
+    """Chebyshev coefficients (_DEGREE + 1,) of sqrt(r) exp(r) K_order(r)."""
+    return np.polynomial.chebyshev.chebinterpolate(
+        lambda t: np.sqrt(4.0 / (t + 1.0)) * kve(order, 4.0 / (t + 1.0)), _DEGREE
+    )
+
+
+_CHEBYSHEV = np.stack([_far_series(0), _far_series(1)])
 
 
 @njit(**policy.COMPILE)
