@@ -192,7 +192,11 @@ def test_an_interrupt_ends_the_members_which_keep_checkpoints(run: Run, members_
     folder = tmp_path / "campaign"
 
     def interrupt() -> None:
-        if eventually(lambda: (folder / "members").exists() and len(status(folder).running) == 2):
+        def two_are_at_work() -> bool:
+            now = status(folder)
+            return now.done == 3 and len(now.running) == 2
+
+        if eventually(lambda: (folder / "members").exists() and two_are_at_work()):
             os.kill(os.getpid(), signal.SIGINT)
 
     sender = threading.Thread(target=interrupt)
