@@ -77,6 +77,7 @@ def sleep(spec: dict[str, Any], desk: Desk) -> None:
 def heed(spec: dict[str, Any], desk: Desk) -> None:
     """As a fit does: when it is told to end, it writes a checkpoint first."""
     with Interrupts() as interrupts:
+        (desk.folder / "began").touch()
         end = time.monotonic() + spec["seconds"]
         while time.monotonic() < end and not interrupts.pending:
             time.sleep(0.05)
