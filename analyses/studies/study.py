@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, model_validator
 
-from gammasky.engine.errors import unknown_name
+from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.sky.settings import Settings, validated
 
 Table = dict[str, Any]
@@ -90,13 +90,21 @@ def studies() -> dict[str, Path]:
 def read_study(name: str, *, quick: bool = False, data: str | None = None, data_dir: str | None = None) -> Study:
     """A study, as it is or as it runs quickly, on its own data or on others.
 
+    Args:
+        name: of a study that comes with the package, or the path of a TOML file of one's own.
+        quick: whether it is cut down as its file says.
+        data, data_dir: take the place of the study's own.
+
     Raises:
-        InputError: no study of that name (with the nearest), or a file that is not one.
+        InputError: no such study (with the nearest name) or file, or a file that is not a study.
     """
     known = studies()
-    if name not in known:
+    path = known.get(name, Path(name))
+    if not path.is_file():
+        if path.suffix or len(path.parts) > 1:
+            raise InputError(f"{path}: no such study file; give a TOML file or one of {', '.join(known)}")
         raise unknown_name("study", name, known)
-    table: Table = {"name": name, **tomllib.loads(known[name].read_text(encoding="utf-8"))}
+    table: Table = {"name": path.stem, **_read(path)}
     if quick:
         kind = "ensemble" if "ensemble" in table else "calibration"
         table = merged(table, {kind: QUICK["ensemble"]} if kind == "ensemble" else {})
@@ -105,7 +113,14 @@ def read_study(name: str, *, quick: bool = False, data: str | None = None, data_
         if part in table:
             given = {"data": data, "data_dir": data_dir}
             table[part] |= {key: value for key, value in given.items() if value is not None}
-    return validated(Study, table, str(known[name]))
+    return validated(Study, table, str(path))
+
+
+def _read(path: Path) -> Table:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from None
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:

@@ -10,7 +10,7 @@ from gammasky.commands.options import FOLDER, start_engine
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME|FILE")
 @click.option("--quick", is_flag=True, help="Demo sky, Laplace approximations: a minute, not an answer.")
 @click.option("--out", type=FOLDER, metavar="DIR", help="Folder of the study.  [study_NAME or study_NAME_quick]")
 @click.option("--data", metavar="NAME|PATH", help="Another data set than the study's.")
@@ -33,7 +33,7 @@ def study(
     workers: int | None,
     quiet: bool,
 ) -> None:
-    """Run the study NAME, or go on with it; `gammasky study list` says what there is.
+    """Run the study NAME (or a TOML file of your own), or go on with it; `gammasky study list` says what there is.
 
     DIR receives report.html, study.csv and the campaign of all fits.
     """
@@ -51,7 +51,7 @@ def study(
     from gammasky.distributed.runners.ray import RayRunner
 
     runner: Runner = InlineRunner() if address is None else RayRunner(address, workers)
-    place = out or Path(f"study_{name}{'_quick' if quick else ''}")
+    place = out or Path(f"study_{chosen.name}{'_quick' if quick else ''}")
     click.echo(run_study(chosen, place, runner, quick=quick, quiet=quiet))
 
 

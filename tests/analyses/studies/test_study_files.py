@@ -69,3 +69,15 @@ def test_merging() -> None:
 def test_unknown_study() -> None:
     with pytest.raises(InputError, match="unknown study 'mask'; did you mean 'masks'"):
         read_study("mask")
+
+
+def test_a_study_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('asks = "why?"\ncost = "nothing"\n[ensemble]\nmodel = "calibration"\n', encoding="utf-8")
+    study = read_study(str(path))
+    assert (study.name, study.ensemble) == ("mine", {"model": "calibration"})
+    with pytest.raises(InputError, match=r"none\.toml: no such study file; give a TOML file or one of breaks"):
+        read_study(str(tmp_path / "none.toml"))
+    path.write_text("asks = ", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.toml: not a TOML file: Invalid value"):
+        read_study(str(path))
