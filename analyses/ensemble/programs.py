@@ -38,7 +38,7 @@ def share_programs(model: SkyModel, settings: Settings) -> None:
         jax.clear_caches()
         _return_memory()
     # `with_counts` shares them in the same way, between models of one spec
-    model._programs = _shelf.setdefault(key, model._programs)
+    model.programs = _shelf.setdefault(key, model.programs)
 
 
 def _return_memory() -> None:

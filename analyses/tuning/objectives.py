@@ -171,7 +171,7 @@ def _start_elbo(spec: str, place: Place, checksums: tuple[tuple[str, str], ...],
 
 def _drop_programs(model: SkyModel) -> None:
     """Forget the compiled steps of earlier settings when there are many."""
-    of_fits = [key for key in model._programs if isinstance(key, tuple) and str(key[0]).startswith("svi")]
+    of_fits = [key for key in model.programs if isinstance(key, tuple) and str(key[0]).startswith("svi")]
     if len(of_fits) > 2 * _PROGRAMS_KEPT:  # steps and draws
         for key in of_fits:
-            del model._programs[key]
+            del model.programs[key]

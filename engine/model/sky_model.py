@@ -50,6 +50,7 @@ class SkyModel:
         arrays: every fixed number, counts included; methods that are traced take it as an argument, so that programs
             hold no data.
         response: counts response to source-count functions; None without point sources.
+        programs: compiled functions by key (see `program`); models of one structure may share one dictionary.
 
     Raises:
         InputError: a model that does not fit the dataset; names the component or parameter.
@@ -71,7 +72,7 @@ class SkyModel:
         self.dataset, self.backend = dataset, backend
         self.latent = Latent(self.spec.parameters, parameter_labels(self.spec))
         self.pixels = self.spec.region.flatten(dataset, around_deg=around_deg)
-        self._programs: dict[Hashable, Any] = {}
+        self.programs: dict[Hashable, Any] = {}
         self.smooth = [component for component in self.spec.components if component.source_counts is None]
         self._source_counts = {
             component.name: (component, component.source_counts)
@@ -178,9 +179,9 @@ class SkyModel:
 
         It must take the arrays of the model as an argument and hold no data.
         """
-        if key not in self._programs:
-            self._programs[key] = build()
-        return self._programs[key]
+        if key not in self.programs:
+            self.programs[key] = build()
+        return self.programs[key]
 
     def ingredients(self, theta: Parameters, arrays: Arrays | None = None) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Smooth mean (P,) [counts], point-source templates (I, P) and dN/dS (I, S) [per pixel per count]."""

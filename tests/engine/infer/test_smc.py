@@ -189,6 +189,6 @@ def test_another_sky_costs_no_compilation(small_model: SkyModel) -> None:
         for _ in range(2 * PARTS + 3):  # past the end of a move, and of a temperature where one move is enough
             state = smc.advance({name: jnp.asarray(np.asarray(value)) for name, value in state.items()})
         values.append(np.asarray(state["log_likelihood"]))
-        sizes.append([model._programs[f"smc {name}"]._cache_size() for name in ("likelihoods", "trajectories")])
+        sizes.append([model.programs[f"smc {name}"]._cache_size() for name in ("likelihoods", "trajectories")])
     assert not np.array_equal(*values)
     assert sizes[0] == sizes[1]  # of both skies; other tests may have run the programs for other numbers of particles

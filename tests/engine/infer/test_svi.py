@@ -248,7 +248,7 @@ def test_another_sky_costs_no_compilation(small_model: SkyModel) -> None:
         fit.draw(state, 5)
         model.value_and_gradient(start.mode)
         elbo.append(trace)
-        sizes.append([program._cache_size() for program in model._programs.values()])
+        sizes.append([program._cache_size() for program in model.programs.values()])
     assert len({tuple(trace) for trace in elbo}) == 3
     assert sizes[0] == sizes[-1]
     again = small_model.with_counts(model.pixels.counts)
