@@ -29,7 +29,7 @@ from gammasky.engine.model.spec import (
     NfwTemplate,
     Value,
 )
-from gammasky.engine.model.uses import harmonic_orders
+from gammasky.engine.model.uses import harmonic_orders, template_uses
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.flat_pixels import FlatPixels
 
@@ -124,7 +124,12 @@ class TemplateBuilder:
             values = values * arrays[exposure] if counts else values
             return values / jnp.mean(values[:n_region])
 
-        return profile
+        shape = template.model_copy(update={"modulation": None, "hemisphere": None})
+        if any(template_uses(shape, "")):
+            return profile
+        # nothing free in it: integrated once
+        key = self._store(f"profile:{shape!r}:{counts}", np.asarray(profile(self.arrays, {})))
+        return lambda arrays, _theta: arrays[key]
 
     def _nfw(self, template: Any) -> Callable[[Parameters], jax.Array]:
         settings = template.nfw

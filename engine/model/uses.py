@@ -79,10 +79,15 @@ def component_uses(component: Component) -> Iterator[Use]:
         for value in (*counts.slopes, *counts.breaks):
             if isinstance(value, str):
                 yield value, (), f"{where}, source_counts"
-    yield from _template_uses(component.template, where)
+    yield from template_uses(component.template, where)
 
 
-def _template_uses(template: AnyTemplate, where: str) -> Iterator[Use]:
+def template_uses(template: AnyTemplate, where: str) -> Iterator[Use]:
+    """Every use of a parameter in a template; none where all its numbers are fixed.
+
+    Raises:
+        InputError: a fixed number that cannot be; says `where`.
+    """
     if isinstance(template, str):
         return
     if isinstance(template, NfwTemplate) and isinstance(template.nfw.gamma, str):
@@ -117,7 +122,7 @@ def _mix_uses(template: MixTemplate, where: str) -> Iterator[Use]:
     if isinstance(template.fractions, str):
         yield template.fractions, tuple(members), f"{where}, mix"
     for member in template.mix:
-        yield from _template_uses(member, where)
+        yield from template_uses(member, where)
 
 
 def _check_shares(fractions: float | list[float], where: str) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import sph_harm_y
 
-from gammasky.engine.model import SkyModel
+from gammasky.engine.kernels.profiles.geometry import NFWSky
+from gammasky.engine.kernels.profiles.op import nfw_squared
+from gammasky.engine.model import SkyModel, templates
 from gammasky.engine.sky.dataset import Dataset
 
 Build = Callable[..., SkyModel]
@@ -167,3 +170,27 @@ def test_two_components_of_one_map_share_its_numbers(build: Build, smooth_table:
     table["components"][1]["template"] = {"map": "flat"}
     model = build(table)
     assert [name for name in model.arrays["templates"] if name.startswith("map:")] == ["map:flat:intensity:False:False"]
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_profile_of_fixed_numbers_is_integrated_once(
+    build: Build, one_template: MakeTable, monkeypatch: pytest.MonkeyPatch, *, fixed: bool
+) -> None:
+    calls: list[None] = []
+
+    def counted(*args: Any, **options: Any) -> jax.Array:
+        calls.append(None)
+        return nfw_squared(*args, **options)
+
+    monkeypatch.setattr(templates, "nfw_squared", counted)
+    table = one_template({"nfw": {"gamma": 1.2 if fixed else "gamma"}})
+    if not fixed:
+        table["parameters"]["gamma"] = {"prior": "uniform", "low": 0.5, "high": 1.5}
+    model, theta = build(table), {} if fixed else {"gamma": 1.2}
+    first = values(model, **theta)
+    np.testing.assert_array_equal(first, values(model, **theta))
+    assert len(calls) == (1 if fixed else 2)
+    np.testing.assert_allclose(first[: model.pixels.n_region].mean(), 1.0, rtol=1e-12)
+    sky = NFWSky.build(model.pixels.lon_deg, model.pixels.lat_deg, sun_kpc=8.224, scale_radius_kpc=20.0)
+    expected = np.asarray(nfw_squared(jnp.asarray(1.2), sky, backend=model.backend)) * model.pixels.relative_exposure
+    np.testing.assert_allclose(first, expected / expected[: model.pixels.n_region].mean(), rtol=1e-13)
