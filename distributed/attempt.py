@@ -9,8 +9,9 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,27 +56,36 @@ class DeskOf:
         self._file.unlink(missing_ok=True)
 
 
-def attempt(work: Work, job: Job, *, own_process: bool) -> Outcome:
+def attempt(folder: Path, load: Callable[[], Work], job: Job, *, own_process: bool) -> Outcome:
     """Run the task of one member and store its result.
 
     A member that is stored already is not run again: an earlier attempt may have ended just before it could say so.
 
     Args:
-        work: what to do; job: with which member.
+        folder: the campaign's.
+        load: gives what to do. It may import much, or wait for storage: signs of life begin before that.
+        job: with which member.
         own_process: the process is there for members alone, so that one which takes too long may end it.
     """
-    places = Places(work.folder)
+    places = Places(folder)
     if not places.manifest.is_file():
-        return Outcome("apart", error=f"{work.folder} on {socket.gethostname()}")
-    if (stored := load_record(places, job.key)) is not None:
-        return stored
+        return Outcome("apart", error=f"{folder} on {socket.gethostname()}")
     try:
         desk = DeskOf(places, job)
     except OSError as error:
         return _unwritten(job, error)
-    began = time.monotonic()
     try:
-        with desk.pulse(), _time_limit(work, job, places, own_process) as too_late:
+        with desk.pulse():
+            return load_record(places, job.key) or _worked(load(), job, desk, own_process)
+    finally:
+        desk.close()
+
+
+def _worked(work: Work, job: Job, desk: DeskOf, own_process: bool) -> Outcome:
+    """The outcome of a task, its result stored."""
+    places, began = Places(work.folder), time.monotonic()
+    try:
+        with _time_limit(work, job, places, own_process) as too_late:
             result = work.task(job.spec, desk)
         row = _row_of(result)
     except KeyboardInterrupt:
@@ -84,10 +94,7 @@ def attempt(work: Work, job: Job, *, own_process: bool) -> Outcome:
         return late(work, job)
     except Exception as error:
         return _raised(job, error)
-    else:
-        return _stored(places, job, result, Outcome("done", row, time.monotonic() - began, job.attempt))
-    finally:
-        desk.close()
+    return _stored(places, job, result, Outcome("done", row, time.monotonic() - began, job.attempt))
 
 
 def late(work: Work, job: Job) -> Outcome:

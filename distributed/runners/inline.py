@@ -51,7 +51,7 @@ class InlineSession:
             time.sleep(seconds)
             return []
         job = self._queue.popleft()
-        return [(job, attempt(self._work, job, own_process=False))]
+        return [(job, attempt(self._work.folder, lambda: self._work, job, own_process=False))]
 
     def stop(self) -> None:
         """See `Session.stop`: nothing runs any more."""

@@ -69,7 +69,7 @@ class RaySession:
         except (TypeError, AttributeError, ValueError) as error:
             raise InputError(f"task: expected something that can be pickled: {error}") from error
         # in a list, else Ray would unpickle it anew for each member
-        self._ticket = (uuid.uuid4().hex, [ray.put(pickled)])
+        self._ticket = (uuid.uuid4().hex, work.folder, [ray.put(pickled)])
         self._remote = ray.remote(
             num_cpus=work.resources.cpus,
             num_gpus=work.resources.gpus,
@@ -163,15 +163,19 @@ def environment(resources: Resources) -> dict[str, str]:
     return {**common, "XLA_CLIENT_MEM_FRACTION": f"{0.9 * min(resources.gpus, 1.0):.3f}"}
 
 
-def _work(ticket: tuple[str, list[Any]], job: Job) -> Outcome:
+def _work(ticket: tuple[str, Path, list[Any]], job: Job) -> Outcome:
     """A task of Ray's, in a worker."""
-    import ray
+    campaign, folder, (reference,) = ticket
 
-    campaign, (reference,) = ticket
-    if campaign not in _kept:
-        _kept.clear()
-        _kept[campaign] = ray.cloudpickle.loads(ray.get(reference))
-    return attempt(_kept[campaign], job, own_process=True)
+    def load() -> Work:
+        import ray
+
+        if campaign not in _kept:
+            _kept.clear()
+            _kept[campaign] = ray.cloudpickle.loads(ray.get(reference))
+        return _kept[campaign]
+
+    return attempt(folder, load, job, own_process=True)
 
 
 def _kill(pid: int) -> None:

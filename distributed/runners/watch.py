@@ -1,7 +1,8 @@
 """Workers that have gone silent: frozen while their node lives, so that nothing else notices.
 
-While it works on a member, a worker touches that member's progress file every few seconds, from a thread of its own:
-compiled code runs beside it. A file that stays as it is for PATIENCE looks is that of a worker which does not answer.
+From the moment it is given a member, before it loads what to do with it, a worker touches that member's progress file
+every few seconds, from a thread of its own: compiled code runs beside it. A file that stays as it is for PATIENCE looks
+is that of a worker which does not answer.
 """
 
 from __future__ import annotations

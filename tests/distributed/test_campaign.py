@@ -18,7 +18,7 @@ from gammasky.distributed import drive
 from gammasky.distributed.attempt import attempt
 from gammasky.distributed.campaign import Tally, load_member, read_manifest, read_rows, status
 from gammasky.distributed.member import Member, Resources
-from gammasky.distributed.runners.base import Job, Work
+from gammasky.distributed.runners.base import Job, Outcome, Work
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
@@ -190,10 +190,13 @@ def test_an_attempt_sees_what_is_stored_and_where_it_is(
     (member,) = members_of(1)
     run([member])
     task, job = tasks.Square(str(tmp_path / "log")), Job(Store.key(member.spec), member.name, member.spec, attempt=2)
-    again = attempt(Work(task, tmp_path / "campaign", Resources()), job, own_process=False)
+
+    def attempted(folder: Path) -> Outcome:
+        return attempt(folder, lambda: Work(task, folder, Resources()), job, own_process=False)
+
+    again = attempted(tmp_path / "campaign")
     assert (again.ending, again.row, again.attempts) == ("done", {"square": 0, "elbo": 0.0}, 1)
-    apart = attempt(Work(task, tmp_path / "elsewhere", Resources()), job, own_process=False)
-    assert apart.ending == "apart"
+    assert attempted(tmp_path / "elsewhere").ending == "apart"
     assert started(tmp_path) == [0]
     assert not (tmp_path / "elsewhere").exists()
 

@@ -165,6 +165,25 @@ def test_a_frozen_worker_is_given_up(
                 os.kill(int(pid), signal.SIGKILL)
 
 
+@pytest.mark.usefixtures("ray", "quick")
+def test_a_worker_that_freezes_while_it_loads_is_given_up(
+    run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the task has begun, so that nothing but the worker itself can have given a sign of life."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(watch, "PATIENCE", 4)
+    frozen = tmp_path / "frozen"
+    task = tasks.FrozenOnce(str(tmp_path / "log"), str(frozen))
+    try:
+        assert run(members_of(2), runner=RayRunner(), task=task).done == 2
+        assert sorted((tmp_path / "log").read_text().split()) == ["0", "1"]
+        assert sum(row["attempts"] for row in read_rows(tmp_path / "campaign")) > 2
+        assert eventually(lambda: not Path(f"/proc/{frozen.read_text().strip()}/stat").exists())
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(int(frozen.read_text()), signal.SIGKILL)
+
+
 def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that computes for long without a word is not taken for frozen; one that gives no sign is."""
     monkeypatch.setattr(watch, "LOOK_SECONDS", 0.0)
