@@ -15,7 +15,7 @@ from gammasky.distributed.tuning.drive import Search
 from gammasky.distributed.tuning.folder import held
 from gammasky.distributed.tuning.rung import Objective, RungTask
 from gammasky.distributed.tuning.space import Params, Space, check_params, space_as_json
-from gammasky.distributed.tuning.study import begin_orphans_again, open_database, open_study, shown_url
+from gammasky.distributed.tuning.study import begin_orphans_again, in_use, open_database, open_study, shown_url
 from gammasky.distributed.tuning.trials import TrialRow, best_trial, read_trials, write_trials
 from gammasky.engine.errors import InputError, unknown_name
 
@@ -100,13 +100,14 @@ def tune(
     parts = {"about": about, "space": space_as_json(space), "direction": direction, "rungs": list(rungs)}
     kept_at = shown_url(storage)
     database = None if storage is None else open_database(storage)  # before anything is written
-    with held(folder, {**parts, "seed": seed, "storage": kept_at}, resume=resume) as (places, name):
+    mine = {**parts, "seed": seed, "storage": kept_at}
+    with in_use(database), held(folder, mine, resume=resume) as (places, name):
         study = open_study(folder, name, database, direction, resume=resume)
         # another seed for each run: else one that goes on would ask for the first settings again
         study.sampler = sampler or _tpe((seed + len(study.get_trials(deepcopy=False))) % MAX_SEED)
         study.pruner = pruner or _halving(rungs)
         if resume and (again := begin_orphans_again(study)) and not quiet:
-            print(f"gammasky: {again} trials were under way; they go on", file=sys.stderr)
+            print(f"gammasky: trials that were under way and go on: {again}", file=sys.stderr)
         for params in first:
             study.enqueue_trial(params, skip_if_exists=True)
         tell = (lambda _line: None) if quiet else (lambda line: print(f"gammasky: {line}", file=sys.stderr, flush=True))
@@ -115,6 +116,9 @@ def tune(
             if search.missing > 0:
                 with runner.session(Work(RungTask(objective), folder, resources or Resources())) as session:
                     search.run(session)
+        except KeyboardInterrupt:
+            print("gammasky: interrupted; the same command with --resume goes on", file=sys.stderr)
+            raise
         finally:
             write_trials(folder / "trials.csv", read_trials(study))
         ended = read_trials(study)

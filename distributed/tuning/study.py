@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +97,34 @@ def open_database(url: str) -> BaseStorage:
             f"storage: no database answers at {shown}: {line}; start it, correct the URL, or leave --storage out"
             " for a file in the folder"
         ) from error
+
+
+@contextmanager
+def in_use(database: BaseStorage | None) -> Iterator[None]:
+    """Say in one line that a database went away while it was used; in the end, close its connections.
+
+    Raises:
+        InputError: it does not answer any more.
+    """
+    from optuna.storages import RDBStorage
+
+    if not isinstance(database, RDBStorage):
+        yield
+        return
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        line = str(getattr(error.__cause__ or error, "orig", error)).strip().partition("\n")[0]
+        shown = database.engine.url.render_as_string(hide_password=True)
+        raise InputError(
+            f"storage: {shown} does not answer any more: {line}; once it does, go on with --resume"
+        ) from error
+    finally:
+        database.remove_session()
+        database.engine.dispose()
 
 
 def shown_url(url: str | None) -> str | None:
