@@ -37,7 +37,7 @@ def connected(address: str, workers: int | None, resources: Resources) -> Iterat
         resources: of a member.
 
     Raises:
-        InputError: no cluster answers there, or it is of another version.
+        InputError: no cluster answers there, or it is of another version; or a Ray of our own does not start.
     """
     place = (_running() or "local") if address == "auto" else address
     _prepare(place)
@@ -95,14 +95,20 @@ def _start(ray: Any, workers: int | None, resources: Resources) -> None:
     with warnings.catch_warnings():
         # JAX warns of forks that go on in its own process; these run another program at once
         warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
-        ray.init(
-            address="local",
-            num_cpus=slots * resources.cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            _node_ip_address="127.0.0.1",
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=slots * resources.cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+                _node_ip_address="127.0.0.1",
+            )
+        except Exception as error:  # Ray's own have no class: a machine too busy for its time-outs, no room in /dev/shm
+            line = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+            raise InputError(
+                f"address: Ray does not start on this machine: {line}; try again, or do without Ray"
+            ) from error
 
 
 def _join(ray: Any, address: str) -> None:

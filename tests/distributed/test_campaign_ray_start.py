@@ -9,13 +9,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gammasky.distributed.campaign import Tally, read_rows
 from gammasky.distributed.member import Member, Resources
-from gammasky.distributed.runners.connect import _answers, room_on
+from gammasky.distributed.runners.connect import _answers, _start, room_on
 from gammasky.distributed.store import Store
+from gammasky.engine.errors import InputError
 
 Run = Callable[..., Tally]
 
@@ -79,6 +82,16 @@ def test_room() -> None:
         (Resources(gpus=2), 0),
     ):
         assert room_on(nodes, resources) == room, resources
+
+
+def test_a_ray_that_does_not_start() -> None:
+    """As on a machine that is too busy for Ray's time-outs: one line, and no more."""
+
+    def init(**_options: Any) -> None:
+        raise Exception("The current node timed out during startup. This could happen because\nof more lines")
+
+    with pytest.raises(InputError, match=r"^address: Ray does not start .*: The current .* startup; try again, or do"):
+        _start(SimpleNamespace(init=init), 1, Resources())
 
 
 @pytest.mark.slow
