@@ -75,6 +75,7 @@ def test_from_plan_to_report(here: Path, capsys: Capture) -> None:
         (["run", "bad.toml", "--out", "new"], "did you mean 'radius_max'"),
         (["run", "small.toml", "--out", "small.toml"], "file"),
         (["run", "small.toml", "--out", "sky", "--executor", "inline"], "sky"),
+        (["run", "small.toml", "--out", "new", "--executor", "inline", "--workers", "2"], "leave out --workers"),
         (["status", "sky"], "no campaign"),
         (["resume", "sky"], "no campaign"),
         (["report", "nowhere"], "no campaign"),

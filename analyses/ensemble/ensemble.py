@@ -48,6 +48,17 @@ def _known_fields(kind: type, what: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _known_combination(value: Any) -> Any:
+    """Says all ways to combine at once; pydantic would tell of the first that does not fit."""
+    if value in ("product", "list") or isinstance(value, Sample):
+        return value
+    if isinstance(value, Mapping) and list(value) == ["sample"]:
+        number = value["sample"]
+        if isinstance(number, int) and not isinstance(number, bool) and number >= 1:
+            return value
+    raise ValueError(f"expected 'product', 'list' or {{ sample = N }} with N of at least 1, got {value!r}")
+
+
 class Ensemble(Settings):
     """An ensemble of fits, from a TOML file (`Ensemble.read`) or from Python with the same names.
 
@@ -72,7 +83,7 @@ class Ensemble(Settings):
     data: str = "fermi"
     data_dir: str | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
-    combine: Literal["product", "list"] | Sample = "product"
+    combine: Annotated[Literal["product", "list"] | Sample, BeforeValidator(_known_combination)] = "product"
     axes: Axes = Field(default_factory=dict)
     listed: list[dict[str, Any]] = Field(default_factory=list, alias="members")
     fit: Annotated[FitSettings, _known_fields(FitSettings, "setting of a fit")] = FitSettings()

@@ -35,7 +35,8 @@ def plan_table(ensemble: Ensemble, workers: int = 1) -> Table:
     entries = plan(ensemble)
     costs = [member.cost for member, _ in entries]
     total = f"{clock(sum(costs))} of work, {clock(elapsed(costs, workers))} on {workers} worker{'s' * (workers > 1)}"
-    table = Table(title=escape(ensemble.name), caption=f"{len(entries)} members, about {total}")
+    number = f"{len(entries)} member{'s' * (len(entries) > 1)}"
+    table = Table(title=escape(ensemble.name), caption=f"{number}, about {total}")
     table.add_column("member", overflow="fold")
     for heading in ("pixels", "photons", "parameters", "about"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -186,6 +186,8 @@ def _run(
     resume: bool = False,
     retry_failed: bool = False,
 ) -> None:
+    if executor == "inline" and (workers, address) != (None, "auto"):
+        raise click.UsageError("--executor inline is this process alone: leave out --workers and --address")
     from gammasky.distributed.campaign import run_campaign
     from gammasky.distributed.runners.base import Runner
     from gammasky.distributed.runners.inline import InlineRunner
