@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -132,9 +133,9 @@ def _with_command(verdict: Verdict, model: str, data: str, data_dir: Path | None
     """The verdict with its remedy as a command that can be pasted."""
     if not verdict.remedy:
         return verdict
-    where = f" --data-dir {data_dir}" if data_dir is not None else ""
-    command = f"gammasky fit {model} --data {data}{where} {verdict.remedy} --out {out}-again"
-    return replace(verdict, remedy=command)
+    where = [] if data_dir is None else ["--data-dir", str(data_dir)]
+    words = ["gammasky", "fit", model, "--data", data, *where, *verdict.remedy.split(), "--out", f"{out}-again"]
+    return replace(verdict, remedy=shlex.join(words))
 
 
 def _check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gammasky.cli import main
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer import read_posterior, run
 from gammasky.engine.infer.methods import stage
@@ -23,6 +25,7 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.svi import VariationalFit
 from gammasky.engine.model import SkyModel
 
+Capture = pytest.CaptureFixture[str]
 SETTINGS = Settings(guide="mvn", steps=40, particles=4, seed=2)
 
 
@@ -57,6 +60,7 @@ class Stop(Exception):
     """Stands for a machine that goes down."""
 
 
+@pytest.mark.slow
 def test_resume_is_bit_for_bit(small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fit(small_model, SETTINGS)
     advance = VariationalFit.advance
@@ -115,18 +119,13 @@ def test_ctrl_c_keeps_a_checkpoint(small_model: SkyModel, tmp_path: Path, monkey
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """`gammasky` in a process of its own."""
-    line = [sys.executable, "-P", "-m", "gammasky", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
-
-
 @pytest.fixture(scope="module")
 def fitted(toml: Path, fermi_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished fit, made by the command line."""
-    out = tmp_path_factory.mktemp("fits") / "small"
-    line = ("fit", toml, "--data-dir", fermi_dir, "--out", out, "--guide", "mvn", "--steps", "30", "--particles", "2")
-    done = command(*line)
+    out = tmp_path_factory.mktemp("fits") / "a small fit"
+    options = ["--data-dir", fermi_dir, "--out", out, "--guide", "mvn", "--steps", "30", "--particles", "2"]
+    line = [sys.executable, "-P", "-m", "gammasky", "fit", *map(str, [toml, *options])]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "ELBO" in done.stdout
     return out
@@ -143,6 +142,7 @@ def test_command_leaves_everything(fitted: Path) -> None:
     verdict = summary["verdict"]
     assert verdict["level"] in ("preview", "unreliable")
     assert json.loads(posterior.attrs["verdict"]) == verdict
+    assert shlex.split(verdict["remedy"])[-4:] == ["--method", "auto", "--out", f"{fitted}-again"]  # can be pasted
     diagnostics = json.loads(posterior.attrs["diagnostics"])
     assert diagnostics == summary["diagnostics"]
     assert diagnostics["elbo"] <= diagnostics["log_z"]
@@ -159,32 +159,35 @@ def test_command_leaves_everything(fitted: Path) -> None:
     [((), "holds a finished fit; use --overwrite"), (("--resume",), "this fit is finished; nothing to resume")],
 )
 def test_finished_fit_is_not_touched(
-    fitted: Path, toml: Path, fermi_dir: Path, options: tuple[str, ...], message: str
+    fitted: Path, toml: Path, fermi_dir: Path, options: tuple[str, ...], message: str, capsys: Capture
 ) -> None:
     before = {path: path.read_bytes() for path in fitted.rglob("*") if path.is_file()}
-    done = command("fit", toml, "--data-dir", fermi_dir, "--out", fitted, "--steps", "5", *options)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    line = ["fit", str(toml), "--data-dir", str(fermi_dir), "--out", str(fitted), "--steps", "5", *options]
+    assert main(line) == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
     assert {path: path.read_bytes() for path in fitted.rglob("*") if path.is_file()} == before
 
 
-def test_bad_input_makes_no_folder(toml: Path, fermi_dir: Path, tmp_path: Path) -> None:
+def test_bad_input_makes_no_folder(toml: Path, fermi_dir: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "new"
-    done = command("fit", toml, "--data-dir", fermi_dir, "--out", out, "--guide", "iaff")
-    assert done.returncode == 2
-    assert "did you mean 'iaf'" in done.stderr
+    options = ["--data-dir", str(fermi_dir), "--out", str(out)]
+    assert main(["fit", str(toml), *options, "--guide", "iaff"]) == 2
+    assert "did you mean 'iaf'" in capsys.readouterr().err
     broken = tmp_path / "broken.toml"
     broken.write_text(toml.read_text().replace('"p6v11"', '"p6v1"'))
-    done = command("fit", broken, "--data-dir", fermi_dir, "--out", out)
-    assert done.returncode == 2
-    assert "did you mean 'p6v11'" in done.stderr
+    assert main(["fit", str(broken), *options]) == 2
+    assert "did you mean 'p6v11'" in capsys.readouterr().err
     assert not out.exists()
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_by_the_command_line(toml: Path, fermi_dir: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_by_the_command_line(
+    toml: Path, fermi_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     """Ctrl-C in the middle, then --resume: the posterior is that of an uninterrupted run, to the last bit."""
+    monkeypatch.undo()  # the process that is killed has neither fewer draws nor fewer starts
     line = ["fit", str(toml), "--data-dir", str(fermi_dir), "--guide", "mvn", "--steps", "6000", "--particles", "2"]
     begun = [sys.executable, "-P", "-m", "gammasky", *line, "--out", str(tmp_path / "cut")]
     with subprocess.Popen(begun, stderr=subprocess.PIPE, text=True) as process:
@@ -195,14 +198,12 @@ def test_killed_and_resumed_by_the_command_line(toml: Path, fermi_dir: Path, tmp
     assert process.returncode == 130, errors
     assert (tmp_path / "cut" / CHECKPOINT).is_file()
     assert not (tmp_path / "cut" / POSTERIOR).exists()
-    refused = command(*line, "--out", tmp_path / "cut")
-    assert refused.returncode == 2
-    assert "holds an unfinished fit; use --resume or --overwrite" in refused.stderr
-    other = command(*line, "--out", tmp_path / "cut", "--resume", "--seed", "9")
-    assert other.returncode == 2
-    assert "this fit has seed=0, got 9" in other.stderr
-    assert command(*line, "--out", tmp_path / "cut", "--resume").returncode == 0
-    assert command(*line, "--out", tmp_path / "whole").returncode == 0
+    assert main([*line, "--out", str(tmp_path / "cut")]) == 2
+    assert "holds an unfinished fit; use --resume or --overwrite" in capsys.readouterr().err
+    assert main([*line, "--out", str(tmp_path / "cut"), "--resume", "--seed", "9"]) == 2
+    assert "this fit has seed=0, got 9" in capsys.readouterr().err
+    assert main([*line, "--out", str(tmp_path / "cut"), "--resume"]) == 0
+    assert main([*line, "--out", str(tmp_path / "whole")]) == 0
     cut, whole = (read_posterior(tmp_path / name / POSTERIOR)["posterior"] for name in ("cut", "whole"))
     np.testing.assert_array_equal(cut["z"].values, whole["z"].values)
 
