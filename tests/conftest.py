@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 # test processes side by side share the cores, as do those that they start; before anything reads these
@@ -44,18 +45,17 @@ def fermi_dir() -> Path:
     raise AssertionError("unreachable")
 
 
-TINY_MANIFEST = """
-name = "tiny"
+SKY_MANIFEST = """
+name = "{name}"
 nside = 16
 energy_edges_gev = [2.0, 20.0]
-counts = { file = "counts.npy" }
-exposure = { file = "exposure.npy" }
-psf = { kind = "delta" }
-[templates]
-flat = { file = "flat.npy", unit = "intensity" }
-peak = { file = "peak.npy", unit = "counts" }
+counts = {{ file = "counts.npy" }}
+exposure = {{ file = "exposure.npy" }}
+psf = {{ kind = "delta" }}
 [masks]
-spot = { file = "spot.npy", masked_where = 1 }
+spot = {{ file = "spot.npy", masked_where = 1 }}
+[templates]
+{templates}
 """
 
 TINY_MODEL = """
@@ -83,19 +83,54 @@ TINY_POINT = {"S_flat": 2.0, "Sps": 3.0, "mix": [0.7, 0.3]}
 
 
 @pytest.fixture(scope="session")
-def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def places() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Longitude (-180 to 180), latitude and distance from the centre [deg] of the pixels of nside 16."""
+    lon, lat = healpy.pix2ang(16, np.arange(3072), lonlat=True)
+    lon = np.where(lon > 180, lon - 360, lon)
+    return lon, lat, np.hypot(lon, lat)
+
+
+@pytest.fixture(scope="session")
+def write_sky(places: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Callable[..., Path]:
+    """`write_sky(folder, name, templates, counts=...)`: a dataset of nside 16 with the mask `spot`.
+
+    `templates` are file names with the map's unit and values (3072,); `counts` (3072,) are integers; the exposure
+    varies over the sky unless it is asked to be uniform.
+    """
+    lon, lat, _ = places
+    tilted = 1.5 + 0.5 * np.cos(np.deg2rad(lon + 2 * lat))
+
+    def write(
+        folder: Path, name: str, templates: dict[str, tuple[str, np.ndarray]], counts: np.ndarray, uniform: bool = False
+    ) -> Path:
+        folder.mkdir(exist_ok=True)
+        for file, (_, values) in templates.items():
+            if file.endswith(".npy"):
+                np.save(folder / file, values)
+            else:
+                healpy.write_map(str(folder / file), values, dtype=np.float64)
+        np.save(folder / "counts.npy", counts)
+        np.save(folder / "exposure.npy", 1e11 * (np.ones(3072) if uniform else tilted))
+        np.save(folder / "spot.npy", (np.hypot(lon - 8, lat - 6) < 5).astype(int))
+        lines = [f'{Path(file).stem} = {{ file = "{file}", unit = "{unit}" }}' for file, (unit, _) in templates.items()]
+        manifest = SKY_MANIFEST.format(name=name, templates="\n".join(lines))
+        (folder / "dataset.toml").write_text(manifest, encoding="utf-8")
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def tiny_files(
+    tmp_path_factory: pytest.TempPathFactory,
+    places: tuple[np.ndarray, np.ndarray, np.ndarray],
+    write_sky: Callable[..., Path],
+) -> Path:
     """A dataset `sky` of uniform exposure and point-like PSF, a model and a parameter point; not to be written to."""
     folder = tmp_path_factory.mktemp("tiny")
-    sky = folder / "sky"
-    sky.mkdir()
-    lon, lat = healpy.pix2ang(16, np.arange(3072), lonlat=True)
-    distance = np.hypot(np.where(lon > 180, lon - 360, lon), lat)
-    maps = {"flat": np.full(lon.size, 3.0), "peak": np.exp(-distance / 8.0), "exposure": np.full(lon.size, 1e11)}
-    maps["counts"] = np.random.default_rng(5).poisson(3.0 + 10 * maps["peak"])
-    maps["spot"] = (np.hypot(lon - 8, lat - 6) < 5).astype(int)
-    for name, values in maps.items():
-        np.save(sky / f"{name}.npy", values)
-    (sky / "dataset.toml").write_text(TINY_MANIFEST, encoding="utf-8")
+    peak = np.exp(-places[2] / 8.0)
+    templates = {"flat.npy": ("intensity", np.full(3072, 3.0)), "peak.npy": ("counts", peak)}
+    write_sky(folder / "sky", "tiny", templates, np.random.default_rng(5).poisson(3.0 + 10 * peak), uniform=True)
     (folder / "model.toml").write_text(TINY_MODEL, encoding="utf-8")
     (folder / "point.json").write_text(json.dumps(TINY_POINT), encoding="utf-8")
     return folder

@@ -4,34 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import healpy
 import numpy as np
 import pytest
 
 from gammasky.cli import main
-
-NSIDE = 16
-
-MANIFEST = """
-name = "small"
-nside = 16
-energy_edges_gev = [2.0, 20.0]
-counts = { file = "counts.npy" }
-exposure = { file = "exposure.npy" }
-psf = { kind = "delta" }
-[templates]
-flat = { file = "flat.npy", unit = "intensity" }
-peak = { file = "peak.fits", unit = "counts" }
-[masks]
-spot = { file = "spot.npy", masked_where = 1 }
-"""
 
 MODEL = """
 name = "small"
@@ -59,19 +44,16 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    places: tuple[np.ndarray, np.ndarray, np.ndarray],
+    write_sky: Callable[..., Path],
+) -> Path:
     """Good files: a dataset in `sky`, a model and a parameter point."""
     folder = tmp_path_factory.mktemp("whole")
-    sky = folder / "sky"
-    sky.mkdir()
-    lon, lat = healpy.pix2ang(NSIDE, np.arange(12 * NSIDE**2), lonlat=True)
-    distance = np.hypot(np.where(lon > 180, lon - 360, lon), lat)
-    np.save(sky / "counts.npy", np.random.default_rng(5).poisson(3.0 + 10 * np.exp(-distance / 8)))
-    np.save(sky / "exposure.npy", 1e11 * (1.5 + 0.5 * np.cos(np.deg2rad(lon + 2 * lat))))
-    np.save(sky / "flat.npy", np.full(lon.size, 3.0))
-    np.save(sky / "spot.npy", (np.hypot(lon - 8, lat - 6) < 5).astype(int))
-    healpy.write_map(str(sky / "peak.fits"), np.exp(-distance / 8), dtype=np.float64)
-    (sky / "dataset.toml").write_text(MANIFEST, encoding="utf-8")
+    peak = np.exp(-places[2] / 8)
+    templates = {"flat.npy": ("intensity", np.full(peak.size, 3.0)), "peak.fits": ("counts", peak)}
+    write_sky(folder / "sky", "small", templates, np.random.default_rng(5).poisson(3.0 + 10 * peak))
     (folder / "model.toml").write_text(MODEL, encoding="utf-8")
     (folder / "point.json").write_text(json.dumps(POINT), encoding="utf-8")
     return folder
@@ -260,17 +242,24 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-# What a full disk does, without one: no file beyond 200 kB, which only the posterior exceeds.
-SMALL_FILES_ONLY = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
-RUN = "import sys; from gammasky.cli import main; sys.exit(main())"
+def in_a_process(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command line on a narrow terminal."""
+    line = [sys.executable, "-P", "-m", "gammasky", *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "40"})
 
 
-def in_a_process(*words: str, before: str = "") -> subprocess.CompletedProcess[str]:
-    """The command line on a narrow terminal, after the Python statements `before`."""
-    line = [sys.executable, "-c", before + RUN, *words]
-    return subprocess.run(line, capture_output=True, text=True, timeout=100, env={**os.environ, "COLUMNS": "40"})
+@contextmanager
+def small_files_only() -> Iterator[None]:
+    """What a full disk does, without one: no file beyond 200 kB, which only the posterior exceeds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_fit_keeps_what_is_there(here: Path, capsys: Capture) -> None:
     """An older fit is refused, survives a disk that fills up, and a run so stopped can be resumed."""
     done = in_a_process(*fit_words())
@@ -280,9 +269,9 @@ def test_a_fit_keeps_what_is_there(here: Path, capsys: Capture) -> None:
     assert "--out a/b/out: holds a finished fit; use --overwrite" in refusal(capsys, *fit_words())
     assert "nothing to resume" in refusal(capsys, *fit_words("--resume"))
     assert files(out) == old
-    full = in_a_process(*fit_words("--overwrite"), before=SMALL_FILES_ONLY)
-    assert full.returncode == 2
-    assert full.stderr.splitlines() == [
+    with small_files_only():
+        assert main(fit_words("--overwrite")) == 2
+    assert capsys.readouterr().err.splitlines() == [
         "gammasky: error: file 'a/b/out/posterior.nc': File too large; raise the limit on file sizes (ulimit -f)"
     ]
     assert files(out)["posterior.nc"] == old["posterior.nc"]

@@ -6,58 +6,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import healpy
 import numpy as np
 import pytest
 
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.sky.dataset import Dataset
 
-NSIDE = 16
-
-MANIFEST = """
-name = "small"
-nside = 16
-energy_edges_gev = [2.0, 20.0]
-counts = { file = "counts.npy" }
-exposure = { file = "exposure.npy" }
-psf = { kind = "delta" }
-[templates]
-flat = { file = "flat.npy", unit = "intensity" }
-tilt = { file = "tilt.npy", unit = "counts" }
-peak = { file = "peak.npy", unit = "counts" }
-ring = { file = "ring.npy", unit = "intensity" }
-empty = { file = "empty.npy", unit = "counts" }
-[masks]
-spot = { file = "spot.npy", masked_where = 1 }
-"""
-
-
-def write_small_sky(folder: Path) -> Path:
-    """Write the files of the dataset into `folder`."""
-    rng = np.random.default_rng(11)
-    lon, lat = healpy.pix2ang(NSIDE, np.arange(12 * NSIDE**2), lonlat=True)
-    lon = np.where(lon > 180, lon - 360, lon)
-    distance = np.hypot(lon, lat)
-    maps = {
-        "flat": np.full(lon.size, 3.0),
-        "tilt": 2.0 + np.sin(np.deg2rad(3 * lon)),
-        "peak": np.exp(-distance / 8.0),
-        "ring": 0.1 + np.exp(-(((distance - 15.0) / 5.0) ** 2)),
-        "empty": np.where(distance > 90, 1.0, 0.0),
-    }
-    for name, values in maps.items():
-        np.save(folder / f"{name}.npy", values)
-    np.save(folder / "counts.npy", rng.poisson(2.0 + 20.0 * maps["peak"]))
-    np.save(folder / "exposure.npy", 1e11 * (1.5 + 0.5 * np.cos(np.deg2rad(lon + 2 * lat))))
-    np.save(folder / "spot.npy", (np.hypot(lon - 8, lat - 6) < 5).astype(int))
-    (folder / "dataset.toml").write_text(MANIFEST, encoding="utf-8")
-    return folder
-
 
 @pytest.fixture(scope="session")
-def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_small_sky(tmp_path_factory.mktemp("small"))
+def small_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    places: tuple[np.ndarray, np.ndarray, np.ndarray],
+    write_sky: Callable[..., Path],
+) -> Path:
+    lon, _, distance = places
+    peak = np.exp(-distance / 8.0)
+    templates = {
+        "flat.npy": ("intensity", np.full(lon.size, 3.0)),
+        "tilt.npy": ("counts", 2.0 + np.sin(np.deg2rad(3 * lon))),
+        "peak.npy": ("counts", peak),
+        "ring.npy": ("intensity", 0.1 + np.exp(-(((distance - 15.0) / 5.0) ** 2))),
+        "empty.npy": ("counts", np.where(distance > 90, 1.0, 0.0)),
+    }
+    counts = np.random.default_rng(11).poisson(2.0 + 20.0 * peak)
+    return write_sky(tmp_path_factory.mktemp("sky") / "small", "small", templates, counts)
 
 
 @pytest.fixture(scope="session")
