@@ -71,6 +71,11 @@ def used(spec: ModelSpec, datasets: Iterable[str], methods: Iterable[str]) -> Us
         "template": maps,
         "catalogue": maps | set(masks),
         "profile": {name for name, kind in profiles.items() if any(isinstance(leaf, kind) for leaf in templates)}
+        | {
+            f"bar {leaf.bar.falloff}"
+            for leaf in templates
+            if isinstance(leaf, BarTemplate) and leaf.bar.falloff != "sech2"
+        }
         | ({"bar"} if "f98" in maps and "fermi" in datasets else set()),
         "method": {method.lower() for method in methods},
         "uses": {"points"} if any(component.source_counts for component in spec.components) else set(),
