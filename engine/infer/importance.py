@@ -109,7 +109,8 @@ def psis(log_weights: Floats) -> tuple[Floats, float]:
         warnings.simplefilter("ignore", FutureWarning)  # ArviZ before 1.0 announces its own future when imported
         arviz = import_module("arviz")
     if hasattr(arviz, "psislw"):
-        smoothed, k_hat = arviz.psislw(log_weights.copy())
+        with np.errstate(over="ignore"):  # exp of differences of log-likelihoods of its fit: 1 / inf is 0, as it should
+            smoothed, k_hat = arviz.psislw(log_weights.copy())
     else:
         array_stats = import_module("arviz_stats.base").array_stats
         smoothed, k_hat = array_stats.psislw(-log_weights)
