@@ -69,14 +69,22 @@ class EnsembleTask:
         Raises:
             InputError: data that are not there, or not those of the plan.
         """
+        table = model_from_table(spec["model"])
+        dataset = only_used(self.dataset(spec), table)
+        check_unchanged(dataset, spec["data"]["sha256"])
+        return SkyModel(table, dataset)
+
+    def dataset(self, spec: dict[str, Any]) -> Dataset:
+        """The data of a member, as found by the checksum of their counts.
+
+        Raises:
+            InputError: data that are not there.
+        """
         checksums: dict[str, str] = spec["data"]["sha256"]
         place = next((place for counts, place in self.places if counts in checksums.values()), None)
         if place is None:
             raise InputError(f"dataset '{spec['data']['name']}': not one of this campaign; plan it again")
-        table = model_from_table(spec["model"])
-        dataset = only_used(_opened(place), table)
-        check_unchanged(dataset, checksums)
-        return SkyModel(table, dataset)
+        return _opened(place)
 
 
 @lru_cache(maxsize=_DATASETS_KEPT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
@@ -14,7 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gammasky.analyses.ensemble.answer import Answer, Row, column, read_answer
+from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.figures import axis_title
+from gammasky.analyses.studies import sections
+from gammasky.analyses.studies.draws import Scales, member_spec, read_draws, scales_of
 from gammasky.analyses.studies.skies import SEPARATOR
 from gammasky.analyses.studies.study import InjectedSkies, Study
 from gammasky.engine.files import replacing
@@ -24,6 +27,8 @@ from gammasky.engine.infer.report.numbers import ABSENT, number
 
 GENERATOR = "gammasky study"
 TABLE, CURVE = "study.csv", "recovery.png"
+FLUX, INTENSITY = "excess_flux", "excess_intensity"
+AllScales = Mapping[str, Scales | None]
 SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge_ps", "n_sources")
 
 
@@ -40,39 +45,40 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
         OSError: what the file system refused.
     """
     answer = read_answer(campaign)
-    groups = _groups(study, answer)
-    parts = [section("question", "The question", tag("p", study.asks), _sources(study)), _members(answer)]
+    task = Ensemble(**answer.campaign).task()
+    scales = {row["name"]: scales_of(task, member_spec(campaign, row)) for row in answer.rows}
+    groups = _groups(study, answer, scales)
+    parts = [section("question", "The question", tag("p", study.asks), sources(study)), _members(answer, scales)]
+    parts += _posteriors(study, campaign, answer, scales, groups, path)
     if study.skies is not None:
         figure = save(_drawn(study, groups), path.with_name(CURVE))
         parts.insert(1, section("skies", "All skies together", _told(study, groups), _picture(study, figure)))
-    _write_table(path.with_name(TABLE), groups)
+    write_table(path.with_name(TABLE), groups)
     with replacing(path) as temporary:
-        temporary.write_text(_page(study, _facts(answer, campaign), parts), encoding="utf-8")
+        temporary.write_text(page(study, _facts(answer, campaign), parts), encoding="utf-8")
     return path
 
 
-def write_calibration(study: Study, coverage: str, path: Path) -> Path:
-    """Write the page of a calibration at `path`: its coverage tables, and the figures that lie beside it.
-
-    Args:
-        study: what was run.
-        coverage: the tables, in Markdown.
-        path: of the page.
-
-    Raises:
-        OSError: what the file system refused.
-    """
-    figures = [
-        picture(file.read_bytes(), file.stem, file.stem, str(file)) for file in sorted(path.parent.glob("*.png"))
-    ]
-    parts = [
-        section("question", "The question", tag("p", study.asks), _sources(study)),
-        section("coverage", "Coverage", tag("pre", coverage, tabindex="0")),
-        section("figures", "Figures", *figures),
-    ]
-    with replacing(path) as temporary:
-        temporary.write_text(_page(study, tag("p", study.cost, class_="facts"), parts), encoding="utf-8")
-    return path
+def _posteriors(
+    study: Study, campaign: Path, answer: Answer, scales: AllScales, groups: list[dict[str, Any]], path: Path
+) -> list[Markup]:
+    """What the study shows of the draws of its members; their numbers go into the lines of study.csv, too."""
+    parts = []
+    lines = {line["truth"]: line for line in groups}  # a line for each member: no skies were made
+    if study.compared or study.source_counts:
+        members = {row["name"]: read_draws(campaign, row) for row in answer.rows}
+        if study.compared:
+            parts.append(sections.beside_the_paper(study, members, scales))
+            for label, member in members.items():
+                lines[label] |= sections.compared_numbers(study, member)
+        if study.source_counts:
+            parts.append(sections.source_counts(members, scales, path.with_name(sections.SOURCE_COUNTS)))
+    if study.power_scaling:
+        found = {row["name"]: sections.sensitivities(read_draws(campaign, row, reweighted=True)) for row in answer.rows}
+        parts.append(sections.power_scaled(found))
+        for label, by_part in found.items():
+            lines[label] |= {f"{name}_by_{part}": value for part, row in by_part.items() for name, value in row.items()}
+    return parts
 
 
 def _facts(answer: Answer, campaign: Path) -> Markup:
@@ -83,7 +89,8 @@ def _facts(answer: Answer, campaign: Path) -> Markup:
     return tag("p", whole, " · ", link, class_="facts")
 
 
-def _page(study: Study, facts: Markup, parts: Sequence[Markup]) -> str:
+def page(study: Study, facts: Markup, parts: Sequence[Markup]) -> str:
+    """The whole page of a study."""
     files = resources.files("gammasky.engine.infer.report")
     return Template((files / "page.html").read_text(encoding="utf-8")).substitute(
         title=joined([f"{study.name}: study"]),
@@ -96,18 +103,21 @@ def _page(study: Study, facts: Markup, parts: Sequence[Markup]) -> str:
     )
 
 
-def _sources(study: Study) -> Markup:
+def sources(study: Study) -> Markup:
+    """The papers that a study follows."""
     return tag("p", "After ", ", ".join(study.follows), ".") if study.follows else tag("p", "")
 
 
-def _members(answer: Answer) -> Markup:
+def _members(answer: Answer, scales: AllScales) -> Markup:
     """Every member: choices, evidence, and the quantities that it has."""
     shown = [name for name in SHOWN if name in answer.quantities]
     rows = [
-        [row["name"], row["verdict"], number(row.get("log_z"), 0.1), *(_with_error(row, name) for name in shown)]
+        [row["name"], row["verdict"], number(row.get("log_z"), 0.1), *(_with_error(row, name) for name in shown),
+         _with_error(_intensity(row, scales, 1e7), INTENSITY)]
         for row in answer.rows
-    ]
+    ]  # fmt: skip
     headings = ["member", "verdict", "log Z", *(axis_title(name) for name in shown)]
+    headings.append("intensity of the excess [10⁻⁷ photons cm⁻² s⁻¹ sr⁻¹]")
     caption = "mean ± standard deviation; log Z compares members on the same pixels only"
     return section("members", "Members", table(headings, rows, words=2, caption=caption))
 
@@ -117,17 +127,25 @@ def _with_error(row: Row, name: str) -> str:
     return ABSENT if mean is None or sd is None else f"{number(mean, sd)} ± {number(sd, sd)}"
 
 
-def _groups(study: Study, answer: Answer) -> list[dict[str, Any]]:
+def _intensity(row: Row, scales: AllScales, unit: float = 1.0) -> Row:
+    """Mean and sd of the intensity of the excess [1 / unit cm^-2 s^-1 sr^-1], where it has one."""
+    scale = scales[row["name"]]
+    known = {} if scale is None else {"mean": row.get(f"{FLUX}_mean"), "sd": row.get(f"{FLUX}_sd")}
+    per = None if scale is None else scale.intensity * unit
+    return {f"{INTENSITY}_{key}": value * per for key, value in known.items() if value is not None and per is not None}
+
+
+def _groups(study: Study, answer: Answer, scales: AllScales) -> list[dict[str, Any]]:
     """One line for all skies of a truth under the same other choices; the members themselves where none were made."""
     found: dict[tuple[str, str], list[Row]] = {}
-    for row in answer.rows:
+    for row in ({**row, **_intensity(row, scales)} for row in answer.rows):
         others = ",".join(f"{axis}={choice}" for axis, choice in row["labels"].items() if axis != "sky")
         truth = row["labels"].get("sky", "").rpartition(SEPARATOR)[0] if study.skies else row["name"]
         found.setdefault((truth, others), []).append(row)
     lines = []
     for (truth, others), rows in found.items():
         line: dict[str, Any] = {"truth": truth, "choices": others, "skies": len(rows)}
-        for name in answer.quantities:
+        for name in (*answer.quantities, INTENSITY):
             means, sds = column(rows, f"{name}_mean"), column(rows, f"{name}_sd")
             if np.isfinite(means).any():
                 scatter = float(np.nanstd(means, ddof=1)) if len(rows) > 1 else math.nan
@@ -202,7 +220,7 @@ def _picture(study: Study, path: Path) -> Markup:
     return picture(path.read_bytes(), what, f"{what}; bars: posterior standard deviation of one fit.", str(path))
 
 
-def _write_table(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+def write_table(path: Path, lines: Sequence[dict[str, Any]]) -> None:
     """The lines as CSV."""
     names = list(dict.fromkeys(name for line in lines for name in line))
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gammasky.analyses.studies.study import QUICK_NODES, QUICK_REGION, InjectedSkies, SmoothSkies, Study
+from gammasky.analyses.studies.study import QUICK_DIFFUSE, QUICK_NODES, QUICK_REGION, InjectedSkies, SmoothSkies, Study
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
@@ -71,11 +71,17 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
 
 
 def _small(name: str, path: Path) -> str:
-    """The model of that name in a small region and with a coarse source grid, as a file at `path`."""
-    from gammasky.engine.infer.report.model_toml import model_toml
-    from gammasky.engine.model.spec import read_model
+    """The model of that name in a small region, with a coarse source grid and one diffuse model, as a file at `path`.
 
-    spec = read_model(name)
+    Most of a quick run is compilation, of which mixtures and modulations of diffuse maps cost a third.
+    """
+    from gammasky.analyses.ensemble.diffuse import with_diffuse, with_modulation
+    from gammasky.analyses.studies.skies import used_parameters
+    from gammasky.engine.infer.report.model_toml import model_toml
+    from gammasky.engine.model.spec import model_from_table, read_model
+
+    table = with_modulation(with_diffuse(read_model(name).model_dump(mode="json"), QUICK_DIFFUSE), 0)
+    spec = model_from_table(table | {"parameters": used_parameters(table)})
     region = spec.region.model_copy(update=QUICK_REGION)
     grid = spec.source_grid.model_copy(update={"nodes": QUICK_NODES})
     text = model_toml(spec.model_copy(update={"region": region, "source_grid": grid}))
@@ -103,7 +109,7 @@ def _calibration(study: Study, settings: dict[str, Any], out: Path, runner: Runn
     from gammasky.analyses.calibration.report import check_folder, write_report
     from gammasky.analyses.calibration.study import Calibration
     from gammasky.analyses.calibration.study import run_study as run_calibration
-    from gammasky.analyses.studies.report import write_calibration
+    from gammasky.analyses.studies.coverage import write_calibration
     from gammasky.engine.infer.settings import Settings
 
     given = {name: value for name, value in settings.items() if name not in ("fit", "scenarios")}

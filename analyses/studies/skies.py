@@ -67,7 +67,7 @@ def _smooth(skies: SmoothSkies, changes: dict[str, Any], base: ModelSpec, data: 
     if "l_max" in changes:
         table = with_modulation(table, changes["l_max"])
     table = patched(table, {k: v for k, v in changes.items() if k not in ("diffuse", "l_max")}, "truths")
-    spec = model_from_table(table | {"parameters": _used(table)})
+    spec = model_from_table(table | {"parameters": used_parameters(table)})
     model = SkyModel(spec, data)
     theta = model.parameters(jnp.asarray(laplace(model, skies.seed, _STARTS).mode))
     truth = {name: np.asarray(value).tolist() for name, value in theta.items()}
@@ -76,7 +76,7 @@ def _smooth(skies: SmoothSkies, changes: dict[str, Any], base: ModelSpec, data: 
         yield model, counts, truth
 
 
-def _used(table: dict[str, Any]) -> dict[str, Any]:
+def used_parameters(table: dict[str, Any]) -> dict[str, Any]:
     """The parameters that a component uses."""
     spec = model_from_table(table)
     used = {name for component in spec.components for name, _, _ in component_uses(component)}

@@ -16,10 +16,12 @@ from gammasky.engine.sky.settings import Settings, validated
 
 Table = dict[str, Any]
 
-#: A quick run is of the demo sky, within 15 deg, with Laplace approximations; a study's own [quick] goes on top.
+#: A quick run is of the demo sky, within 10 deg, of one diffuse model, with Laplace approximations; a study's own
+#: [quick] goes on top.
 QUICK: Table = {"ensemble": {"data": "demo", "fit": {"method": "laplace"}}}
-QUICK_REGION = {"radius_max": 15.0, "exposure_regions": 1}
-QUICK_NODES = 200  # of the source grid
+QUICK_REGION = {"radius_max": 10.0, "exposure_regions": 1}
+QUICK_NODES = 100  # of the source grid
+QUICK_DIFFUSE = "O"
 
 
 class SmoothSkies(Settings):
@@ -53,6 +55,13 @@ class InjectedSkies(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class Published(Settings):
+    """A number of the paper: its text, and the place where it stands."""
+
+    value: str
+    place: str
+
+
 class Study(Settings):
     """A study.
 
@@ -61,6 +70,10 @@ class Study(Settings):
         asks: the question; follows: papers; cost: of the whole study, in words.
         ensemble: what an ensemble's file holds; skies: that are made first, and become its axis `sky`.
         calibration: what `Calibration` takes, instead of an ensemble.
+        power_scaling: whether the report has the sensitivities to priors and likelihood.
+        source_counts: whether it has the figure of dN/dS and dN/dF of all members.
+        compared: parameters and quantities that it sets beside the paper's; published: those numbers of the paper that
+            are known, by the same names.
         quick: what a quick run changes, tables within tables.
     """
 
@@ -71,6 +84,10 @@ class Study(Settings):
     ensemble: Table | None = None
     skies: Annotated[SmoothSkies | InjectedSkies, Discriminator("kind")] | None = None
     calibration: Table | None = None
+    power_scaling: bool = False
+    source_counts: bool = False
+    compared: list[str] = Field(default_factory=list)
+    published: dict[str, Published] = Field(default_factory=dict)
     quick: Table = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -55,10 +55,14 @@ class Importance:
         return np.divide(moved, sd, out=np.zeros_like(mean), where=sd > 0)
 
     def resampled(self, n: int, seed: int) -> NDArray[np.int64]:
-        """Indices (n,) of draws, each as often as its weight says (systematic: the least scatter)."""
-        start = np.random.default_rng(seed).uniform()
-        points = (start + np.arange(n)) / n
-        return np.minimum(np.searchsorted(np.cumsum(self.weights), points), len(self.weights) - 1)
+        """Indices (n,) of draws, each as often as its weight says."""
+        return systematic(self.weights, n, seed)
+
+
+def systematic(weights: Floats, n: int, seed: int) -> NDArray[np.int64]:
+    """Indices (n,), each as often as its weight says; weights add up to 1. Systematic: the least scatter."""
+    points = (np.random.default_rng(seed).uniform() + np.arange(n)) / n
+    return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)
 
 
 def importance(log_density: Floats, log_guide: Floats) -> Importance:

@@ -1,9 +1,9 @@
 """Power-scaling sensitivity: how much a posterior moves when a prior, or the likelihood, is raised to a power near 1.
 
 Kallioinen et al., arXiv:2107.14054: the derivative, by log2 of the power, of the cumulative Jensen-Shannon distance
-between the posterior and the power-scaled one, whose draws are the same under other, Pareto-smoothed weights. It is what
-`psense` of ArviZ 1 gives, for ArviZ 0.23 as well. Above 0.05 the factor moves the number. Draws with importance weights
-are resampled first (`Importance.resampled`): the distance is relative to the range of the draws.
+between the posterior and the power-scaled one, whose draws are the same under other, Pareto-smoothed weights. It is
+what `psense` of ArviZ 1 gives, and works with ArviZ 0.23. Above 0.05 the factor moves the number. Draws with importance
+weights are resampled first (`Importance.resampled`): the distance is relative to the range of the draws.
 
 Priors are scaled on the latent space, where each is N(0, 1): the power a makes it N(0, 1 / a), which draws a parameter
 towards its prior's median or lets it go to the ends. A uniform density raised to a power would be itself.

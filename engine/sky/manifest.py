@@ -70,7 +70,11 @@ class DataFile(Settings):
 
 
 class Manifest(Settings):
-    """The whole of `dataset.toml`; `truth` holds the parameters that simulated counts were drawn with."""
+    """The whole of `dataset.toml`.
+
+    `truth` holds the parameters that simulated counts were drawn with; `thresholds_cm2_s` the fluxes (low, high) in the
+    dataset's energy range between which the sources of a catalogue, by its name, begin to be resolved.
+    """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     description: str = ""
@@ -86,6 +90,14 @@ class Manifest(Settings):
     psf: PSFSettings
     files: dict[str, DataFile] = Field(default_factory=dict)
     truth: dict[str, float | tuple[float, ...]] = Field(default_factory=dict)
+    thresholds_cm2_s: dict[str, tuple[float, float]] = Field(default_factory=dict)
+
+    @field_validator("thresholds_cm2_s")
+    @classmethod
+    def _rising_thresholds(cls, thresholds: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        if any(not 0 < low <= high for low, high in thresholds.values()):
+            raise ValueError("expected two positive, rising fluxes [cm^-2 s^-1] of each catalogue")
+        return thresholds
 
     @field_validator("nside")
     @classmethod

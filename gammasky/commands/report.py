@@ -21,7 +21,7 @@ def _positive_or_none(context: click.Context, parameter: click.Parameter, value:
     type=float,
     callback=_positive_or_none,
     metavar="COUNTS",
-    help="Detection threshold of a catalogue, in photons at mean exposure; else an estimate, labelled as such.",
+    help="Detection threshold of a catalogue, in photons at mean exposure; else that of the data set, or an estimate.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a file at --out that is no report.")
 def report(folder: Path, out: Path | None, threshold: float | None, overwrite: bool) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.figures.corner import axis_label, overlay, shown
+from gammasky.engine.infer.figures.dnds import mark_thresholds
 from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
 from gammasky.engine.infer.report.result import Posterior
 from gammasky.engine.infer.report.sources import dnds, mean_source_exposure_cm2_s, populations, source_grid, thinned
@@ -132,13 +133,18 @@ def draw_corner(posteriors: Mapping[str, Floats], labels: Sequence[str]) -> Figu
 
 
 def draw_dnds(
-    panels: Mapping[str, Sequence[Curve]], *, lines: Mapping[str, float], exposure_cm2_s: float | None = None
+    panels: Mapping[str, Sequence[Curve]],
+    *,
+    lines: Mapping[str, float],
+    thresholds: Mapping[str, tuple[float, float]] | None = None,
+    exposure_cm2_s: float | None = None,
 ) -> Figure:
     """S^2 dN/dS with median, 68 % and 95 % bands, one panel for each entry.
 
     Args:
         panels: title -> curves.
         lines [photons]: label -> source counts of vertical lines, such as one photon.
+        thresholds [photons]: catalogue -> source counts between which its sources begin to be resolved.
         exposure_cm2_s: turns counts into the flux of the upper axis; None leaves it out.
     """
     figure = Figure(figsize=(7.4, 1.0 + 4.4 * len(panels)), layout="constrained")
@@ -155,6 +161,7 @@ def draw_dnds(
         axis.set_xlabel("source counts $S$ [photons at mean exposure]")
         axis.set_ylabel(r"$S^2\, \mathrm{d}N/\mathrm{d}S$ [photons per pixel]")
         _lines(axis, lines)
+        mark_thresholds(axis, thresholds or {})
         if exposure_cm2_s is not None:
             scale = partial(np.multiply, 1 / exposure_cm2_s), partial(np.multiply, exposure_cm2_s)
             upper = axis.secondary_xaxis("top", functions=scale)

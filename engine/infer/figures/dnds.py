@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -44,7 +45,11 @@ def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
             "ha": "right",
         }
         axis.annotate("1 photon", (1, 0.98), (-3, 0), rotation=90, color=GREY, **where)
-    _flux_axis(axis, model)
+    if model.pixels.n_energy == 1:  # with several, the exposure is not one number
+        exposure = mean_exposure(model)
+        thresholds = model.dataset.manifest.thresholds_cm2_s
+        mark_thresholds(axis, {name: (low * exposure, high * exposure) for name, (low, high) in thresholds.items()})
+        _flux_axis(axis, exposure)
     axis.legend(title="median, 68 % and 95 %", loc="upper right", alignment="left")
     return figure
 
@@ -67,10 +72,19 @@ def _band(axis: Axes, counts: np.ndarray, values: np.ndarray, name: str, colour:
     return highest
 
 
-def _flux_axis(axis: Axes, model: SkyModel) -> None:
-    """Flux on the upper axis; with several energy bins the exposure is not one number, and the axis is left out."""
-    if model.pixels.n_energy > 1:
-        return
-    exposure = mean_exposure(model)
+def mark_thresholds(axis: Axes, thresholds: Mapping[str, tuple[float, float]]) -> None:
+    """Bands of source counts (low, high) between which the sources of a catalogue begin to be resolved, by its name."""
+    first, last = axis.get_xlim()
+    for name, (low, high) in thresholds.items():
+        if first < high and low < last:
+            axis.axvspan(low, high, color=GREY, alpha=0.25, linewidth=0)
+            where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axis.annotate(
+                f"{name} resolved", (high, 0.02), (3, 0), rotation=90, color=GREY, va="bottom", ha="left", **where
+            )
+
+
+def _flux_axis(axis: Axes, exposure: float) -> None:
+    """Flux on the upper axis, by the exposure [cm^2 s]."""
     upper = axis.secondary_xaxis("top", functions=(partial(np.multiply, 1 / exposure), partial(np.multiply, exposure)))
     upper.set_xlabel(r"flux $F$ [photons cm$^{-2}$ s$^{-1}$]")

@@ -38,7 +38,7 @@ def write_report(
     Args:
         folder: of a finished fit.
         out: the page; default: report.html in the folder. An older report there is replaced.
-        threshold [photons]: detection threshold of a catalogue; None estimates one.
+        threshold [photons]: detection threshold of a catalogue; None: that of the data set, or an estimate.
         overwrite: replace a file that is no report, too.
 
     Returns:
@@ -73,7 +73,7 @@ def report_page(fit: FitFolder, threshold: float | None = None) -> str:
 
     Args:
         fit: what its folder holds.
-        threshold [photons]: detection threshold of a catalogue; None estimates one.
+        threshold [photons]: detection threshold of a catalogue; None: that of the data set, or an estimate.
 
     Raises:
         InputError: a figure or an entry that is damaged.

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine.infer.citations import datasets_of
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.report import sources
 from gammasky.engine.infer.report.headline import INTERVALS
 from gammasky.engine.infer.report.markup import Markup, joined, picture, section, table, tag
 from gammasky.engine.infer.report.numbers import decimals, described, interval, number, width
 from gammasky.engine.infer.report.result import FitFolder
+from gammasky.engine.sky.manifest import read_manifest, shipped_manifests
 
 Floats = NDArray[np.float64]
 
@@ -52,13 +54,14 @@ def point_sources(fit: FitFolder, threshold: float | None) -> Markup:
     posterior, members = fit.posterior, sources.populations(fit.posterior.spec)
     if not members:
         return Markup("")
-    label, at, note = _threshold(fit, threshold)
+    known_bands = catalogue_thresholds(fit) if threshold is None else {}
+    lines, at, note = _threshold(fit, threshold, known_bands)
     draws, truth = sources.thinned(posterior.draws), true_draws(fit)
     known = truth.keys() >= posterior.draws.keys() - {POINT_SOURCE_FRACTION}
     if known:  # the truth is one more draw, the last
         draws = {name: np.concatenate([draws[name], truth[name]]) for name in truth}
     curves = {component.name: sources.dnds(posterior.spec, component, draws) for component in members}
-    image = _draw(fit, curves, known, {"1 photon": 1.0, label: at})
+    image = _draw(fit, curves, known, {"1 photon": 1.0, **lines}, known_bands)
     return section(
         "sources",
         "Point sources",
@@ -67,16 +70,40 @@ def point_sources(fit: FitFolder, threshold: float | None) -> Markup:
     )
 
 
-def _threshold(fit: FitFolder, given: float | None) -> tuple[str, float, str]:
-    """Label, source counts and explanation of the detection threshold."""
+Bands = Mapping[str, tuple[float, float]]
+
+
+def catalogue_thresholds(fit: FitFolder) -> Bands:
+    """Source counts (low, high) between which the sources of a catalogue begin to be resolved, by its name.
+
+    They are of the shipped data sets whose files were fitted; none with several energy bins.
+    """
+    exposure = sources.mean_source_exposure_cm2_s(fit.posterior)
+    if exposure is None:
+        return {}
+    names = datasets_of(fit.summary["dataset"], fit.summary["data_sha256"])
+    manifests = [read_manifest(path) for name, path in shipped_manifests().items() if name in names]
+    return {
+        catalogue: (low * exposure, high * exposure)
+        for manifest in manifests
+        for catalogue, (low, high) in manifest.thresholds_cm2_s.items()
+    }
+
+
+def _threshold(fit: FitFolder, given: float | None, known: Bands) -> tuple[dict[str, float], float, str]:
+    """Lines to draw besides those known, source counts and explanation of the detection threshold."""
     if given is not None:
-        return "catalogue (as given)", given, f"The catalogue threshold of {number(given)} photons was given."
+        lines = {"catalogue (as given)": given}
+        return lines, given, f"The catalogue threshold of {number(given)} photons was given."
+    if known:
+        name, (low, high) = next(iter(known.items()))
+        return {}, high, f"Grey: where sources of {name} begin to be resolved, {low:.0f} to {high:.0f} photons."
     background = float(fit.posterior.counts.mean())
     if not background > 0:
-        return "5 σ in one pixel", float("nan"), "There are no photons to estimate a detection threshold from."
+        return {}, float("nan"), "There are no photons to estimate a detection threshold from."
     counts = sources.detectable_counts(background)
     return (
-        "≈ 5 σ in one pixel",
+        {"≈ 5 σ in one pixel": counts},
         counts,
         f"The line at {counts:.0f} photons is an estimate, not a catalogue's threshold: a source whose photons all "
         f"fall into one pixel of the mean count, {background:.3g}, stands out there by 5 σ. Photons spread over "
@@ -84,7 +111,9 @@ def _threshold(fit: FitFolder, given: float | None) -> tuple[str, float, str]:
     )
 
 
-def _draw(fit: FitFolder, curves: Mapping[str, Floats], known: bool, lines: Mapping[str, float]) -> bytes:
+def _draw(
+    fit: FitFolder, curves: Mapping[str, Floats], known: bool, lines: Mapping[str, float], thresholds: Bands
+) -> bytes:
     """The figure of dN/dS (n, S) by population, as PNG; `known` says that the last draw is the truth."""
     from gammasky.engine.infer.figures.compare import Curve, draw_dnds
     from gammasky.engine.infer.figures.style import DPI, styled
@@ -96,7 +125,7 @@ def _draw(fit: FitFolder, curves: Mapping[str, Floats], known: bool, lines: Mapp
     ]
     with styled():
         exposure = sources.mean_source_exposure_cm2_s(fit.posterior)
-        figure = draw_dnds({"": drawn}, lines=lines, exposure_cm2_s=exposure)
+        figure = draw_dnds({"": drawn}, lines=lines, thresholds=thresholds, exposure_cm2_s=exposure)
         figure.savefig(content, dpi=DPI, format="png", facecolor="white")
     return content.getvalue()
 

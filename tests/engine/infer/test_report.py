@@ -26,7 +26,7 @@ from gammasky.engine.infer.report.markup import Markup, joined, table, tag
 from gammasky.engine.infer.report.model_toml import model_toml
 from gammasky.engine.infer.report.numbers import described, interval, number
 from gammasky.engine.infer.report.provenance import works_of
-from gammasky.engine.infer.report.sky import count
+from gammasky.engine.infer.report.sky import catalogue_thresholds, count
 from gammasky.engine.infer.summary import summarise, write_summary
 from gammasky.engine.model import ModelSpec, SkyModel, model_from_table, presets, read_model
 from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Uniform
@@ -483,6 +483,18 @@ def test_a_threshold_that_is_given(folder: Path) -> None:
     text = Page(report_page(read_fit(folder), threshold=33.0)).text
     assert "The catalogue threshold of 33 photons was given." in text
     assert "above 33 photons" in text
+
+
+def test_the_threshold_of_a_catalogue_that_the_data_set_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gammasky.engine.infer.report.sky.datasets_of", lambda _name, _checksums: {"fermi"})
+    fit = read_fit(folder)
+    low, high = (flux * sources.mean_source_exposure_cm2_s(fit.posterior) for flux in (4e-10, 5e-10))
+    assert catalogue_thresholds(fit) == {"3FGL": (pytest.approx(low), pytest.approx(high))}
+    text = Page(report_page(fit)).text
+    assert f"sources of 3FGL begin to be resolved, {low:.0f} to {high:.0f} photons" in text
+    assert f"above {high:.0f} photons" in text
+    assert "5 σ" not in text
+    assert "given" in Page(report_page(fit, threshold=33.0)).text
 
 
 def test_dnds_and_numbers_are_those_of_the_model(made: Path, model: SkyModel) -> None:

@@ -1,0 +1,100 @@
+"""The draws of a member of a study as parameters, and what turns its counts into intensities and fluxes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.analyses.ensemble.answer import Row
+from gammasky.analyses.ensemble.quantities import QUANTITIES
+from gammasky.analyses.ensemble.task import EnsembleTask
+from gammasky.distributed.campaign import load_member
+from gammasky.engine.infer.importance import RELIABLE_K_HAT, systematic
+from gammasky.engine.model import model_from_table
+from gammasky.engine.model.latent import Latent
+from gammasky.engine.model.spec import ModelSpec
+from gammasky.engine.model.uses import parameter_labels
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MemberDraws:
+    """Draws of one fit, of equal weight.
+
+    Attributes:
+        latent: the layout of z.
+        z (n, D), log_likelihood (n,): the draws.
+        numbers: parameters (n, ...) and quantities (n,) by name; of quantities those that every draw has.
+    """
+
+    spec: ModelSpec
+    latent: Latent
+    z: Floats
+    log_likelihood: Floats
+    numbers: dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What turns counts into physical units, in one energy bin.
+
+    Attributes:
+        intensity [cm^-2 s^-1 sr^-1]: of one count per pixel.
+        exposure_cm2_s: at which source counts are counted: the mean over the exposure regions of their means.
+        thresholds_cm2_s: of catalogues, as the dataset has them.
+    """
+
+    intensity: float
+    exposure_cm2_s: float
+    thresholds_cm2_s: dict[str, tuple[float, float]]
+
+
+def member_spec(campaign: Path, row: Row) -> dict[str, Any]:
+    """What a finished member is a fit of: model, data and settings."""
+    spec: dict[str, Any] = json.loads(str(load_member(campaign, row["key"]).arrays["spec"]))
+    return spec
+
+
+def read_draws(campaign: Path, row: Row, *, reweighted: bool = False) -> MemberDraws:
+    """The draws of a finished member.
+
+    Args:
+        campaign: folder of its campaign.
+        row: its numbers.
+        reweighted: draws with importance weights that can be trusted (k-hat) are drawn again by these.
+    """
+    arrays = load_member(campaign, row["key"]).arrays
+    spec = model_from_table(json.loads(str(arrays["spec"]))["model"])
+    z, latent = arrays["z"], Latent(spec.parameters, parameter_labels(spec))
+    chosen = np.arange(len(z))
+    if reweighted and "weights" in arrays and row.get("k_hat", np.inf) < RELIABLE_K_HAT:
+        chosen = systematic(arrays["weights"], len(z), seed=0)
+    points = jax.jit(jax.vmap(latent.parameters, in_axes=(None, 0)))(latent.arrays(), z[chosen])
+    quantities = {name: arrays[f"quantity_{name}"] for name in QUANTITIES if f"quantity_{name}" in arrays}
+    whole = {name: values[chosen] for name, values in quantities.items() if len(values) == len(z)}
+    numbers = {name: np.asarray(values) for name, values in points.items()} | whole
+    return MemberDraws(spec, latent, z[chosen], arrays["log_likelihood"][chosen], numbers)
+
+
+def scales_of(task: EnsembleTask, spec: Mapping[str, Any]) -> Scales | None:
+    """The scales of a member; None with several energy bins, whose exposures are not one number.
+
+    Raises:
+        InputError: data that are not there.
+    """
+    dataset = task.dataset(dict(spec))
+    pixels = model_from_table(spec["model"]).region.flatten(dataset)
+    if pixels.n_energy > 1:
+        return None
+    exposure = pixels.values(dataset.exposure)[: pixels.n_fit]
+    means = [exposure[pixels.region == region].mean() for region in np.unique(pixels.region)]
+    per_count = 3 * pixels.nside**2 / (np.pi * float(exposure.mean()))
+    return Scales(per_count, float(np.mean(means)), dataset.manifest.thresholds_cm2_s)

@@ -1,0 +1,145 @@
+"""Sections of a study's page about its posteriors: beside the paper, source counts, sensitivity to priors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.analyses.ensemble.quantities import QUANTITIES
+from gammasky.analyses.studies.draws import MemberDraws, Scales
+from gammasky.analyses.studies.study import Study
+from gammasky.engine.infer.figures.compare import Curve, draw_dnds
+from gammasky.engine.infer.figures.style import save, styled
+from gammasky.engine.infer.report.markup import Markup, details, picture, section, table, tag
+from gammasky.engine.infer.report.numbers import ABSENT, described, number
+from gammasky.engine.infer.report.sources import dnds, populations, source_grid, thinned
+from gammasky.engine.infer.result import log_prior
+from gammasky.engine.infer.sensitivity import SENSITIVE, power_scaling
+from gammasky.engine.infer.summary import described as moments
+from gammasky.engine.model.spec import Component, ModelSpec
+from gammasky.engine.model.uses import component_uses
+
+Floats = NDArray[np.float64]
+SOURCE_COUNTS = "source_counts.png"
+MOST_PANELS = 6
+LIKELIHOOD, PRIORS, SOURCE_PRIORS = "likelihood", "priors", "source_priors"
+_PARTS = {LIKELIHOOD: "likelihood", PRIORS: "all priors", SOURCE_PRIORS: "priors of source counts"}
+_SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge_ps")
+
+
+def beside_the_paper(study: Study, members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None]) -> Markup:
+    """The compared quantities of every member, as intensities too, and the paper's numbers as far as they are known."""
+    rows = []
+    for label, member in members.items():
+        for name in study.compared:
+            if name not in member.numbers:
+                continue
+            entry, scale, known = moments(member.numbers[name]), scales[label], study.published.get(name)
+            unit = member.spec.parameters[name].unit if name in member.spec.parameters else ""
+            per = scale.intensity * 1e7 if scale is not None and name in norms(member.spec) else None
+            rows.append([
+                label, f"{name} [{unit}]" if unit else name, *described(entry)[:2],
+                ABSENT if per is None else number(per * entry["q50"], per * entry["sd"]),
+                known.value if known else "not available", known.place if known else "",
+            ])  # fmt: skip
+    headings = ["fit", "quantity", "median", "68 %", "intensity (10⁻⁷)", "the paper", "where"]
+    note = (
+        "Intensity in 10⁻⁷ photons cm⁻² s⁻¹ sr⁻¹. “Not available”: the paper has a figure, and no number that is known."
+    )
+    return section("paper", "Beside the paper", table(headings, rows, words=2), tag("p", note, class_="note"))
+
+
+def compared_numbers(study: Study, member: MemberDraws) -> dict[str, float]:
+    """Mean and sd of the compared parameters, `<name>` and `<name>_sd`."""
+    found = {name: member.numbers[name] for name in study.compared if name in member.spec.parameters}
+    return {
+        f"{name}{end}": moments(draws)[key]
+        for name, draws in found.items()
+        for end, key in (("", "mean"), ("_sd", "sd"))
+    }
+
+
+def norms(spec: ModelSpec) -> set[str]:
+    """Parameters that are norms of components."""
+    return {component.norm for component in spec.components if isinstance(component.norm, str)}
+
+
+def source_counts(members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None], path: Path) -> Markup:
+    """dN/dS and dN/dF of every member with point sources, as a figure at `path`."""
+    shown = {label: member for label, member in members.items() if populations(member.spec)}
+    shown = dict(list(shown.items())[:MOST_PANELS])
+    if not shown:
+        return Markup("")
+    panels = {label: [_curve(member, population) for population in populations(member.spec)]
+              for label, member in shown.items()}  # fmt: skip
+    known = [scale for label in shown if (scale := scales[label]) is not None]
+    exposure = known[0].exposure_cm2_s if len(known) == len(shown) else None
+    bands = {} if exposure is None else {
+        name: (low * exposure, high * exposure) for name, (low, high) in known[0].thresholds_cm2_s.items()
+    }  # fmt: skip
+    with styled():
+        figure = save(draw_dnds(panels, lines={"1 photon": 1.0}, thresholds=bands, exposure_cm2_s=exposure), path)
+    caption = "Median, 68 % and 95 % bands; below about one photon the prior decides."
+    if exposure is not None:
+        caption += f" Fluxes at the mean exposure of the first fit, {number(exposure)} cm² s."
+    if bands:
+        caption += f" Grey: where sources of {', '.join(bands)} begin to be resolved."
+    return section("sources", "Source counts", picture(figure.read_bytes(), "dN/dS and dN/dF", caption, str(figure)))
+
+
+def _curve(member: MemberDraws, population: Component) -> Curve:
+    parameters = {name: member.numbers[name] for name in member.spec.parameters}
+    return Curve(population.name, source_grid(member.spec), dnds(member.spec, population, thinned(parameters)))
+
+
+def sensitivities(member: MemberDraws) -> dict[str, dict[str, float]]:
+    """Power-scaling sensitivity of the main numbers: part of the posterior -> number -> sensitivity."""
+    of_sources = source_parameters(member.spec)
+    main = [name for name in (*_SHOWN, *member.spec.parameters) if name in member.numbers]
+    kept = {*_SHOWN, *norms(member.spec), *of_sources}
+    values = {name: member.numbers[name] for name in main if name in kept and member.numbers[name].ndim == 1}
+    slots = [slot for name, slot in member.latent.slots.items() if name in of_sources]
+    columns = [column for slot in slots for column in range(slot.start, slot.start + slot.n_latent)]
+    parts = {LIKELIHOOD: member.log_likelihood, PRIORS: log_prior(member.z)}
+    if columns:
+        parts[SOURCE_PRIORS] = log_prior(member.z[:, columns])
+    return {part: power_scaling(values, log_factor) for part, log_factor in parts.items()}
+
+
+def source_parameters(spec: ModelSpec) -> set[str]:
+    """Slopes, breaks and nodes of the source-count functions."""
+    uses = [use for component in populations(spec) for use in component_uses(component)]
+    return {name for name, _, where in uses if "source_counts" in where}
+
+
+def power_scaled(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Markup:
+    """The sensitivities of every member: the point-source fraction of all, and the rest folded."""
+    first = [[label, *_cells(parts, "ps_fraction")] for label, parts in found.items()]
+    rest = [
+        details(
+            label, table(["number", *_PARTS.values()], [[_title(name), *_cells(parts, name)] for name in parts[PRIORS]])
+        )
+        for label, parts in found.items()
+    ]
+    about = (
+        "How far a number moves when a factor of the posterior is raised to a power near 1 (arXiv:2107.14054): above "
+        f"{SENSITIVE:g} it matters. A number that moves with a prior and not with the likelihood is the prior's; one "
+        "that moves with both may be torn between them. Priors are scaled on their own quantile scale, towards their "
+        "medians or away from them: a uniform density raised to a power would be itself."
+    )
+    caption = "Sensitivity of the point-source fraction"
+    return section(
+        "sensitivity", "Sensitivity to priors", tag("p", about),
+        table(["fit", *_PARTS.values()], first, caption=caption), *rest,
+    )  # fmt: skip
+
+
+def _cells(parts: Mapping[str, Mapping[str, float]], name: str) -> Sequence[str]:
+    return [number(parts.get(part, {}).get(name), 0.01) for part in _PARTS]
+
+
+def _title(name: str) -> str:
+    return QUANTITIES[name][0] if name in QUANTITIES else name

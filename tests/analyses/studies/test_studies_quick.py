@@ -1,0 +1,90 @@
+"""Every study from its command to its page, in a quick run; one process, so that compiled programs are shared."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+
+import jax
+import pytest
+
+from gammasky.analyses.ensemble import programs
+from gammasky.analyses.studies.study import read_study, studies
+from gammasky.cli import main
+from gammasky.distributed.campaign import read_manifest, read_rows
+from gammasky.engine.infer import optimise
+
+# those of one structure one after the other, before the next
+ORDER = [
+    "fiducial", "priors", "prior_sensitivity", "breaks", "diffuse", "mismodelling", "morphology", "injection",
+    "masks", "hemispheres", "calibration",
+]  # fmt: skip
+
+
+def test_no_study_is_left_out() -> None:
+    assert sorted(ORDER) == list(studies())
+
+
+@pytest.fixture(scope="module")
+def compiled_fast() -> Iterator[None]:
+    """Programs that run slowly and compile in half the time, and all of them kept.
+
+    The curvature is that of differences: the program of the exact one takes as long to compile as all others, and is
+    compared with these in test_optimise.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setattr(optimise, "_exact_curvature", optimise._curvature)
+    patch.setattr(programs, "MOST_KEPT", 10)
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    patch.undo()
+    jax.clear_caches()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ORDER)
+@pytest.mark.usefixtures("compiled_fast")
+def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", name, "--quick", "--quiet"]) == 0
+    folder = tmp_path / f"study_{name}_quick"
+    assert capsys.readouterr().out.strip() == f"study_{name}_quick/report.html"
+    study = read_study(name)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    for part in (study.asks, *study.follows):
+        assert escape(part) in page
+    lines = numbers(folder / "study.csv")
+    assert lines
+    if name == "calibration":
+        assert {line["parameter"] for line in lines} >= {"S_dif", "Sps_gce", "PS fraction (gce)"}
+        assert all(0.0 <= float(line["coverage_90"]) <= 1.0 for line in lines)
+    else:
+        assert (folder / "campaign" / "report.html").is_file()
+        assert sum(int(line["skies"]) for line in lines) == len(done(folder / "campaign"))
+        assert all(float(line["excess_flux"]) > 0 for line in lines if name != "hemispheres")
+        assert all(
+            0.0 <= float(line["ps_fraction"]) <= 1.0 for line in lines if line["ps_fraction"] and name != "hemispheres"
+        )
+
+
+def numbers(path: Path) -> list[dict[str, str]]:
+    """The lines of a table; every number in it is finite, but for scatters between skies of which there is one."""
+    with path.open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    words = ("truth", "choices", "scenario", "parameter")
+    for line in lines:
+        for column, value in line.items():
+            if value and column not in words and not column.endswith("_scatter"):
+                assert math.isfinite(float(value)), f"{column} = {value}"
+    return lines
+
+
+def done(campaign: Path) -> list[str]:
+    """Names of the members, all of which are done."""
+    names = [member.name for member in read_manifest(campaign).members]
+    assert {row["name"]: row["state"] for row in read_rows(campaign)} == dict.fromkeys(names, "done")
+    return names
