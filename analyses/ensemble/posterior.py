@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.distributed.campaign import load_member, read_manifest
+from gammasky.distributed.member import Result
+from gammasky.distributed.store import Store
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.infer.posterior import write_posterior
 
@@ -27,9 +30,9 @@ def export_member(folder: Path | str, name: str, out: Path | str) -> Path:
     keys = {member.name: member.key for member in manifest.members}
     if name not in keys:
         raise unknown_name("member", name, keys)
-    found = load_member(folder, keys[name])
-    spec = json.loads(str(found.arrays["spec"]))
-    model = Ensemble(**manifest.campaign).task().model(spec)
+    found, ensemble = load_member(folder, keys[name]), Ensemble(**manifest.campaign)
+    spec = spec_of(found, keys[name], planned_specs(ensemble))
+    model = ensemble.task().model(spec)
     write_posterior(
         out, model, found.arrays["z"],
         log_likelihood=found.arrays["log_likelihood"],
@@ -38,3 +41,22 @@ def export_member(folder: Path | str, name: str, out: Path | str) -> Path:
         chains=int(found.arrays["chains"]),
     )  # fmt: skip
     return Path(out)
+
+
+Specs = dict[str, dict[str, Any]]
+
+
+def planned_specs(ensemble: Ensemble) -> Specs:
+    """What each member of an ensemble is a fit of, by its key.
+
+    Raises:
+        InputError: a model or dataset that cannot be used.
+    """
+    return {Store.key(member.spec): member.spec for member in ensemble.members()}
+
+
+def spec_of(found: Result, key: str, planned: Specs) -> dict[str, Any]:
+    """What a finished member is a fit of, its parameters in the order of z: as planned, or, where the ensemble's files
+    have changed since, as its own file says (members of the first campaigns have them sorted there)."""
+    stored: dict[str, Any] = json.loads(str(found.arrays["spec"]))
+    return planned.get(key, stored)

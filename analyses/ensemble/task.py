@@ -120,7 +120,7 @@ def _arrays(
 ) -> dict[str, np.ndarray]:
     """The draws and what follows from them; `spec` makes the file complete by itself."""
     arrays = {
-        "spec": np.array(json.dumps(spec, sort_keys=True)),
+        "spec": np.array(json.dumps(spec)),  # not sorted: the order of the parameters is that of z
         "z": found.z,
         "chains": np.array(found.chains),
         "log_likelihood": found.log_likelihood,
