@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,22 +56,17 @@ class Scales:
     thresholds_cm2_s: dict[str, tuple[float, float]]
 
 
-def member_spec(campaign: Path, row: Row) -> dict[str, Any]:
-    """What a finished member is a fit of: model, data and settings."""
-    spec: dict[str, Any] = json.loads(str(load_member(campaign, row["key"]).arrays["spec"]))
-    return spec
-
-
-def read_draws(campaign: Path, row: Row, *, reweighted: bool = False) -> MemberDraws:
+def read_draws(campaign: Path, row: Row, model: Mapping[str, Any], *, reweighted: bool = False) -> MemberDraws:
     """The draws of a finished member.
 
     Args:
         campaign: folder of its campaign.
         row: its numbers.
+        model: what was fitted, with the parameters in the order of z.
         reweighted: draws with importance weights that can be trusted (k-hat) are drawn again by these.
     """
     arrays = load_member(campaign, row["key"]).arrays
-    spec = model_from_table(json.loads(str(arrays["spec"]))["model"])
+    spec = model_from_table(dict(model))
     z, latent = arrays["z"], Latent(spec.parameters, parameter_labels(spec))
     chosen = np.arange(len(z))
     if reweighted and "weights" in arrays and row.get("k_hat", np.inf) < RELIABLE_K_HAT:

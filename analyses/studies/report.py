@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
@@ -16,10 +16,12 @@ from matplotlib.figure import Figure
 from gammasky.analyses.ensemble.answer import Answer, Row, column, read_answer
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.figures import axis_title
+from gammasky.analyses.ensemble.posterior import planned_specs, spec_of
 from gammasky.analyses.studies import sections
-from gammasky.analyses.studies.draws import Scales, member_spec, read_draws, scales_of
+from gammasky.analyses.studies.draws import MemberDraws, Scales, read_draws, scales_of
 from gammasky.analyses.studies.skies import SEPARATOR
 from gammasky.analyses.studies.study import InjectedSkies, Study
+from gammasky.distributed.campaign import load_member
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
 from gammasky.engine.infer.report.markup import Markup, joined, picture, section, table, tag
@@ -45,11 +47,14 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
         OSError: what the file system refused.
     """
     answer = read_answer(campaign)
-    task = Ensemble(**answer.campaign).task()
-    scales = {row["name"]: scales_of(task, member_spec(campaign, row)) for row in answer.rows}
+    ensemble = Ensemble(**answer.campaign)
+    planned = planned_specs(ensemble)
+    specs = {row["name"]: spec_of(load_member(campaign, row["key"]), row["key"], planned) for row in answer.rows}
+    scales = {name: scales_of(ensemble.task(), spec) for name, spec in specs.items()}
     groups = _groups(study, answer, scales)
     parts = [section("question", "The question", tag("p", study.asks), sources(study)), _members(answer, scales)]
-    parts += _posteriors(study, campaign, answer, scales, groups, path)
+    read = lambda row, **how: read_draws(campaign, row, specs[row["name"]]["model"], **how)  # noqa: E731
+    parts += _posteriors(study, answer.rows, read, scales, groups, path)
     if study.skies is not None:
         figure = save(_drawn(study, groups), path.with_name(CURVE))
         parts.insert(1, section("skies", "All skies together", _told(study, groups), _picture(study, figure)))
@@ -60,13 +65,17 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
 
 
 def _posteriors(
-    study: Study, campaign: Path, answer: Answer, scales: AllScales, groups: list[dict[str, Any]], path: Path
+    study: Study,
+    rows: Sequence[Row],
+    read: Callable[..., MemberDraws],
+    scales: AllScales,
+    groups: list[dict[str, Any]],
+    path: Path,
 ) -> list[Markup]:
     """What the study shows of the draws of its members; their numbers go into the lines of study.csv, too."""
-    parts = []
-    lines = {line["truth"]: line for line in groups}  # a line for each member: no skies were made
+    parts, lines = [], {line["truth"]: line for line in groups}  # a line for each member: no skies were made
     if study.compared or study.source_counts:
-        members = {row["name"]: read_draws(campaign, row) for row in answer.rows}
+        members = {row["name"]: read(row) for row in rows}
         if study.compared:
             parts.append(sections.beside_the_paper(study, members, scales))
             for label, member in members.items():
@@ -74,7 +83,7 @@ def _posteriors(
         if study.source_counts:
             parts.append(sections.source_counts(members, scales, path.with_name(sections.SOURCE_COUNTS)))
     if study.power_scaling:
-        found = {row["name"]: sections.sensitivities(read_draws(campaign, row, reweighted=True)) for row in answer.rows}
+        found = {row["name"]: sections.sensitivities(read(row, reweighted=True)) for row in rows}
         parts.append(sections.power_scaled(found))
         for label, by_part in found.items():
             lines[label] |= {f"{name}_by_{part}": value for part, row in by_part.items() for name, value in row.items()}

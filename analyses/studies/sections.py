@@ -32,24 +32,29 @@ _SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge
 
 def beside_the_paper(study: Study, members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None]) -> Markup:
     """The compared quantities of every member, as intensities too, and the paper's numbers as far as they are known."""
-    rows = []
+    headings = ["quantity", "median", "68 %", "intensity (10⁻⁷)", "the paper"]
+    tables = []
     for label, member in members.items():
-        for name in study.compared:
-            if name not in member.numbers:
-                continue
-            entry, scale, known = moments(member.numbers[name]), scales[label], study.published.get(name)
-            unit = member.spec.parameters[name].unit if name in member.spec.parameters else ""
-            per = scale.intensity * 1e7 if scale is not None and name in norms(member.spec) else None
-            rows.append([
-                label, f"{name} [{unit}]" if unit else name, *described(entry)[:2],
-                ABSENT if per is None else number(per * entry["q50"], per * entry["sd"]),
-                known.value if known else "not available", known.place if known else "",
-            ])  # fmt: skip
-    headings = ["fit", "quantity", "median", "68 %", "intensity (10⁻⁷)", "the paper", "where"]
+        rows = [_compared(study, member, scales[label], name) for name in study.compared if name in member.numbers]
+        tables.append(table(headings, rows, caption=label if len(members) > 1 else ""))
     note = (
-        "Intensity in 10⁻⁷ photons cm⁻² s⁻¹ sr⁻¹. “Not available”: the paper has a figure, and no number that is known."
+        "Intensity in 10⁻⁷ photons cm⁻² s⁻¹ sr⁻¹. “Not available”: the paper shows it in a figure, and no number of it "
+        "is known here."
     )
-    return section("paper", "Beside the paper", table(headings, rows, words=2), tag("p", note, class_="note"))
+    places = [tag("li", f"{name}: {known.place}") for name, known in study.published.items()]
+    return section(
+        "paper", "Beside the paper", *tables, tag("p", note, class_="note"), tag("ul", *places, class_="note")
+    )
+
+
+def _compared(study: Study, member: MemberDraws, scale: Scales | None, name: str) -> list[str]:
+    """One line: the name and unit, median and 68 % interval, intensity of a norm, and what the paper says."""
+    entry, known = moments(member.numbers[name]), study.published.get(name)
+    unit = member.spec.parameters[name].unit if name in member.spec.parameters else ""
+    per = None if scale is None or name not in norms(member.spec) else 1e7 * scale.intensity
+    intensity = ABSENT if per is None else number(per * entry["q50"], per * entry["sd"])
+    paper = known.value if known else "not available"
+    return [f"{name} [{unit}]" if unit else name, *described(entry)[:2], intensity, paper]
 
 
 def compared_numbers(study: Study, member: MemberDraws) -> dict[str, float]:
