@@ -19,6 +19,7 @@ from gammasky.engine.infer.report.result import FitFolder
 from gammasky.engine.sky.manifest import read_manifest, shipped_manifests
 
 Floats = NDArray[np.float64]
+Bands = Mapping[str, tuple[float, float]]
 
 MAPS = "Counts, posterior-mean model and residual in Galactic coordinates; masked pixels, grey, are not fitted."
 CORNER = (
@@ -68,9 +69,6 @@ def point_sources(fit: FitFolder, threshold: float | None) -> Markup:
         picture(image, "source-count functions with credible bands", f"{SOURCE_COUNTS} {note}", "dnds"),
         _numbers(fit, curves, draws[FLUX], known, at),
     )
-
-
-Bands = Mapping[str, tuple[float, float]]
 
 
 def catalogue_thresholds(fit: FitFolder) -> Bands:

@@ -62,6 +62,10 @@ def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     if name == "calibration":
         assert {line["parameter"] for line in lines} >= {"S_dif", "Sps_gce", "PS fraction (gce)"}
         assert all(0.0 <= float(line["coverage_90"]) <= 1.0 for line in lines)
+        members = {path: path.stat().st_mtime_ns for path in (folder / "likelihood" / "members").rglob("*.npz")}
+        assert len(members) == 2
+        assert main(["study", name, "--quick", "--quiet"]) == 0  # again, it fits nothing
+        assert {path: path.stat().st_mtime_ns for path in members} == members
         return
     assert (folder / "campaign" / "report.html").is_file()
     assert sum(int(line["skies"]) for line in lines) == len(done(folder / "campaign"))
