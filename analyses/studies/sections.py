@@ -32,7 +32,7 @@ _SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge
 
 def beside_the_paper(study: Study, members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None]) -> Markup:
     """The compared quantities of every member, as intensities too, and the paper's numbers as far as they are known."""
-    headings = ["quantity", "median", "68 %", "intensity (10⁻⁷)", "the paper"]
+    headings = ["quantity", "median", "68 %", "intensity (10⁻⁷)", "the paper's draft"]
     tables = []
     for label, member in members.items():
         rows = [_compared(study, member, scales[label], name) for name in study.compared if name in member.numbers]
