@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from gammasky.engine.kernels import policy
 from gammasky.engine.kernels.bar import lines
-from gammasky.engine.kernels.bar.geometry import LANES, PANELS
+from gammasky.engine.kernels.bar.falloff import fill_falloff
+from gammasky.engine.kernels.bar.quadrature import LANES, PANELS
 from gammasky.engine.kernels.profiles.cpu import scatter
 from gammasky.engine.kernels.profiles.geometry import PixelGroups
 
@@ -64,10 +65,10 @@ def _integrate(
     for panel in range(PANELS):
         if lines.longest(edges, panel) > 0.0:
             for node in range(step.shape[1]):
-                lines.fill_shape(
-                    point, directions, frame, edges[panel], edges[panel + 1], step[0, node], step[1, node], rows
-                )
-                lines.fill_falloff(falloff, rows)
+                ends, at = (edges[panel], edges[panel + 1]), (step[0, node], step[1, node])
+                lines.fill_axes(point, directions, frame, *ends, *at, rows)
+                lines.fill_radius(point[5], rows)
+                fill_falloff(falloff, rows)
                 _add(point, rows, sums)
     sums[7 * LANES :] *= 2.0 / point[7]
 

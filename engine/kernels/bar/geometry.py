@@ -14,15 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.kernels.bar.grid import Grid
+from gammasky.engine.kernels.bar.quadrature import LANES, smooth_step
 from gammasky.engine.kernels.profiles.geometry import PixelGroups, _directions, _require_lengths
 
 Floats = NDArray[np.float64]
 
-LANES = 32  # lines of sight that the kernel integrates side by side
-NODES = 40  # on each panel
-PANELS = 6
-MAX_DISTANCE_KPC = 60.0
-CUT_WIDTHS = 5.2  # lines of sight end where the cut-off has fallen by exp(-5.2^2) = 2e-12
+NODES = 40  # on each panel of a line of sight
 PARAMETERS = ("angle", "log_x", "log_y", "log_z", "c_perp", "c_par", "cut_radius", "cut_width")
 #: How the density falls with r_s, the radius in units of the scale lengths.
 FALLOFFS = ("sech2", "exponential", "gaussian", "bessel_k0")
@@ -40,6 +38,7 @@ class BarSky:
         step (2, NODES): p(t) and its quadrature weight, for a panel of length 1.
         frame (4,): distance and height of the Sun [kpc], cosine and sine of the bar's pitch.
         falloff: number of the profile in FALLOFFS.
+        grid: between whose lines of sight the map is interpolated; None where each pixel's own is integrated along.
     """
 
     lon_rad: Floats
@@ -49,6 +48,7 @@ class BarSky:
     step: Floats
     frame: Floats
     falloff: int
+    grid: Grid | None
 
     @property
     def n_pixels(self) -> int:
@@ -100,14 +100,8 @@ class BarSky:
             lat_rad,
             PixelGroups.of(inverse.reshape(-1), first.size),
             np.stack([np.cos(l), np.sin(l), np.cos(b), np.sin(b)], axis=1).reshape(-1, 4 * LANES),
-            _smooth_step(NODES),
+            smooth_step(NODES),
             np.array([sun_kpc, sun_height_kpc, np.cos(pitch), np.sin(pitch)]),
             FALLOFFS.index(falloff),
+            Grid.of(lon_rad, lat_rad) if mirrored else None,
         )
-
-
-def _smooth_step(count: int) -> Floats:
-    """p(t) = 3 t^2 - 2 t^3 at Gauss-Legendre nodes, and the weights times p'(t) (2, count)."""
-    nodes, weights = np.polynomial.legendre.leggauss(count)
-    t = 0.5 * (nodes + 1.0)
-    return np.stack([t**2 * (3.0 - 2.0 * t), weights * 3.0 * t * (1.0 - t)])

@@ -1,4 +1,4 @@
-"""One node on LANES lines of sight through a bar: where panels meet, the bar's own radius, how density falls with it.
+"""One node on LANES lines of sight through a bar: where panels meet, and the bar's own radius.
 
 With axes X', Y', Z' of the bar, power means M_c(u, v) = log(e^(c u) + e^(c v)) / c of logarithms give the radius
 
@@ -16,10 +16,9 @@ import math
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.special import kve
 
 from gammasky.engine.kernels import policy
-from gammasky.engine.kernels.bar.geometry import CUT_WIDTHS, LANES, MAX_DISTANCE_KPC, PANELS
+from gammasky.engine.kernels.bar.quadrature import CUT_WIDTHS, LANES, MAX_DISTANCE_KPC, PANELS
 from gammasky.engine.kernels.profiles.cpu import LN2_HIGH, LN2_LOW, ROUNDER, _bits_of, _float_of, exponential
 
 Floats = NDArray[np.float64]
@@ -124,16 +123,16 @@ def longest(edges: Floats, panel: int) -> float:
 
 
 @njit(**policy.COMPILE)
-def fill_shape(
+def fill_axes(
     point: Floats, directions: Floats, frame: Floats, low: Floats, high: Floats, place: float, weight: float,
     rows: Floats,
 ) -> None:  # fmt: skip
-    """The rows up to EXCESS at one node: ds times the cut-off, logarithms, shares w, r_s, and how the angle turns and
-    bends the axes (d X' / X', d2 X' / X')."""
+    """What r_s is made of at one node: ds times the cut-off, logarithms and powers of the axes, the shares w of X', and
+    how the angle turns and bends the axes (d X' / X', d2 X' / X')."""
     sun, height, cos_pitch, sin_pitch = frame
     cos_a, sin_a = np.cos(point[0]), np.sin(point[0])
     log_x, log_y, log_z, perp, par, begin, width = point[1:]
-    per_perp, per_par, per_width = 1.0 / perp, 1.0 / par, 1.0 / width
+    per_perp, per_width = 1.0 / perp, 1.0 / width
     for lane in range(LANES):
         cl, sl = directions[COS_LON + lane], directions[SIN_LON + lane]
         cb, sb = directions[COS_LAT + lane], directions[SIN_LAT + lane]
@@ -167,6 +166,12 @@ def fill_shape(
         rows[LOG_PERP + lane] *= per_perp
         rows[POWER_PERP + lane], rows[POWER_Z + lane] = par * rows[LOG_PERP + lane], par * rows[LOG_Z + lane]
     _exponentials(rows[POWER_PERP : POWER_Z + LANES])
+
+
+@njit(**policy.COMPILE)
+def fill_radius(par: float, rows: Floats) -> None:
+    """Rows LOG_R, SHARE_PERP and RADIUS from the powers of R_perp and of Z'."""
+    per_par = 1.0 / par
     for lane in range(LANES):
         both = rows[POWER_PERP + lane] + rows[POWER_Z + lane]
         both = both if both > TINY else TINY
@@ -190,77 +195,3 @@ def _exponentials(values: Floats) -> None:
     """Every value to its exponential."""
     for i in range(values.size):
         values[i] = exponential(values[i])
-
-
-@njit(**policy.COMPILE)
-def fill_falloff(falloff: int, rows: Floats) -> None:
-    """Rows DENSITY (with the weight), SLOPE = d log f / d log r_s and CURVATURE = d SLOPE / d log r_s."""
-    if falloff == 0:  # sech^2 r
-        for lane in range(LANES):
-            r = rows[RADIUS + lane]
-            e = exponential(-2.0 * r)
-            tanh = (1.0 - e) / (1.0 + e)
-            sech2 = 4.0 * e / ((1.0 + e) * (1.0 + e))
-            rows[DENSITY + lane] = rows[WEIGHT + lane] * sech2
-            rows[SLOPE + lane] = -2.0 * r * tanh
-            rows[CURVATURE + lane] = -2.0 * r * (tanh + r * sech2)
-    elif falloff == 1:  # exp(-r)
-        for lane in range(LANES):
-            r = rows[RADIUS + lane]
-            rows[DENSITY + lane] = rows[WEIGHT + lane] * exponential(-r)
-            rows[SLOPE + lane], rows[CURVATURE + lane] = -r, -r
-    elif falloff == 2:  # exp(-r^2 / 2)
-        for lane in range(LANES):
-            square = rows[RADIUS + lane] * rows[RADIUS + lane]
-            rows[DENSITY + lane] = rows[WEIGHT + lane] * exponential(-0.5 * square)
-            rows[SLOPE + lane], rows[CURVATURE + lane] = -square, -2.0 * square
-    else:  # K_0(r): r K_0' = -r K_1, and r (r K_1 / K_0)' = r^2 (K_1^2 / K_0^2 - 1)
-        for lane in range(LANES):
-            r = rows[RADIUS + lane]
-            k0, k1 = _bessel(r, rows[LOG_R + lane])
-            rows[DENSITY + lane] = rows[WEIGHT + lane] * k0 * exponential(-r)
-            slope = -r * k1 / k0
-            rows[SLOPE + lane], rows[CURVATURE + lane] = slope, r * r - slope * slope
-
-
-_EULER, _LOG_2 = 0.5772156649015329, 0.6931471805599453
-_TERMS = 14  # of the power series up to r = 2
-_K = np.arange(_TERMS, dtype=np.float64)
-_FACTORIAL = np.cumprod(np.maximum(_K, 1.0))
-_HARMONIC = np.concatenate([[0.0], np.cumsum(1.0 / _K[1:])])
-_I0 = 1.0 / _FACTORIAL**2
-_I1 = _I0 / (_K + 1.0)
-_K0_REST = _HARMONIC * _I0
-_K1_REST = (_HARMONIC + 0.5 / (_K + 1.0)) * _I1
-_DEGREE = 24  # of the Chebyshev series in 4 / r - 1 beyond
-
-
-def _far_series(order: int) -> Floats:
-    """Chebyshev coefficients (_DEGREE + 1,) of sqrt(r) exp(r) K_order(r)."""
-    return np.polynomial.chebyshev.chebinterpolate(
-        lambda t: np.sqrt(4.0 / (t + 1.0)) * kve(order, 4.0 / (t + 1.0)), _DEGREE
-    )
-
-
-_CHEBYSHEV = np.stack([_far_series(0), _far_series(1)])
-
-
-@njit(**policy.COMPILE)
-def _bessel(r: float, log_r: float) -> tuple[float, float]:
-    """exp(r) K_0(r) and exp(r) K_1(r): power series up to r = 2 (DLMF 10.31), Chebyshev series beyond."""
-    if r <= 2.0:
-        square = 0.25 * r * r
-        i0 = i1 = rest0 = rest1 = 0.0
-        for k in range(_TERMS - 1, -1, -1):
-            i0, i1 = i0 * square + _I0[k], i1 * square + _I1[k]
-            rest0, rest1 = rest0 * square + _K0_REST[k], rest1 * square + _K1_REST[k]
-        log_half = log_r - _LOG_2 + _EULER
-        scale = exponential(r)
-        return scale * (rest0 - log_half * i0), scale * (1.0 / r + 0.5 * r * (log_half * i1 - rest1))
-    t = 4.0 / r - 1.0
-    a0 = b0 = a1 = b1 = 0.0
-    for k in range(_DEGREE, 0, -1):
-        a0, b0 = 2.0 * t * a0 - b0 + _CHEBYSHEV[0, k], a0
-        a1, b1 = 2.0 * t * a1 - b1 + _CHEBYSHEV[1, k], a1
-    root = 1.0 / np.sqrt(r)
-    return root * (t * a0 - b0 + _CHEBYSHEV[0, 0]), root * (t * a1 - b1 + _CHEBYSHEV[1, 0])

@@ -9,6 +9,13 @@ axis. Derivatives are taken under the integral sign: density times d log f / d l
 nothing: the density has no jump there. The kernel returns all of them next to the template; the reverse pass is
 sum_p cotangent_p * derivative_p, and its own reverse pass takes the second derivatives of `second`.
 
+Where the Sun lies in the plane and pixels are many, log B and its derivatives are integrated on a grid of lines of
+sight and interpolated (`grid`, `fan`); second derivatives never are. The error of a pixel in units of B + 1 % of the
+map's mean, for the priors of analyses/studies/morphology.toml and pixels within 25 deg: below 3e-5 in 99.9 % of pixels
+for parameters drawn from the priors; in their corners below 3e-5 in 99 % and at worst 1e-3, for a Gaussian of the least
+height and for K_0 within 0.5 deg of the centre. The gradient is the bar's own, interpolated alike, not that of the
+interpolant, whose longitudes follow R_end.
+
 Sources: f = sech^2 and the cut-off: Freudenreich 1998 (ApJ 492, 495), section 3, eqs. 4-7, model S (values:
 `FREUDENREICH_S`); the radius with c_perp = 2, c_par = 4 and f = exp(-r), exp(-r^2 / 2), K_0(r): Dwek et al. 1995
 (ApJ 445, 716), eqs. 3-4, the models E2, G2 and E3 of Cao et al. 2013 (MNRAS 434, 595), who prefer E3.
@@ -38,13 +45,16 @@ from numpy.typing import NDArray
 
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.kernels import bridge, threads
-from gammasky.engine.kernels.bar import cpu, reference, second
+from gammasky.engine.kernels.bar import cpu, fan, reference, second
 from gammasky.engine.kernels.bar.geometry import BarSky
+from gammasky.engine.kernels.bar.grid import Grid
+from gammasky.engine.kernels.bar.quadrature import LANES
 from gammasky.engine.kernels.derivatives import last_order, reverse_only
 
 Floats = NDArray[np.float64]
 
 CHUNK = 4  # blocks of lines of sight per task
+LINES = 1024  # interpolated per task
 #: Model S of Freudenreich 1998, table 2, with the Sun at 8.5 kpc, 16.46 pc above the plane, and a pitch of 0.023 deg.
 FREUDENREICH_S = MappingProxyType(
     {
@@ -111,6 +121,26 @@ def _fill(kernel: Callable[..., None], sky: BarSky, outputs: tuple[Floats, ...],
     threads.run_tasks(task, -(-sky.n_blocks // CHUNK))
 
 
+def _interpolate(sky: BarSky, grid: Grid, outputs: tuple[Floats, ...], point: Floats) -> None:
+    """Template and derivatives from a grid; tasks are batch entries x blocks of longitudes, then x chunks of lines."""
+    points = point.reshape(-1, point.shape[-1])
+    template, derivatives = (out.reshape(len(points), *out.shape[point.ndim - 1 :]) for out in outputs)
+    nodes = np.empty((len(points), fan.BLOCKS * LANES, grid.n_latitudes, fan.N_SUMS))
+    chunks = -(-grid.lon.size // LINES)
+
+    def integrate(number: int) -> None:
+        entry, block = divmod(number, fan.BLOCKS)
+        fan.fan_block(points[entry], grid, sky.frame, sky.falloff, block, nodes[entry])
+
+    def between(number: int) -> None:
+        entry, first = number // chunks, number % chunks * LINES
+        own = points[entry], grid, sky.frame, nodes[entry], sky.groups
+        fan.between_chunk(*own, first, min(first + LINES, grid.lon.size), template[entry], derivatives[entry])
+
+    threads.run_tasks(integrate, len(points) * fan.BLOCKS)
+    threads.run_tasks(between, len(points) * chunks)
+
+
 def _second_derivatives(sky: BarSky, point: jax.Array) -> jax.Array:
     """The second derivatives (..., 8, 8, N)."""
     shape = (*point.shape, point.shape[-1], sky.n_pixels)
@@ -122,7 +152,8 @@ def _template_and_derivatives(sky: BarSky, point: jax.Array) -> tuple[jax.Array,
     """Template (..., N) and its derivative by each parameter (..., 8, N)."""
     shapes = ((*point.shape[:-1], sky.n_pixels), (*point.shape, sky.n_pixels))
     outputs = [jax.ShapeDtypeStruct(shape, jnp.float64) for shape in shapes]
-    template, derivatives = bridge.call(partial(_fill, cpu.bar_chunk, sky), outputs, point)
+    kernel = partial(_interpolate, sky, sky.grid) if sky.grid else partial(_fill, cpu.bar_chunk, sky)
+    template, derivatives = bridge.call(kernel, outputs, point)
     return template, derivatives
 
 

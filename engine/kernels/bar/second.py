@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from gammasky.engine.kernels import policy
 from gammasky.engine.kernels.bar import lines
-from gammasky.engine.kernels.bar.geometry import LANES, PANELS
+from gammasky.engine.kernels.bar.falloff import fill_falloff
+from gammasky.engine.kernels.bar.quadrature import LANES, PANELS
 from gammasky.engine.kernels.profiles.cpu import scatter
 from gammasky.engine.kernels.profiles.geometry import PixelGroups
 
@@ -54,8 +55,9 @@ def bar_chunk(
                     if lines.longest(edges, panel) > 0.0:
                         for node in range(step.shape[1]):
                             ends, at = (edges[panel], edges[panel + 1]), (step[0, node], step[1, node])
-                            lines.fill_shape(point, directions[block], frame, *ends, *at, rows)
-                            lines.fill_falloff(falloff, rows)
+                            lines.fill_axes(point, directions[block], frame, *ends, *at, rows)
+                            lines.fill_radius(point[5], rows)
+                            fill_falloff(falloff, rows)
                             _add(point, rows, slope, bend, sums)
             for i in range(8):
                 for j in range(8):

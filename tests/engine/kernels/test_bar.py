@@ -12,8 +12,9 @@ import pytest
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.bar import op
-from gammasky.engine.kernels.bar.geometry import LANES, BarSky
+from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.op import FREUDENREICH_S, triaxial_bar
+from gammasky.engine.kernels.bar.quadrature import LANES
 
 RNG = np.random.default_rng(17)
 LON, LAT = RNG.uniform(-25, 25, 40), RNG.uniform(2, 20, 40) * RNG.choice([-1, 1], 40)

@@ -12,7 +12,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import k0, k0e, k1e
 
-from gammasky.engine.kernels.bar import lines
+from gammasky.engine.kernels.bar import falloff, lines
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.op import FREUDENREICH_S, triaxial_bar
 
@@ -142,5 +142,5 @@ def test_logarithm_is_good_to_two_units_in_the_last_place() -> None:
 
 def test_bessel_functions() -> None:
     radii = np.concatenate([np.geomspace(1e-8, 2.0, 200), np.geomspace(2.0, 300.0, 200)])
-    found = np.array([lines._bessel(r, np.log(r)) for r in radii])
+    found = np.array([falloff._bessel(r, np.log(r)) for r in radii])
     np.testing.assert_allclose(found, np.stack([k0e(radii), k1e(radii)], axis=1), rtol=2e-14)
