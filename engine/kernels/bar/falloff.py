@@ -65,7 +65,7 @@ def _far_series(order: int) -> Floats:
     )
 
 
-_CHEBYSHEV = np.stack([_far_series(0), _far_series(1)])
+FAR_SERIES = np.stack([_far_series(0), _far_series(1)])
 
 
 @njit(**policy.COMPILE)
@@ -83,7 +83,7 @@ def _bessel(r: float, log_r: float) -> tuple[float, float]:
     t = 4.0 / r - 1.0
     a0 = b0 = a1 = b1 = 0.0
     for k in range(_DEGREE, 0, -1):
-        a0, b0 = 2.0 * t * a0 - b0 + _CHEBYSHEV[0, k], a0
-        a1, b1 = 2.0 * t * a1 - b1 + _CHEBYSHEV[1, k], a1
+        a0, b0 = 2.0 * t * a0 - b0 + FAR_SERIES[0, k], a0
+        a1, b1 = 2.0 * t * a1 - b1 + FAR_SERIES[1, k], a1
     root = 1.0 / np.sqrt(r)
-    return root * (t * a0 - b0 + _CHEBYSHEV[0, 0]), root * (t * a1 - b1 + _CHEBYSHEV[1, 0])
+    return root * (t * a0 - b0 + FAR_SERIES[0, 0]), root * (t * a1 - b1 + FAR_SERIES[1, 0])

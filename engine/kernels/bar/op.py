@@ -9,21 +9,21 @@ axis. Derivatives are taken under the integral sign: density times d log f / d l
 nothing: the density has no jump there. The kernel returns all of them next to the template; the reverse pass is
 sum_p cotangent_p * derivative_p, and its own reverse pass takes the second derivatives of `second`.
 
-Where the Sun lies in the plane and pixels are many, log B and its derivatives are integrated on a grid of lines of
-sight and interpolated (`grid`, `fan`); second derivatives never are. The error of a pixel in units of B + 1 % of the
-map's mean, for the priors of analyses/studies/morphology.toml and pixels within 25 deg: below 3e-5 in 99.9 % of pixels
-for parameters drawn from the priors; in their corners below 3e-5 in 99 % and at worst 1e-3, for a Gaussian of the least
-height and for K_0 within 0.5 deg of the centre. The gradient is the bar's own, interpolated alike, not that of the
-interpolant, whose longitudes follow R_end.
+On the CPU, where the Sun lies in the plane and pixels are many, log B and its derivatives are integrated on a grid of
+lines of sight and interpolated (`grid`, `fan`); second derivatives never are. The error of a pixel in units of B + 1 %
+of the map's mean, for the priors of analyses/studies/morphology.toml and pixels within 25 deg: below 3e-5 in 99.9 %
+of pixels for parameters drawn from the priors; in their corners below 3e-5 in 99 % and at worst 1e-3, for a Gaussian of
+the least height and for K_0 within 0.5 deg of the centre. The gradient is the bar's own, interpolated alike, not that
+of the interpolant, whose longitudes follow R_end.
 
 Sources: f = sech^2 and the cut-off: Freudenreich 1998 (ApJ 492, 495), section 3, eqs. 4-7, model S (values:
 `FREUDENREICH_S`); the radius with c_perp = 2, c_par = 4 and f = exp(-r), exp(-r^2 / 2), K_0(r): Dwek et al. 1995
 (ApJ 445, 716), eqs. 3-4, the models E2, G2 and E3 of Cao et al. 2013 (MNRAS 434, 595), who prefer E3.
 
-| | backend "numba" | backend "reference" |
+| | backends "numba", "cuda" | backend "reference" |
 | --- | --- | --- |
 | reverse (grad, vjp) | works | works |
-| second order, reverse over reverse | works | works |
+| second order, reverse over reverse | works ("cuda": on the host, by copies) | works |
 | forward (jvp, jacfwd, hessian) | raises TypeError | works |
 | third order | raises TypeError | works |
 | vmap | works: batched axes go into one kernel call | works |
@@ -43,9 +43,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from gammasky.engine.errors import unknown_name
 from gammasky.engine.kernels import bridge, threads
-from gammasky.engine.kernels.bar import cpu, fan, reference, second
+from gammasky.engine.kernels.bar import cpu, cuda, fan, reference, second
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.grid import Grid
 from gammasky.engine.kernels.bar.quadrature import LANES
@@ -76,7 +75,7 @@ def triaxial_bar(
     cut_width_kpc: ArrayLike,
     sky: BarSky,
     *,
-    backend: str = "numba",
+    backend: str = "auto",
 ) -> jax.Array:
     """Line-of-sight integral of a triaxial bar, not normalised; see the head of this module.
 
@@ -86,7 +85,7 @@ def triaxial_bar(
         c_perp, c_par (...): exponents in the bar's plane and across it, > 0; 2 = elliptical, larger = boxier.
         cut_radius_kpc, cut_width_kpc (...) [kpc]: R_end >= 0 and h_end > 0 of the cut-off.
         sky: pixels, distances and the profile f, from `BarSky.build`.
-        backend: "numba", or "reference" for plain JAX.
+        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
 
     Returns:
         (..., N) [kpc]: B at every pixel; NaN where a parameter is not finite or outside its domain.
@@ -95,8 +94,9 @@ def triaxial_bar(
         TypeError: a parameter is not float64.
         InputError: unknown backend.
     """
-    if backend not in bridge.BACKENDS:
-        raise unknown_name("backend", backend, bridge.BACKENDS)
+    chosen = bridge.choose(backend)
+    if chosen == "cuda":
+        bridge.prepare(cuda.prepare, sky)
     given = {
         "angle_deg": angle_deg, "x_kpc": x_kpc, "y_kpc": y_kpc, "z_kpc": z_kpc, "c_perp": c_perp, "c_par": c_par,
         "cut_radius_kpc": cut_radius_kpc, "cut_width_kpc": cut_width_kpc,
@@ -105,7 +105,7 @@ def triaxial_bar(
     bridge.require_float64("triaxial_bar", **numbers)
     angle, x, y, z, *rest = jnp.broadcast_arrays(*numbers.values())
     point = jnp.stack([jnp.deg2rad(angle), jnp.log(x), jnp.log(y), jnp.log(z), *rest], axis=-1)
-    return reference.bar(point, sky) if backend == "reference" else _integral(sky, point)
+    return reference.bar(point, sky) if chosen == "reference" else _integral(chosen, sky, point)
 
 
 def _fill(kernel: Callable[..., None], sky: BarSky, outputs: tuple[Floats, ...], point: Floats) -> None:
@@ -147,24 +147,29 @@ def _second_derivatives(sky: BarSky, point: jax.Array) -> jax.Array:
     return bridge.call(partial(_fill, second.bar_chunk, sky), [jax.ShapeDtypeStruct(shape, jnp.float64)], point)[0]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _template_and_derivatives(sky: BarSky, point: jax.Array) -> tuple[jax.Array, jax.Array]:
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _template_and_derivatives(backend: str, sky: BarSky, point: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Template (..., N) and its derivative by each parameter (..., 8, N)."""
     shapes = ((*point.shape[:-1], sky.n_pixels), (*point.shape, sky.n_pixels))
     outputs = [jax.ShapeDtypeStruct(shape, jnp.float64) for shape in shapes]
+    if backend == "cuda":
+        template, derivatives = bridge.launch(partial(cuda.triaxial_bar, sky), outputs, point)
+        return template, derivatives
     kernel = partial(_interpolate, sky, sky.grid) if sky.grid else partial(_fill, cpu.bar_chunk, sky)
     template, derivatives = bridge.call(kernel, outputs, point)
     return template, derivatives
 
 
-def _template_and_derivatives_fwd(sky: BarSky, point: jax.Array) -> tuple[Any, tuple[jax.Array, jax.Array]]:
+def _template_and_derivatives_fwd(
+    backend: str, sky: BarSky, point: jax.Array
+) -> tuple[Any, tuple[jax.Array, jax.Array]]:
     """The template and its derivatives, which the reverse pass needs together with the point."""
-    template, derivatives = _template_and_derivatives(sky, point)
+    template, derivatives = _template_and_derivatives(backend, sky, point)
     return (template, derivatives), (point, derivatives)
 
 
 def _template_and_derivatives_rev(
-    sky: BarSky, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]
+    _backend: str, sky: BarSky, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array]:
     """sum_p cotangent_p derivative_p, plus the same of each derivative and its own derivatives."""
     point, derivatives = saved
@@ -176,18 +181,18 @@ def _template_and_derivatives_rev(
 _template_and_derivatives.defvjp(_template_and_derivatives_fwd, _template_and_derivatives_rev)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _integral(sky: BarSky, point: jax.Array) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _integral(backend: str, sky: BarSky, point: jax.Array) -> jax.Array:
     """The template (..., N) at points (..., 8), differentiable in reverse mode."""
-    return _template_and_derivatives(sky, point)[0]
+    return _template_and_derivatives(backend, sky, point)[0]
 
 
-def _integral_fwd(sky: BarSky, point: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _integral_fwd(backend: str, sky: BarSky, point: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The template; its derivatives are all that the reverse pass needs."""
-    return _template_and_derivatives(sky, point)
+    return _template_and_derivatives(backend, sky, point)
 
 
-def _integral_rev(_sky: BarSky, derivatives: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
+def _integral_rev(_backend: str, _sky: BarSky, derivatives: jax.Array, cotangent: jax.Array) -> tuple[jax.Array]:
     """sum_p cotangent_p derivative_p for each parameter."""
     return (jnp.sum(cotangent[..., None, :] * derivatives, axis=-1),)  # a matrix product has no order of its own
 

@@ -39,7 +39,7 @@ def bars(n: int, seed: int) -> jax.Array:
 def value_and_slopes(points: jax.Array, sky: BarSky) -> tuple[np.ndarray, np.ndarray]:
     """Templates (n, N) and their derivatives (n, 8, N)."""
     flat = jnp.stack([jnp.deg2rad(points[0]), *jnp.log(points[1:4]), *points[4:]], axis=-1)
-    template, derivatives = jax.jit(lambda p: op._template_and_derivatives(sky, p))(flat)
+    template, derivatives = jax.jit(lambda p: op._template_and_derivatives("numba", sky, p))(flat)
     return np.asarray(template), np.asarray(derivatives)
 
 
