@@ -82,6 +82,19 @@ def _device_number() -> int:
     return int(device.local_hardware_id or 0)
 
 
+def on_arrays(function: Callable[..., tuple[Any, ...]], *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """`function(xp, *arrays)`, with CuPy as xp where the kernels run on a GPU (`choose`), else with NumPy.
+
+    For set-up arithmetic outside of JAX. Arrays and results are NumPy's: CuPy's are copies on the device that JAX uses.
+    """
+    if choose("auto") != "cuda":
+        return function(np, *arrays)
+    cupy = gpu.array_library()
+    with gpu.on_device(_device_number()):
+        found = function(cupy, *(cupy.asarray(array) for array in arrays))
+        return tuple(cupy.asnumpy(part) for part in found)
+
+
 def require_float64(operation: str, **arrays: Any) -> None:
     """Refuse anything but double precision, by name.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,6 +99,7 @@ def _simulate(psf: PSF, nside: int, n_positions: int, n_photons: int, bins: int,
     """The Monte Carlo itself."""
     import healpy
 
+    from gammasky.engine.kernels.bridge import on_arrays
     from gammasky.engine.sky.tally import tally_sources
 
     generator = np.random.default_rng(seed)
@@ -108,7 +110,7 @@ def _simulate(psf: PSF, nside: int, n_positions: int, n_photons: int, bins: int,
         size = min(CHUNK, n_positions - start)
         centre = _source_directions(generator, nside, start, size)
         turn = generator.uniform(0.0, 2 * np.pi, size)
-        x, y, z = _displaced(centre, radius, angle + turn[:, None])
+        x, y, z = on_arrays(_displaced, centre, radius, angle + turn[:, None])
         tally_sources(healpy.vec2pix(nside, x, y, z), weight, edges, scratch, number, total)
     filled = number > 0
     # the photons of a source add up to 1 but for rounding; divide that out
@@ -143,15 +145,18 @@ def _source_directions(generator: np.random.Generator, nside: int, first: int, s
     return np.stack(healpy.pix2vec(nside << (STRATA_LEVELS + CELL_LEVELS), cell, nest=True), axis=1)
 
 
-def _displaced(centre: np.ndarray, radius: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit vectors at `radius` (n,) and position angle (sources, n) from `centre` (sources, 3), exact on the sphere."""
-    pole = np.eye(3)[np.argmin(np.abs(centre), axis=1)]
-    first = np.cross(centre, pole)
-    first /= np.linalg.norm(first, axis=1, keepdims=True)
-    second = np.cross(centre, first)
-    along, across = np.sin(radius) * np.cos(angle), np.sin(radius) * np.sin(angle)
+def _displaced(xp: Any, centre: Any, radius: Any, angle: Any) -> tuple[Any, Any, Any]:
+    """Unit vectors at `radius` (n,) and position angle (sources, n) from `centre` (sources, 3), exact on the sphere.
+
+    Arrays of `xp`, NumPy or CuPy: this is most of the work.
+    """
+    pole = xp.eye(3)[xp.argmin(xp.abs(centre), axis=1)]
+    first = xp.cross(centre, pole)
+    first /= xp.linalg.norm(first, axis=1, keepdims=True)
+    second = xp.cross(centre, first)
+    along, across = xp.sin(radius) * xp.cos(angle), xp.sin(radius) * xp.sin(angle)
     parts = [
-        np.cos(radius) * centre[:, i : i + 1] + along * first[:, i : i + 1] + across * second[:, i : i + 1]
+        xp.cos(radius) * centre[:, i : i + 1] + along * first[:, i : i + 1] + across * second[:, i : i + 1]
         for i in range(3)
     ]
     return parts[0], parts[1], parts[2]
