@@ -20,6 +20,7 @@ STATISTICS = ("mean", "sd", "q05", "q50", "q95")
 QUANTITIES = {
     "ps_fraction": ("point-source fraction of the excess", ""),
     "excess_flux": ("flux of the excess", "counts/pixel"),
+    "smooth_flux": ("flux of the smooth excess", "counts/pixel"),
     "excess_share": ("share of the excess in all flux", ""),
     "gamma": ("inner slope, smooth", ""),
     "gamma_ps": ("inner slope, point sources", ""),
@@ -48,8 +49,11 @@ def quantity_draws(model: SkyModel, derived: Mapping[str, Floats]) -> dict[str, 
         return {}
     components = model.spec.components
     inside = [number for number, component in enumerate(components) if component.group == group]
+    smooth = [number for number in inside if components[number].source_counts is None]
     flux = derived[FLUX][:, inside].sum(axis=1)
     found = {"excess_flux": flux, "excess_share": flux / derived[FLUX].sum(axis=1)}
+    if smooth:
+        found["smooth_flux"] = derived[FLUX][:, smooth].sum(axis=1)
     if group in group_names(model):
         found["ps_fraction"] = derived[POINT_SOURCE_FRACTION][:, group_names(model).index(group)]
     for component in (components[number] for number in inside):

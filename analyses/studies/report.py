@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from gammasky.analyses.ensemble.answer import Answer, Row, column, read_answer
 from gammasky.analyses.ensemble.ensemble import Ensemble
@@ -19,17 +18,18 @@ from gammasky.analyses.ensemble.figures import axis_title
 from gammasky.analyses.ensemble.posterior import planned_specs, spec_of
 from gammasky.analyses.studies import sections
 from gammasky.analyses.studies.draws import MemberDraws, Scales, read_draws, scales_of
+from gammasky.analyses.studies.figures import FLUX, SMOOTH, drawn, recovered
 from gammasky.analyses.studies.skies import SEPARATOR
 from gammasky.analyses.studies.study import InjectedSkies, Study
 from gammasky.distributed.campaign import load_member
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
+from gammasky.engine.infer.figures.style import save
 from gammasky.engine.infer.report.markup import Markup, joined, picture, section, table, tag
 from gammasky.engine.infer.report.numbers import ABSENT, number
 
 GENERATOR = "gammasky study"
 TABLE, CURVE = "study.csv", "recovery.png"
-FLUX, INTENSITY = "excess_flux", "excess_intensity"
+INTENSITY = "excess_intensity"
 AllScales = Mapping[str, Scales | None]
 SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge_ps", "n_sources")
 
@@ -56,7 +56,7 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
     read = lambda row, **how: read_draws(campaign, row, specs[row["name"]]["model"], **how)  # noqa: E731
     parts += _posteriors(study, answer.rows, read, scales, groups, path)
     if study.skies is not None:
-        figure = save(_drawn(study, groups), path.with_name(CURVE))
+        figure = save(drawn(groups, injected=isinstance(study.skies, InjectedSkies)), path.with_name(CURVE))
         parts.insert(1, section("skies", "All skies together", _told(study, groups), _picture(study, figure)))
     write_table(path.with_name(TABLE), groups)
     with replacing(path) as temporary:
@@ -171,7 +171,7 @@ def _told(study: Study, groups: Sequence[dict[str, Any]]) -> Markup:
     """The lines as a table; with an injected signal, what was found of it."""
     injected = isinstance(study.skies, InjectedSkies)
     headings = ["injected [counts/pixel]" if injected else "truth", "fitted with", "skies"]
-    headings += ["found [counts/pixel]", "bias"] if injected else []
+    headings += ["found [counts/pixel]", "bias", "of it smooth"] if injected else []
     headings += [
         "point-source fraction",
         "scatter between skies",
@@ -183,45 +183,11 @@ def _told(study: Study, groups: Sequence[dict[str, Any]]) -> Markup:
         cells = [line["truth"], line["choices"] or "the model", str(line["skies"])]
         if injected:
             found = recovered(groups, line)
-            cells += [number(found, 0.01), number(found - float(line["truth"]), 0.01)]
+            bias = found - float(line["truth"])
+            cells += [number(value, 0.01) for value in (found, bias, recovered(groups, line, SMOOTH))]
         numbers = [line.get(name) for name in ("ps_fraction", "ps_fraction_scatter", "ps_fraction_sd", "excess_flux")]
         rows.append([*cells, *(number(value, 0.01) for value in numbers)])
     return table(headings, rows, words=2)
-
-
-def recovered(groups: Iterable[dict[str, Any]], line: dict[str, Any]) -> float:
-    """Flux of the excess above that in the data without a signal, under the same choices; NaN without such a fit."""
-    zero = [other for other in groups if other["choices"] == line["choices"] and float(other["truth"]) == 0.0]
-    return float(line["excess_flux"] - zero[0]["excess_flux"]) if zero and "excess_flux" in line else math.nan
-
-
-def _drawn(study: Study, groups: Sequence[dict[str, Any]]) -> Figure:
-    """Injected against found, or the point-source fraction that is found in each truth."""
-    injected = isinstance(study.skies, InjectedSkies)
-    with styled():
-        figure = Figure(figsize=(7.0, 4.5), layout="constrained")
-        panel = figure.add_subplot()
-        truths = list(dict.fromkeys(line["truth"] for line in groups))
-        for place, choices in enumerate(dict.fromkeys(line["choices"] for line in groups)):
-            lines = [line for line in groups if line["choices"] == choices]
-            name = "excess_flux" if injected else "ps_fraction"
-            lines = [line for line in lines if name in line]
-            x = [float(line["truth"]) if injected else truths.index(line["truth"]) + 0.08 * place for line in lines]
-            y = [recovered(groups, line) if injected else line[name] for line in lines]
-            error = [line[f"{name}_sd"] for line in lines]
-            panel.errorbar(x, y, error, fmt="o-" if injected else "o", ms=5, lw=1.2, capsize=2,
-                           color=COLOURS[place % len(COLOURS)], label=choices or "the model")  # fmt: skip
-        if injected:
-            ends = [0.0, max(float(truth) for truth in truths)]
-            panel.plot(ends, ends, ":", color=GREY, label="all of it")
-            panel.set_xlabel("injected signal [counts/pixel]")
-            panel.set_ylabel("found above the data alone [counts/pixel]")
-        else:
-            panel.set_xticks(range(len(truths)), truths)
-            panel.set_xlabel("truth: smooth emission only")
-            panel.set_ylabel("point-source fraction of the excess")
-        panel.legend()
-    return figure
 
 
 def _picture(study: Study, path: Path) -> Markup:

@@ -65,5 +65,10 @@ def _one_way(widths: Floats, p: Floats, q: Floats) -> float:
     if not size > 0:
         return 0.0  # all draws are the same
     mean = 0.5 * (p + q)
-    logs = [np.log2(part / mean, out=np.zeros_like(part), where=part > 0) for part in (p, q)]
-    return float(np.sqrt(max(widths @ (p * logs[0] + q * logs[1]), 0.0) / size))
+    both = float(widths @ (_relative(p, mean) + _relative(q, mean)))
+    return float(np.sqrt(max(both, 0.0) / size))
+
+
+def _relative(p: Floats, mean: Floats) -> Floats:
+    """p log2(p / mean), 0 where p is."""
+    return np.asarray(p * np.log2(p / mean, out=np.zeros_like(p), where=p > 0))

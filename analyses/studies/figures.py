@@ -1,0 +1,62 @@
+"""What the skies of a study say together, drawn: how much of a signal is found, or how many sources not there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gammasky.engine.infer.figures.style import COLOURS, GREY, styled
+
+FLUX, SMOOTH = "excess_flux", "smooth_flux"
+Line = dict[str, Any]  # of study.csv
+
+
+def recovered(groups: Iterable[Line], line: Line, flux: str = FLUX) -> float:
+    """A flux above that in the data without a signal, under the same choices; NaN without such a fit."""
+    zero = [other for other in groups if other["choices"] == line["choices"] and float(other["truth"]) == 0.0]
+    return float(line[flux] - zero[0][flux]) if zero and flux in line and flux in zero[0] else math.nan
+
+
+def drawn(groups: Sequence[Line], *, injected: bool) -> Figure:
+    """Injected against found, or the point-source fraction that is found in each truth."""
+    with styled():
+        figure = Figure(figsize=(7.0, 4.5), layout="constrained")
+        panel = figure.add_subplot()
+        if injected:
+            _draw_recovery(panel, groups)
+        else:
+            _draw_fractions(panel, groups)
+        panel.legend()
+    return figure
+
+
+def _draw_recovery(panel: Axes, groups: Sequence[Line]) -> None:
+    """What is found of an injected signal, in all and smooth."""
+    for colour, choices in zip(COLOURS, dict.fromkeys(line["choices"] for line in groups), strict=False):
+        for flux, style, what in ((FLUX, "o-", "in all"), (SMOOTH, "s--", "smooth")):
+            lines = [line for line in groups if line["choices"] == choices and flux in line]
+            x, y = [float(line["truth"]) for line in lines], [recovered(groups, line, flux) for line in lines]
+            error = [line[f"{flux}_sd"] for line in lines]
+            label = ", ".join(part for part in (choices, what) if part)
+            panel.errorbar(x, y, error, fmt=style, ms=5, lw=1.2, capsize=2, color=colour, label=label)
+    ends = [0.0, max(float(line["truth"]) for line in groups)]
+    panel.plot(ends, ends, ":", color=GREY, label="all of it")
+    panel.set_xlabel("injected signal [counts/pixel]")
+    panel.set_ylabel("found above the data alone [counts/pixel]")
+
+
+def _draw_fractions(panel: Axes, groups: Sequence[Line]) -> None:
+    """The point-source fraction that is found where there are no sources."""
+    truths = list(dict.fromkeys(line["truth"] for line in groups))
+    for place, choices in enumerate(dict.fromkeys(line["choices"] for line in groups)):
+        lines = [line for line in groups if line["choices"] == choices and "ps_fraction" in line]
+        x, y = [truths.index(line["truth"]) + 0.08 * place for line in lines], [line["ps_fraction"] for line in lines]
+        panel.errorbar(x, y, [line["ps_fraction_sd"] for line in lines], fmt="o", ms=5, lw=1.2, capsize=2,
+                       color=COLOURS[place % len(COLOURS)], label=choices or "the model")  # fmt: skip
+    panel.set_xticks(range(len(truths)), truths)
+    panel.set_xlabel("truth: smooth emission only")
+    panel.set_ylabel("point-source fraction of the excess")
