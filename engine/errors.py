@@ -17,6 +17,10 @@ class InputError(GammaskyError, ValueError):
     """A file, option, parameter or model that cannot be used as given."""
 
 
+class ImpossibleCountsError(InputError):
+    """Expected counts that no sky can be drawn from: negative, or beyond what a generator can draw."""
+
+
 class NonFiniteLikelihoodError(GammaskyError, FloatingPointError):
     """The log-likelihood is not finite; the message names the pixel and the parameters."""
 

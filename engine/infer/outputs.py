@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import ImpossibleCountsError
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.result import Fit
@@ -120,5 +120,5 @@ def _predictive_check(model: SkyModel, z: Floats, seed: int) -> tuple[Predictive
 
     try:
         return predictive_check(model, z, seed=seed), ""
-    except InputError as error:
+    except ImpossibleCountsError as error:
         return None, f"not done: {error}"

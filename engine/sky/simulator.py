@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import ImpossibleCountsError, InputError
 from gammasky.engine.kernels.simulate import cpu, cuda
 from gammasky.engine.kernels.simulate.philox import SEEDS, SKIES
 from gammasky.engine.kernels.simulate.tables import PixelTable, SourceTable, radius_table
@@ -200,7 +200,7 @@ class SkySimulator:
             energy_bin, pixel = divmod(int(self.pixels.index[bad[0]]), 12 * self.pixels.nside**2)
             limit = f" and at most {largest:g}" if largest < np.inf else " and finite"
             place = f"in HEALPix pixel {pixel} (RING), energy bin {energy_bin}"
-            raise InputError(f"{what}: expected at least 0{limit}, got {values[bad[0]]:g} {place}")
+            raise ImpossibleCountsError(f"{what}: expected at least 0{limit}, got {values[bad[0]]:g} {place}")
         return values
 
 

@@ -14,6 +14,7 @@ from matplotlib.image import imread
 from scipy import stats
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer import outputs
 from gammasky.engine.infer.figures import predictive as figure
 from gammasky.engine.infer.figures import save_figures
 from gammasky.engine.infer.predictive import PredictiveCheck, expected_counts, predictive_check
@@ -208,6 +209,15 @@ def test_a_negative_mean_is_told_in_the_summary(tiny: Path, capsys: pytest.Captu
     assert summary["predictive_checks"].startswith("not done: smooth mean: expected at least 0")
     assert "predictive checks not done: smooth mean" in capsys.readouterr().out
     assert not (tiny / "out/figures/predictive.png").exists()
+
+
+def test_no_other_error_of_the_check_is_taken_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(*_: Any, **__: Any) -> None:
+        raise InputError("expected something else")
+
+    monkeypatch.setattr("gammasky.engine.infer.predictive.predictive_check", check)
+    with pytest.raises(InputError, match="expected something else"):
+        outputs._predictive_check(SimpleNamespace(), np.zeros((1, 1)), 0)  # type: ignore[arg-type]
 
 
 def test_a_fit_has_the_checks_in_its_summary(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
