@@ -92,7 +92,8 @@ def _posteriors(
 
 def _facts(answer: Answer, campaign: Path) -> Markup:
     """How many fits there are, and where all about them is."""
-    whole = f"{len(answer.rows)} fits" + (f", {len(answer.missing)} to come" if answer.missing else "")
+    whole = "1 fit" if len(answer.rows) == 1 else f"{len(answer.rows)} fits"
+    whole += f", {len(answer.missing)} to come" if answer.missing else ""
     whole += f", {len(answer.failed)} failed" if answer.failed else ""
     link = tag("a", "figures, evidences and weights of all members", href=f"{campaign.name}/report.html")
     return tag("p", whole, " · ", link, class_="facts")
