@@ -41,10 +41,13 @@ def held(
 ) -> Iterator[Places]:
     """A campaign's folder, ready to work in and this driver's alone; see `run_campaign`.
 
+    A folder that this made, and in which nothing has ended when the work is refused (there is no such cluster, no node
+    is large enough), goes again: the same command, corrected, finds it as it was.
+
     Raises:
         InputError: the folder cannot be used, has another driver, or holds what was not asked for.
     """
-    places = Places(folder)
+    places, new = Places(folder), not folder.exists()
     _check_content(places, resume, grow)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +68,10 @@ def held(
             write_manifest(folder, Manifest(campaign, tuple(listed)))
         _clear(places)
         yield places
+    except InputError:
+        if new and not (any(places.members.glob("*")) or any(places.failed.glob("*"))):
+            shutil.rmtree(folder)
+        raise
     finally:
         lock.release()
 

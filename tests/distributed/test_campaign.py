@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -249,3 +250,22 @@ def test_an_interrupt_says_how_to_go_on(
 def test_bad_resources(bad: dict[str, object], match: str) -> None:
     with pytest.raises(InputError, match=match):
         Resources(**bad)  # type: ignore[arg-type]
+
+
+class Refusing:
+    """No workers."""
+
+    def session(self, work: Work) -> NoReturn:
+        raise InputError(f"address: no cluster for {work.folder.name}")
+
+
+def test_a_campaign_that_is_refused_leaves_no_folder(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    folder = tmp_path / "campaign"
+    with pytest.raises(InputError, match=r"^address: no cluster for campaign"):
+        run(members_of(2), runner=Refusing())
+    assert not folder.exists()
+    assert run(members_of(2)).done == 2
+    before = sorted(path.name for path in folder.rglob("*.npz"))
+    with pytest.raises(InputError, match=r"^address: no cluster for campaign"):
+        run([*members_of(2), *members_of([7])], runner=Refusing(), grow=True)
+    assert sorted(path.name for path in folder.rglob("*.npz")) == before
