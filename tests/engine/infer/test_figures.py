@@ -144,7 +144,7 @@ def test_dnds_bands(small_fiducial: SkyModel, draws: np.ndarray) -> None:
     by_label = {line.get_label(): line for line in axis.get_lines()}
     for number, name in enumerate(("gce_ps", "dsk_ps")):
         np.testing.assert_allclose(by_label[name].get_ydata(), s**2 * np.median(values[:, number], axis=0), rtol=1e-12)
-    assert [text.get_text() for text in axis.texts] == ["1 photon"]
+    assert [text.get_text() for text in axis.texts] == ["1 photon", "3FGL resolved"]
     (flux_axis,) = axis.child_axes
     assert "cm$^{-2}$ s$^{-1}$" in flux_axis.get_xlabel()
     figure.draw_without_rendering()
