@@ -140,9 +140,9 @@ def _with_error(row: Row, name: str) -> str:
 def _intensity(row: Row, scales: AllScales, unit: float = 1.0) -> Row:
     """Mean and sd of the intensity of the excess [1 / unit cm^-2 s^-1 sr^-1], where it has one."""
     scale = scales[row["name"]]
-    known = {} if scale is None else {"mean": row.get(f"{FLUX}_mean"), "sd": row.get(f"{FLUX}_sd")}
-    per = None if scale is None else scale.intensity * unit
-    return {f"{INTENSITY}_{key}": value * per for key, value in known.items() if value is not None and per is not None}
+    if scale is None or row.get(f"{FLUX}_mean") is None:
+        return {}
+    return {f"{INTENSITY}_{key}": row[f"{FLUX}_{key}"] * scale.intensity * unit for key in ("mean", "sd")}
 
 
 def _groups(study: Study, answer: Answer, scales: AllScales) -> list[dict[str, Any]]:

@@ -88,6 +88,7 @@ def test_result(tiny: Path) -> None:
     assert row["ps_fraction_q05"] == pytest.approx(np.quantile(fraction, 0.05))
     flux = arrays["quantity_excess_flux"]
     assert row["excess_share_mean"] == 1.0  # there is nothing else in this sky
+    assert np.isfinite(flux).all()
     np.testing.assert_allclose(arrays["quantity_smooth_flux"], (1.0 - fraction) * flux, rtol=1e-9, atol=1e-12)
     assert arrays["quantity_n_sources"].min() > 0
     assert {row["log_z"] - row["elbo"] > -0.5, row["verdict"] in ("preview", "unreliable")} == {True}
