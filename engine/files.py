@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from gammasky.engine.errors import InputError, unknown_name
 
 
 def cache_folder(name: str = "") -> Path:
@@ -15,6 +19,32 @@ def cache_folder(name: str = "") -> Path:
     import pooch
 
     return Path(pooch.os_cache("gammasky")) / name
+
+
+def named_file(kind: str, name: str, shipped: Mapping[str, Path]) -> Path:
+    """The shipped file of that name, or the file at that path.
+
+    Raises:
+        InputError: neither; names the nearest of those shipped.
+    """
+    path = shipped.get(name, Path(name))
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise InputError(f"{path}: no such {kind} file; give a TOML file or one of {', '.join(shipped)}")
+    raise unknown_name(kind, name, shipped)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The table in a TOML file.
+
+    Raises:
+        InputError: it is not one.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from None
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cached_property
@@ -14,6 +13,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 
 from gammasky.distributed.member import Member, Resources
 from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.files import named_file, read_toml
 from gammasky.engine.infer.settings import MAX_SEED
 from gammasky.engine.infer.settings import Settings as FitSettings
 from gammasky.engine.model.spec import presets
@@ -110,15 +110,8 @@ class Ensemble(Settings):
         Raises:
             InputError: unknown name, no TOML file, or something in it that cannot be used; names the file.
         """
-        path = shipped().get(str(name_or_path), Path(name_or_path))
-        if not path.is_file():
-            if path.suffix or len(path.parts) > 1:
-                raise InputError(f"{path}: no such ensemble file; give a TOML file or one of {', '.join(shipped())}")
-            raise unknown_name("ensemble", str(name_or_path), shipped())
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: not a TOML file: {error}") from None
+        path = named_file("ensemble", str(name_or_path), shipped())
+        table = read_toml(path)
         try:
             ensemble = cls(**table)
         except InputError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from importlib import resources
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, model_validator
 
-from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.files import named_file, read_toml
 from gammasky.engine.sky.settings import Settings, validated
 
 Table = dict[str, Any]
@@ -115,13 +114,8 @@ def read_study(name: str, *, quick: bool = False, data: str | None = None, data_
     Raises:
         InputError: no such study (with the nearest name) or file, or a file that is not a study.
     """
-    known = studies()
-    path = known.get(name, Path(name))
-    if not path.is_file():
-        if path.suffix or len(path.parts) > 1:
-            raise InputError(f"{path}: no such study file; give a TOML file or one of {', '.join(known)}")
-        raise unknown_name("study", name, known)
-    table: Table = {"name": path.stem, **_read(path)}
+    path = named_file("study", name, studies())
+    table: Table = {"name": path.stem, **read_toml(path)}
     if quick:
         kind = "ensemble" if "ensemble" in table else "calibration"
         table = merged(table, {kind: QUICK["ensemble"]} if kind == "ensemble" else {})
@@ -131,13 +125,6 @@ def read_study(name: str, *, quick: bool = False, data: str | None = None, data_
             given = {"data": data, "data_dir": data_dir}
             table[part] |= {key: value for key, value in given.items() if value is not None}
     return validated(Study, table, str(path))
-
-
-def _read(path: Path) -> Table:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from None
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:

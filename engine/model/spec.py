@@ -7,7 +7,6 @@ every parameter its prior, so a parameter can be shared, fixed or varied without
 from __future__ import annotations
 
 import math
-import tomllib
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.files import read_toml
 from gammasky.engine.model.priors import SCALAR_KINDS, Dirichlet, Prior, Smooth
 from gammasky.engine.sky.roi import RegionOfInterest
 from gammasky.engine.sky.settings import Settings, validated
@@ -296,11 +296,7 @@ def read_model(name_or_path: str | Path) -> ModelSpec:
         if path.suffix == ".toml" or len(path.parts) > 1:
             raise InputError(f"{path}: no such model file; give a TOML file or a preset ({', '.join(sorted(shipped))})")
         raise unknown_name("model", str(name_or_path), shipped)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file: {error}") from None
-    return model_from_table(table, str(path))
+    return model_from_table(read_toml(path), str(path))
 
 
 def model_from_table(table: dict[str, Any], where: str = "model") -> ModelSpec:
