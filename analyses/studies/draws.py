@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.analyses.ensemble.answer import Row
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.ensemble.task import EnsembleTask
-from gammasky.distributed.campaign import load_member
+from gammasky.distributed.member import Result
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, systematic
 from gammasky.engine.model import model_from_table
 from gammasky.engine.model.latent import Latent
@@ -48,25 +47,23 @@ class Scales:
     Attributes:
         intensity [cm^-2 s^-1 sr^-1]: of one count per pixel.
         exposure_cm2_s: at which source counts are counted: the mean over the exposure regions of their means.
-        thresholds_cm2_s: of catalogues, as the dataset has them.
+        thresholds [photons]: of catalogues, at that exposure.
     """
 
     intensity: float
     exposure_cm2_s: float
-    thresholds_cm2_s: dict[str, tuple[float, float]]
+    thresholds: dict[str, tuple[float, float]]
 
 
-def read_draws(campaign: Path, row: Row, model: Mapping[str, Any], *, reweighted: bool = False) -> MemberDraws:
+def member_draws(member: Result, model: Mapping[str, Any], *, reweighted: bool = False) -> MemberDraws:
     """The draws of a finished member.
 
     Args:
-        campaign: folder of its campaign.
-        row: its numbers.
+        member: as its file has it.
         model: what was fitted, with the parameters in the order of z.
         reweighted: draws with importance weights that can be trusted (k-hat) are drawn again by these.
     """
-    arrays = load_member(campaign, row["key"]).arrays
-    spec = model_from_table(dict(model))
+    row, arrays, spec = member.row, member.arrays, model_from_table(dict(model))
     z, latent = arrays["z"], Latent(spec.parameters, parameter_labels(spec))
     chosen = np.arange(len(z))
     if reweighted and "weights" in arrays and row.get("k_hat", np.inf) < RELIABLE_K_HAT:
@@ -78,12 +75,24 @@ def read_draws(campaign: Path, row: Row, model: Mapping[str, Any], *, reweighted
     return MemberDraws(spec, latent, z[chosen], arrays["log_likelihood"][chosen], numbers)
 
 
-def scales_of(task: EnsembleTask, spec: Mapping[str, Any]) -> Scales | None:
-    """The scales of a member; None with several energy bins, whose exposures are not one number.
+def all_scales(task: EnsembleTask, specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Scales | None]:
+    """The scales of every member, by name; members on the same pixels of the same data share theirs.
 
     Raises:
         InputError: data that are not there.
     """
+    known: dict[str, Scales | None] = {}
+    found = {}
+    for name, spec in specs.items():
+        where = json.dumps([spec["data"], spec["model"]["region"]], sort_keys=True)
+        if where not in known:
+            known[where] = _scales(task, spec)
+        found[name] = known[where]
+    return found
+
+
+def _scales(task: EnsembleTask, spec: Mapping[str, Any]) -> Scales | None:
+    """The scales of a member; None with several energy bins, whose exposures are not one number."""
     dataset = task.dataset(dict(spec))
     pixels = model_from_table(spec["model"]).region.flatten(dataset)
     if pixels.n_energy > 1:
@@ -91,4 +100,5 @@ def scales_of(task: EnsembleTask, spec: Mapping[str, Any]) -> Scales | None:
     exposure = pixels.values(dataset.exposure)[: pixels.n_fit]
     means = [exposure[pixels.region == region].mean() for region in np.unique(pixels.region)]
     per_count = 3 * pixels.nside**2 / (np.pi * float(exposure.mean()))
-    return Scales(per_count, float(np.mean(means)), dataset.manifest.thresholds_cm2_s)
+    mean = float(np.mean(means))
+    return Scales(per_count, mean, dataset.manifest.thresholds_in_counts(mean))

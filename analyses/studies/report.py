@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata, resources
 from pathlib import Path
 from string import Template
@@ -17,7 +18,7 @@ from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.figures import axis_title
 from gammasky.analyses.ensemble.posterior import planned_specs, spec_of
 from gammasky.analyses.studies import sections
-from gammasky.analyses.studies.draws import MemberDraws, Scales, read_draws, scales_of
+from gammasky.analyses.studies.draws import MemberDraws, Scales, all_scales, member_draws
 from gammasky.analyses.studies.figures import FLUX, SMOOTH, drawn, recovered
 from gammasky.analyses.studies.skies import SEPARATOR
 from gammasky.analyses.studies.study import InjectedSkies, Study
@@ -49,12 +50,13 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
     answer = read_answer(campaign)
     ensemble = Ensemble(**answer.campaign)
     planned = planned_specs(ensemble)
-    specs = {row["name"]: spec_of(load_member(campaign, row["key"]), row["key"], planned) for row in answer.rows}
-    scales = {name: scales_of(ensemble.task(), spec) for name, spec in specs.items()}
+    found = {row["name"]: load_member(campaign, row["key"]) for row in answer.rows}
+    specs = {row["name"]: spec_of(found[row["name"]], row["key"], planned) for row in answer.rows}
+    scales = all_scales(ensemble.task(), specs)
     groups = _groups(study, answer, scales)
     parts = [section("question", "The question", tag("p", study.asks), sources(study)), _members(answer, scales)]
-    read = lambda row, **how: read_draws(campaign, row, specs[row["name"]]["model"], **how)  # noqa: E731
-    parts += _posteriors(study, answer.rows, read, scales, groups, path)
+    draws = {name: partial(member_draws, member, specs[name]["model"]) for name, member in found.items()}
+    parts += _posteriors(study, draws, scales, groups, path)
     if study.skies is not None:
         figure = save(drawn(groups, injected=isinstance(study.skies, InjectedSkies)), path.with_name(CURVE))
         parts.insert(1, section("skies", "All skies together", _told(study, groups), _picture(study, figure)))
@@ -66,8 +68,7 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
 
 def _posteriors(
     study: Study,
-    rows: Sequence[Row],
-    read: Callable[..., MemberDraws],
+    draws: Mapping[str, Callable[..., MemberDraws]],
     scales: AllScales,
     groups: list[dict[str, Any]],
     path: Path,
@@ -75,7 +76,7 @@ def _posteriors(
     """What the study shows of the draws of its members; their numbers go into the lines of study.csv, too."""
     parts, lines = [], {line["truth"]: line for line in groups}  # a line for each member: no skies were made
     if study.compared or study.source_counts:
-        members = {row["name"]: read(row) for row in rows}
+        members = {label: read() for label, read in draws.items()}
         if study.compared:
             parts.append(sections.beside_the_paper(study, members, scales))
             for label, member in members.items():
@@ -83,7 +84,7 @@ def _posteriors(
         if study.source_counts:
             parts.append(sections.source_counts(members, scales, path.with_name(sections.SOURCE_COUNTS)))
     if study.power_scaling:
-        found = {row["name"]: sections.sensitivities(read(row, reweighted=True)) for row in rows}
+        found = {label: sections.sensitivities(read(reweighted=True)) for label, read in draws.items()}
         parts.append(sections.power_scaled(found))
         for label, by_part in found.items():
             lines[label] |= {f"{name}_by_{part}": value for part, row in by_part.items() for name, value in row.items()}

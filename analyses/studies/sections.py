@@ -82,9 +82,7 @@ def source_counts(members: Mapping[str, MemberDraws], scales: Mapping[str, Scale
               for label, member in shown.items()}  # fmt: skip
     known = [scale for label in shown if (scale := scales[label]) is not None]
     exposure = known[0].exposure_cm2_s if len(known) == len(shown) else None
-    bands = {} if exposure is None else {
-        name: (low * exposure, high * exposure) for name, (low, high) in known[0].thresholds_cm2_s.items()
-    }  # fmt: skip
+    bands = {} if exposure is None else known[0].thresholds
     with styled():
         figure = save(draw_dnds(panels, lines={"1 photon": 1.0}, thresholds=bands, exposure_cm2_s=exposure), path)
     caption = "Median, 68 % and 95 % bands; below about one photon the prior decides."

@@ -7,11 +7,12 @@ when a kernel is first asked for, once per process, and keeps the binary on disk
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -105,6 +106,18 @@ def blocks_for(entries: int, per_block: int, per_processor: int) -> int:
 @cache
 def _multiprocessors(cupy: Any, device: int) -> int:
     return int(cupy.cuda.Device(device).attributes["MultiProcessorCount"])
+
+
+_KEPT: WeakKeyDictionary[Any, dict[int, tuple[Any, ...]]] = WeakKeyDictionary()
+
+
+def kept_on_device(owner: Any, arrays: Iterable[np.ndarray]) -> tuple[Any, ...]:
+    """The arrays of `owner` on the current device, copied there once; they live as long as `owner`."""
+    cupy = importlib.import_module("cupy")
+    by_device, device = _KEPT.setdefault(owner, {}), cupy.cuda.Device().id
+    if device not in by_device:
+        by_device[device] = tuple(cupy.asarray(array) for array in arrays)
+    return by_device[device]
 
 
 def on_device(number: int) -> AbstractContextManager[Any]:

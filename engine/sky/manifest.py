@@ -99,6 +99,11 @@ class Manifest(Settings):
             raise ValueError("expected two positive, rising fluxes [cm^-2 s^-1] of each catalogue")
         return thresholds
 
+    def thresholds_in_counts(self, exposure_cm2_s: float) -> dict[str, tuple[float, float]]:
+        """The thresholds as photons (low, high) of a source at this exposure."""
+        known = self.thresholds_cm2_s.items()
+        return {name: (low * exposure_cm2_s, high * exposure_cm2_s) for name, (low, high) in known}
+
     @field_validator("nside")
     @classmethod
     def _healpix_nside(cls, nside: int) -> int:

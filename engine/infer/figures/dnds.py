@@ -47,8 +47,7 @@ def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
         axis.annotate("1 photon", (1, 0.98), (-3, 0), rotation=90, color=GREY, **where)
     if model.pixels.n_energy == 1:  # with several, the exposure is not one number
         exposure = mean_exposure(model)
-        thresholds = model.dataset.manifest.thresholds_cm2_s
-        mark_thresholds(axis, {name: (low * exposure, high * exposure) for name, (low, high) in thresholds.items()})
+        mark_thresholds(axis, model.dataset.manifest.thresholds_in_counts(exposure))
         _flux_axis(axis, exposure)
     axis.legend(title="median, 68 % and 95 %", loc="upper right", alignment="left")
     return figure

@@ -80,12 +80,10 @@ def catalogue_thresholds(fit: FitFolder) -> Bands:
     if exposure is None:
         return {}
     names = datasets_of(fit.summary["dataset"], fit.summary["data_sha256"])
-    manifests = [read_manifest(path) for name, path in shipped_manifests().items() if name in names]
-    return {
-        catalogue: (low * exposure, high * exposure)
-        for manifest in manifests
-        for catalogue, (low, high) in manifest.thresholds_cm2_s.items()
-    }
+    bands: Bands = {}
+    for name, path in shipped_manifests().items():
+        bands |= read_manifest(path).thresholds_in_counts(exposure) if name in names else {}
+    return bands
 
 
 def _threshold(fit: FitFolder, given: float | None, known: Bands) -> tuple[dict[str, float], float, str]:

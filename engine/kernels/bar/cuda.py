@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from gammasky.engine.kernels import gpu
 from gammasky.engine.kernels.bar.falloff import FAR_SERIES
@@ -13,8 +11,6 @@ from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.quadrature import LANES
 
 PER_PROCESSOR = 16
-
-_ON_DEVICE: WeakKeyDictionary[BarSky, dict[int, tuple[Any, ...]]] = WeakKeyDictionary()
 
 
 def prepare(sky: BarSky) -> None:
@@ -24,13 +20,9 @@ def prepare(sky: BarSky) -> None:
 
 
 def _arrays(sky: BarSky) -> tuple[Any, ...]:
-    """The arrays of a sky on the current device, in the order of the kernel; they live as long as the sky."""
-    cupy = importlib.import_module("cupy")
-    by_device, device = _ON_DEVICE.setdefault(sky, {}), cupy.cuda.Device().id
-    if device not in by_device:
-        own = sky.directions, sky.step, sky.frame, FAR_SERIES, sky.groups.order, sky.groups.starts
-        by_device[device] = tuple(cupy.asarray(array) for array in own)
-    return by_device[device]
+    """The arrays of a sky on the current device, in the order of the kernel."""
+    own = sky.directions, sky.step, sky.frame, FAR_SERIES, sky.groups.order, sky.groups.starts
+    return gpu.kept_on_device(sky, own)
 
 
 def triaxial_bar(sky: BarSky, outputs: Sequence[Any], _scratch: Sequence[Any], point: Any) -> None:

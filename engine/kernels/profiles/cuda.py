@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from gammasky.engine.kernels import gpu
 from gammasky.engine.kernels.profiles.geometry import LANES, DiskSky, NFWSky
 
 PER_PROCESSOR = 8
-
-_ON_DEVICE: WeakKeyDictionary[NFWSky | DiskSky, dict[int, tuple[Any, ...]]] = WeakKeyDictionary()
 
 
 def prepare(sky: NFWSky | DiskSky) -> None:
@@ -22,13 +18,9 @@ def prepare(sky: NFWSky | DiskSky) -> None:
 
 
 def _arrays(sky: NFWSky | DiskSky) -> tuple[Any, ...]:
-    """The arrays of a sky on the current device, those of its groups last; they live as long as the sky."""
-    cupy = importlib.import_module("cupy")
-    by_device, device = _ON_DEVICE.setdefault(sky, {}), cupy.cuda.Device().id
-    if device not in by_device:
-        own = (sky.log_shape, sky.weight, sky.cardinal) if isinstance(sky, NFWSky) else sky.nodes
-        by_device[device] = tuple(cupy.asarray(array) for array in (*own, sky.groups.order, sky.groups.starts))
-    return by_device[device]
+    """The arrays of a sky on the current device, those of its groups last."""
+    own = (sky.log_shape, sky.weight, sky.cardinal) if isinstance(sky, NFWSky) else sky.nodes
+    return gpu.kept_on_device(sky, (*own, sky.groups.order, sky.groups.starts))
 
 
 def scratch_shapes(sky: NFWSky | DiskSky) -> list[tuple[int, ...]]:
