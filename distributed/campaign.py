@@ -66,7 +66,8 @@ def run_campaign(
         runner: where members run; results do not depend on it.
         manifest: the caller's own description of the campaign (plain JSON), kept in its manifest.
         resume: go on with the campaign of that folder.
-        grow: begin one, or go on with that of the folder, also with more members than it has, or only some of them.
+        grow: begin one, or go on with that of the folder, also with more members than it has, or, where the manifest is
+            the same, only some of them.
         retry_failed: members that failed by themselves are tried again.
         quiet: nothing on stderr but warnings.
         again: what a user does to go on after an interrupt; empty: `gammasky campaign resume`.

@@ -77,13 +77,20 @@ def held(
 
 
 def _grow(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed]) -> None:
-    """Add the members that a campaign does not have yet to its manifest."""
-    stored = read_manifest(folder)
-    if stored.campaign != json.loads(json.dumps(campaign)):
-        raise InputError(f"{folder}: holds a campaign of other settings or data; choose another folder")
+    """Add the members that a campaign does not have yet to its manifest.
+
+    Its description may change where all its members are asked for again, as with an axis of more choices.
+    """
+    stored, plain = read_manifest(folder), json.loads(json.dumps(campaign))
     had = {member.key for member in stored.members}
-    if new := tuple(member for member in listed if member.key not in had):
-        write_manifest(folder, Manifest(campaign, stored.members + new))
+    if stored.campaign == plain:
+        members = stored.members + tuple(member for member in listed if member.key not in had)
+    elif had <= {member.key for member in listed}:
+        members = tuple(listed)
+    else:
+        raise InputError(f"{folder}: holds a campaign of other settings or data; choose another folder")
+    if (grown := Manifest(plain, members)) != stored:
+        write_manifest(folder, grown)
 
 
 def _check_content(places: Places, resume: bool, grow: bool) -> None:

@@ -27,3 +27,5 @@ def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capt
     assert capsys.readouterr().err.count("\n") == 1
     assert main(["study", "priors", "--quick", "--data", "dem", "--quiet"]) == 2
     assert "did you mean 'demo'" in capsys.readouterr().err
+    assert main(["study", "priors", "--quick", "--skies", "3", "--quiet"]) == 2
+    assert "--skies 3: study priors makes no skies; leave it out" in capsys.readouterr().err

@@ -17,7 +17,8 @@ CAMPAIGN, SKIES, BASE, REPORT = "campaign", "skies", "model.toml", "report.html"
 def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, quiet: bool = False) -> Path:
     """Run a study in the folder `out`, or go on with it there.
 
-    Finished fits, and finished skies, are never done again: the same command resumes.
+    Finished fits, and finished skies, are never done again: the same command resumes, and a study that has gained
+    skies or choices goes on from there.
 
     Args:
         study: as `read_study` gives it.
@@ -60,7 +61,7 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
         ensemble.resources,
         runner,
         manifest=ensemble.manifest(),
-        resume=(folder / "manifest.json").is_file(),
+        grow=True,
         quiet=quiet,
         again="the same command goes on from there",
     )

@@ -50,6 +50,8 @@ def make_skies(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Datase
         wanted = [place / f"{sky_name(number)}.toml" for number in range(skies.number)]
         if not all(path.is_file() for path in wanted):
             for number, (model, counts, truth) in enumerate(draw()):
+                if wanted[number].is_file():
+                    continue
                 told = f"study sky {label}: seed {skies.seed}"
                 write_sky(place, number, model.pixels, counts, base=where, truth=truth, description=told)
         entries += [{"name": f"{label}{SEPARATOR}{number}", "data": str(path)} for number, path in enumerate(wanted)]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, model_validator
 
+from gammasky.engine.errors import InputError
 from gammasky.engine.files import named_file, read_toml
 from gammasky.engine.sky.settings import Settings, validated
 
@@ -103,28 +104,41 @@ def studies() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def read_study(name: str, *, quick: bool = False, data: str | None = None, data_dir: str | None = None) -> Study:
+def read_study(
+    name: str,
+    *,
+    quick: bool = False,
+    data: str | None = None,
+    data_dir: str | None = None,
+    n_skies: int | None = None,
+) -> Study:
     """A study, as it is or as it runs quickly, on its own data or on others.
 
     Args:
         name: of a study that comes with the package, or the path of a TOML file of one's own.
         quick: whether it is cut down as its file says.
         data, data_dir: take the place of the study's own.
+        n_skies: of each truth, strength or scenario, in place of the study's own.
 
     Raises:
-        InputError: no such study (with the nearest name) or file, or a file that is not a study.
+        InputError: no such study (with the nearest name) or file, or a file that is not a study; skies of a study
+            that makes none.
     """
     path = named_file("study", name, studies())
     table: Table = {"name": path.stem, **read_toml(path)}
+    found = validated(Study, table, str(path))
     if quick:
-        kind = "ensemble" if "ensemble" in table else "calibration"
-        table = merged(table, {kind: QUICK["ensemble"]} if kind == "ensemble" else {})
-        table = merged(table, table.get("quick", {}))
-    for part in ("ensemble", "calibration"):
-        if part in table:
-            given = {"data": data, "data_dir": data_dir}
-            table[part] |= {key: value for key, value in given.items() if value is not None}
-    return validated(Study, table, str(path))
+        table = merged(table, QUICK if found.ensemble is not None else {})
+        found = validated(Study, merged(table, found.quick), str(path))
+    changed = {key: value for key, value in {"data": data, "data_dir": data_dir}.items() if value is not None}
+    if found.calibration is not None:
+        changed |= {} if n_skies is None else {"skies": n_skies}
+        return found.model_copy(update={"calibration": found.calibration | changed})
+    if n_skies is not None:
+        if found.skies is None:
+            raise InputError(f"--skies {n_skies}: study {found.name} makes no skies; leave it out")
+        found = found.model_copy(update={"skies": found.skies.model_copy(update={"number": n_skies})})
+    return found.model_copy(update={"ensemble": (found.ensemble or {}) | changed})
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:

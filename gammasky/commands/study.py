@@ -16,6 +16,13 @@ from gammasky.commands.options import FOLDER, start_engine
 @click.option("--data", metavar="NAME|PATH", help="Another data set than the study's.")
 @click.option("--data-dir", type=FOLDER, metavar="DIR", help="Folder of the data files.")
 @click.option(
+    "--skies",
+    "n_skies",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Skies of each truth, signal or scenario, where the study makes any; may grow.  [the study's]",
+)
+@click.option(
     "--address",
     metavar="ADDRESS",
     help="Fits run on Ray: auto (a running cluster, else this machine), local, host:port or ray://host:port. "
@@ -29,6 +36,7 @@ def study(
     out: Path | None,
     data: str | None,
     data_dir: Path | None,
+    n_skies: int | None,
     address: str | None,
     workers: int | None,
     quiet: bool,
@@ -43,7 +51,7 @@ def study(
     from gammasky.analyses.studies.study import read_study
 
     folder = None if data_dir is None else str(data_dir.resolve())
-    chosen = read_study(name, quick=quick, data=data, data_dir=folder)
+    chosen = read_study(name, quick=quick, data=data, data_dir=folder, n_skies=n_skies)
     start_engine("gammasky.analyses.ensemble.ensemble")
     from gammasky.analyses.studies.run import run_study
     from gammasky.distributed.runners.base import Runner

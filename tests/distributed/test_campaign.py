@@ -269,3 +269,19 @@ def test_a_campaign_that_is_refused_leaves_no_folder(run: Run, members_of: Membe
     with pytest.raises(InputError, match=r"^address: no cluster for campaign"):
         run([*members_of(2), *members_of([7])], runner=Refusing(), grow=True)
     assert sorted(path.name for path in folder.rglob("*.npz")) == before
+
+
+def test_a_campaign_grows_and_never_loses_a_member(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    """More members and another description go together if every member that is there is asked for again."""
+    first, more = {"numbers": 2}, {"numbers": 4}
+    run(members_of(2), manifest=first, grow=True)
+    tally = run([*members_of([7]), *members_of(3)], manifest=more, grow=True)
+    assert (tally.done, tally.fitted) == (4, 2)
+    manifest = read_manifest(tmp_path / "campaign")
+    assert manifest.campaign == more
+    assert [member.name for member in manifest.members] == [m.name for m in (*members_of([7]), *members_of(3))]
+    with pytest.raises(InputError, match="holds a campaign of other settings or data; choose another folder"):
+        run(members_of(3), manifest=first, grow=True)
+    assert read_manifest(tmp_path / "campaign") == manifest
+    assert run(members_of(1), manifest=more, grow=True).fitted == 0  # some of them, under the same description
+    assert read_manifest(tmp_path / "campaign") == manifest

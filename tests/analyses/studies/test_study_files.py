@@ -82,3 +82,14 @@ def test_a_study_of_ones_own(tmp_path: Path) -> None:
     path.write_text("asks = ", encoding="utf-8")
     with pytest.raises(InputError, match=r"mine\.toml: not a TOML file: Invalid value"):
         read_study(str(path))
+    path.write_text('asks = "why?"\ncost = "nothing"\nensemble = 3\nquick = 4\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine\.toml: .*ensemble.*dictionary"):
+        read_study(str(path), quick=True, data="demo")
+
+
+def test_number_of_skies() -> None:
+    smooth, counted = read_study("mismodelling", n_skies=3), read_study("calibration", n_skies=5)
+    assert smooth.skies is not None
+    assert smooth.skies.number == 3
+    assert counted.calibration is not None
+    assert counted.calibration["skies"] == 5

@@ -67,6 +67,11 @@ def test_skies_are_made_once(demo: Dataset, tmp_path: Path) -> None:
     make_skies(skies, spec, demo, "demo", tmp_path)
     assert {path: path.read_bytes() for path in written} == kept  # the same photons again
 
+    more = InjectedSkies(kind="injected", strengths=[0.0, 1.0], number=2)
+    kept_times = {path: path.stat().st_mtime_ns for path in written}
+    assert [entry["name"] for entry in make_skies(more, spec, demo, "demo", tmp_path)] == ["0.0", "0.1", "1.0", "1.1"]
+    assert {path: path.stat().st_mtime_ns for path in written} == kept_times  # two more beside them
+
 
 @pytest.mark.slow
 def test_smooth_skies_are_of_the_best_fit(demo: Dataset, tmp_path: Path) -> None:
