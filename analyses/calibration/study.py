@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.analyses.programs import share_programs
 from gammasky.distributed.campaign import Tally, load_member, read_rows, run_campaign
 from gammasky.distributed.member import Desk, Member, Resources, Result
 from gammasky.distributed.runners.base import Runner
@@ -122,6 +123,7 @@ def simulate_skies(study: Calibration) -> Skies:
     dataset = Dataset.open(study.data, study.data_dir)
     dataset = with_psf(dataset, DeltaPSF()) if no_psf else dataset
     model = SkyModel(study.model, dataset)
+    share_programs(model, study.method)
     truth = _truths(study, model)
     simulator, n_fit = build_simulator(simulator_name, model), model.pixels.n_fit
     counts = np.concatenate(

@@ -18,11 +18,11 @@ import jax
 import numpy as np
 import pytest
 
-from gammasky.analyses.ensemble import programs
+from gammasky.analyses import programs
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.posterior import export_member
-from gammasky.analyses.ensemble.programs import share_programs, structure
 from gammasky.analyses.ensemble.task import EnsembleTask
+from gammasky.analyses.programs import share_programs, structure
 from gammasky.distributed.campaign import read_rows, run_campaign
 from gammasky.distributed.member import Member
 from gammasky.distributed.runners.inline import InlineRunner

@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from gammasky.analyses.ensemble import programs
+from gammasky.analyses import programs
 from gammasky.analyses.studies.study import read_study, studies
 from gammasky.cli import main
 from gammasky.distributed.campaign import read_manifest, read_rows
