@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gammasky.analyses.ensemble import sections as averages
 from gammasky.analyses.ensemble.answer import Answer, Row, column, read_answer
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.figures import axis_title
@@ -55,6 +56,8 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
     scales = all_scales(ensemble.task(), specs)
     groups = _groups(study, answer, scales)
     parts = [section("question", "The question", tag("p", study.asks), sources(study)), _members(answer, scales)]
+    if study.skies is None and len(answer.rows) > 1:
+        parts.append(averages.result(answer))
     draws = {name: partial(member_draws, member, specs[name]["model"]) for name, member in found.items()}
     parts += _posteriors(study, draws, scales, groups, path)
     if study.skies is not None:

@@ -72,6 +72,7 @@ def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     for line in lines:
         ratio = float(line["excess_intensity"]) / float(line["excess_flux"])
         assert 1e-8 < ratio < 1e-5  # of the demo: 1 / (some 2e10 cm^2 s and 2.6e-4 sr)
+    assert ("all members alike" in page) == (study.skies is None and len(lines) > 1)
     if study.compared:
         check_the_comparison(lines[0], page)
     if study.source_counts:
