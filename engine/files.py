@@ -35,14 +35,28 @@ def named_file(kind: str, name: str, shipped: Mapping[str, Path]) -> Path:
     raise unknown_name(kind, name, shipped)
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of `path`.
+
+    Raises:
+        InputError: the file is missing or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: file not found; put it there, or correct its name") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The table in a TOML file.
 
     Raises:
-        InputError: it is not one.
+        InputError: the file is missing, cannot be read, or is not one.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_bytes(path).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a TOML file: {error}") from None
 

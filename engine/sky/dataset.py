@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.files import read_bytes
 from gammasky.engine.sky import maps, readers
 from gammasky.engine.sky.catalogues import read_positions
 from gammasky.engine.sky.locate import find_folder, holds
@@ -206,7 +207,7 @@ def _with_other_counts(
 
 def _content(file: str, folder: Path, checksums: dict[str, str]) -> bytes:
     """The bytes of a file of the dataset; its SHA-256 is noted."""
-    content = readers.read_bytes(folder / file)
+    content = read_bytes(folder / file)
     name = Path(file).name if Path(file).is_absolute() else file  # where a folder lies is no part of the data
     checksums[name] = hashlib.sha256(content).hexdigest()
     return content

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.files import cache_folder
+from gammasky.engine.files import cache_folder, read_bytes
 from gammasky.engine.sky.demo import DEMO
 from gammasky.engine.sky.demo.cache import file_statuses, made_folder
 from gammasky.engine.sky.locate import find_folder, holds, search_places
 from gammasky.engine.sky.manifest import DataFile, Manifest, read_manifest, shipped_manifests
-from gammasky.engine.sky.readers import read_bytes
 
 TIMEOUT_S = 30
 

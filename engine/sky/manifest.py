@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from gammasky.engine.errors import InputError
+from gammasky.engine.files import read_toml
 from gammasky.engine.sky.psf import PSFSettings
-from gammasky.engine.sky.readers import read_bytes
 from gammasky.engine.sky.settings import Settings, validated
 
 MANIFEST_NAME = "dataset.toml"
@@ -140,22 +138,15 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         InputError: missing, not TOML, or a field that does not fit; one line with the file and the field.
     """
-    return validated(Manifest, _table(path), str(path), _known_fields())
+    return validated(Manifest, read_toml(path), str(path), _known_fields())
 
 
 def read_any_manifest(path: Path) -> Manifest | OtherCounts:
     """The same, of either kind: `base` tells them apart."""
-    values, known = _table(path), _known_fields()
+    values, known = read_toml(path), _known_fields()
     if "base" in values:
         return validated(OtherCounts, values, str(path), known)
     return validated(Manifest, values, str(path), known)
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(read_bytes(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file ({error})") from error
 
 
 def shipped_manifests() -> dict[str, Path]:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from gammasky.engine.files import read_bytes
 from gammasky.engine.sky.settings import Settings
 
 GRID_SIZE = 1 << 16
@@ -90,7 +91,6 @@ class KingPSF(_RadialPSF):
     ) -> KingPSF:
         """The PSF at one energy from an instrument-response file; see `engine.sky.irf.king_parameters`."""
         from gammasky.engine.sky.irf import king_parameters
-        from gammasky.engine.sky.readers import read_bytes
 
         parameters = king_parameters(
             read_bytes(Path(path)), str(path), energy_gev, event_type, cos_theta=cos_theta, weights=weights

@@ -11,7 +11,6 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,20 +20,6 @@ from gammasky.engine.sky.cache import remembered
 from gammasky.engine.sky.maps import UNSEEN, change_nside, nested_to_ring, nside_of
 
 CAR_OVERSAMPLING = 4  # a projected image is sampled at this multiple of the working nside, then averaged
-
-
-def read_bytes(path: Path) -> bytes:
-    """The content of `path`.
-
-    Raises:
-        InputError: the file is missing or cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: file not found; put it there, or correct its name") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def load_npy(content: bytes, label: str) -> np.ndarray:
