@@ -54,14 +54,15 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
     found = {row["name"]: load_member(campaign, row["key"]) for row in answer.rows}
     specs = {row["name"]: spec_of(found[row["name"]], row["key"], planned) for row in answer.rows}
     scales = all_scales(ensemble.task(), specs)
-    groups = _groups(study, answer, scales)
+    rows = _labelled(study, answer, scales)
+    groups = _groups(rows, answer.quantities)
     parts = [section("question", "The question", tag("p", study.asks), sources(study)), _members(answer, scales)]
     if study.skies is None and len(answer.rows) > 1:
         parts.append(averages.result(answer))
     draws = {name: partial(member_draws, member, specs[name]["model"]) for name, member in found.items()}
     parts += _posteriors(study, draws, scales, groups, path)
     if study.skies is not None:
-        figure = save(drawn(groups, injected=isinstance(study.skies, InjectedSkies)), path.with_name(CURVE))
+        figure = save(drawn(groups, rows, injected=isinstance(study.skies, InjectedSkies)), path.with_name(CURVE))
         parts.insert(1, section("skies", "All skies together", _told(study, groups), _picture(study, figure)))
     write_table(path.with_name(TABLE), groups)
     with replacing(path) as temporary:
@@ -149,20 +150,29 @@ def _intensity(row: Row, scales: AllScales, unit: float = 1.0) -> Row:
     return {f"{INTENSITY}_{key}": row[f"{FLUX}_{key}"] * scale.intensity * unit for key in ("mean", "sd")}
 
 
-def _groups(study: Study, answer: Answer, scales: AllScales) -> list[dict[str, Any]]:
-    """One line for all skies of a truth under the same other choices; the members themselves where none were made."""
-    found: dict[tuple[str, str], list[Row]] = {}
-    for row in ({**row, **_intensity(row, scales)} for row in answer.rows):
+def _labelled(study: Study, answer: Answer, scales: AllScales) -> list[Row]:
+    """The rows with the intensity of the excess, the `truth` of the sky, and the other `choices`; where no skies were
+    made each member is its own truth."""
+    rows = []
+    for row in answer.rows:
         others = ",".join(f"{axis}={choice}" for axis, choice in row["labels"].items() if axis != "sky")
         truth = row["labels"].get("sky", "").rpartition(SEPARATOR)[0] if study.skies else row["name"]
-        found.setdefault((truth, others), []).append(row)
+        rows.append({**row, **_intensity(row, scales), "truth": truth, "choices": others})
+    return rows
+
+
+def _groups(rows: Sequence[Row], quantities: Sequence[str]) -> list[dict[str, Any]]:
+    """One line for all skies of a truth under the same other choices."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["truth"], row["choices"]), []).append(row)
     lines = []
-    for (truth, others), rows in found.items():
-        line: dict[str, Any] = {"truth": truth, "choices": others, "skies": len(rows)}
-        for name in (*answer.quantities, INTENSITY):
-            means, sds = column(rows, f"{name}_mean"), column(rows, f"{name}_sd")
+    for (truth, others), skies in found.items():
+        line: dict[str, Any] = {"truth": truth, "choices": others, "skies": len(skies)}
+        for name in (*quantities, INTENSITY):
+            means, sds = column(skies, f"{name}_mean"), column(skies, f"{name}_sd")
             if np.isfinite(means).any():
-                scatter = float(np.nanstd(means, ddof=1)) if len(rows) > 1 else math.nan
+                scatter = float(np.nanstd(means, ddof=1)) if len(skies) > 1 else math.nan
                 line |= {
                     name: float(np.nanmean(means)),
                     f"{name}_scatter": scatter,
@@ -196,8 +206,10 @@ def _told(study: Study, groups: Sequence[dict[str, Any]]) -> Markup:
 
 
 def _picture(study: Study, path: Path) -> Markup:
-    what = "Recovery of the signal" if isinstance(study.skies, InjectedSkies) else "Point-source fraction found"
-    return picture(path.read_bytes(), what, f"{what}; bars: posterior standard deviation of one fit.", str(path))
+    what, bars = "Point-source fraction found in every sky", "median and 5 to 95 % of each fit"
+    if isinstance(study.skies, InjectedSkies):
+        what, bars = "Recovery of the signal", "bars: posterior standard deviation of one fit"
+    return picture(path.read_bytes(), what, f"{what}; {bars}.", str(path))
 
 
 def write_table(path: Path, lines: Sequence[dict[str, Any]]) -> None:
