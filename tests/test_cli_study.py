@@ -29,3 +29,5 @@ def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capt
     assert "did you mean 'demo'" in capsys.readouterr().err
     assert main(["study", "priors", "--quick", "--skies", "3", "--quiet"]) == 2
     assert "--skies 3: study priors makes no skies; leave it out" in capsys.readouterr().err
+    assert main(["study", "priors", "--quick", "--workers", "2", "--quiet"]) == 2
+    assert "--workers are Ray's: give --address" in capsys.readouterr().err

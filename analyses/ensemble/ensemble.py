@@ -33,14 +33,14 @@ class Sample(Settings):
     sample: Annotated[int, Field(ge=1)]
 
 
-def _known_fields(kind: type, what: str) -> BeforeValidator:
+def known_fields(kind: type, what: str) -> BeforeValidator:
     """Refuses keys that a table of settings does not have, with the nearest that it has."""
 
     def check(value: Any) -> Any:
         names = [entry.name for entry in fields(kind)]
         for name in value if isinstance(value, Mapping) else ():
             if kind is FitSettings and name == "seed":
-                raise ValueError("the seed is that of the ensemble: move `seed` to the top of the file")
+                raise ValueError("the seed is that of all fits: move `seed` out of `fit`")
             if name not in names:
                 raise ValueError(str(unknown_name(what, name, names)))
         return value
@@ -57,6 +57,12 @@ def _known_combination(value: Any) -> Any:
         if isinstance(number, int) and not isinstance(number, bool) and number >= 1:
             return value
     raise ValueError(f"expected 'product', 'list' or {{ sample = N }} with N of at least 1, got {value!r}")
+
+
+def beside(place: Path, name: str) -> str:
+    """The file or folder `name` in `place`, if it is there; shipped names and others as they are."""
+    path = place / name
+    return str(path) if path.exists() and name not in {**presets(), **shipped_manifests()} else name
 
 
 class Ensemble(Settings):
@@ -86,8 +92,8 @@ class Ensemble(Settings):
     combine: Annotated[Literal["product", "list"] | Sample, BeforeValidator(_known_combination)] = "product"
     axes: Axes = Field(default_factory=dict)
     listed: list[dict[str, Any]] = Field(default_factory=list, alias="members")
-    fit: Annotated[FitSettings, _known_fields(FitSettings, "setting of a fit")] = FitSettings()
-    resources: Annotated[Resources, _known_fields(Resources, "resource")] = Resources()
+    fit: Annotated[FitSettings, known_fields(FitSettings, "setting of a fit")] = FitSettings()
+    resources: Annotated[Resources, known_fields(Resources, "resource")] = Resources()
     _place: Path = PrivateAttr(default_factory=Path.cwd)
 
     def __init__(self, **settings: Any) -> None:
@@ -116,13 +122,16 @@ class Ensemble(Settings):
             ensemble = cls(**table)
         except InputError as error:
             raise InputError(f"{path}: {str(error).removeprefix('ensemble: ')}") from None
-        ensemble._place = path.absolute().parent
-        return ensemble
+        return ensemble.at(path.absolute().parent)
+
+    def at(self, place: Path) -> Ensemble:
+        """The same ensemble, whose files are named from the folder `place`."""
+        self._place = place
+        return self
 
     def beside(self, name: str) -> str:
         """A file or folder that the ensemble names, from its own folder; shipped names and others as they are."""
-        path = self._place / name
-        return str(path) if path.exists() and name not in {**presets(), **shipped_manifests()} else name
+        return beside(self._place, name)
 
     @cached_property
     def expansion(self) -> Expansion:

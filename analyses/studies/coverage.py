@@ -32,9 +32,12 @@ def write_calibration(study: Study, coverage: str, path: Path) -> Path:
         section("coverage", "Coverage", tag("pre", coverage, tabindex="0")),
         section("figures", "Figures", *figures),
     ]
-    write_table(path.with_name(TABLE), _coverages(path.with_name(RESULT)))
+    lines = _coverages(path.with_name(RESULT))
+    write_table(path.with_name(TABLE), lines)
+    skies = {line["scenario"]: line["skies"] for line in lines}
+    facts = "fits: " + ", ".join(f"{number} of {scenario}" for scenario, number in skies.items())
     with replacing(path) as temporary:
-        temporary.write_text(page(study, tag("p", study.cost, class_="facts"), parts), encoding="utf-8")
+        temporary.write_text(page(study, tag("p", facts, class_="facts"), parts), encoding="utf-8")
     return path
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.distributed.member import Result
+from gammasky.engine.infer.derived import intensity_scale, mean_exposure
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, systematic
 from gammasky.engine.model import model_from_table
 from gammasky.engine.model.latent import Latent
@@ -95,10 +96,7 @@ def _scales(task: EnsembleTask, spec: Mapping[str, Any]) -> Scales | None:
     """The scales of a member; None with several energy bins, whose exposures are not one number."""
     dataset = task.dataset(dict(spec))
     pixels = model_from_table(spec["model"]).region.flatten(dataset)
-    if pixels.n_energy > 1:
+    intensity, exposure = intensity_scale(pixels, dataset), mean_exposure(pixels, dataset)
+    if intensity is None or exposure is None:
         return None
-    exposure = pixels.values(dataset.exposure)[: pixels.n_fit]
-    means = [exposure[pixels.region == region].mean() for region in np.unique(pixels.region)]
-    per_count = 3 * pixels.nside**2 / (np.pi * float(exposure.mean()))
-    mean = float(np.mean(means))
-    return Scales(per_count, mean, dataset.manifest.thresholds_in_counts(mean))
+    return Scales(intensity, exposure, dataset.manifest.thresholds_in_counts(exposure))

@@ -42,7 +42,8 @@ def drawn(groups: Sequence[Line], rows: Sequence[Line], *, injected: bool) -> Fi
 
 def _draw_recovery(panel: Axes, groups: Sequence[Line]) -> None:
     """What is found of an injected signal, in all and smooth."""
-    for colour, choices in zip(COLOURS, dict.fromkeys(line["choices"] for line in groups), strict=False):
+    for number, choices in enumerate(dict.fromkeys(line["choices"] for line in groups)):
+        colour = COLOURS[number % len(COLOURS)]
         for flux, style, what in ((FLUX, "o-", "in all"), (SMOOTH, "s--", "smooth")):
             lines = [line for line in groups if line["choices"] == choices and flux in line]
             x, y = [float(line["truth"]) for line in lines], [recovered(groups, line, flux) for line in lines]

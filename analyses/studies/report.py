@@ -30,7 +30,7 @@ from gammasky.engine.infer.report.markup import Markup, joined, picture, section
 from gammasky.engine.infer.report.numbers import ABSENT, number
 
 GENERATOR = "gammasky study"
-TABLE, CURVE = "study.csv", "recovery.png"
+TABLE, RECOVERY, FRACTIONS = "study.csv", "recovery.png", "fractions.png"
 INTENSITY = "excess_intensity"
 AllScales = Mapping[str, Scales | None]
 SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge_ps", "n_sources")
@@ -62,7 +62,9 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
     draws = {name: partial(member_draws, member, specs[name]["model"]) for name, member in found.items()}
     parts += _posteriors(study, draws, scales, groups, path)
     if study.skies is not None:
-        figure = save(drawn(groups, rows, injected=isinstance(study.skies, InjectedSkies)), path.with_name(CURVE))
+        injected = isinstance(study.skies, InjectedSkies)
+        place = path.with_name(RECOVERY if injected else FRACTIONS)
+        figure = save(drawn(groups, rows, injected=injected), place)
         parts.insert(1, section("skies", "All skies together", _told(study, groups), _picture(study, figure)))
     write_table(path.with_name(TABLE), groups)
     with replacing(path) as temporary:
@@ -188,7 +190,7 @@ def _told(study: Study, groups: Sequence[dict[str, Any]]) -> Markup:
     headings = ["injected [counts/pixel]" if injected else "truth", "fitted with", "skies"]
     headings += ["found [counts/pixel]", "bias", "of it smooth"] if injected else []
     headings += [
-        "point-source fraction",
+        "point-source fraction (mean)",
         "scatter between skies",
         "its sd in one fit",
         "flux of the excess [counts/pixel]",

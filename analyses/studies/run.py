@@ -6,7 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gammasky.analyses.studies.study import QUICK_DIFFUSE, QUICK_NODES, QUICK_REGION, InjectedSkies, SmoothSkies, Study
+from gammasky.analyses.ensemble.ensemble import beside
+from gammasky.analyses.studies.study import (
+    QUICK_DIFFUSE,
+    QUICK_NODES,
+    QUICK_REGION,
+    InjectedSkies,
+    Simulations,
+    SmoothSkies,
+    Study,
+)
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
@@ -14,7 +23,7 @@ from gammasky.engine.files import replacing
 CAMPAIGN, SKIES, BASE, REPORT = "campaign", "skies", "model.toml", "report.html"
 
 
-def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, quiet: bool = False) -> Path:
+def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, quiet: bool = False) -> tuple[Path, int]:
     """Run a study in the folder `out`, or go on with it there.
 
     Finished fits, and finished skies, are never done again: the same command resumes, and a study that has gained
@@ -28,7 +37,7 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, q
         quiet: no live progress.
 
     Returns:
-        the report.
+        the report, and how many fits failed by themselves: the same command tries these again.
 
     Raises:
         InputError: a study, model or dataset that cannot be used; a folder that holds something else.
@@ -37,11 +46,11 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, q
         raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
     out.mkdir(parents=True, exist_ok=True)
     if study.calibration is not None:
-        return _calibration(study, study.calibration, out, runner, quiet=quiet)
+        return _calibration(study, study.calibration, out, runner, quiet=quiet), 0
     return _ensemble(study, out, runner, quick=quick, quiet=quiet)
 
 
-def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bool) -> Path:
+def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bool) -> tuple[Path, int]:
     """A study that is an ensemble, made on the spot."""
     from gammasky.analyses.ensemble.ensemble import Ensemble
     from gammasky.analyses.ensemble.report import write_report
@@ -49,11 +58,13 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
     from gammasky.distributed.campaign import run_campaign
 
     table: dict[str, Any] = {"name": study.name, "description": study.asks, **(study.ensemble or {})}
+    files = {"model": "fiducial", "data": "fermi", **table}
+    table |= {name: beside(study.place, str(files[name])) for name in ("model", "data", "data_dir") if files.get(name)}
     if quick:
-        table["model"] = _small(str(table.get("model", "fiducial")), out / BASE)
+        table["model"] = _small(table["model"], out / BASE)
     if study.skies is not None:
         table["axes"] = {**table.get("axes", {}), "sky": _skies(study.skies, table, out / SKIES)}
-    ensemble, folder = Ensemble(**table), out / CAMPAIGN
+    ensemble, folder = Ensemble(**table).at(study.place), out / CAMPAIGN
     tally = run_campaign(
         folder,
         ensemble.task(),
@@ -62,13 +73,14 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
         runner,
         manifest=ensemble.manifest(),
         grow=True,
+        retry_failed=True,
         quiet=quiet,
         again="the same command goes on from there",
     )
     if not tally.done:
         raise InputError(f"study {study.name}: every fit failed; see {folder / 'failed'}")
     write_report(folder)
-    return write_study(study, folder, out / REPORT)
+    return write_study(study, folder, out / REPORT), tally.failed
 
 
 def _small(name: str, path: Path) -> str:
@@ -99,23 +111,24 @@ def _skies(skies: SmoothSkies | InjectedSkies, table: dict[str, Any], folder: Pa
     from gammasky.engine.sky.dataset import Dataset
     from gammasky.engine.sky.manifest import shipped_manifests
 
-    data, data_dir = str(table.get("data", "fermi")), table.get("data_dir")
-    dataset = Dataset.open(data, data_dir)
+    data = table["data"]
+    dataset = Dataset.open(data, table.get("data_dir"))
     where = data if data in shipped_manifests() else str(Path(data).absolute())
-    return make_skies(skies, read_model(table.get("model", "fiducial")), dataset, where, folder.resolve())
+    return make_skies(skies, read_model(table["model"]), dataset, where, folder.resolve())
 
 
-def _calibration(study: Study, settings: dict[str, Any], out: Path, runner: Runner, *, quiet: bool) -> Path:
+def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner, *, quiet: bool) -> Path:
     """A study that is a calibration."""
     from gammasky.analyses.calibration.report import check_folder, write_report
     from gammasky.analyses.calibration.study import Calibration
     from gammasky.analyses.calibration.study import run_study as run_calibration
     from gammasky.analyses.studies.coverage import write_calibration
-    from gammasky.engine.infer.settings import Settings
 
-    given = {name: value for name, value in settings.items() if name not in ("fit", "scenarios")}
-    base = Calibration(method=Settings(**settings.get("fit", {})), **given)
-    wanted = [replace(base, scenario=scenario) for scenario in settings.get("scenarios", ["likelihood"])]
+    given = settings.model_dump(exclude={"fit", "scenarios"})
+    files = ("model", "data", "data_dir", "posterior")
+    given |= {name: beside(study.place, given[name]) for name in files if given[name]}
+    base = Calibration(method=settings.fit, **given)
+    wanted = [replace(base, scenario=scenario) for scenario in dict.fromkeys(settings.scenarios)]
     check_folder(out, wanted)
     results = [run_calibration(entry, runner, out / entry.scenario, quiet=quiet) for entry in wanted]
     return write_calibration(study, write_report(out, results), out / REPORT)

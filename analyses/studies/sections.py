@@ -88,6 +88,8 @@ def source_counts(members: Mapping[str, MemberDraws], scales: Mapping[str, Scale
     caption = "Median, 68 % and 95 % bands; below about one photon the prior decides."
     if exposure is not None:
         caption += f" Fluxes at the mean exposure of the first fit, {number(exposure)} cm² s."
+    if len(members) > len(shown) == MOST_PANELS:
+        caption += f" The first {MOST_PANELS} fits with point sources."
     if bands:
         caption += f" Grey: where sources of {', '.join(bands)} begin to be resolved."
     return section("sources", "Source counts", picture(figure.read_bytes(), "dN/dS and dN/dF", caption, str(figure)))

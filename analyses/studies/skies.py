@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +16,14 @@ import numpy as np
 from gammasky.analyses.ensemble.diffuse import with_diffuse, with_modulation
 from gammasky.analyses.ensemble.patch import patched
 from gammasky.analyses.studies.study import InjectedSkies, SmoothSkies
+from gammasky.engine.errors import InputError
 from gammasky.engine.infer.optimise import laplace
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.model.uses import component_uses
 from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.sky.manifest import read_any_manifest
 from gammasky.engine.sky.simulated import sky_name, write_sky
 
 _STARTS = 4  # of the climb to a best fit
@@ -35,25 +40,22 @@ def make_skies(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Datase
         folder: receives a folder for each truth or strength.
 
     Raises:
-        InputError: a model that cannot be used.
+        InputError: a model that cannot be used; skies there of other settings.
         NonFiniteLikelihoodError: no best fit was found.
     """
-    draws: dict[str, Callable[[], Drawn]]
-    if isinstance(skies, SmoothSkies):
-        draws = {label: partial(_smooth, skies, truth, base, data) for label, truth in skies.truths.items()}
-    else:
-        draws = {f"{strength:g}": partial(_injected, skies, strength, base, data) for strength in skies.strengths}
     entries = []
-    for label, draw in draws.items():
+    for label, plan in _plans(skies, base, data).items():
         place = folder / label
         place.mkdir(parents=True, exist_ok=True)
-        wanted = [place / f"{sky_name(number)}.toml" for number in range(skies.number)]
+        wanted = [place / f"{sky_name(number)}.toml" for number in range(plan.n_skies)]
+        told = f"study sky {label}: seed {skies.seed}, made of {plan.origin}"
+        for path in wanted:
+            if path.is_file() and read_any_manifest(path).description != told:
+                raise InputError(f"{path}: made with another seed, truth, model or data; choose another folder")
         if not all(path.is_file() for path in wanted):
-            for number, (model, counts, truth) in enumerate(draw()):
-                if wanted[number].is_file():
-                    continue
-                told = f"study sky {label}: seed {skies.seed}"
-                write_sky(place, number, model.pixels, counts, base=where, truth=truth, description=told)
+            for path, (number, (model, counts, truth)) in zip(wanted, enumerate(plan.draw()), strict=True):
+                if not path.is_file():
+                    write_sky(place, number, model.pixels, counts, base=where, truth=truth, description=told)
         entries += [{"name": f"{label}{SEPARATOR}{number}", "data": str(path)} for number, path in enumerate(wanted)]
     return entries
 
@@ -61,9 +63,39 @@ def make_skies(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Datase
 Drawn = Iterator[tuple[SkyModel, np.ndarray, dict[str, Any]]]
 
 
-def _smooth(skies: SmoothSkies, changes: dict[str, Any], base: ModelSpec, data: Dataset) -> Drawn:
+@dataclass(frozen=True)
+class Plan:
+    """Skies of one truth or strength: how many, digest of all that they are made of, and how they are drawn."""
+
+    n_skies: int
+    origin: str
+    draw: Callable[[], Drawn]
+
+
+def _plans(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Dataset) -> dict[str, Plan]:
+    """What is to be made, by the name of its folder."""
+    photons = hashlib.sha256(data.counts.tobytes() + data.exposure.tobytes()).hexdigest()
+
+    def origin(*own: Any) -> str:
+        text = json.dumps([skies.kind, own, base.model_dump(mode="json"), photons], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    if isinstance(skies, SmoothSkies):
+        return {
+            label: Plan(skies.number, origin(changes), partial(_smooth, skies, label, base, data))
+            for label, changes in skies.truths.items()
+        }
+    plans = {}
+    for strength in skies.strengths:
+        n_skies = skies.number if strength else 1  # without a signal every sky is the data
+        draw = partial(_injected, skies, strength, n_skies, base, data)
+        plans[f"{strength:g}"] = Plan(n_skies, origin(strength, skies.gamma), draw)
+    return plans
+
+
+def _smooth(skies: SmoothSkies, label: str, base: ModelSpec, data: Dataset) -> Drawn:
     """Model, counts (n_region,) and parameters of each sky: Poisson counts of the best fit."""
-    table = base.model_dump(mode="json")
+    table, changes = base.model_dump(mode="json"), skies.truths[label]
     if "diffuse" in changes:
         table = with_diffuse(table, changes["diffuse"])
     if "l_max" in changes:
@@ -71,6 +103,9 @@ def _smooth(skies: SmoothSkies, changes: dict[str, Any], base: ModelSpec, data: 
     table = patched(table, {k: v for k, v in changes.items() if k not in ("diffuse", "l_max")}, "truths")
     spec = model_from_table(table | {"parameters": used_parameters(table)})
     model = SkyModel(spec, data)
+    if model.populations:
+        names = ", ".join(population.name for population in model.populations)
+        raise InputError(f"truth '{label}': expected smooth emission only, got point sources ({names}); remove them")
     theta = model.parameters(jnp.asarray(laplace(model, skies.seed, _STARTS).mode))
     truth = {name: np.asarray(value).tolist() for name, value in theta.items()}
     simulator = PhotonSimulator(model)
@@ -85,7 +120,7 @@ def used_parameters(table: dict[str, Any]) -> dict[str, Any]:
     return {name: prior for name, prior in table["parameters"].items() if name in used}
 
 
-def _injected(skies: InjectedSkies, strength: float, base: ModelSpec, data: Dataset) -> Drawn:
+def _injected(skies: InjectedSkies, strength: float, n_skies: int, base: ModelSpec, data: Dataset) -> Drawn:
     """Model, counts (n_region,) and parameters of each sky: the data plus Poisson counts of the signal."""
     component = {"name": "signal", "norm": "strength", "template": {"nfw": {"gamma": skies.gamma}}}
     table = {
@@ -97,7 +132,7 @@ def _injected(skies: InjectedSkies, strength: float, base: ModelSpec, data: Data
     model = SkyModel(model_from_table(table), data)
     observed = data.counts.ravel()[model.pixels.index[: model.pixels.n_region]]
     simulator = PhotonSimulator(model)
-    for number in range(skies.number):
+    for number in range(n_skies):
         # the stream of a strength is its own: equal seeds would add the same photons at every strength
         drawn = simulator.draw({"strength": jnp.asarray(strength)}, seed=_stream(skies.seed, strength), first=number)
         yield model, np.where(observed < 0, observed, observed + drawn[0]), {"strength": strength}

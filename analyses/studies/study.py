@@ -8,10 +8,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, model_validator
+from pydantic import Discriminator, Field, PrivateAttr, model_validator
 
+from gammasky.analyses.ensemble.ensemble import known_fields
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import named_file, read_toml
+from gammasky.engine.infer.settings import Settings as FitSettings
+from gammasky.engine.sky.manifest import shipped_manifests
 from gammasky.engine.sky.settings import Settings, validated
 
 Table = dict[str, Any]
@@ -54,6 +57,26 @@ class InjectedSkies(Settings):
     number: Annotated[int, Field(ge=1)] = 1
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _with_the_data_alone(self) -> InjectedSkies:
+        if 0.0 not in self.strengths or len(set(self.strengths)) < len(self.strengths):
+            raise ValueError("strengths: expected 0 (the data alone, to compare with) and others, each once")
+        return self
+
+
+class Simulations(Settings):
+    """A calibration: what `Calibration` takes, in several scenarios; `fit` is its method."""
+
+    model: str = "calibration"
+    data: str = "demo"
+    data_dir: str | None = None
+    scenarios: Annotated[tuple[str, ...], Field(min_length=1)] = ("likelihood",)
+    skies: Annotated[int, Field(ge=2)] = 64
+    fit: Annotated[FitSettings, known_fields(FitSettings, "setting of a fit")] = FitSettings()
+    reweight: bool = False
+    posterior: str | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
+
 
 class Published(Settings):
     """A number of the paper: its text, and the place where it stands."""
@@ -69,7 +92,7 @@ class Study(Settings):
         name: of its file.
         asks: the question; follows: papers; cost: of the whole study, in words.
         ensemble: what an ensemble's file holds; skies: that are made first, and become its axis `sky`.
-        calibration: what `Calibration` takes, instead of an ensemble.
+        calibration: instead of an ensemble.
         power_scaling: whether the report has the sensitivities to priors and likelihood.
         source_counts: whether it has the figure of dN/dS and dN/dF of all members.
         compared: parameters and quantities that it sets beside the paper's; published: those numbers of the paper that
@@ -83,17 +106,31 @@ class Study(Settings):
     cost: str
     ensemble: Table | None = None
     skies: Annotated[SmoothSkies | InjectedSkies, Discriminator("kind")] | None = None
-    calibration: Table | None = None
+    calibration: Simulations | None = None
     power_scaling: bool = False
     source_counts: bool = False
     compared: list[str] = Field(default_factory=list)
     published: dict[str, Published] = Field(default_factory=dict)
     quick: Table = Field(default_factory=dict)
+    _place: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @property
+    def place(self) -> Path:
+        """The folder that its files are named from."""
+        return self._place
 
     @model_validator(mode="after")
     def _one_kind(self) -> Study:
         if (self.ensemble is None) == (self.calibration is None):
             raise ValueError("a study is either an ensemble or a calibration")
+        if self.skies is None:
+            return self
+        if self.ensemble is None:
+            raise ValueError("skies: a calibration makes its own; remove the table")
+        if "sky" in (self.ensemble.get("axes") or {}):
+            raise ValueError("skies: they become the axis `sky`, which the ensemble has already; remove one of both")
+        if self.power_scaling or self.source_counts or self.compared:
+            raise ValueError("skies: power_scaling, source_counts and compared are of studies that make none")
         return self
 
 
@@ -130,15 +167,25 @@ def read_study(
     if quick:
         table = merged(table, QUICK if found.ensemble is not None else {})
         found = validated(Study, merged(table, found.quick), str(path))
-    changed = {key: value for key, value in {"data": data, "data_dir": data_dir}.items() if value is not None}
+    found._place = path.absolute().parent
+    changed = {"data": _from_here(data), "data_dir": data_dir}
+    changed = {key: value for key, value in changed.items() if value is not None}
     if found.calibration is not None:
         changed |= {} if n_skies is None else {"skies": n_skies}
-        return found.model_copy(update={"calibration": found.calibration | changed})
+        table = found.calibration.model_dump(exclude={"fit"}) | {"fit": found.calibration.fit} | changed
+        return found.model_copy(update={"calibration": validated(Simulations, table, str(path))})
     if n_skies is not None:
         if found.skies is None:
             raise InputError(f"--skies {n_skies}: study {found.name} makes no skies; leave it out")
         found = found.model_copy(update={"skies": found.skies.model_copy(update={"number": n_skies})})
     return found.model_copy(update={"ensemble": (found.ensemble or {}) | changed})
+
+
+def _from_here(data: str | None) -> str | None:
+    """A data set of the command line: a file's path is from the current folder, not from that of the study."""
+    return (
+        data if data is None or data in shipped_manifests() or not Path(data).exists() else str(Path(data).absolute())
+    )
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:

@@ -11,6 +11,8 @@ import numpy as np
 
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.templates import Arrays, value_of
+from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.sky.flat_pixels import FlatPixels
 
 BATCH = 64  # draws that are evaluated side by side
 
@@ -42,14 +44,21 @@ def derive(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.asarray(found[name]) for name in (*model.latent.slots, FLUX, POINT_SOURCE_FRACTION)}
 
 
-def intensity_scale(model: SkyModel) -> float | None:
+def intensity_scale(pixels: FlatPixels, dataset: Dataset) -> float | None:
     """Intensity [cm^-2 s^-1 sr^-1] of one count per pixel: over the mean exposure of the fitted pixels and the solid
     angle of a pixel; None with several energy bins, whose exposures are not one number."""
-    pixels = model.pixels
     if pixels.n_energy > 1:
         return None
-    exposure = float(pixels.values(model.dataset.exposure)[: pixels.n_fit].mean())
+    exposure = float(pixels.values(dataset.exposure)[: pixels.n_fit].mean())
     return 3 * pixels.nside**2 / (np.pi * exposure)
+
+
+def mean_exposure(pixels: FlatPixels, dataset: Dataset) -> float | None:
+    """Exposure [cm^2 s] at which S is counted: the mean over the exposure regions of their means; None as above."""
+    if pixels.n_energy > 1:
+        return None
+    exposure = pixels.values(dataset.exposure)[: pixels.n_fit]
+    return float(np.mean([exposure[pixels.region == region].mean() for region in np.unique(pixels.region)]))
 
 
 def group_names(model: SkyModel) -> list[str]:

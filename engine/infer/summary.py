@@ -55,7 +55,7 @@ def summarise(
         names = [f"{name}[{label}]" for label in slot.labels] or [name]
         parameters |= _described(names, derived[name], unit, truth.get(name), weights)
     components = [component.name for component in model.spec.components]
-    scale, flux = intensity_scale(model), truth.get(FLUX)
+    scale, flux = intensity_scale(model.pixels, model.dataset), truth.get(FLUX)
     told = None if scale is None or flux is None else flux * scale
     intensity = {} if scale is None else {
         INTENSITY: _described(components, derived[FLUX] * scale, INTENSITY_UNIT, told, weights)

@@ -50,6 +50,8 @@ def study(
         return
     from gammasky.analyses.studies.study import read_study
 
+    if address is None and workers is not None:
+        raise click.UsageError("--workers are Ray's: give --address, too, such as --address local")
     folder = None if data_dir is None else str(data_dir.resolve())
     chosen = read_study(name, quick=quick, data=data, data_dir=folder, n_skies=n_skies)
     start_engine("gammasky.analyses.ensemble.ensemble")
@@ -60,7 +62,11 @@ def study(
 
     runner: Runner = InlineRunner() if address is None else RayRunner(address, workers)
     place = out or Path(f"study_{chosen.name}{'_quick' if quick else ''}")
-    click.echo(run_study(chosen, place, runner, quick=quick, quiet=quiet))
+    report, failed = run_study(chosen, place, runner, quick=quick, quiet=quiet)
+    click.echo(report)
+    if failed:
+        click.echo(f"{failed} failed (see {place / 'campaign' / 'failed'}); the same command tries again", err=True)
+        raise click.exceptions.Exit(1)
 
 
 def _list() -> None:

@@ -187,7 +187,7 @@ def test_another_sky(tiny: Path) -> None:
         ({"fit": {"steps": 0}}, "steps: expected a whole number of at least 1, got 0"),
         ({"fit": {"steps": "many"}}, "ensemble: field 'fit.steps': "),
         ({"fit": {"guide": "flwo"}}, r"unknown guide 'flwo'; did you mean 'flow'\?"),
-        ({"fit": {"seed": 3}}, "the seed is that of the ensemble: move `seed` to the top of the file"),
+        ({"fit": {"seed": 3}}, "the seed is that of all fits: move `seed` out of `fit`"),
         ({"resources": {"cpu": 3}}, r"unknown resource 'cpu'; did you mean 'cpus'\?"),
         ({"resources": {"cpus": 0}}, "cpus: expected a whole number of at least 1, got 0"),
         ({"naem": "a"}, r"ensemble: unknown field 'naem'; did you mean 'name'\?"),

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gammasky.engine.infer.derived import mean_exposure
 from gammasky.engine.infer.figures.style import COLOURS, GREY
 from gammasky.engine.model import SkyModel
 
@@ -45,19 +46,12 @@ def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
             "ha": "right",
         }
         axis.annotate("1 photon", (1, 0.98), (-3, 0), rotation=90, color=GREY, **where)
-    if model.pixels.n_energy == 1:  # with several, the exposure is not one number
-        exposure = mean_exposure(model)
+    exposure = mean_exposure(model.pixels, model.dataset)
+    if exposure is not None:
         mark_thresholds(axis, model.dataset.manifest.thresholds_in_counts(exposure))
         _flux_axis(axis, exposure)
     axis.legend(title="median, 68 % and 95 %", loc="upper right", alignment="left")
     return figure
-
-
-def mean_exposure(model: SkyModel) -> float:
-    """Exposure [cm^2 s] at which S is counted: the mean over the exposure regions of their means (one energy bin)."""
-    pixels = model.pixels
-    exposure = pixels.values(model.dataset.exposure)[: pixels.n_fit]
-    return float(np.mean([exposure[pixels.region == region].mean() for region in np.unique(pixels.region)]))
 
 
 def _band(axis: Axes, counts: np.ndarray, values: np.ndarray, name: str, colour: str) -> float:

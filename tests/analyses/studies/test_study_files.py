@@ -92,4 +92,43 @@ def test_number_of_skies() -> None:
     assert smooth.skies is not None
     assert smooth.skies.number == 3
     assert counted.calibration is not None
-    assert counted.calibration["skies"] == 5
+    assert counted.calibration.skies == 5
+
+
+OWN = 'asks = "why?"\ncost = "nothing"\n'
+INJECTED = OWN + '[skies]\nkind = "injected"\nstrengths = [0.0, 1.0]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OWN + "[calibration]\nsky = 4\n", r"unknown .*sky"),
+        (OWN + "[calibration]\nskies = 1\n", "greater than or equal to 2"),
+        (OWN + "[calibration]\nfit = { step = 5 }\n", "unknown setting of a fit 'step'; did you mean 'steps'"),
+        (OWN + "[calibration]\nfit = { seed = 5 }\n", "the seed is that of all fits"),
+        (INJECTED + "[calibration]\n", "a calibration makes its own"),
+        (INJECTED + "[ensemble.axes]\nsky = []\n", "which the ensemble has already"),
+        ("power_scaling = true\n" + INJECTED + "[ensemble]\n", "are of studies that make none"),
+        (INJECTED.replace("0.0, ", "0.5, ") + "[ensemble]\n", r"expected 0 \(the data alone"),
+    ],
+)
+def test_studies_that_cannot_be(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        read_study(str(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_files_are_named_from_the_folder_of_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, elsewhere = tmp_path / "mine", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    (folder / "study.toml").write_text(OWN + '[ensemble]\nmodel = "model.toml"\n', encoding="utf-8")
+    assert read_study("../mine/study.toml").place.samefile(folder)
+    (elsewhere / "sky").mkdir()
+    given = read_study("../mine/study.toml", data="sky").ensemble
+    assert given is not None
+    assert given["data"] == str(elsewhere / "sky")  # on the command line from the current one

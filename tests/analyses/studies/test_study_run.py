@@ -9,6 +9,7 @@ import pytest
 
 from gammasky.analyses.studies.run import run_study
 from gammasky.analyses.studies.study import Study
+from gammasky.distributed.campaign import read_manifest
 from gammasky.distributed.runners.inline import InlineRunner
 
 MODEL = """
@@ -53,7 +54,9 @@ def test_injection(tmp_path: Path) -> None:
         },
     )
     folder = tmp_path / "out"
-    page = run_study(study, folder, InlineRunner(), quiet=True).read_text(encoding="utf-8")
+    report, failed = run_study(study, folder, InlineRunner(), quiet=True)
+    page = report.read_text(encoding="utf-8")
+    assert failed == 0
     for part in ("Is the signal found?", "found [counts/pixel]", "sources=without", "campaign/report.html"):
         assert part in page
     assert (folder / "campaign" / "report.html").is_file()
@@ -64,9 +67,15 @@ def test_injection(tmp_path: Path) -> None:
         found, before = (float(lines[truth, f"sources={choice}"]["excess_flux"]) for truth in ("2", "0"))
         assert found - before == pytest.approx(2.0, abs=0.6)
 
+    more = study.model_copy(update={"skies": study.skies.model_copy(update={"number": 2})})
+    report, failed = run_study(more, folder, InlineRunner(), quiet=True)  # a second sky with a signal, fitted twice
+    assert (failed, len(read_manifest(folder / "campaign").members)) == (0, 6)
+    with (folder / "study.csv").open(encoding="utf-8") as file:
+        assert [line["skies"] for line in csv.DictReader(file)] == ["1", "2", "1", "2"]
+
     members = {path: path.stat().st_mtime_ns for path in (folder / "campaign" / "members").glob("*.npz")}
     next(iter(members)).unlink()
-    run_study(study, folder, InlineRunner(), quiet=True)  # goes on: one fit is missing
+    run_study(more, folder, InlineRunner(), quiet=True)  # goes on: one fit is missing
     again = {path: path.stat().st_mtime_ns for path in (folder / "campaign" / "members").glob("*.npz")}
     assert again.keys() == members.keys()
-    assert sum(again[path] == members[path] for path in members) == 3
+    assert sum(again[path] == members[path] for path in members) == 5

@@ -11,6 +11,7 @@ import pytest
 from gammasky.analyses.studies.report import recovered
 from gammasky.analyses.studies.skies import make_skies
 from gammasky.analyses.studies.study import InjectedSkies, SmoothSkies
+from gammasky.engine.errors import InputError
 from gammasky.engine.model.spec import model_from_table, read_model
 from gammasky.engine.sky.dataset import Dataset
 
@@ -43,8 +44,8 @@ def test_injected_photons(demo: Dataset, tmp_path: Path) -> None:
     spec = model_from_table(TABLE)
     skies = InjectedSkies(kind="injected", strengths=[0.0, 2.0], number=3, seed=4)
     entries = make_skies(skies, spec, demo, "demo", tmp_path)
-    assert [entry["name"] for entry in entries] == ["0.0", "0.1", "0.2", "2.0", "2.1", "2.2"]
-    data, (nothing, *_, first, second, third) = spec.region.flatten(demo), [counts_of(e, spec.region) for e in entries]
+    assert [entry["name"] for entry in entries] == ["0.0", "2.0", "2.1", "2.2"]
+    data, (nothing, first, second, third) = spec.region.flatten(demo), [counts_of(e, spec.region) for e in entries]
     np.testing.assert_array_equal(nothing, data.counts)
     added = np.array([first, second, third]) - data.counts
     assert added.min() >= 0
@@ -69,8 +70,10 @@ def test_skies_are_made_once(demo: Dataset, tmp_path: Path) -> None:
 
     more = InjectedSkies(kind="injected", strengths=[0.0, 1.0], number=2)
     kept_times = {path: path.stat().st_mtime_ns for path in written}
-    assert [entry["name"] for entry in make_skies(more, spec, demo, "demo", tmp_path)] == ["0.0", "0.1", "1.0", "1.1"]
-    assert {path: path.stat().st_mtime_ns for path in written} == kept_times  # two more beside them
+    assert [entry["name"] for entry in make_skies(more, spec, demo, "demo", tmp_path)] == ["0.0", "1.0", "1.1"]
+    assert {
+        path: path.stat().st_mtime_ns for path in written
+    } == kept_times  # one more; without a signal all would be alike
 
 
 @pytest.mark.slow
@@ -96,3 +99,19 @@ def test_recovery_is_counted_from_the_data_alone() -> None:
     ]
     assert recovered(groups, groups[2]) == pytest.approx(1.9)
     assert np.isnan(recovered(groups[1:], groups[2]))
+
+
+def test_skies_of_other_settings_are_never_taken(demo: Dataset, tmp_path: Path) -> None:
+    spec, skies = model_from_table(TABLE), InjectedSkies(kind="injected", strengths=[0.0, 1.0])
+    make_skies(skies, spec, demo, "demo", tmp_path)
+    smaller = model_from_table(TABLE | {"region": {**TABLE["region"], "radius_max": 7.0}})
+    for other, model in ((skies.model_copy(update={"seed": 9}), spec), (skies.model_copy(update={"gamma": 1.0}), spec),
+                         (skies, smaller)):  # fmt: skip
+        with pytest.raises(InputError, match="made with another seed, truth, model or data; choose another folder"):
+            make_skies(other, model, demo, "demo", tmp_path)
+
+
+def test_a_smooth_truth_has_no_sources(demo: Dataset, tmp_path: Path) -> None:
+    skies = SmoothSkies(kind="smooth", truths={"base": {}})
+    with pytest.raises(InputError, match=r"truth 'base': expected smooth emission only, got point sources \(gce_ps\)"):
+        make_skies(skies, model_from_table(TABLE), demo, "demo", tmp_path)

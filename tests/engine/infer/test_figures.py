@@ -14,7 +14,7 @@ from matplotlib import rcParams
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
-from gammasky.engine.infer.derived import derive, dnds_draws, predicted_maps
+from gammasky.engine.infer.derived import derive, dnds_draws, mean_exposure, predicted_maps
 from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, save_figures
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
@@ -151,7 +151,7 @@ def test_dnds_bands(small_fiducial: SkyModel, draws: np.ndarray) -> None:
     pixels = small_fiducial.pixels
     exposure = small_fiducial.dataset.exposure[0, pixels.index[: pixels.n_fit]]
     mean = np.mean([exposure[pixels.region == region].mean() for region in range(3)])
-    assert dnds.mean_exposure(small_fiducial) == pytest.approx(mean, rel=1e-12)
+    assert mean_exposure(small_fiducial.pixels, small_fiducial.dataset) == pytest.approx(mean, rel=1e-12)
     np.testing.assert_allclose(flux_axis.get_xlim(), np.array([0.1, 100]) / mean, rtol=1e-9)
 
 
