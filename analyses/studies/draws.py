@@ -67,7 +67,7 @@ def member_draws(member: Result, model: Mapping[str, Any], *, reweighted: bool =
     row, arrays, spec = member.row, member.arrays, model_from_table(dict(model))
     z, latent = arrays["z"], Latent(spec.parameters, parameter_labels(spec))
     chosen = np.arange(len(z))
-    if reweighted and "weights" in arrays and row.get("k_hat", np.inf) < RELIABLE_K_HAT:
+    if reweighted and "weights" in arrays and float(row.get("k_hat", np.inf)) < RELIABLE_K_HAT:
         chosen = systematic(arrays["weights"], len(z), seed=0)
     points = jax.jit(jax.vmap(latent.parameters, in_axes=(None, 0)))(latent.arrays(), z[chosen])
     quantities = {name: arrays[f"quantity_{name}"] for name in QUANTITIES if f"quantity_{name}" in arrays}

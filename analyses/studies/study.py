@@ -168,8 +168,8 @@ def read_study(
         table = merged(table, QUICK if found.ensemble is not None else {})
         found = validated(Study, merged(table, found.quick), str(path))
     found._place = path.absolute().parent
-    changed = {"data": _from_here(data), "data_dir": data_dir}
-    changed = {key: value for key, value in changed.items() if value is not None}
+    given = {"data": _from_here(data), "data_dir": data_dir}
+    changed: Table = {key: value for key, value in given.items() if value is not None}
     if found.calibration is not None:
         changed |= {} if n_skies is None else {"skies": n_skies}
         table = found.calibration.model_dump(exclude={"fit"}) | {"fit": found.calibration.fit} | changed
@@ -183,9 +183,9 @@ def read_study(
 
 def _from_here(data: str | None) -> str | None:
     """A data set of the command line: a file's path is from the current folder, not from that of the study."""
-    return (
-        data if data is None or data in shipped_manifests() or not Path(data).exists() else str(Path(data).absolute())
-    )
+    if data is None or data in shipped_manifests() or not Path(data).exists():
+        return data
+    return str(Path(data).absolute())
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:

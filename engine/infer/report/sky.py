@@ -80,9 +80,10 @@ def catalogue_thresholds(fit: FitFolder) -> Bands:
     if exposure is None:
         return {}
     names = datasets_of(fit.summary["dataset"], fit.summary["data_sha256"])
-    bands: Bands = {}
+    bands: dict[str, tuple[float, float]] = {}
     for name, path in shipped_manifests().items():
-        bands |= read_manifest(path).thresholds_in_counts(exposure) if name in names else {}
+        if name in names:
+            bands |= read_manifest(path).thresholds_in_counts(exposure)
     return bands
 
 
