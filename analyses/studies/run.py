@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from gammasky.analyses.ensemble.ensemble import beside
+from gammasky.analyses.ensemble.ensemble import beside, known_fields
 from gammasky.analyses.studies.study import (
     QUICK_DIFFUSE,
     QUICK_NODES,
@@ -19,6 +19,9 @@ from gammasky.analyses.studies.study import (
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
+from gammasky.engine.infer.run import folder_made
+from gammasky.engine.infer.settings import Settings as FitSettings
+from gammasky.engine.sky.settings import Settings, validated
 
 CAMPAIGN, SKIES, BASE, REPORT = "campaign", "skies", "model.toml", "report.html"
 
@@ -44,10 +47,10 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, q
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
-    out.mkdir(parents=True, exist_ok=True)
-    if study.calibration is not None:
-        return _calibration(study, study.calibration, out, runner, quiet=quiet), 0
-    return _ensemble(study, out, runner, quick=quick, quiet=quiet)
+    with folder_made(out):
+        if study.calibration is not None:
+            return _calibration(study, study.calibration, out, runner, quiet=quiet), 0
+        return _ensemble(study, out, runner, quick=quick, quiet=quiet)
 
 
 def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bool) -> tuple[Path, int]:
@@ -117,6 +120,12 @@ def _skies(skies: SmoothSkies | InjectedSkies, table: dict[str, Any], folder: Pa
     return make_skies(skies, read_model(table["model"]), dataset, where, folder.resolve())
 
 
+class _Method(Settings):
+    """The fits of a calibration."""
+
+    fit: Annotated[FitSettings, known_fields(FitSettings, "setting of a fit")] = FitSettings()
+
+
 def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner, *, quiet: bool) -> Path:
     """A study that is a calibration."""
     from gammasky.analyses.calibration.report import check_folder, write_report
@@ -127,7 +136,8 @@ def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner,
     given = settings.model_dump(exclude={"fit", "scenarios"})
     files = ("model", "data", "data_dir", "posterior")
     given |= {name: beside(study.place, given[name]) for name in files if given[name]}
-    base = Calibration(method=settings.fit, **given)
+    method = validated(_Method, {"fit": settings.fit}, f"study {study.name}").fit
+    base = Calibration(method=method, **given)
     wanted = [replace(base, scenario=scenario) for scenario in dict.fromkeys(settings.scenarios)]
     check_folder(out, wanted)
     results = [run_calibration(entry, runner, out / entry.scenario, quiet=quiet) for entry in wanted]

@@ -10,10 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, model_validator
 
-from gammasky.analyses.ensemble.ensemble import known_fields
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import named_file, read_toml
-from gammasky.engine.infer.settings import Settings as FitSettings
 from gammasky.engine.sky.manifest import shipped_manifests
 from gammasky.engine.sky.settings import Settings, validated
 
@@ -72,7 +70,7 @@ class Simulations(Settings):
     data_dir: str | None = None
     scenarios: Annotated[tuple[str, ...], Field(min_length=1)] = ("likelihood",)
     skies: Annotated[int, Field(ge=2)] = 64
-    fit: Annotated[FitSettings, known_fields(FitSettings, "setting of a fit")] = FitSettings()
+    fit: Table = Field(default_factory=dict)
     reweight: bool = False
     posterior: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
@@ -172,7 +170,7 @@ def read_study(
     changed: Table = {key: value for key, value in given.items() if value is not None}
     if found.calibration is not None:
         changed |= {} if n_skies is None else {"skies": n_skies}
-        table = found.calibration.model_dump(exclude={"fit"}) | {"fit": found.calibration.fit} | changed
+        table = found.calibration.model_dump() | changed
         return found.model_copy(update={"calibration": validated(Simulations, table, str(path))})
     if n_skies is not None:
         if found.skies is None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from gammasky.analyses.ensemble.ensemble import Ensemble
-from gammasky.analyses.studies.run import _small
+from gammasky.analyses.studies.run import _small, run_study
 from gammasky.analyses.studies.study import merged, read_study, studies
+from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.spec import read_model
 
@@ -104,8 +105,6 @@ INJECTED = OWN + '[skies]\nkind = "injected"\nstrengths = [0.0, 1.0]\n'
     [
         (OWN + "[calibration]\nsky = 4\n", r"unknown .*sky"),
         (OWN + "[calibration]\nskies = 1\n", "greater than or equal to 2"),
-        (OWN + "[calibration]\nfit = { step = 5 }\n", "unknown setting of a fit 'step'; did you mean 'steps'"),
-        (OWN + "[calibration]\nfit = { seed = 5 }\n", "the seed is that of all fits"),
         (INJECTED + "[calibration]\n", "a calibration makes its own"),
         (INJECTED + "[ensemble.axes]\nsky = []\n", "which the ensemble has already"),
         ("power_scaling = true\n" + INJECTED + "[ensemble]\n", "are of studies that make none"),
@@ -119,6 +118,21 @@ def test_studies_that_cannot_be(text: str, message: str, tmp_path: Path) -> None
         read_study(str(path))
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fit", "message"),
+    [
+        ("step = 5", "unknown setting of a fit 'step'; did you mean 'steps'"),
+        ("seed = 5", "the seed is that of all fits"),
+    ],
+)
+def test_fits_of_a_calibration_that_cannot_be(fit: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(OWN + f"[calibration]\nfit = {{ {fit} }}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        run_study(read_study(str(path)), tmp_path / "out", InlineRunner(), quiet=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_files_are_named_from_the_folder_of_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
