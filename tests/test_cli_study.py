@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gammasky.analyses.studies import run
 from gammasky.cli import main
 
 Capture = pytest.CaptureFixture[str]
@@ -31,3 +32,12 @@ def test_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capt
     assert "--skies 3: study priors makes no skies; leave it out" in capsys.readouterr().err
     assert main(["study", "priors", "--quick", "--workers", "2", "--quiet"]) == 2
     assert "--workers are Ray's: give --address" in capsys.readouterr().err
+
+
+def test_failed_fits_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "run_study", lambda *_, **__: (Path("report.html"), 2))
+    assert main(["study", "priors", "--quick", "--out", "here", "--quiet"]) == 1
+    told = capsys.readouterr()
+    assert told.out.strip() == "report.html"
+    assert "2 failed (see here/campaign/failed); the same command tries again" in told.err
