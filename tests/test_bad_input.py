@@ -357,6 +357,7 @@ def test_nothing_to_simulate_from(source: tuple[str, ...], message: str, capsys:
     assert message in refusal(capsys, *simulate_words(source=source))
 
 
+@pytest.mark.slow
 def test_posteriors_that_do_not_fit(here: Path, capsys: Capture) -> None:
     assert main(fit_words("--out", "fit")) == 0
     capsys.readouterr()

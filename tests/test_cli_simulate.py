@@ -27,6 +27,7 @@ def truths(folder: str) -> list[dict[str, Any]]:
     return [dict(Dataset.open(path).manifest.truth) for path in sorted(Path(folder).glob("*.toml"))]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_a_sky_is_fitted_with_its_truth(capsys: Capture) -> None:
     assert main([*SIMULATE, "--params", "point.json", "--n", "2", "--seed", "3", "--out", "a/skies", "--sources"]) == 0
@@ -49,6 +50,7 @@ def test_a_sky_is_fitted_with_its_truth(capsys: Capture) -> None:
     assert Path("fit/figures/predictive.png").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_a_posterior_makes_skies() -> None:
     assert main([*FIT, "--data", "sky", "--out", "fit"]) == 0

@@ -39,6 +39,7 @@ def check_png(path: Path) -> None:
     assert (ink.max(axis=0) < np.array(image.shape[:2]) - 6).all(), "clipped at the bottom or right"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_parameters", "n_skies"), [(1, 32), (6, 200), (20, 64)])
 def test_figures_of_several_runs(n_parameters: int, n_skies: int, tmp_path: Path) -> None:
     runs = {"likelihood": uniform(n_skies, n_parameters), "photons, King PSF": uniform(20, n_parameters, 1)}

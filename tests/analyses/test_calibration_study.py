@@ -153,6 +153,7 @@ def test_result(study: Calibration, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len(np.unique(result.members["elbo"])) == 3  # each sky has its own counts
 
 
+@pytest.mark.slow
 def test_a_missing_member_alone_is_made_again(
     study: Calibration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -215,6 +216,7 @@ def test_ctrl_c_leaves_whole_members(
     assert counted.skies == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_failed_member_is_named_and_the_others_are_kept(
     study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +345,7 @@ def test_the_task_travels_without_its_skies(study: Calibration) -> None:
     assert copy._kept == {}
 
 
+@pytest.mark.slow
 def test_reweighted_draws_are_draws_of_the_same_fit(study: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many, some more than once, and moved towards the posterior; the two are different members."""
     monkeypatch.setattr(module, "N_WEIGHTED", 400)
@@ -361,6 +364,7 @@ def test_posterior_sbc_keeps_the_psf(study: Calibration, posterior: str) -> None
         replace(study, posterior=posterior, scenario="photons-delta")
 
 
+@pytest.mark.slow
 def test_a_study_of_another_model_or_data(study: Calibration, tmp_path: Path) -> None:
     run_study(study, InlineRunner(), tmp_path / "study")
     np.save(Path(study.data) / "counts.npy", np.load(Path(study.data) / "counts.npy") + 1)

@@ -71,6 +71,7 @@ def test_finds_a_correlated_normal_from_a_mass_matrix_that_is_wrong() -> None:
     assert kept.leapfrogs[400:].mean() < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 7])
 def test_the_same_however_it_is_cut(chunk: int) -> None:
     model = stand_in(normal, 3)
@@ -83,6 +84,7 @@ def test_the_same_however_it_is_cut(chunk: int) -> None:
         np.testing.assert_array_equal(getattr(results[0], name), getattr(results[1], name))
 
 
+@pytest.mark.slow
 def test_a_wall_is_never_crossed_and_is_told() -> None:
     """Where there is no density a trajectory ends, as divergent."""
     wall = lambda z: jnp.where(z[0] > 0.5, jnp.nan, -0.5 * jnp.sum(z**2))  # noqa: E731

@@ -84,6 +84,7 @@ def test_bands_cover_the_region_once(check: PredictiveCheck, tiny_model: SkyMode
     assert whole.expected == check.replicas.sum(axis=1).mean()
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_for_skies_of_the_model(tiny_model: SkyModel, z: np.ndarray) -> None:
     skies = skies_at(tiny_model, z, 30, seed=5)
     found = [predictive_check(tiny_model.with_counts(sky), z, n=40, seed=9).bands[0] for sky in skies]
@@ -189,6 +190,7 @@ def test_figure_of_any_counts(largest: int, check: PredictiveCheck, tiny_model: 
     figure.draw(tiny_model, replace(check, counts=counts, replicas=replicas)).draw_without_rendering()
 
 
+@pytest.mark.slow
 def test_a_negative_mean_is_told_in_the_summary(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The likelihood of NPTF bears a negative smooth norm, as with an over-subtracted template; photons do not."""
     text = (tiny / "model.toml").read_text()
@@ -220,6 +222,7 @@ def test_no_other_error_of_the_check_is_taken_for_that(monkeypatch: pytest.Monke
         outputs._predictive_check(SimpleNamespace(), np.zeros((1, 1)), 0)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_fit_has_the_checks_in_its_summary(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gammasky.engine.infer import predictive
 

@@ -179,6 +179,7 @@ def test_bad_settings(change: dict[str, Any], message: str) -> None:
         SmcSettings(**change)
 
 
+@pytest.mark.slow
 def test_another_sky_costs_no_compilation(small_model: SkyModel) -> None:
     rng = np.random.default_rng(4)
     values, sizes = [], []

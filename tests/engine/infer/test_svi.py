@@ -52,7 +52,9 @@ def wide_start() -> Laplace:
     return Laplace(np.zeros(3), np.eye(3), 0.0, np.zeros(1))
 
 
-@pytest.mark.parametrize(("guide", "rate"), [("mvn", 0.01), ("iaf", 0.01), ("flow", 3e-3)])
+@pytest.mark.parametrize(
+    ("guide", "rate"), [("mvn", 0.01), ("iaf", 0.01), pytest.param("flow", 3e-3, marks=pytest.mark.slow)]
+)
 def test_finds_a_correlated_normal(guide: str, rate: float) -> None:
     fit = VariationalFit(
         stand_in(), Settings(guide=guide, learning_rate=rate, particles=16, schedule="cosine", steps=1500)
@@ -126,6 +128,7 @@ def in_chunks(fit: VariationalFit, start: Laplace, chunk: int = 50) -> tuple[Sta
     return state, elbo
 
 
+@pytest.mark.slow
 def test_lower_alpha_covers_more() -> None:
     """Independent normals on a correlated posterior: wider, and better by the bound that is maximised."""
     widths, bounds = [], []

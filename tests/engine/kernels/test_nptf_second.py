@@ -156,6 +156,7 @@ def test_finite_differences_of_the_gradient(function: Any, make_problem: Any) ->
         np.testing.assert_allclose(one, (high - low) / 2e-6, rtol=1e-6, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_weights_of_pixels_that_move_too(make_problem: Any) -> None:
     """sum_p w_p log p_p by w, mean, templates and x: the derivative by the gradient's own cotangent."""
     problem = make_problem(26, [0, 2, 5, 3], mean=1.0)

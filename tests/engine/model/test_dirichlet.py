@@ -41,6 +41,7 @@ def test_later_sticks_share_what_is_left(alphas: list[float]) -> None:
     np.testing.assert_allclose(fractions(tables(alphas), jnp.asarray(z)), [*expected, remaining], rtol=2e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alphas", ALPHAS)
 def test_fractions_are_on_the_simplex_and_finite_in_the_tails(alphas: list[float]) -> None:
     table, n = tables(alphas), len(alphas) - 1
