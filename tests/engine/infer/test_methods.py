@@ -48,11 +48,11 @@ class Stop(Exception):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["smc", "auto"])
+@pytest.mark.parametrize("method", ["svi", "nuts", "smc", "auto"])
 def test_resume_is_bit_for_bit(
     method: str, small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut again and again, each time after a few more pieces of work: in every stage of `auto`, svi and nuts."""
+    """Cut again and again, each time after a few more pieces of work: so in every stage of `auto`."""
     whole = fit(small_model, SHORT[method], n_draws=200)
     stage, resume, cuts = STAGES[method], False, 0
     advance = stage.advance
