@@ -117,17 +117,21 @@ class Ensemble(Settings):
             InputError: unknown name, no TOML file, or something in it that cannot be used; names the file.
         """
         path = named_file("ensemble", str(name_or_path), shipped())
-        table = read_toml(path)
+        return cls.of(read_toml(path), str(path), path.absolute().parent)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any], where: str, place: Path) -> Ensemble:
+        """The ensemble of a table whose files are named from the folder `place`.
+
+        Raises:
+            InputError: something in it that cannot be used; names `where` it stands.
+        """
         try:
             ensemble = cls(**table)
         except InputError as error:
-            raise InputError(f"{path}: {str(error).removeprefix('ensemble: ')}") from None
-        return ensemble.at(path.absolute().parent)
-
-    def at(self, place: Path) -> Ensemble:
-        """The same ensemble, whose files are named from the folder `place`."""
-        self._place = place
-        return self
+            raise InputError(f"{where}: {str(error).removeprefix('ensemble: ')}") from None
+        ensemble._place = place
+        return ensemble
 
     def beside(self, name: str) -> str:
         """A file or folder that the ensemble names, from its own folder; shipped names and others as they are."""

@@ -61,13 +61,15 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
     from gammasky.distributed.campaign import run_campaign
 
     table: dict[str, Any] = {"name": study.name, "description": study.asks, **(study.ensemble or {})}
-    files = {"model": "fiducial", "data": "fermi", **table}
-    table |= {name: beside(study.place, str(files[name])) for name in ("model", "data", "data_dir") if files.get(name)}
+    where = f"study {study.name}"
+    planned = Ensemble.of(table, where, study.place)  # before any sky is made
+    files = {name: getattr(planned, name) for name in ("model", "data", "data_dir")}
+    table |= {name: planned.beside(file) for name, file in files.items() if file}
     if quick:
         table["model"] = _small(table["model"], out / BASE)
     if study.skies is not None:
         table["axes"] = {**table.get("axes", {}), "sky": _skies(study.skies, table, out / SKIES)}
-    ensemble, folder = Ensemble(**table).at(study.place), out / CAMPAIGN
+    ensemble, folder = Ensemble.of(table, where, study.place), out / CAMPAIGN
     tally = run_campaign(
         folder,
         ensemble.task(),

@@ -69,7 +69,7 @@ class Simulations(Settings):
     data: str = "demo"
     data_dir: str | None = None
     scenarios: Annotated[tuple[str, ...], Field(min_length=1)] = ("likelihood",)
-    skies: Annotated[int, Field(ge=2)] = 64
+    skies: Annotated[int, Field(ge=2)] = 32
     fit: Table = Field(default_factory=dict)
     reweight: bool = False
     posterior: str | None = None

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gammasky.analyses.calibration.study import Calibration
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.studies.run import _small, run_study
-from gammasky.analyses.studies.study import merged, read_study, studies
+from gammasky.analyses.studies.study import Simulations, merged, read_study, studies
 from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.spec import read_model
@@ -146,3 +147,18 @@ def test_files_are_named_from_the_folder_of_the_study(tmp_path: Path, monkeypatc
     given = read_study("../mine/study.toml", data="sky").ensemble
     assert given is not None
     assert given["data"] == str(elsewhere / "sky")  # on the command line from the current one
+
+
+def test_what_a_calibration_leaves_out_is_as_in_a_calibration() -> None:
+    study, plain = Simulations(), Calibration()
+    for name in Simulations.model_fields.keys() - {"scenarios", "fit"}:
+        assert getattr(study, name) == getattr(plain, name), name
+    assert study.scenarios == (plain.scenario,)
+
+
+def test_an_ensemble_that_cannot_be_is_told_before_any_sky_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(INJECTED + '[ensemble]\ndata = "demo"\nmodle = "fiducial"\n', encoding="utf-8")
+    with pytest.raises(InputError, match=r"^study mine: unknown field 'modle'; did you mean 'model'"):
+        run_study(read_study(str(path)), tmp_path / "out", InlineRunner(), quiet=True)
+    assert not (tmp_path / "out").exists()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gammasky.analyses.ensemble import task
 from gammasky.analyses.studies.run import run_study
 from gammasky.analyses.studies.study import Study
 from gammasky.distributed.campaign import read_manifest
 from gammasky.distributed.runners.inline import InlineRunner
+from gammasky.engine.infer.run import fit
+from gammasky.engine.model import SkyModel
 
 MODEL = """
 name = "small"
@@ -38,8 +42,14 @@ source_counts = { slopes = [5.0, 1.2], breaks = [15.0] }
 """
 
 
+def failing_without_sources(model: SkyModel, *arguments: Any, **settings: Any) -> Any:
+    if not model.populations:
+        raise ValueError("no sources")
+    return fit(model, *arguments, **settings)
+
+
 @pytest.mark.slow
-def test_injection(tmp_path: Path) -> None:
+def test_injection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.toml").write_text(MODEL, encoding="utf-8")
     study = Study(
         name="small",
@@ -54,7 +64,12 @@ def test_injection(tmp_path: Path) -> None:
         },
     )
     folder = tmp_path / "out"
-    report, failed = run_study(study, folder, InlineRunner(), quiet=True)
+    with monkeypatch.context() as broken:
+        broken.setattr(task, "fit", failing_without_sources)
+        report, failed = run_study(study, folder, InlineRunner(), quiet=True)
+    assert failed == 2
+    assert "2 failed" in report.read_text(encoding="utf-8")
+    report, failed = run_study(study, folder, InlineRunner(), quiet=True)  # tries those again
     page = report.read_text(encoding="utf-8")
     assert failed == 0
     for part in ("Is the signal found?", "found [counts/pixel]", "sources=without", "campaign/report.html"):
