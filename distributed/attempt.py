@@ -63,7 +63,8 @@ def attempt(folder: Path, load: Callable[[], Work], job: Job, *, own_process: bo
 
     Args:
         folder: the campaign's.
-        load: gives what to do. It may import much, or wait for storage: signs of life begin before that.
+        load: gives what to do. It may import much, or wait for storage: signs of life begin before that. What it raises
+            says that this node lacks something; an OSError or a MemoryError, that something went wrong there just now.
         job: with which member.
         own_process: the process is there for members alone, so that one which takes too long may end it.
     """
@@ -76,9 +77,21 @@ def attempt(folder: Path, load: Callable[[], Work], job: Job, *, own_process: bo
         return _unwritten(job, error)
     try:
         with desk.pulse():
-            return load_record(places, job.key) or _worked(load(), job, desk, own_process)
+            return load_record(places, job.key) or _loaded(load, job, desk, own_process)
+    except Exception as error:  # none of the task's or of what it needs: those have ended as outcomes
+        return _troubled(job, error)
     finally:
         desk.close()
+
+
+def _loaded(load: Callable[[], Work], job: Job, desk: DeskOf, own_process: bool) -> Outcome:
+    try:
+        work = load()
+    except (OSError, MemoryError) as error:
+        return _troubled(job, error)
+    except Exception as error:
+        return Outcome("apart", attempts=job.attempt, error=_line(error), trace=_trace(error))
+    return _worked(work, job, desk, own_process)
 
 
 def _worked(work: Work, job: Job, desk: DeskOf, own_process: bool) -> Outcome:
@@ -121,9 +134,20 @@ def _raised(job: Job, error: Exception) -> Outcome:
     """The outcome of a task that raised; for lack of memory it is not to blame, and may find more next time."""
     # "RESOURCE_EXHAUSTED" is how compiled programs say it, in an exception of their own
     starved = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-    text = str(error) if isinstance(error, GammaskyError) else f"{type(error).__name__}: {error}"
-    trace = "".join(traceback.format_exception(error))
-    return Outcome("lost" if starved else "failed", attempts=job.attempt, error=text, trace=trace)
+    return Outcome("lost" if starved else "failed", attempts=job.attempt, error=_line(error), trace=_trace(error))
+
+
+def _troubled(job: Job, error: Exception) -> Outcome:
+    """The outcome of an attempt that did not come to its task: another one, perhaps elsewhere, may."""
+    return Outcome("lost", attempts=job.attempt, error=_line(error), trace=_trace(error))
+
+
+def _line(error: Exception) -> str:
+    return str(error) if isinstance(error, GammaskyError) else f"{type(error).__name__}: {error}"
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def _row_of(result: Any) -> Row:

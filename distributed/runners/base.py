@@ -29,8 +29,8 @@ class Outcome:
 
     Attributes:
         ending: "done": the result is stored. "failed": the task raised; "late": it took longer than it may; these two
-            are final. "lost": the worker, its node or its memory went, or the result could not be written: worth
-            another attempt. "apart": the worker does not see the campaign's folder.
+            are final. "lost": the worker, its node or its memory went, or storage could not be read or written: worth
+            another attempt. "apart": the worker does not see the campaign's folder, or cannot load the task.
         row, seconds: of the task, where it is done; attempts: how many it took.
         error: one line; trace: the traceback.
     """

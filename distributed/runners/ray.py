@@ -18,7 +18,7 @@ from typing import Any
 from gammasky.distributed.attempt import attempt
 from gammasky.distributed.folder import Places, read_json
 from gammasky.distributed.member import Resources
-from gammasky.distributed.runners.base import Job, Outcome, Work
+from gammasky.distributed.runners.base import Ending, Job, Outcome, Work
 from gammasky.distributed.runners.connect import check_room, connected, room_on
 from gammasky.distributed.runners.watch import Watch
 from gammasky.engine.errors import InputError
@@ -143,11 +143,13 @@ class RaySession:
         errors = self._ray.exceptions
         try:
             return self._ray.get(reference)
-        except errors.RayTaskError as error:  # of a member's own error an outcome tells
-            return Outcome("apart", attempts=job.attempt, error=str(error.cause or error), trace=str(error))
+        except errors.RayTaskError as error:  # the attempt could not begin: what happens within, an outcome tells
+            cause, trace = error.cause or error, str(error)
+            ending: Ending = "lost" if isinstance(cause, (errors.RayError, OSError, MemoryError)) else "apart"
         except errors.RayError as error:
-            line = str(error).strip().partition("\n")[0]
-            return Outcome("lost", attempts=job.attempt, error=f"{type(error).__name__}: {line}", trace=str(error))
+            cause, trace, ending = error, str(error), "lost"
+        line = str(cause).strip().partition("\n")[0]
+        return Outcome(ending, attempts=job.attempt, error=f"{type(cause).__name__}: {line}", trace=trace)
 
 
 def environment(resources: Resources) -> dict[str, str]:
@@ -172,7 +174,10 @@ def _work(ticket: tuple[str, Path, list[Any]], job: Job) -> Outcome:
 
         if campaign not in _kept:
             _kept.clear()
-            _kept[campaign] = ray.cloudpickle.loads(ray.get(reference))
+            try:
+                _kept[campaign] = ray.cloudpickle.loads(ray.get(reference))
+            except ray.exceptions.RayError as error:  # this node is about to be lost, or cut off
+                raise ConnectionError(f"{type(error).__name__}: {error}") from error
         return _kept[campaign]
 
     return attempt(folder, load, job, own_process=True)

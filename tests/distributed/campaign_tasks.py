@@ -50,6 +50,24 @@ class FrozenOnce(Square):
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
+@dataclass(frozen=True)
+class TroubledOnce(Square):
+    """The first worker that loads it has another trouble than that it cannot: "storage", "memory" or "ray"."""
+
+    folder: str = ""
+    trouble: str = ""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        try:
+            os.mkdir(os.path.join(self.folder, self.trouble))
+        except FileExistsError:
+            return
+        import ray
+
+        raise {"storage": OSError, "memory": MemoryError, "ray": ray.exceptions.RaySystemError}[self.trouble]("once")
+
+
 def fail(spec: dict[str, Any], _desk: Desk) -> None:
     raise ValueError(f"number {spec['number']} is no good")
 

@@ -202,6 +202,48 @@ def test_an_attempt_sees_what_is_stored_and_where_it_is(
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (ModuleNotFoundError("No module named 'gammasky'"), "apart"),
+        (AttributeError("no such task"), "apart"),
+        (OSError(116, "Stale file handle"), "lost"),
+        (MemoryError("not enough"), "lost"),
+    ],
+)
+def test_a_task_that_cannot_be_loaded(
+    run: Run, members_of: MembersOf, tmp_path: Path, error: Exception, ending: str
+) -> None:
+    """What a node lacks ends the campaign; a trouble that may pass is worth another attempt."""
+    run(members_of([1]))
+    (member,) = members_of([2])
+
+    def load() -> Work:
+        raise error
+
+    job = Job(Store.key(member.spec), member.name, member.spec, attempt=2)
+    outcome = attempt(tmp_path / "campaign", load, job, own_process=False)
+    assert (outcome.ending, outcome.attempts, outcome.error) == (ending, 2, f"{type(error).__name__}: {error}")
+    assert "Traceback" in outcome.trace
+    assert not list((tmp_path / "campaign" / "live").iterdir())
+
+
+def test_a_worker_without_room_for_a_thread(
+    run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(members_of([1]))
+    (member,) = members_of([2])
+    job = Job(Store.key(member.spec), member.name, member.spec)
+
+    def no_thread(_thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", no_thread)
+    folder = tmp_path / "campaign"
+    outcome = attempt(folder, lambda: Work(tasks.Square(), folder, Resources()), job, own_process=True)
+    assert (outcome.ending, outcome.error) == ("lost", "RuntimeError: can't start new thread")
+
+
 def test_scratch_is_there_and_removed(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
     run(members_of([4], do="checkpoint"))
     (row,) = read_rows(tmp_path / "campaign")

@@ -8,7 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,11 @@ class Chaos:
         self.seen: list[tuple[set[str], int]] = []
         self.killed = self.replaced = 0
 
-    def reign(self) -> None:
+    def reign(self, campaign: Future[Tally]) -> None:
         rng = random.Random(4)
-        while not self._log.exists():
+        while not self._log.exists() and not campaign.done():
             time.sleep(0.05)
-        while len(self.seen) < EVENTS:
+        while len(self.seen) < EVENTS and not campaign.done():
             time.sleep(rng.uniform(0.1, 0.5))
             stored = {path.stem for path in (self._folder / "members").glob("[!.]*")}
             self.seen.append((stored, len(self._log.read_text().split())))
@@ -106,8 +106,8 @@ def test_every_member_once_whatever_is_lost(
     chaos = Chaos(cluster, tmp_path / "campaign", tmp_path / "log")
     with ThreadPoolExecutor(1) as pool:  # Ray starts nodes in the main thread only
         campaign = pool.submit(run, members, runner=RayRunner())
-        chaos.reign()
-        assert not campaign.done(), "the campaign ended too early"
+        chaos.reign(campaign)
+        assert not campaign.done(), f"the campaign ended too early: {campaign.exception()!r}"
         tally = campaign.result(timeout=120)
     assert (tally.done, tally.failed) == (MEMBERS, 0)
     assert chaos.killed + chaos.replaced == EVENTS

@@ -257,6 +257,17 @@ def test_a_task_that_cannot_be_sent_or_loaded(run: Run, members_of: MembersOf, t
         run(members_of(1), runner=RayRunner(), task=Unloadable(), folder=tmp_path / "b")
 
 
+@pytest.mark.usefixtures("ray")
+@pytest.mark.parametrize("trouble", ["storage", "memory", "ray"])
+def test_a_node_in_trouble_ends_no_campaign(
+    run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path, trouble: str
+) -> None:
+    """A worker that cannot load the task for reasons of its own is as good as lost: the member is tried again."""
+    task = tasks.TroubledOnce(str(tmp_path / "log"), str(tmp_path), trouble)
+    assert run(members_of(3), runner=RayRunner(), task=task).done == 3
+    assert sorted(row["attempts"] for row in read_rows(tmp_path / "campaign")) == [1, 1, 2]
+
+
 class Unloadable:
     def __reduce__(self) -> tuple[object, ...]:
         return (__import__, ("no_such_module",))
