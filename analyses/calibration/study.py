@@ -123,7 +123,6 @@ def simulate_skies(study: Calibration) -> Skies:
     dataset = Dataset.open(study.data, study.data_dir)
     dataset = with_psf(dataset, DeltaPSF()) if no_psf else dataset
     model = SkyModel(study.model, dataset)
-    share_programs(model, study.method)
     truth = _truths(study, model)
     simulator, n_fit = build_simulator(simulator_name, model), model.pixels.n_fit
     counts = np.concatenate(
@@ -183,6 +182,7 @@ class FitSky:
         skies = self._kept["skies"]
         model = skies.model_of(number)
         method = replace(self.study.method, seed=self.study.method.seed + number)
+        share_programs(model, method)
         result = fit(model, method, n_draws=N_WEIGHTED if self.study.reweight else N_DRAWS)
         arrays = {
             "truth": values_of(model, skies.truth[number : number + 1])[0],

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gammasky.analyses import programs
 from gammasky.analyses.calibration import study as module
 from gammasky.analyses.calibration.report import check_folder, write_report
 from gammasky.analyses.calibration.study import (
@@ -97,6 +98,18 @@ def same(first: StudyResult, second: StudyResult) -> None:
     assert first.names == second.names
     for name in ("truth", "draws", "elbo", "converged"):
         np.testing.assert_array_equal(first.members[name], second.members[name])
+
+
+def test_studies_of_one_structure_share_compiled_programs(study: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf: dict[str, Any] = {}
+    monkeypatch.setattr(programs, "_shelf", shelf)
+    first = fitted(study, 0)
+    (kept,) = shelf.values()
+    sizes = {key: program._cache_size() for key, program in kept.items()}
+    assert sum(sizes.values()) >= 2
+    np.testing.assert_array_equal(fitted(replace(study, skies=5), 0).arrays["draws"], first.arrays["draws"])
+    assert list(shelf.values()) == [kept]
+    assert {key: program._cache_size() for key, program in kept.items()} == sizes
 
 
 def test_skies_do_not_depend_on_how_many_there_are(study: Calibration) -> None:
