@@ -8,6 +8,7 @@ import tomllib
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ def cache_folder(name: str = "") -> Path:
     import pooch
 
     return Path(pooch.os_cache("gammasky")) / name
+
+
+def shipped_files(package: str, *folders: str) -> dict[str, Path]:
+    """The TOML files in a folder of that package: name -> file, in the order of their names."""
+    files = [Path(str(entry)) for entry in resources.files(package).joinpath(*folders).iterdir()]
+    return {path.stem: path for path in sorted(files) if path.suffix == ".toml"}
 
 
 def named_file(kind: str, name: str, shipped: Mapping[str, Path]) -> Path:

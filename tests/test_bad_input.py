@@ -199,7 +199,7 @@ def test_a_spoiled_option(words: list[str], message: str, capsys: Capture) -> No
 def test_a_misspelt_model(capsys: Capture) -> None:
     message = "unknown model 'fiducal'; did you mean 'fiducial'?"
     assert message in refusal(capsys, "fit", "fiducal", "--data", "sky", "--out", "out")
-    assert "no such model file; give a TOML file or a preset" in refusal(capsys, "fit", "a/b.toml", *fit_words()[2:])
+    assert "no such model file; give a TOML file or one of " in refusal(capsys, "fit", "a/b.toml", *fit_words()[2:])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +12,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 
 from gammasky.distributed.member import Member, Resources
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.files import named_file, read_toml
+from gammasky.engine.files import named_file, read_toml, shipped_files
 from gammasky.engine.infer.settings import MAX_SEED
 from gammasky.engine.infer.settings import Settings as FitSettings
 from gammasky.engine.model.spec import presets
@@ -177,5 +176,4 @@ class Ensemble(Settings):
 
 def shipped() -> dict[str, Path]:
     """The ensembles that come with the package: name -> TOML file."""
-    folder = resources.files("gammasky.analyses") / "ensembles"
-    return {Path(str(entry)).stem: Path(str(entry)) for entry in folder.iterdir() if str(entry).endswith(".toml")}
+    return shipped_files("gammasky.analyses", "ensembles")

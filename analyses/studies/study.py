@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, model_validator
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.files import named_file, read_toml
+from gammasky.engine.files import named_file, read_toml, shipped_files
 from gammasky.engine.sky.manifest import shipped_manifests
 from gammasky.engine.sky.settings import Settings, validated
 
@@ -134,9 +133,7 @@ class Study(Settings):
 
 def studies() -> dict[str, Path]:
     """The studies that come with the package: name -> TOML file."""
-    folder = resources.files("gammasky.analyses") / "studies"
-    found = {Path(str(entry)).stem: Path(str(entry)) for entry in folder.iterdir() if str(entry).endswith(".toml")}
-    return dict(sorted(found.items()))
+    return shipped_files("gammasky.analyses", "studies")
 
 
 def read_study(

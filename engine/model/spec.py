@@ -7,15 +7,13 @@ every parameter its prior, so a parameter can be shared, fixed or varied without
 from __future__ import annotations
 
 import math
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.files import read_toml
+from gammasky.engine.files import named_file, read_toml, shipped_files
 from gammasky.engine.model.priors import SCALAR_KINDS, Dirichlet, Prior, Smooth
 from gammasky.engine.sky.roi import RegionOfInterest
 from gammasky.engine.sky.settings import Settings, validated
@@ -280,8 +278,7 @@ _FIELDS = frozenset(
 
 def presets() -> dict[str, Path]:
     """The shipped models: name -> TOML file."""
-    folder = resources.files("gammasky.analyses")
-    return {Path(str(entry)).stem: Path(str(entry)) for entry in folder.iterdir() if str(entry).endswith(".toml")}
+    return shipped_files("gammasky.analyses")
 
 
 def read_model(name_or_path: str | Path) -> ModelSpec:
@@ -290,12 +287,7 @@ def read_model(name_or_path: str | Path) -> ModelSpec:
     Raises:
         InputError: unknown preset (with the nearest match), unreadable or invalid file (names the field).
     """
-    shipped = presets()
-    path = shipped.get(str(name_or_path), Path(name_or_path))
-    if not path.is_file():
-        if path.suffix == ".toml" or len(path.parts) > 1:
-            raise InputError(f"{path}: no such model file; give a TOML file or a preset ({', '.join(sorted(shipped))})")
-        raise unknown_name("model", str(name_or_path), shipped)
+    path = named_file("model", str(name_or_path), presets())
     return model_from_table(read_toml(path), str(path))
 
 

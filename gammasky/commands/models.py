@@ -16,12 +16,7 @@ def models() -> None:
 
 def _presets() -> dict[str, str]:
     """Preset name -> its description, in the order of names. Reads TOML only: no model is built."""
-    import tomllib
-    from importlib.resources import files
+    from gammasky.engine.files import read_toml, shipped_files
 
-    found = {}
-    for entry in sorted(files("gammasky.analyses").iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".toml"):
-            content = tomllib.loads(entry.read_text(encoding="utf-8"))
-            found[entry.name.removesuffix(".toml")] = str(content.get("description", "(no description)"))
-    return found
+    files = shipped_files("gammasky.analyses")
+    return {name: str(read_toml(path).get("description", "(no description)")) for name, path in files.items()}
