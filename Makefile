@@ -65,7 +65,8 @@ bench: .venv/.installed
 	@.venv/bin/gammasky bench likelihood
 
 # --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first), in two
-# processes: most of their time is compilation, on one core. On 3.12 every quick test runs, with two of its cases
+# processes: most of their time is compilation, on one core. On 3.12 every quick test runs, with two of its cases, on
+# programs that compile fast instead of running fast
 PYTEST = bin/pytest -n 2 --dist loadfile --durations=30
 test: .venv-test/.installed
 	.venv-test/bin/ruff check .
@@ -81,7 +82,7 @@ test-312:
 	@echo "test-312 skipped: no python3.12 found"
 else
 test-312: .venv-312/.installed
-	.venv-312/$(PYTEST) -m 'not slow' --thin
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-312/$(PYTEST) -m 'not slow' --thin
 endif
 
 test-gpu: .venv-gpu/.installed

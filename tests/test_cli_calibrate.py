@@ -16,6 +16,7 @@ import pytest
 from gammasky.analyses.calibration import study
 from gammasky.cli import main
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
 WORDS = ["calibrate", "model.toml", "--data", "sky", "--guide", "diagonal", "--steps", "3", "--particles", "2"]
 WORDS += ["--out", "a/out"]

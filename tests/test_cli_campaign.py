@@ -10,6 +10,7 @@ import pytest
 
 from gammasky.cli import main
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
 FILE = """
 name = "small"

@@ -37,6 +37,7 @@ from gammasky.engine.model import SkyModel
 from gammasky.engine.sky import DeltaPSF
 from gammasky.engine.sky.dataset import Dataset
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 METHOD = Settings(guide="diagonal", steps=5, particles=2)
 NAMES = ("S_flat", "Sps", "mix[flat]", "mix[peak]", "PS fraction (all)")
 

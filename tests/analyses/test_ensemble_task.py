@@ -31,6 +31,7 @@ from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.settings import Settings
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 FIT = {"guide": "diagonal", "steps": 60, "particles": 2, "learning_rate": 0.05}
 WIDE = {"name": "wide", "Sps": {"prior": "uniform", "low": 0.05, "high": 12.0}}
 

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-import jax
 import pytest
 
 from gammasky.analyses import programs
@@ -28,26 +27,20 @@ def test_no_study_is_left_out() -> None:
     assert sorted(ORDER) == list(studies())
 
 
-@pytest.fixture(scope="module")
-def compiled_fast() -> Iterator[None]:
-    """Programs that run slowly and compile in half the time, and all of them kept.
+@pytest.fixture(scope="module", autouse=True)
+def _programs(compiled_fast: None) -> Iterator[None]:  # noqa: ARG001
+    """All programs are kept; the curvature is that of differences.
 
-    The curvature is that of differences: the program of the exact one takes as long to compile as all others, and is
-    compared with these in test_optimise.
+    The program of the exact one takes as long to compile as all others, and is compared with these in test_optimise.
     """
-    patch = pytest.MonkeyPatch()
-    patch.setattr(optimise, "_exact_curvature", optimise._curvature)
-    patch.setattr(programs, "MOST_KEPT", 10)
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-    patch.undo()
-    jax.clear_caches()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimise, "_exact_curvature", optimise._curvature)
+        patch.setattr(programs, "MOST_KEPT", 10)
+        yield
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ORDER)
-@pytest.mark.usefixtures("compiled_fast")
 def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["study", name, "--quick", "--quiet"]) == 0

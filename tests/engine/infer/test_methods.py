@@ -1,4 +1,4 @@
-"""Every method on a small region of the real sky: it finds one posterior, and goes on where it was cut."""
+"""Every method on a small region of the real sky finds one posterior."""
 
 from __future__ import annotations
 
@@ -10,74 +10,26 @@ import numpy as np
 import pytest
 
 from gammasky.engine.errors import DivergedFitError
-from gammasky.engine.infer.methods import STAGES
 from gammasky.engine.infer.methods import auto as methods_auto
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
-from gammasky.engine.infer.settings import METHODS, Settings
+from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.svi import State, VariationalFit
 from gammasky.engine.model import SkyModel
 
-SHORT = {
-    "laplace": Settings(method="laplace"),
-    "svi": Settings(guide="mvn", steps=60, particles=4, starts=2),
-    "nuts": Settings(method="nuts", chains=2, warmup=60, draws=100),
-    "smc": Settings(method="smc", population=64),
-    "auto": Settings(method="auto", steps=60, chains=2, warmup=60, draws=100),
-}
+SHORT = Settings(guide="mvn", steps=60, particles=4, starts=2)
 LONG = {
     "svi": Settings(steps=1500),
-    "nuts": Settings(method="nuts", warmup=300, draws=1000),
+    "nuts": Settings(method="nuts", warmup=300, draws=500),
     "smc": Settings(method="smc"),
-    "auto": Settings(method="auto", steps=1500, warmup=300, draws=1000),
+    "auto": Settings(method="auto", steps=1500, warmup=300, draws=500),
 }
 
 
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods_auto, "LOOK_EVERY", 50)
-
-
-def test_every_method_has_a_stage() -> None:
-    assert set(STAGES) == set(METHODS) == set(SHORT)
-
-
-class Stop(Exception):
-    """Stands for a machine that goes down."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["svi", "nuts", "smc", "auto"])
-def test_resume_is_bit_for_bit(
-    method: str, small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Cut again and again, each time after a few more pieces of work: so in every stage of `auto`."""
-    whole = fit(small_model, SHORT[method], n_draws=200)
-    stage, resume, cuts = STAGES[method], False, 0
-    advance = stage.advance
-    pieces = [0]
-
-    def fails(self: Any) -> None:
-        pieces[0] += 1
-        if pieces[0] == 3 + 2 * cuts:
-            raise Stop
-        advance(self)
-
-    monkeypatch.setattr(stage, "advance", fails)
-    while True:
-        pieces[0] = 0
-        try:
-            cut = fit(small_model, SHORT[method], n_draws=200, folder=tmp_path, checkpoint_seconds=0.0, resume=resume)
-            break
-        except Stop:
-            resume, cuts = True, cuts + 1
-    assert cuts >= 1
-    np.testing.assert_array_equal(cut.z, whole.z)
-    np.testing.assert_array_equal(cut.log_likelihood, whole.log_likelihood)
-    np.testing.assert_array_equal(cut.elbo, whole.elbo)
-    assert cut.diagnostics == whole.diagnostics
-    assert cut.verdict == whole.verdict
 
 
 def standing(result: Fit, name: str) -> tuple[float, float]:
@@ -103,16 +55,16 @@ def test_methods_find_one_posterior(small_model: SkyModel) -> None:
         assert abs(result.diagnostics["log_z"] - svi.diagnostics["log_z"]) < 4 * error
     assert svi.verdict.level in ("preview", "unreliable")  # by k-hat; never reliable by itself
     assert nuts.chains == 4
-    assert nuts.z.shape == (4 * 1000, small_model.n_latent)
+    assert nuts.z.shape == (4 * 500, small_model.n_latent)
     assert nuts.diagnostics["r_hat_max"] < 1.03
-    assert nuts.diagnostics["gradients"] > 4 * 1300
+    assert nuts.diagnostics["gradients"] > 4 * 800
     theta = small_model.parameters(nuts.z[17])
     np.testing.assert_allclose(nuts.log_likelihood[17], small_model.log_likelihood(theta), rtol=1e-10)
     assert [stage["method"] for stage in auto.stages] == ["svi", "svi, reweighted", "nuts"]
 
 
 def test_laplace_reports_all_optima(small_model: SkyModel) -> None:
-    result = fit(small_model, SHORT["laplace"], n_draws=500)
+    result = fit(small_model, Settings(method="laplace"), n_draws=500)
     assert sum(optimum["starts"] for optimum in result.diagnostics["optima"]) == 8
     assert result.diagnostics["optima"][0]["log_density"] == pytest.approx(result.laplace.log_density)
     assert result.weights is not None
@@ -133,16 +85,16 @@ def test_a_diverging_fit_keeps_its_last_good_checkpoint(
 
     monkeypatch.setattr(VariationalFit, "advance", thrown_out)
     with pytest.raises(DivergedFitError, match=r"diverged by step .*; start again with a lower --lr"):
-        fit(small_model, SHORT["svi"], folder=tmp_path, checkpoint_seconds=0.0)
+        fit(small_model, SHORT, folder=tmp_path, checkpoint_seconds=0.0)
     with np.load(tmp_path / CHECKPOINT) as kept:
         assert 1 <= kept["svi_0_elbo"].size <= 3
         assert np.isfinite(kept["svi_0_elbo"]).all()
     monkeypatch.setattr(VariationalFit, "advance", advance)
-    assert fit(small_model, SHORT["svi"], n_draws=200, folder=tmp_path, resume=True).elbo.shape == (60,)
+    assert fit(small_model, SHORT, n_draws=200, folder=tmp_path, resume=True).elbo.shape == (60,)
 
 
 @pytest.mark.slow
 def test_of_several_starts_the_best_goes_on(small_model: SkyModel) -> None:
-    result = fit(small_model, SHORT["svi"], n_draws=200)
+    result = fit(small_model, SHORT, n_draws=200)
     assert result.elbo.shape == (60,)
     assert result.diagnostics["gradients"] == (60 + 6) * 4

@@ -25,6 +25,7 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.svi import VariationalFit
 from gammasky.engine.model import SkyModel
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
 SETTINGS = Settings(guide="mvn", steps=40, particles=4, seed=2)
 

@@ -1,0 +1,69 @@
+"""Every method goes on where it was cut, to the last bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gammasky.engine.infer.methods import STAGES
+from gammasky.engine.infer.methods import auto as methods_auto
+from gammasky.engine.infer.run import fit
+from gammasky.engine.infer.settings import METHODS, Settings
+from gammasky.engine.model import SkyModel
+
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+SHORT = {
+    "svi": Settings(guide="mvn", steps=60, particles=4, starts=2),
+    "nuts": Settings(method="nuts", chains=2, warmup=60, draws=100),
+    "smc": Settings(method="smc", population=64),
+    "auto": Settings(method="auto", steps=60, chains=2, warmup=60, draws=100),
+}
+
+
+def test_every_method_is_here() -> None:
+    assert {*SHORT, "laplace"} == set(STAGES) == set(METHODS)  # laplace is one piece of work
+
+
+@pytest.fixture(autouse=True)
+def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods_auto, "LOOK_EVERY", 50)
+
+
+class Stop(Exception):
+    """Stands for a machine that goes down."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["svi", "nuts", "smc", "auto"])
+def test_resume_is_bit_for_bit(
+    method: str, small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut again and again, each time after a few more pieces of work: so in every stage of `auto`."""
+    whole = fit(small_model, SHORT[method], n_draws=200)
+    stage, resume, cuts = STAGES[method], False, 0
+    advance = stage.advance
+    pieces = [0]
+
+    def fails(self: Any) -> None:
+        pieces[0] += 1
+        if pieces[0] == 3 + 2 * cuts:
+            raise Stop
+        advance(self)
+
+    monkeypatch.setattr(stage, "advance", fails)
+    while True:
+        pieces[0] = 0
+        try:
+            cut = fit(small_model, SHORT[method], n_draws=200, folder=tmp_path, checkpoint_seconds=0.0, resume=resume)
+            break
+        except Stop:
+            resume, cuts = True, cuts + 1
+    assert cuts >= 1
+    np.testing.assert_array_equal(cut.z, whole.z)
+    np.testing.assert_array_equal(cut.log_likelihood, whole.log_likelihood)
+    np.testing.assert_array_equal(cut.elbo, whole.elbo)
+    assert cut.diagnostics == whole.diagnostics
+    assert cut.verdict == whole.verdict
