@@ -49,7 +49,7 @@ def compiled_fast() -> Iterator[None]:
 
     For modules that test what happens around a fit, and compare fits with fits of the same kind alone.
     """
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
         jax.config.update("jax_disable_most_optimizations", True)
