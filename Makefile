@@ -67,7 +67,7 @@ bench: .venv/.installed
 # --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first), in two
 # processes: most of their time is compilation, on one core. On 3.12 every quick test runs, with two of its cases, on
 # programs that compile fast instead of running fast
-PYTEST = bin/pytest -n 2 --dist loadfile --durations=30
+PYTEST = bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 test: .venv-test/.installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .

@@ -33,6 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # files with slow tests go first: in the end no process waits for one that has just begun such a file
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     if not config.getoption("--thin"):
         return
     cases: dict[str, list[pytest.Item]] = {}
@@ -56,6 +59,19 @@ def compiled_fast() -> Iterator[None]:
         yield
         jax.config.update("jax_disable_most_optimizations", before)
         jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def curvature_of_differences() -> Iterator[None]:
+    """The curvature at the mode from differences of gradients, here but not in processes that a test starts.
+
+    The program of the exact one takes as long to compile as all others, and is compared with these in test_optimise.
+    """
+    from gammasky.engine.infer import optimise
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optimise, "_exact_curvature", optimise._curvature)
+        yield
 
 
 FERMI_PLACES = (os.environ.get("GAMMASKY_DATA", ""), str(Path(__file__).parents[2] / "shared" / "fermi"))

@@ -14,7 +14,6 @@ from gammasky.analyses import programs
 from gammasky.analyses.studies.study import read_study, studies
 from gammasky.cli import main
 from gammasky.distributed.campaign import read_manifest, read_rows
-from gammasky.engine.infer import optimise
 
 # those of one structure one after the other, before the next
 ORDER = [
@@ -28,13 +27,8 @@ def test_no_study_is_left_out() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _programs(compiled_fast: None) -> Iterator[None]:  # noqa: ARG001
-    """All programs are kept; the curvature is that of differences.
-
-    The program of the exact one takes as long to compile as all others, and is compared with these in test_optimise.
-    """
+def _all_programs_kept(compiled_fast: None, curvature_of_differences: None) -> Iterator[None]:  # noqa: ARG001
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimise, "_exact_curvature", optimise._curvature)
         patch.setattr(programs, "MOST_KEPT", 10)
         yield
 

@@ -16,6 +16,8 @@ from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.infer.run import fit
 from gammasky.engine.model import SkyModel
 
+pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+
 MODEL = """
 name = "small"
 region = { radius_max = 9.0, latitude_min = 2.0, exposure_regions = 1 }

@@ -11,6 +11,8 @@ import pytest
 
 from gammasky.cli import main
 
+pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+
 Capture = pytest.CaptureFixture[str]
 # each learning rate, number of particles or of steps is a program of its own, which takes seconds to compile
 SEARCH = [word for text in ("guide=iaf,diagonal", "particles=8", "lr=3e-4", "schedule=constant", "steps=16")

@@ -19,6 +19,8 @@ from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, save
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
 
+pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+
 ALL = {"maps.png", "corner.png", "dnds.png", "fluxes.png", "elbo.png"}
 
 

@@ -21,9 +21,9 @@ from gammasky.engine.model import SkyModel
 SHORT = Settings(guide="mvn", steps=60, particles=4, starts=2)
 LONG = {
     "svi": Settings(steps=1500),
-    "nuts": Settings(method="nuts", warmup=300, draws=500),
+    "nuts": Settings(method="nuts", warmup=300, draws=1000),
     "smc": Settings(method="smc"),
-    "auto": Settings(method="auto", steps=1500, warmup=300, draws=500),
+    "auto": Settings(method="auto", steps=1500, warmup=300, draws=1000),
 }
 
 
@@ -55,9 +55,9 @@ def test_methods_find_one_posterior(small_model: SkyModel) -> None:
         assert abs(result.diagnostics["log_z"] - svi.diagnostics["log_z"]) < 4 * error
     assert svi.verdict.level in ("preview", "unreliable")  # by k-hat; never reliable by itself
     assert nuts.chains == 4
-    assert nuts.z.shape == (4 * 500, small_model.n_latent)
+    assert nuts.z.shape == (4 * 1000, small_model.n_latent)
     assert nuts.diagnostics["r_hat_max"] < 1.03
-    assert nuts.diagnostics["gradients"] > 4 * 800
+    assert nuts.diagnostics["gradients"] > 4 * 1300
     theta = small_model.parameters(nuts.z[17])
     np.testing.assert_allclose(nuts.log_likelihood[17], small_model.log_likelihood(theta), rtol=1e-10)
     assert [stage["method"] for stage in auto.stages] == ["svi", "svi, reweighted", "nuts"]

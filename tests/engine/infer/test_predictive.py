@@ -24,6 +24,8 @@ from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.sky.dataset import Dataset
 
+pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+
 
 @pytest.fixture(scope="module")
 def tiny_model(tiny_files: Path) -> SkyModel:

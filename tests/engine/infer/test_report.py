@@ -32,6 +32,8 @@ from gammasky.engine.model import ModelSpec, SkyModel, model_from_table, presets
 from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Uniform
 from gammasky.engine.sky.dataset import Dataset
 
+pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+
 BAND = ("coordinate", "low", "high", "counts", "expected", "p_counts", "p_dispersion")
 BANDS = [
     dict(zip(BAND, ("radius", 0.0, 20.0, 900, 910.2, 0.7, 0.4), strict=True)),
