@@ -30,9 +30,10 @@ def test_two_workers(tmp_path: Path, ray_folder: str, monkeypatch: pytest.Monkey
         _node_ip_address="127.0.0.1", _temp_dir=ray_folder,
     )  # fmt: skip
     try:
-        kill, log = tmp_path / "kill", tmp_path / "log"
+        kill, log, meet = tmp_path / "kill", tmp_path / "log", tmp_path / "meet"
+        meet.mkdir()
         kill.write_text(f"{5:8d}")  # the sixth rung kills its worker
-        objective, space = Valley(str(log), str(kill)), {"x": Range(-10.0, 10.0)}
+        objective, space = Valley(str(log), str(kill), str(meet)), {"x": Range(-10.0, 10.0)}
         found = tune(tmp_path / "study", objective, space, 12, RayRunner(workers=2), about={}, quiet=True)
     finally:
         ray.shutdown()

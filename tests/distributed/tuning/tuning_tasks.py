@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gammasky.distributed.tuning.rung import Reached, TrialDesk
@@ -18,8 +20,11 @@ class Valley:
 
     log: str
     kill_at: str = ""  # a file that says how many more rungs this process may do before it is killed
+    meet: str = ""  # a folder in which a first rung waits for that of another process
 
     def __call__(self, params: dict[str, Any], share: float, desk: TrialDesk) -> Reached:
+        if self.meet:
+            self._wait_for_another()
         if self.kill_at:
             self._die_in_time()
         done = desk.folder / "done"
@@ -33,6 +38,12 @@ class Valley:
             raise ValueError("no good")
         done.write_text(str(until))
         return Reached(-((x - 3.0) ** 2) - 1.0 / until, ended=params.get("do") == "short", row={"steps": until})
+
+    def _wait_for_another(self) -> None:
+        (Path(self.meet) / str(os.getpid())).touch()
+        end = time.monotonic() + 60
+        while len(list(Path(self.meet).iterdir())) < 2 and time.monotonic() < end:
+            time.sleep(0.01)
 
     def _die_in_time(self) -> None:
         with open(self.kill_at, "r+") as file:
