@@ -19,7 +19,7 @@ import numpy as np
 from gammasky.distributed.folder import Places, write_failure, write_light
 from gammasky.distributed.member import Result, Row
 from gammasky.distributed.record import load_record, save_record
-from gammasky.distributed.runners.base import Job, Outcome, Work
+from gammasky.distributed.runners.base import Ending, Job, Outcome, Work
 from gammasky.distributed.runners.watch import pulse
 from gammasky.distributed.table import AXIS, OWN
 from gammasky.engine.errors import GammaskyError
@@ -78,8 +78,8 @@ def attempt(folder: Path, load: Callable[[], Work], job: Job, *, own_process: bo
     try:
         with desk.pulse():
             return load_record(places, job.key) or _loaded(load, job, desk, own_process)
-    except Exception as error:  # none of the task's or of what it needs: those have ended as outcomes
-        return _troubled(job, error)
+    except Exception as error:  # before or after the task, whose own have ended as outcomes: another attempt may do
+        return _broken("lost", job, error)
     finally:
         desk.close()
 
@@ -87,10 +87,10 @@ def attempt(folder: Path, load: Callable[[], Work], job: Job, *, own_process: bo
 def _loaded(load: Callable[[], Work], job: Job, desk: DeskOf, own_process: bool) -> Outcome:
     try:
         work = load()
-    except (OSError, MemoryError) as error:
-        return _troubled(job, error)
+    except (OSError, MemoryError):
+        raise
     except Exception as error:
-        return Outcome("apart", attempts=job.attempt, error=_line(error), trace=_trace(error))
+        return _broken("apart", job, error)
     return _worked(work, job, desk, own_process)
 
 
@@ -134,20 +134,13 @@ def _raised(job: Job, error: Exception) -> Outcome:
     """The outcome of a task that raised; for lack of memory it is not to blame, and may find more next time."""
     # "RESOURCE_EXHAUSTED" is how compiled programs say it, in an exception of their own
     starved = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-    return Outcome("lost" if starved else "failed", attempts=job.attempt, error=_line(error), trace=_trace(error))
+    return _broken("lost" if starved else "failed", job, error)
 
 
-def _troubled(job: Job, error: Exception) -> Outcome:
-    """The outcome of an attempt that did not come to its task: another one, perhaps elsewhere, may."""
-    return Outcome("lost", attempts=job.attempt, error=_line(error), trace=_trace(error))
-
-
-def _line(error: Exception) -> str:
-    return str(error) if isinstance(error, GammaskyError) else f"{type(error).__name__}: {error}"
-
-
-def _trace(error: Exception) -> str:
-    return "".join(traceback.format_exception(error))
+def _broken(ending: Ending, job: Job, error: Exception) -> Outcome:
+    """The outcome of an attempt that an exception ended."""
+    line = str(error) if isinstance(error, GammaskyError) else f"{type(error).__name__}: {error}"
+    return Outcome(ending, attempts=job.attempt, error=line, trace="".join(traceback.format_exception(error)))
 
 
 def _row_of(result: Any) -> Row:

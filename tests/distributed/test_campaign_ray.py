@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +18,8 @@ from gammasky.distributed import drive
 from gammasky.distributed.campaign import Tally, load_member, read_rows, status
 from gammasky.distributed.member import Member, Resources
 from gammasky.distributed.runners import watch
-from gammasky.distributed.runners.ray import RayRunner, environment
+from gammasky.distributed.runners.base import Job
+from gammasky.distributed.runners.ray import RayRunner, RaySession, environment
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
@@ -266,6 +267,22 @@ def test_a_node_in_trouble_ends_no_campaign(
     task = tasks.TroubledOnce(str(tmp_path / "log"), str(tmp_path), trouble)
     assert run(members_of(3), runner=RayRunner(), task=task).done == 3
     assert sorted(row["attempts"] for row in read_rows(tmp_path / "campaign")) == [1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [(OSError("Broken pipe"), "lost"), (ModuleNotFoundError("No module named 'gammasky'"), "apart")],
+)
+def test_an_attempt_that_could_not_begin(ray: ModuleType, error: Exception, ending: str) -> None:
+    """What is raised around an attempt, as where its arguments are read, reaches the driver as Ray's own error."""
+
+    def begin() -> None:
+        raise error
+
+    reference = ray.remote(num_cpus=0, max_retries=0)(begin).remote()
+    outcome = RaySession._outcome(SimpleNamespace(_ray=ray), reference, Job("k", "m", {}, attempt=3))  # type: ignore[arg-type]
+    assert (outcome.ending, outcome.attempts) == (ending, 3)
+    assert outcome.error == f"{type(error).__name__}: {error}"
 
 
 class Unloadable:
