@@ -13,7 +13,7 @@ PIP_INSTALL = bin/python -m pip install -q --disable-pip-version-check --no-inpu
 PYTHON_312 := $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12*/bin/python3.12; do \
 	$$python -c '' 2>/dev/null && echo $$python && break; done)
 SOURCES := pyproject.toml README.md LICENSE \
-	$(shell find analyses distributed engine gammasky -name '*.py' -o -name '*.toml' -o -name '*.cu' -o -name py.typed)
+	$(shell find analyses distributed engine src -name '*.py' -o -name '*.toml' -o -name '*.cu' -o -name py.typed)
 
 .PHONY: help fit test test-quick test-312 test-gpu bench clean
 help:
@@ -71,7 +71,7 @@ PYTEST = bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 test: .venv-test/.installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
-	cd .venv-test && bin/python -m mypy --config-file ../pyproject.toml --cache-dir ../.mypy_cache
+	.venv-test/bin/mypy
 	.venv-test/$(PYTEST)
 
 test-quick: .venv-test/.installed

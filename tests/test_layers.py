@@ -25,8 +25,6 @@ def installed_files() -> Iterator[tuple[str, Path, bool]]:
         for folder in map(Path, spec.submodule_search_locations or []):
             for file in sorted(folder.rglob("*.py")):
                 steps = file.relative_to(folder).with_suffix("").parts
-                if not all((folder / Path(*steps[:depth]) / "__init__.py").is_file() for depth in range(1, len(steps))):
-                    continue  # in a checkout, `gammasky` has the folder of the whole repository too
                 is_package = steps[-1] == "__init__"
                 yield ".".join([part, *(steps[:-1] if is_package else steps)]), file, is_package
 

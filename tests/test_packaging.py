@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[1]
-HOMES = {"analyses": "gammasky/analyses", "distributed": "gammasky/distributed", "engine": "gammasky/engine"}
-FOLDERS = ("gammasky", *HOMES)
+HOMES = {"analyses": "gammasky/analyses", "distributed": "gammasky/distributed", "engine": "gammasky/engine", "src": ""}
+FOLDERS = tuple(HOMES)
 
 
 def installed_name(path: Path) -> str:
     """Where a file of the checkout belongs in the wheel."""
     top, *rest = path.relative_to(CHECKOUT).parts
-    return "/".join([HOMES.get(top, top), *rest])
+    return "/".join([HOMES[top], *rest]).lstrip("/")
 
 
 def source_files(pattern: str) -> set[str]:

@@ -5,7 +5,6 @@ The names below are imported when first used, so that `import gammasky` and the 
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
     from gammasky.engine.sky.dataset import Dataset
 
 __version__ = "0.1.0"
-
-# In a checkout the sub-packages lie beside this folder, not in it: Python started there finds them all the same.
-_BESIDE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-if not os.path.isdir(os.path.join(os.path.dirname(__file__), "engine")) and os.path.isdir(f"{_BESIDE}/engine/kernels"):
-    __path__.append(_BESIDE)
 
 __all__ = ["Dataset", "Ensemble", "Settings", "SkyModel", "__version__", "configure", "fit"]
 
