@@ -32,7 +32,7 @@ endef
 
 define install
 @echo "installing gammasky in $(@D)"
-@rm -rf build  # modules that are gone from the tree would otherwise be installed from there
+@rm -rf build/lib build/bdist.*  # modules that are gone from the tree would otherwise be installed from there
 @$(@D)/$(PIP_INSTALL) '.$(1)'
 @touch $@
 endef
