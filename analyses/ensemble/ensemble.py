@@ -17,7 +17,7 @@ from gammasky.engine.infer.settings import MAX_SEED
 from gammasky.engine.infer.settings import Settings as FitSettings
 from gammasky.engine.model.spec import presets
 from gammasky.engine.sky.manifest import shipped_manifests
-from gammasky.engine.sky.settings import Settings, first_problem
+from gammasky.engine.sky.schema import Schema, first_problem
 
 if TYPE_CHECKING:
     from gammasky.analyses.ensemble.expansion import Expansion
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Axes = dict[str, list[Any] | dict[str, Any]]
 
 
-class Sample(Settings):
+class Sample(Schema):
     """Random members of the product, each at most once."""
 
     sample: Annotated[int, Field(ge=1)]
@@ -64,7 +64,7 @@ def beside(place: Path, name: str) -> str:
     return str(path) if path.exists() and name not in {**presets(), **shipped_manifests()} else name
 
 
-class Ensemble(Settings):
+class Ensemble(Schema):
     """An ensemble of fits, from a TOML file (`Ensemble.read`) or from Python with the same names.
 
     Args:

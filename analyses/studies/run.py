@@ -21,7 +21,7 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.run import folder_made
 from gammasky.engine.infer.settings import Settings as FitSettings
-from gammasky.engine.sky.settings import Settings, validated
+from gammasky.engine.sky.schema import Schema, validated
 
 CAMPAIGN, SKIES, BASE, REPORT = "campaign", "skies", "model.toml", "report.html"
 
@@ -122,7 +122,7 @@ def _skies(skies: SmoothSkies | InjectedSkies, table: dict[str, Any], folder: Pa
     return make_skies(skies, read_model(table["model"]), dataset, where, folder.resolve())
 
 
-class _Method(Settings):
+class _Method(Schema):
     """The fits of a calibration."""
 
     fit: Annotated[FitSettings, known_fields(FitSettings, "setting of a fit")] = FitSettings()

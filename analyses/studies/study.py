@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, PrivateAttr, model_validator
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import named_file, read_toml, shipped_files
 from gammasky.engine.sky.manifest import shipped_manifests
-from gammasky.engine.sky.settings import Settings, validated
+from gammasky.engine.sky.schema import Schema, validated
 
 Table = dict[str, Any]
 
@@ -24,7 +24,7 @@ QUICK_NODES = 100  # of the source grid
 QUICK_DIFFUSE = "O"
 
 
-class SmoothSkies(Settings):
+class SmoothSkies(Schema):
     """Skies without point sources: each truth is a model that was changed, at its best fit to the data.
 
     Args:
@@ -39,7 +39,7 @@ class SmoothSkies(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class InjectedSkies(Settings):
+class InjectedSkies(Schema):
     """The counts of the data plus photons of a smooth NFW^2 signal.
 
     Args:
@@ -61,7 +61,7 @@ class InjectedSkies(Settings):
         return self
 
 
-class Simulations(Settings):
+class Simulations(Schema):
     """A calibration: what `Calibration` takes, in several scenarios; `fit` is its method."""
 
     model: str = "calibration"
@@ -75,14 +75,14 @@ class Simulations(Settings):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class Published(Settings):
+class Published(Schema):
     """A number of the paper: its text, and the place where it stands."""
 
     value: str
     place: str
 
 
-class Study(Settings):
+class Study(Schema):
     """A study.
 
     Args:

@@ -15,13 +15,13 @@ from jax.scipy.special import ndtr, ndtri
 from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, model_validator
 
 from gammasky.engine.errors import unknown_name
-from gammasky.engine.sky.settings import Settings
+from gammasky.engine.sky.schema import Schema
 
 #: How far fractions that come from a text file may be from adding up to 1.
 SUM_TOLERANCE = 1e-6
 
 
-class _Prior(Settings):
+class _Prior(Schema):
     """Options of every prior."""
 
     model_config = ConfigDict(allow_inf_nan=False)

@@ -16,20 +16,20 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from gammasky.engine.files import named_file, read_toml, shipped_files
 from gammasky.engine.model.priors import SCALAR_KINDS, Dirichlet, Prior, Smooth
 from gammasky.engine.sky.roi import RegionOfInterest
-from gammasky.engine.sky.settings import Settings, validated
+from gammasky.engine.sky.schema import Schema, validated
 
 #: A number, or the name of a parameter that takes its place.
 Value = Annotated[float, Field(allow_inf_nan=False)] | str
 
 
-class Modulation(Settings):
+class Modulation(Schema):
     """Multiply a template by 1 + sum_{l=1..l_max} sum_{m=0..l} A_lm Re Y_lm(l, b); normalised anew afterwards."""
 
     l_max: Annotated[int, Field(ge=1, le=16)]
     coefficients: str
 
 
-class _Template(Settings):
+class _Template(Schema):
     """Options of every template."""
 
     modulation: Modulation | None = None
@@ -50,7 +50,7 @@ class MixTemplate(_Template):
     fractions: str | float | list[float]
 
 
-class NfwSettings(Settings):
+class NfwSettings(Schema):
     """Generalised-NFW density squared along the line of sight."""
 
     gamma: Value
@@ -64,7 +64,7 @@ class NfwTemplate(_Template):
     nfw: NfwSettings
 
 
-class DiskSettings(Settings):
+class DiskSettings(Schema):
     """Lorimer disk: (R/R0)^B exp(-C (R - R0)/R0) exp(-|z|/z_s) along the line of sight."""
 
     scale_height: Value
@@ -79,7 +79,7 @@ class DiskTemplate(_Template):
     disk: DiskSettings
 
 
-class BarSettings(Settings):
+class BarSettings(Schema):
     """Triaxial bar along the line of sight: falloff(r_s) and a Gaussian cut-off (see `engine.kernels.bar.op`).
 
     The defaults are model S of Freudenreich (1998), but for the Sun's height of 0.01646 kpc and the pitch of
@@ -147,7 +147,7 @@ AnyTemplate = Annotated[
 MixTemplate.model_rebuild()
 
 
-class SourceCounts(Settings):
+class SourceCounts(Schema):
     """Broken power law dN/dS: slopes from above the highest break to below the lowest; breaks [counts], highest first.
 
     With `relative`, breaks after the first are factors of the one before.
@@ -172,7 +172,7 @@ class SourceCounts(Settings):
         return self
 
 
-class FreeSourceCounts(Settings):
+class FreeSourceCounts(Schema):
     """Free dN/dS: `values` of log10(S^2 dN/dS) at `nodes` [counts], rising, and a spline of that degree in log S.
 
     Without a norm the values are absolute [counts per pixel]; with one they are relative: only the shape counts.
@@ -202,7 +202,7 @@ AnySourceCounts = Annotated[
 ]
 
 
-class Component(Settings):
+class Component(Schema):
     """One component of the sky. With `source_counts` it is a population of point sources, otherwise smooth.
 
     `norm`: mean counts per pixel over the region of interest. `amplitude` instead of it, for populations: dN/dS at the
@@ -232,7 +232,7 @@ class Component(Settings):
         return self
 
 
-class SourceGrid(Settings):
+class SourceGrid(Schema):
     """Grid of source counts S on which dN/dS lives: logarithmic, from `min` to `max`; no source lies outside."""
 
     min: Annotated[float, Field(gt=0)] = 0.1
@@ -246,7 +246,7 @@ class SourceGrid(Settings):
         return self
 
 
-class ModelSpec(Settings):
+class ModelSpec(Schema):
     """A sky model as read from TOML."""
 
     name: str

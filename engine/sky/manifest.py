@@ -10,12 +10,12 @@ from pydantic import Field, field_validator
 
 from gammasky.engine.files import read_toml
 from gammasky.engine.sky.psf import PSFSettings
-from gammasky.engine.sky.settings import Settings, validated
+from gammasky.engine.sky.schema import Schema, validated
 
 MANIFEST_NAME = "dataset.toml"
 
 
-class MapFile(Settings):
+class MapFile(Schema):
     """A map in a file: `.npy`, or HEALPix FITS, or (`projection = "car"`) a FITS image with a celestial WCS."""
 
     file: str
@@ -50,7 +50,7 @@ class MaskMap(MapFile):
     masked_where: bool | int = True
 
 
-class SourceTable(Settings):
+class SourceTable(Schema):
     """Catalogue positions: columns `lon`, `lat` [deg, Galactic] of a `.csv` file or of a table in a FITS file."""
 
     file: str
@@ -60,14 +60,14 @@ class SourceTable(Settings):
     description: str = ""
 
 
-class DataFile(Settings):
+class DataFile(Schema):
     """A file that can be downloaded: its SHA-256 and the addresses to try, in this order."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     urls: tuple[str, ...] = ()
 
 
-class Manifest(Settings):
+class Manifest(Schema):
     """The whole of `dataset.toml`.
 
     `truth` holds the parameters that simulated counts were drawn with; `thresholds_cm2_s` the fluxes (low, high) in the
@@ -117,7 +117,7 @@ class Manifest(Settings):
         return edges
 
 
-class OtherCounts(Settings):
+class OtherCounts(Schema):
     """A manifest that takes everything but the counts from another dataset: `base`, its name, folder or manifest."""
 
     base: str

@@ -14,12 +14,12 @@ import numpy as np
 from pydantic import Field
 
 from gammasky.engine.files import read_bytes
-from gammasky.engine.sky.settings import Settings
+from gammasky.engine.sky.schema import Schema
 
 GRID_SIZE = 1 << 16
 
 
-class _RadialPSF(Settings):
+class _RadialPSF(Schema):
     """A PSF given by its profile; `_profile` may have any normalisation."""
 
     kind: str
@@ -108,7 +108,7 @@ class GaussianPSF(_RadialPSF):
         return np.exp(-0.5 * (radius_rad / np.deg2rad(self.sigma_deg)) ** 2)
 
 
-class DeltaPSF(Settings):
+class DeltaPSF(Schema):
     """No PSF: every photon is found in the pixel of its source."""
 
     kind: Literal["delta"] = "delta"
@@ -118,7 +118,7 @@ class DeltaPSF(Settings):
         return np.zeros_like(np.asarray(fraction, dtype=np.float64))
 
 
-class IRFSettings(Settings):
+class IRFSettings(Schema):
     """Where a manifest takes a King PSF from an instrument-response file."""
 
     kind: Literal["irf"] = "irf"

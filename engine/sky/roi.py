@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.flat_pixels import FlatPixels, exposure_split
 from gammasky.engine.sky.maps import NOT_OBSERVED
-from gammasky.engine.sky.settings import Settings, first_problem
+from gammasky.engine.sky.schema import Schema, first_problem
 
 if TYPE_CHECKING:
     from gammasky.engine.sky.dataset import Dataset
@@ -20,14 +20,14 @@ Latitude = Annotated[float, Field(ge=-90, le=90)]
 SourceRadius = Annotated[float, Field(gt=0, le=180)]
 
 
-class CatalogueDiscs(Settings):
+class CatalogueDiscs(Schema):
     """Discs around every source of a catalogue of the dataset."""
 
     catalogue: str
     radius_deg: SourceRadius = 0.8
 
 
-class RegionOfInterest(Settings):
+class RegionOfInterest(Schema):
     """Cuts in Galactic coordinates, all of which a pixel's centre must pass; limits are included.
 
     Args:

@@ -13,18 +13,18 @@ from pydantic_core import ErrorDetails
 from gammasky.engine.errors import InputError, unknown_name
 
 
-class Settings(BaseModel):
+class Schema(BaseModel):
     """Base of every table of settings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-SettingsType = TypeVar("SettingsType", bound=BaseModel)
+SchemaType = TypeVar("SchemaType", bound=BaseModel)
 
 
 def validated(
-    kind: type[SettingsType], values: Mapping[str, Any], where: str, known: frozenset[str] = frozenset()
-) -> SettingsType:
+    kind: type[SchemaType], values: Mapping[str, Any], where: str, known: frozenset[str] = frozenset()
+) -> SchemaType:
     """`values` as a `kind`.
 
     Raises:
