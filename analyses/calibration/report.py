@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from gammasky.analyses.calibration.run import Calibration, CalibrationResult
 from gammasky.analyses.calibration.statistics import coverage_markdown, coverage_table, ranks
-from gammasky.analyses.calibration.study import Calibration, StudyResult
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
 
@@ -45,7 +45,7 @@ def _settings(study: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in study.items() if name not in ("skies", "data_dir")}
 
 
-def write_report(folder: Path, results: Sequence[StudyResult]) -> str:
+def write_report(folder: Path, results: Sequence[CalibrationResult]) -> str:
     """Write calibration.json, coverage.md, pp.png and the rank histograms of every scenario.
 
     Returns:

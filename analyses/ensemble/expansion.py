@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gammasky.analyses.ensemble.axes import Choice, Known, Plan
 from gammasky.analyses.ensemble.combine import combinations
 from gammasky.analyses.ensemble.cost import estimated_seconds
-from gammasky.analyses.ensemble.skies import counts_checksum, only_used, place_of
+from gammasky.analyses.ensemble.datasets import counts_checksum, only_used, place_of
 from gammasky.analyses.ensemble.tables import Table, map_names
 from gammasky.analyses.ensemble.task import FORMAT, N_DRAWS, EnsembleTask
 from gammasky.distributed.member import Member

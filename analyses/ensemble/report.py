@@ -7,7 +7,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from string import Template
 
-from gammasky.analyses.ensemble import sections, weight_sections
+from gammasky.analyses.ensemble import answer_page, weights_page
 from gammasky.analyses.ensemble.answer import Answer, read_answer
 from gammasky.analyses.ensemble.export import write_tables
 from gammasky.analyses.ensemble.figures import save_figures
@@ -59,14 +59,14 @@ def report_page(answer: Answer, pictures: Mapping[str, Path]) -> str:
         pictures: figures by name.
     """
     parts = [
-        sections.result(answer),
-        sections.moving(answer, pictures),
-        sections.marginal(answer, pictures),
-        sections.forests(answer, pictures),
-        weight_sections.evidence(answer),
-        weight_sections.stacks(answer),
-        weight_sections.absent(answer),
-        weight_sections.configuration(answer),
+        answer_page.result(answer),
+        answer_page.moving(answer, pictures),
+        answer_page.marginal(answer, pictures),
+        answer_page.forests(answer, pictures),
+        weights_page.evidence(answer),
+        weights_page.stacks(answer),
+        weights_page.absent(answer),
+        weights_page.configuration(answer),
     ]
     files = resources.files("gammasky.engine.infer.report")  # the look of the report of one fit
     template = Template((files / "page.html").read_text(encoding="utf-8"))
@@ -74,8 +74,8 @@ def report_page(answer: Answer, pictures: Mapping[str, Path]) -> str:
         title=joined([f"{answer.name}: ensemble"]),
         generator=f"{GENERATOR} {metadata.version('gammasky')}",
         style=(files / "page.css").read_text(encoding="utf-8"),
-        head=sections.head(answer),
-        verdict=sections.verdict(answer),
-        contents=sections.contents(parts, CONTENTS),
+        head=answer_page.head(answer),
+        verdict=answer_page.verdict(answer),
+        contents=answer_page.contents(parts, CONTENTS),
         body=joined(parts, "\n"),
     )

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from gammasky.analyses.ensemble.datasets import Place, check_unchanged, only_used
 from gammasky.analyses.ensemble.pointwise import Pointwise, pointwise
 from gammasky.analyses.ensemble.quantities import as_row, quantity_draws
-from gammasky.analyses.ensemble.skies import Place, check_unchanged, only_used
 from gammasky.analyses.programs import share_programs
 from gammasky.distributed.member import Desk, Result
 from gammasky.engine.errors import InputError

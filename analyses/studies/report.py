@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from gammasky.analyses.ensemble import sections as averages
+from gammasky.analyses.ensemble import answer_page
 from gammasky.analyses.ensemble.answer import Answer, Row, column, read_answer
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.figures import axis_title
 from gammasky.analyses.ensemble.posterior import planned_specs, spec_of
-from gammasky.analyses.studies import sections
+from gammasky.analyses.studies import posteriors_page
 from gammasky.analyses.studies.draws import MemberDraws, Scales, all_scales, member_draws
 from gammasky.analyses.studies.figures import FLUX, SMOOTH, drawn, recovered
 from gammasky.analyses.studies.skies import SEPARATOR
@@ -58,7 +58,7 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
     groups = _groups(rows, answer.quantities)
     parts = [section("question", "The question", tag("p", study.asks), sources(study)), _members(answer, scales)]
     if study.skies is None and len(answer.rows) > 1:
-        parts.append(averages.result(answer))
+        parts.append(answer_page.result(answer))
     draws = {name: partial(member_draws, member, specs[name]["model"]) for name, member in found.items()}
     parts += _posteriors(study, draws, scales, groups, path)
     if study.skies is not None:
@@ -84,14 +84,14 @@ def _posteriors(
     if study.compared or study.source_counts:
         members = {label: read() for label, read in draws.items()}
         if study.compared:
-            parts.append(sections.beside_the_paper(study, members, scales))
+            parts.append(posteriors_page.beside_the_paper(study, members, scales))
             for label, member in members.items():
-                lines[label] |= sections.compared_numbers(study, member)
+                lines[label] |= posteriors_page.compared_numbers(study, member)
         if study.source_counts:
-            parts.append(sections.source_counts(members, scales, path.with_name(sections.SOURCE_COUNTS)))
+            parts.append(posteriors_page.source_counts(members, scales, path.with_name(posteriors_page.SOURCE_COUNTS)))
     if study.power_scaling:
-        found = {label: sections.sensitivities(read(reweighted=True)) for label, read in draws.items()}
-        parts.append(sections.power_scaled(found))
+        found = {label: posteriors_page.sensitivities(read(reweighted=True)) for label, read in draws.items()}
+        parts.append(posteriors_page.power_scaled(found))
         for label, by_part in found.items():
             lines[label] |= {f"{name}_by_{part}": value for part, row in by_part.items() for name, value in row.items()}
     return parts

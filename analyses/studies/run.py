@@ -131,8 +131,7 @@ class _Method(Schema):
 def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner, *, quiet: bool) -> Path:
     """A study that is a calibration."""
     from gammasky.analyses.calibration.report import check_folder, write_report
-    from gammasky.analyses.calibration.study import Calibration
-    from gammasky.analyses.calibration.study import run_study as run_calibration
+    from gammasky.analyses.calibration.run import Calibration, run_calibration
     from gammasky.analyses.studies.coverage import write_calibration
 
     given = settings.model_dump(exclude={"fit", "scenarios"})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gammasky.analyses.ensemble.skies import Place, check_unchanged, only_used
+from gammasky.analyses.ensemble.datasets import Place, check_unchanged, only_used
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.tuning.climb import Climb, start_elbo

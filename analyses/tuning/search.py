@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gammasky.analyses.ensemble.datasets import only_used, place_of
 from gammasky.analyses.ensemble.ensemble import Ensemble
-from gammasky.analyses.ensemble.skies import only_used, place_of
 from gammasky.analyses.tuning.climb import N_DRAWS
 from gammasky.analyses.tuning.objectives import DIRECTIONS, OF_MODELS, OF_SETTINGS, FitObjective, MemberObjective
 from gammasky.analyses.tuning.settings import default_params, paper_params

@@ -16,7 +16,7 @@ from gammasky.distributed.store import Store
 from gammasky.distributed.table import read_failure
 from gammasky.distributed.tuning.rung import ENDED, VALUE, WHY
 from gammasky.distributed.tuning.space import Params, Space
-from gammasky.distributed.tuning.study import ERROR, has_ended
+from gammasky.distributed.tuning.trial_store import ERROR, has_ended
 from gammasky.engine.errors import InputError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from gammasky.distributed.tuning.drive import Search
 from gammasky.distributed.tuning.folder import held
 from gammasky.distributed.tuning.rung import Objective, RungTask
 from gammasky.distributed.tuning.space import Params, Space, check_params, space_as_json
-from gammasky.distributed.tuning.study import begin_orphans_again, in_use, open_database, open_study, shown_url
+from gammasky.distributed.tuning.trial_store import begin_orphans_again, in_use, open_database, open_study, shown_url
 from gammasky.distributed.tuning.trials import TrialRow, best_trial, read_trials, write_trials
 from gammasky.engine.errors import InputError, unknown_name
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gammasky.distributed.member import Row
 from gammasky.distributed.tuning.space import Params
-from gammasky.distributed.tuning.study import ERROR, has_ended
+from gammasky.distributed.tuning.trial_store import ERROR, has_ended
 from gammasky.engine.files import replacing
 
 if TYPE_CHECKING:

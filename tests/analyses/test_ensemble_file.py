@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gammasky.analyses.ensemble.datasets import Place
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.plan import clock, elapsed, plan, plan_table
-from gammasky.analyses.ensemble.skies import Place
 from gammasky.distributed.member import Resources
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError

@@ -54,9 +54,9 @@ def calibrate(
     The same command goes on where an interrupted one stopped, and --skies may grow. DIR receives coverage tables,
     rank histograms and P-P curves.
     """
-    start_engine("gammasky.analyses.calibration.study")
+    start_engine("gammasky.analyses.calibration.run")
     from gammasky.analyses.calibration.report import check_folder, write_report
-    from gammasky.analyses.calibration.study import Calibration, run_study
+    from gammasky.analyses.calibration.run import Calibration, run_calibration
     from gammasky.distributed.member import Resources
     from gammasky.distributed.runners.base import Runner
     from gammasky.distributed.runners.inline import InlineRunner
@@ -82,7 +82,7 @@ def calibrate(
     resources = Resources(cpus=max(thread_count() // workers, 1))
     with folder_made(out):
         results = [
-            run_study(study, runner, out / study.scenario, resources=resources, quiet=quiet) for study in studies
+            run_calibration(study, runner, out / study.scenario, resources=resources, quiet=quiet) for study in studies
         ]
         report = write_report(out, results)
     click.echo(report)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gammasky.analyses.calibration.study import Calibration
+from gammasky.analyses.calibration.run import Calibration
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.studies.run import _small, run_study
 from gammasky.analyses.studies.study import Simulations, merged, read_study, studies

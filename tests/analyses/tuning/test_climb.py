@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gammasky.analyses.ensemble.skies import only_used, place_of
+from gammasky.analyses.ensemble.datasets import only_used, place_of
 from gammasky.analyses.tuning.climb import Climb, start_elbo
 from gammasky.analyses.tuning.objectives import FitObjective, _opened
 from gammasky.distributed.tuning.rung import TrialDesk

@@ -15,7 +15,7 @@ import pytest
 from gammasky.distributed.folder import Places
 from gammasky.distributed.tuning.search import Found
 from gammasky.distributed.tuning.space import Choice, Range
-from gammasky.distributed.tuning.study import JOURNAL, mend_journal, open_journal
+from gammasky.distributed.tuning.trial_store import JOURNAL, mend_journal, open_journal
 from gammasky.engine.errors import InputError
 
 SPACE = {"x": Range(-10.0, 10.0)}

@@ -199,9 +199,9 @@ def _chosen(result: Fit, reweight: bool, seed: int) -> NDArray[np.int64]:
     return np.linspace(0, len(result.z) - 1, N_DRAWS).astype(np.int64)
 
 
-def run_study(
+def run_calibration(
     study: Calibration, runner: Runner, folder: Path, *, resources: Resources = ONE_CORE, quiet: bool = False
-) -> StudyResult:
+) -> CalibrationResult:
     """Fit every sky that has no result in `folder` yet, and put all results together.
 
     Args:
@@ -229,7 +229,7 @@ def run_study(
     stacked = {name: np.stack([result.arrays[name] for result in results]) for name in results[0].arrays}
     numbers = (*DIAGNOSTICS, "converged", "seconds")
     columns = {name: np.array([float(result.row.get(name, np.nan)) for result in results]) for name in numbers}
-    return StudyResult(study, tuple(quantities(skies.model)), {**stacked, **columns})
+    return CalibrationResult(study, tuple(quantities(skies.model)), {**stacked, **columns})
 
 
 def _absolute(study: Calibration) -> Calibration:
@@ -251,7 +251,7 @@ def _failure(folder: Path, tally: Tally, asked: set[str]) -> InputError:
 
 
 @dataclass(frozen=True, eq=False)
-class StudyResult:
+class CalibrationResult:
     """Members of a study put together.
 
     Attributes:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 
 from gammasky.analyses.ensemble.answer import Answer, DataGroup
+from gammasky.analyses.ensemble.answer_page import MOST_LINES, group_name, percent, stack_name
 from gammasky.analyses.ensemble.figures import axis_title
-from gammasky.analyses.ensemble.sections import MOST_LINES, group_name, percent, stack_name
 from gammasky.engine.infer.report.markup import Child, Markup, details, section, table, tag
 from gammasky.engine.infer.report.numbers import number
 

@@ -17,12 +17,12 @@ import pytest
 from gammasky.analyses import programs
 from gammasky.analyses.calibration import study as module
 from gammasky.analyses.calibration.report import check_folder, write_report
-from gammasky.analyses.calibration.study import (
+from gammasky.analyses.calibration.run import (
     Calibration,
+    CalibrationResult,
     FitSky,
-    StudyResult,
     quantities,
-    run_study,
+    run_calibration,
     simulate_skies,
     values_of,
 )
@@ -95,7 +95,7 @@ def files(folder: Path) -> list[Path]:
     return sorted((folder / "members").iterdir())
 
 
-def same(first: StudyResult, second: StudyResult) -> None:
+def same(first: CalibrationResult, second: CalibrationResult) -> None:
     assert first.names == second.names
     for name in ("truth", "draws", "elbo", "converged"):
         np.testing.assert_array_equal(first.members[name], second.members[name])
@@ -156,7 +156,7 @@ def test_quantities(study: Calibration) -> None:
 
 
 def test_result(study: Calibration, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run_study(study, InlineRunner(), tmp_path / "study")
+    result = run_calibration(study, InlineRunner(), tmp_path / "study")
     assert capsys.readouterr().err.splitlines()[-1] == "gammasky: study: 3 of 3 done"
     assert result.names == NAMES
     assert result.members["draws"].shape == (3, 100, 5)
@@ -172,17 +172,17 @@ def test_a_missing_member_alone_is_made_again(
     study: Calibration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "study"
-    whole = run_study(study, Counted(), folder)
+    whole = run_calibration(study, Counted(), folder)
     there = files(folder)
     kept = {path: path.read_bytes() for path in there}
     nothing = Counted()
-    same(run_study(study, nothing, folder), whole)
+    same(run_calibration(study, nothing, folder), whole)
     assert nothing.skies == []
     there[1].unlink()
     there[2].write_bytes(kept[there[2]][:200])
     again = Counted()
     capsys.readouterr()
-    same(run_study(study, again, folder), whole)
+    same(run_calibration(study, again, folder), whole)
     assert " is damaged; set aside as " in capsys.readouterr().err
     assert len(again.skies) == 2
     assert files(folder) == there
@@ -191,17 +191,17 @@ def test_a_missing_member_alone_is_made_again(
 
 @pytest.mark.slow
 def test_members_do_not_depend_on_the_number_of_skies(study: Calibration, tmp_path: Path) -> None:
-    few = run_study(study, InlineRunner(), tmp_path / "few")
+    few = run_calibration(study, InlineRunner(), tmp_path / "few")
     counted = Counted()
     more = replace(study, skies=8)
-    grown = run_study(more, counted, tmp_path / "few")
+    grown = run_calibration(more, counted, tmp_path / "few")
     assert counted.skies == [3, 4, 5, 6, 7]
     same(replace(grown, members={name: values[:3] for name, values in grown.members.items()}), few)
     fewer = Counted()
-    same(run_study(study, fewer, tmp_path / "few"), few)
+    same(run_calibration(study, fewer, tmp_path / "few"), few)
     assert fewer.skies == []
     assert status(tmp_path / "few").done == status(tmp_path / "few").total == 8
-    same(run_study(more, InlineRunner(), tmp_path / "many"), grown)  # bit for bit, though brighter skies came
+    same(run_calibration(more, InlineRunner(), tmp_path / "many"), grown)  # bit for bit, though brighter skies came
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_members_do_not_depend_on_the_number_of_skies(study: Calibration, tmp_pa
 def test_ctrl_c_leaves_whole_members(
     when: str, study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = run_study(study, InlineRunner(), tmp_path / "whole")
+    whole = run_calibration(study, InlineRunner(), tmp_path / "whole")
     name = "fit" if when == "during a fit" else "values_of"
     original, calls = getattr(module, name), []
 
@@ -221,12 +221,12 @@ def test_ctrl_c_leaves_whole_members(
 
     monkeypatch.setattr(module, name, interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_study(study, InlineRunner(), tmp_path / "cut")
+        run_calibration(study, InlineRunner(), tmp_path / "cut")
     assert len(files(tmp_path / "cut")) == 1
     assert "gammasky: interrupted; the same command goes on from there" in capsys.readouterr().err
     monkeypatch.setattr(module, name, original)
     counted = Counted()
-    same(run_study(study, counted, tmp_path / "cut"), whole)
+    same(run_calibration(study, counted, tmp_path / "cut"), whole)
     assert counted.skies == [1, 2]
 
 
@@ -245,12 +245,12 @@ def test_a_failed_member_is_named_and_the_others_are_kept(
     monkeypatch.setattr(module, "fit", fails)
     text = r"^sky 2: ValueError: no luck \(1 of 3 fits failed, see .*failed\); the same command tries those again$"
     with pytest.raises(InputError, match=text):
-        run_study(study, InlineRunner(), folder)
+        run_calibration(study, InlineRunner(), folder)
     assert len(files(folder)) == 2
     assert 'raise ValueError("no luck")' in json.loads(next((folder / "failed").iterdir()).read_text())["traceback"]
     monkeypatch.setattr(module, "fit", fit)
     again = Counted()
-    run_study(study, again, folder)
+    run_calibration(study, again, folder)
     assert again.skies == [2]
 
 
@@ -274,7 +274,7 @@ def test_posterior_sbc(study: Calibration, posterior: str, tmp_path: Path) -> No
     assert np.abs(skies.truth).max() < 0.6
     pixels = skies.model.pixels
     np.testing.assert_array_equal(skies.observed, Dataset.open(study.data).counts[0, pixels.index[: pixels.n_fit]])
-    result = run_study(near, InlineRunner(), tmp_path / "study")
+    result = run_calibration(near, InlineRunner(), tmp_path / "study")
     theta = skies.model.parameters(skies.truth[0])
     both = skies.model_of(0)
     one, two = (both.with_counts(counts) for counts in (skies.counts[0], skies.observed))
@@ -299,14 +299,14 @@ def spoiled(study: Calibration, old: str, new: str) -> Calibration:
 def test_a_posterior_of_another_model(old: str, new: str, study: Calibration, posterior: str, tmp_path: Path) -> None:
     other = spoiled(replace(study, posterior=posterior), old, new)
     with pytest.raises(InputError, match=r"posterior of another model .*, expected one of 'tiny' as it is now"):
-        run_study(other, InlineRunner(), tmp_path / "none")
+        run_calibration(other, InlineRunner(), tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
 def test_a_posterior_of_another_sky(study: Calibration, posterior: str, tmp_path: Path) -> None:
     np.save(Path(study.data) / "counts.npy", np.load(Path(study.data) / "counts.npy") + 1)
     with pytest.raises(InputError, match="posterior of other data than 'tiny'"):
-        run_study(replace(study, posterior=posterior), InlineRunner(), tmp_path / "none")
+        run_calibration(replace(study, posterior=posterior), InlineRunner(), tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_bad_settings(options: dict[str, Any], message: str) -> None:
 
 
 def test_report(study: Calibration, tmp_path: Path) -> None:
-    result = run_study(study, InlineRunner(), tmp_path / "study")
+    result = run_calibration(study, InlineRunner(), tmp_path / "study")
     text = write_report(tmp_path, [result])
     assert text.startswith("## likelihood\n\n| parameter | 50 % |")
     assert (tmp_path / "coverage.md").read_text() == text
@@ -380,10 +380,10 @@ def test_posterior_sbc_keeps_the_psf(study: Calibration, posterior: str) -> None
 
 @pytest.mark.slow
 def test_a_study_of_another_model_or_data(study: Calibration, tmp_path: Path) -> None:
-    run_study(study, InlineRunner(), tmp_path / "study")
+    run_calibration(study, InlineRunner(), tmp_path / "study")
     np.save(Path(study.data) / "counts.npy", np.load(Path(study.data) / "counts.npy") + 1)
     with pytest.raises(InputError, match="holds a campaign of other settings or data; choose another folder"):
-        run_study(study, InlineRunner(), tmp_path / "study")
+        run_calibration(study, InlineRunner(), tmp_path / "study")
 
 
 def test_relative_paths_are_those_of_the_driver(study: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
