@@ -20,7 +20,7 @@ from scipy.special import ndtri
 from scipy.stats import multivariate_normal
 
 from gammasky import Dataset, SkyModel, configure
-from gammasky.engine.infer.bridge import Bridge, bridge
+from gammasky.engine.infer.evidence import Evidence, bridge_sampling
 
 N_BRIDGE = 4000  # draws of each kind
 
@@ -68,12 +68,12 @@ def main() -> None:
     print(f"by a bridge from its draws: log Z {bridged.log_z:.3f} +- {bridged.log_z_error:.3f}")
 
 
-def bridged_evidence(draws: np.ndarray, log_density: Callable[[np.ndarray], np.ndarray], rng: Any) -> Bridge:
+def bridged_evidence(draws: np.ndarray, log_density: Callable[[np.ndarray], np.ndarray], rng: Any) -> Evidence:
     """log Z by a bridge between posterior draws (n, D) and a normal distribution like them."""
     normal = multivariate_normal(draws.mean(axis=0), np.cov(draws.T))
     others = normal.rvs(len(draws), random_state=rng)
     of_draws = log_density(draws) - normal.logpdf(draws)
-    return bridge(of_draws.reshape(4, -1), log_density(others) - normal.logpdf(others))
+    return bridge_sampling(of_draws.reshape(4, -1), log_density(others) - normal.logpdf(others))
 
 
 if __name__ == "__main__":

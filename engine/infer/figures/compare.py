@@ -19,7 +19,7 @@ from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.figures.corner import axis_label, overlay, shown
 from gammasky.engine.infer.figures.dnds import mark_thresholds
 from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
-from gammasky.engine.infer.report.result import Posterior
+from gammasky.engine.infer.report.fit_folder import Posterior
 from gammasky.engine.infer.report.sources import dnds, mean_source_exposure_cm2_s, populations, source_grid, thinned
 from gammasky.engine.model.priors import LogUniform, Prior
 

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.agreement import Disagreement, disagreements
-from gammasky.engine.infer.bridge import Bridge, bridge
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint
 from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.derived import derive
+from gammasky.engine.infer.evidence import Evidence, bridge_sampling
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.methods.nuts import NutsStage, quoted
 from gammasky.engine.infer.methods.stage import Note, Stage
@@ -163,15 +163,15 @@ class AutoStage(Stage):
             seconds=self.seconds,
         )
 
-    def _bridge(self, guide: Fit, chains: Fit) -> Bridge:
+    def _bridge(self, guide: Fit, chains: Fit) -> Evidence:
         """log Z from both sets of draws."""
         assert guide.log_guide is not None
         at_chains = chains.log_likelihood + log_prior(chains.z)
         at_chains -= self._svi.svi.log_density(self._svi.state, chains.z)
         at_guide = guide.log_likelihood + log_prior(guide.z) - guide.log_guide
-        return bridge(at_chains.reshape(chains.chains, -1), at_guide)
+        return bridge_sampling(at_chains.reshape(chains.chains, -1), at_guide)
 
-    def _by_guide(self, guide: Fit, chains: Fit, bridged: Bridge) -> Fit:
+    def _by_guide(self, guide: Fit, chains: Fit, bridged: Evidence) -> Fit:
         """The result where guide and chains agree: the guide's draws, drawn again by their weights."""
         weights = _weights(guide)
         chosen = weights.resampled(len(guide.z), self.settings.seed)
@@ -193,12 +193,12 @@ class AutoStage(Stage):
             ),
         )
 
-    def _by_chains(self, guide: Fit, chains: Fit, bridged: Bridge) -> Fit:
+    def _by_chains(self, guide: Fit, chains: Fit, bridged: Evidence) -> Fit:
         """The result where they do not: the chains' draws."""
         verdict = verdict_on_chains_beside(chains.verdict, self._different, _weights(guide), bridged.log_z)
         return replace(chains, verdict=verdict)
 
-    def _stages(self, guide: Fit, chains: Fit, bridged: Bridge) -> tuple[dict[str, Any], ...]:
+    def _stages(self, guide: Fit, chains: Fit, bridged: Evidence) -> tuple[dict[str, Any], ...]:
         """Diagnostics and marginals of each method, for tables that put them side by side."""
         of_guide = quoted(self.model, marginals(self.model, guide.derived))
         of_chains = {**chains.diagnostics, "log_z": bridged.log_z, "log_z_error": bridged.log_z_error}

@@ -7,12 +7,12 @@ from typing import Any
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.figures.prior import panel, svg
+from gammasky.engine.infer.report.diagnostics import DIAGNOSTICS, ERRORS, figure, with_error
+from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.headline import with_unit
 from gammasky.engine.infer.report.markup import Markup, details, joined, section, table, tag
-from gammasky.engine.infer.report.methods import QUANTITIES
 from gammasky.engine.infer.report.numbers import number
-from gammasky.engine.infer.report.quantities import DIAGNOSTICS, ERRORS, figure, with_error
-from gammasky.engine.infer.report.result import FitFolder
+from gammasky.engine.infer.report.side_by_side import QUANTITIES
 from gammasky.engine.infer.report.sky import saved_figure
 
 SMALL_P = 0.05

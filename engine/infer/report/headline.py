@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.markup import Markup, joined, section, table, tag
 from gammasky.engine.infer.report.numbers import described, interval, number, width
-from gammasky.engine.infer.report.result import FitFolder
 
 LEVELS = {
     "reliable": ("✓", "The checks that were made found nothing wrong."),

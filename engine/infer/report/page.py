@@ -8,10 +8,10 @@ from string import Template
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.report import checks, headline, methods, provenance, sky
+from gammasky.engine.infer.report import checks, headline, provenance, side_by_side, sky
+from gammasky.engine.infer.report.fit_folder import FitFolder, read_fit
 from gammasky.engine.infer.report.markup import Markup, joined, tag
 from gammasky.engine.infer.report.numbers import number
-from gammasky.engine.infer.report.result import FitFolder, read_fit
 
 GENERATOR = "gammasky report"
 REPORT = "report.html"
@@ -80,7 +80,7 @@ def report_page(fit: FitFolder, threshold: float | None = None) -> str:
     """
     sections = [
         headline.headline(fit),
-        methods.methods(fit),
+        side_by_side.side_by_side(fit),
         sky.maps(fit),
         sky.corner(fit),
         sky.point_sources(fit, threshold),

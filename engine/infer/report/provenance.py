@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from gammasky.engine.infer.citations import Citation, bibtex, citations, datasets_of
 from gammasky.engine.infer.report.checks import settings_table
+from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.markup import Markup, details, section, table, tag
 from gammasky.engine.infer.report.model_toml import model_toml
-from gammasky.engine.infer.report.result import FitFolder
 
 
 def configuration(fit: FitFolder) -> Markup:

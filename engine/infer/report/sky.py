@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from gammasky.engine.infer.citations import datasets_of
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.report import sources
+from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.headline import INTERVALS
 from gammasky.engine.infer.report.markup import Markup, joined, picture, section, table, tag
 from gammasky.engine.infer.report.numbers import decimals, described, interval, number, width
-from gammasky.engine.infer.report.result import FitFolder
 from gammasky.engine.sky.manifest import read_manifest, shipped_manifests
 
 Floats = NDArray[np.float64]

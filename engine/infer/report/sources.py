@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from gammasky.engine.infer.report.result import Posterior
+from gammasky.engine.infer.report.fit_folder import Posterior
 from gammasky.engine.model.source_counts import absolute_breaks, broken_power_law, spline_matrix
 from gammasky.engine.model.spec import AnySourceCounts, Component, FreeSourceCounts, ModelSpec, Value
 from gammasky.engine.sky.response import trapezoid_weights

@@ -30,8 +30,8 @@ def cite(model: str | None, data_name: str | None, methods: tuple[str, ...], fol
     from gammasky.engine.model import read_model
 
     if folder is not None:
+        from gammasky.engine.infer.report.fit_folder import read_fit
         from gammasky.engine.infer.report.provenance import works_of
-        from gammasky.engine.infer.report.result import read_fit
 
         works = works_of(read_fit(folder))
     else:

@@ -21,7 +21,7 @@ from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.figures.compare import main_shared
 from gammasky.engine.infer.figures.corner import axis_label, overlay, shown
 from gammasky.engine.infer.posterior import write_posterior
-from gammasky.engine.infer.report.result import Posterior
+from gammasky.engine.infer.report.fit_folder import Posterior
 from gammasky.engine.infer.summary import summarise, write_summary
 from gammasky.engine.model import SkyModel, read_model
 from gammasky.engine.model.priors import LogUniform, Uniform

@@ -21,14 +21,14 @@ _SETTLED = 1e-10  # change of log Z that ends them
 
 
 @dataclass(frozen=True)
-class Bridge:
+class Evidence:
     """Log evidence, and its standard error (Fruehwirth-Schnatter 2004, Econometrics Journal 7, 143)."""
 
     log_z: float
     log_z_error: float
 
 
-def bridge(chains: Floats, guide: Floats) -> Bridge:
+def bridge_sampling(chains: Floats, guide: Floats) -> Evidence:
     """log Z of a posterior.
 
     Args:
@@ -41,7 +41,7 @@ def bridge(chains: Floats, guide: Floats) -> Bridge:
     """
     at_posterior, at_guide = chains.ravel(), guide
     if not np.isfinite(at_posterior).all() or np.isnan(at_guide).any() or (at_guide == np.inf).any():
-        raise ValueError("bridge: expected finite log ratios")
+        raise ValueError("bridge sampling: expected finite log ratios")
     size = convergence(chains).smallest_ess
     shares = np.log([size, at_guide.size]) - np.log(size + at_guide.size)
     log_z = float(np.median(at_posterior))
@@ -55,10 +55,10 @@ def bridge(chains: Floats, guide: Floats) -> Bridge:
         if abs(step) < _SETTLED:
             break
     else:
-        raise ValueError(f"bridge: not settled after {_MOST} iterations")
+        raise ValueError(f"bridge sampling: not settled after {_MOST} iterations")
     f_guide, f_posterior = np.exp(up - _log_mean(up)), np.exp(down - _log_mean(down))
     of_chains = convergence(f_posterior.reshape(chains.shape)).ess_bulk
-    return Bridge(log_z, float(np.sqrt(f_guide.var() / at_guide.size + f_posterior.var() / of_chains)))
+    return Evidence(log_z, float(np.sqrt(f_guide.var() / at_guide.size + f_posterior.var() / of_chains)))
 
 
 def _log_mean(logs: Floats) -> float:

@@ -7,11 +7,11 @@ from typing import Any
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION
+from gammasky.engine.infer.report.diagnostics import figure, with_error
+from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.headline import with_unit
 from gammasky.engine.infer.report.markup import Markup, joined, section, table, tag
 from gammasky.engine.infer.report.numbers import interval, number, width
-from gammasky.engine.infer.report.quantities import figure, with_error
-from gammasky.engine.infer.report.result import FitFolder
 
 LARGE_SHIFT = 0.2  # sd
 REWEIGHTED = ", reweighted"  # what the name of a method ends in whose draws count by their weights
@@ -38,7 +38,7 @@ STAGES = (
 )
 
 
-def methods(fit: FitFolder) -> Markup:
+def side_by_side(fit: FitFolder) -> Markup:
     """Tables that put the posteriors of one fit side by side; nothing where there is only one."""
     found = fit.entry("stages") or []
     try:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from gammasky.engine.infer.bridge import bridge
+from gammasky.engine.infer.evidence import bridge_sampling
 
 LOG_Z = -12.5
 
@@ -25,7 +25,7 @@ def found(seed: int) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
     x, y = posterior(rng), 1.2 * rng.standard_normal(4000)
     ratio = lambda x: log_density(x) - norm.logpdf(x, scale=1.2)  # noqa: E731
-    result = bridge(ratio(x), ratio(y))
+    result = bridge_sampling(ratio(x), ratio(y))
     return result.log_z, result.log_z_error
 
 
@@ -44,12 +44,12 @@ def test_importance_weights_would_miss_it() -> None:
 
 
 def test_a_perfect_guide_has_no_error() -> None:
-    result = bridge(np.full((2, 100), -3.0), np.full(500, -3.0))
+    result = bridge_sampling(np.full((2, 100), -3.0), np.full(500, -3.0))
     assert result.log_z == pytest.approx(-3.0)
     assert result.log_z_error == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_ratio_that_is_not_finite_is_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
-        bridge(np.full((2, 100), np.nan), np.zeros(500))
-    assert np.isfinite(bridge(np.zeros((2, 100)), np.where(np.arange(500) < 5, -np.inf, 0.0)).log_z)
+        bridge_sampling(np.full((2, 100), np.nan), np.zeros(500))
+    assert np.isfinite(bridge_sampling(np.zeros((2, 100)), np.where(np.arange(500) < 5, -np.inf, 0.0)).log_z)
