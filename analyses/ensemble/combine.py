@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gammasky.analyses.ensemble.axes import BUILT_IN, Choice, Known, ordered, own_choice, read_choice, unknown_axis
+from gammasky.analyses.ensemble.file import Axes, EnsembleFile
 from gammasky.engine.errors import InputError, unknown_name
-
-if TYPE_CHECKING:
-    from gammasky.analyses.ensemble.ensemble import Axes, Ensemble
 
 AS_IN_THE_MODEL = "base"  # the choice of an axis that a listed member leaves out
 MOST_MEMBERS = 100_000
@@ -46,7 +44,7 @@ def _read_axis(name: str, content: Any, known: Known) -> list[Choice]:
     return choices
 
 
-def combinations(ensemble: Ensemble, known: Known) -> Iterator[Choices]:
+def combinations(ensemble: EnsembleFile, known: Known) -> Iterator[Choices]:
     """The choices of each member.
 
     Raises:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from gammasky.analyses.ensemble.axes import Choice, Known, Plan
 from gammasky.analyses.ensemble.combine import combinations
 from gammasky.analyses.ensemble.cost import estimated_seconds
 from gammasky.analyses.ensemble.datasets import counts_checksum, only_used, place_of
+from gammasky.analyses.ensemble.file import EnsembleFile
 from gammasky.analyses.ensemble.tables import Table, map_names
 from gammasky.analyses.ensemble.task import FORMAT, N_DRAWS, EnsembleTask
 from gammasky.distributed.member import Member
@@ -22,9 +22,6 @@ from gammasky.engine.model.spec import ModelSpec, model_from_table, read_model
 from gammasky.engine.model.uses import component_uses, parameter_labels
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.flat_pixels import FlatPixels
-
-if TYPE_CHECKING:
-    from gammasky.analyses.ensemble.ensemble import Ensemble
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Expansion:
         InputError: when asked for what cannot be; names the axis, choice or member.
     """
 
-    def __init__(self, ensemble: Ensemble) -> None:
+    def __init__(self, ensemble: EnsembleFile) -> None:
         self._ensemble = ensemble
         self._base = read_model(ensemble.beside(ensemble.model))
         data_dir = ensemble.data_dir and ensemble.beside(ensemble.data_dir)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from gammasky.analyses.ensemble.ensemble import beside, known_fields
+from gammasky.analyses.ensemble.file import beside, known_fields
 from gammasky.analyses.studies.study import (
     QUICK_DIFFUSE,
     QUICK_NODES,

@@ -275,7 +275,8 @@ def test_an_own_choice_is_a_table() -> None:
 
 
 def test_every_shipped_ensemble_is_a_file(fermi_dir: Path) -> None:
-    from gammasky.analyses.ensemble.ensemble import Ensemble, shipped
+    from gammasky.analyses.ensemble.ensemble import Ensemble
+    from gammasky.analyses.ensemble.file import shipped
 
     for name in shipped():
         ensemble = Ensemble(**{**Ensemble.read(name).manifest(), "data_dir": str(fermi_dir)})

@@ -1,0 +1,147 @@
+"""The file of an ensemble: a base model and dataset, axes of choices, how they combine, how each member is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+
+from gammasky.distributed.member import Resources
+from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.files import named_file, read_toml, shipped_files
+from gammasky.engine.infer.settings import MAX_SEED
+from gammasky.engine.infer.settings import Settings as FitSettings
+from gammasky.engine.model.spec import presets
+from gammasky.engine.sky.manifest import shipped_manifests
+from gammasky.engine.sky.schema import Schema, first_problem
+
+Axes = dict[str, list[Any] | dict[str, Any]]
+
+
+class Sample(Schema):
+    """Random members of the product, each at most once."""
+
+    sample: Annotated[int, Field(ge=1)]
+
+
+def known_fields(kind: type, what: str) -> BeforeValidator:
+    """Refuses keys that a table of settings does not have, with the nearest that it has."""
+
+    def check(value: Any) -> Any:
+        names = [entry.name for entry in fields(kind)]
+        for name in value if isinstance(value, Mapping) else ():
+            if kind is FitSettings and name == "seed":
+                raise ValueError("the seed is that of all fits: move `seed` out of `fit`")
+            if name not in names:
+                raise ValueError(str(unknown_name(what, name, names)))
+        return value
+
+    return BeforeValidator(check)
+
+
+def _known_combination(value: Any) -> Any:
+    """Says all ways to combine at once; pydantic would tell of the first that does not fit."""
+    if value in ("product", "list") or isinstance(value, Sample):
+        return value
+    if isinstance(value, Mapping) and list(value) == ["sample"]:
+        number = value["sample"]
+        if isinstance(number, int) and not isinstance(number, bool) and number >= 1:
+            return value
+    raise ValueError(f"expected 'product', 'list' or {{ sample = N }} with N of at least 1, got {value!r}")
+
+
+def beside(place: Path, name: str) -> str:
+    """The file or folder `name` in `place`, if it is there; shipped names and others as they are."""
+    path = place / name
+    return str(path) if path.exists() and name not in {**presets(), **shipped_manifests()} else name
+
+
+class EnsembleFile(Schema):
+    """What the file of an ensemble holds.
+
+    Args:
+        name: of the ensemble.
+        model: base model: a preset's name, or a file (from the ensemble's folder).
+        data: dataset: a name, or a folder or manifest (from the ensemble's folder); data_dir: where its files lie.
+        seed: of the fits and of a sample.
+        combine: "product" of the axes, "list" of members, or {sample = n} members of the product.
+        axes: name -> list of choices of a built-in axis (see `axes.BUILT_IN`), or a table of choices of the user's own,
+            each a table of changes of the model (see `patched`).
+        members: of a list: tables axis -> choice; an axis that one leaves out is as in the base model.
+        fit: settings of the fits; resources: of each of them.
+
+    Raises:
+        InputError: anything that cannot be used, in one line.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    description: str = ""
+    model: str = "fiducial"
+    data: str = "fermi"
+    data_dir: str | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+    combine: Annotated[Literal["product", "list"] | Sample, BeforeValidator(_known_combination)] = "product"
+    axes: Axes = Field(default_factory=dict)
+    listed: list[dict[str, Any]] = Field(default_factory=list, alias="members")
+    fit: Annotated[FitSettings, known_fields(FitSettings, "setting of a fit")] = FitSettings()
+    resources: Annotated[Resources, known_fields(Resources, "resource")] = Resources()
+    _place: Path = PrivateAttr(default_factory=Path.cwd)
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            known = frozenset(type(self).model_fields) - {"listed"} | {"members"}
+            raise InputError(f"ensemble: {first_problem(error, known, settings)}") from None
+
+    @model_validator(mode="after")
+    def _combination(self) -> Self:
+        if self.listed and self.combine != "list":
+            raise ValueError("[[members]] are of combine = 'list'; set that, or remove them")
+        return self
+
+    @classmethod
+    def read(cls, name_or_path: str | Path) -> Self:
+        """The ensemble of a file, or the shipped one of that name.
+
+        Raises:
+            InputError: unknown name, no TOML file, or something in it that cannot be used; names the file.
+        """
+        path = named_file("ensemble", str(name_or_path), shipped())
+        return cls.of(read_toml(path), str(path), path.absolute().parent)
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any], where: str, place: Path) -> Self:
+        """The ensemble of a table whose files are named from the folder `place`.
+
+        Raises:
+            InputError: something in it that cannot be used; names `where` it stands.
+        """
+        try:
+            ensemble = cls(**table)
+        except InputError as error:
+            raise InputError(f"{where}: {str(error).removeprefix('ensemble: ')}") from None
+        ensemble._place = place
+        return ensemble
+
+    def beside(self, name: str) -> str:
+        """A file or folder that the ensemble names, from its own folder; shipped names and others as they are."""
+        return beside(self._place, name)
+
+    def manifest(self) -> dict[str, Any]:
+        """The ensemble as plain JSON that `Ensemble(**manifest)` takes anywhere: its files by their whole paths."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        del plain["fit"]["seed"]  # it is that of the ensemble
+        plain |= {name: self.beside(plain[name]) for name in ("model", "data", "data_dir") if plain[name]}
+        for entry in (*plain["axes"].get("sky", ()), *(member.get("sky") for member in plain["members"])):
+            if isinstance(entry, dict) and isinstance(entry.get("data"), str):
+                entry["data"] = self.beside(entry["data"])
+        return plain
+
+
+def shipped() -> dict[str, Path]:
+    """The ensembles that come with the package: name -> TOML file."""
+    return shipped_files("gammasky.analyses", "ensembles")
