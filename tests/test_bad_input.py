@@ -175,7 +175,6 @@ def test_a_spoiled_model(old: str, new: str, message: str, here: Path, capsys: C
     ("words", "message"),
     [
         (["--method", "nust"], "unknown method 'nust'; did you mean 'nuts'?"),
-        (["--method", "smc", "--population", "100"], "population: expected a multiple of 8, got 100"),
         (["--method", "auto", "--guide", "iaf"], "guide: method auto needs 'flow'"),
         (["--alpha", "1.5"], "alpha: expected a number from 0 to 1, got 1.5"),
         (["--chains", "1"], "Invalid value for '--chains'"),

@@ -19,8 +19,6 @@ GUIDE_SECONDS = 1.0e-3  # of a step, per particle: the flow, its densities and t
 START_SECONDS = 30.0  # building and compiling, which members of one structure do once in a process: an upper limit
 CLIMB = 150  # gradients of one climb to the best point
 LEAPFROGS = 30  # of one iteration of NUTS
-TEMPERATURES = 60  # of a sequential Monte Carlo run, with that many gradients per particle each
-LEAPFROGS_SMC = 20
 FINAL = 3000  # evaluations after the fit: weights, predictive densities
 
 
@@ -36,8 +34,7 @@ def gradients(settings: Settings, n_parameters: int) -> float:
     climbs = N_STARTS * CLIMB + 2 * n_parameters
     steps = settings.steps * settings.particles
     chains = settings.chains * (settings.warmup + settings.draws) * LEAPFROGS
-    particles = settings.population * TEMPERATURES * LEAPFROGS_SMC
-    of_method = {"laplace": 0, "svi": steps, "nuts": chains, "smc": particles, "auto": steps + chains}
+    of_method = {"laplace": 0, "svi": steps, "nuts": chains, "auto": steps + chains}
     return climbs + of_method[settings.method] + FINAL
 
 

@@ -10,11 +10,11 @@ from gammasky.distributed.tuning.space import Choice, Params, Range, Space, Valu
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.settings import Settings
 
-SEARCHABLE = ("guide", "learning_rate", "particles", "schedule", "steps", "alpha", "temper")
+SEARCHABLE = ("guide", "learning_rate", "particles", "schedule", "steps", "alpha")
 #: Settings of arXiv:2604.08648.
 PAPER: Params = {"guide": "iaf", "learning_rate": 3e-4, "particles": 8, "schedule": "constant"}
 FEWEST_STEPS = 8
-_WHOLE = ("particles", "steps", "temper")
+_WHOLE = ("particles", "steps")
 _WORDS = ("guide", "schedule")
 
 

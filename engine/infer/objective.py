@@ -28,31 +28,20 @@ import jax.numpy as jnp
 
 from gammasky.engine.errors import InputError
 
-_FIRST_BETA = 0.05  # weight of the likelihood at the first step of tempering
-
 
 @dataclass(frozen=True)
 class Objective:
-    """A bound on log Z, tempered at first.
+    """A bound on log Z.
 
     Attributes:
         alpha: order of the bound, from 0 (importance-weighted) to 1 (ELBO).
-        temper: steps over which the weight of the likelihood rises from 0.05 to 1.
     """
 
     alpha: float = 1.0
-    temper: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.alpha <= 1.0:
             raise InputError(f"alpha: expected a number from 0 to 1, got {self.alpha}")
-        if self.temper < 0:
-            raise InputError(f"temper: expected a whole number of at least 0, got {self.temper}")
-
-    def beta(self, step: jax.Array) -> jax.Array:
-        """Weight of the likelihood in a step."""
-        ramp = _FIRST_BETA + (1.0 - _FIRST_BETA) * step / max(self.temper, 1)
-        return jnp.where(step < self.temper, ramp, 1.0)
 
     def loss(self, log_weights: jax.Array, *, doubly: bool) -> jax.Array:
         """Minus the bound, to be differentiated in the guide's parameters.

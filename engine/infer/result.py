@@ -24,7 +24,7 @@ class Fit:
     """The result of a fit.
 
     Attributes:
-        method: laplace, svi, nuts, smc or auto.
+        method: laplace, svi, nuts or auto.
         status: of a variational fit "converged" (the ELBO is flat: see `is_flat`) or "stopped" (it still rose, or the
             steps are too few to tell): of the optimiser, not of the guide, whose flat ELBO does not say that it can
             hold the posterior. Of every other method "finished".

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 
 from gammasky.engine.errors import InputError, unknown_name
 
-METHODS = ("laplace", "svi", "nuts", "smc", "auto")
+METHODS = ("laplace", "svi", "nuts", "auto")
 GUIDES = ("flow", "iaf", "mvn", "diagonal")
 SCHEDULES = ("constant", "cosine")
 MAX_SEED = 2**63 - 1  # what JAX takes
 _RATES = {"flow": (3e-3, "cosine")}  # learning rate and schedule of a guide, where they are not asked for
 _PAPER = (3e-4, "constant")  # of every other guide: those of arXiv:2604.08648
 _LOWEST = {
-    "steps": 1, "particles": 1, "starts": 1, "temper": 0, "chains": 2, "warmup": 50, "draws": 50, "population": 64,
-    "seed": 0,
+    "steps": 1, "particles": 1, "starts": 1, "chains": 2, "warmup": 50, "draws": 50, "seed": 0,
 }  # fmt: skip
 
 
@@ -23,17 +22,16 @@ class Settings:
     """How a fit runs. Each method reads its own; `auto` reads those of svi and nuts.
 
     Attributes:
-        method: laplace, svi, nuts, smc or auto.
+        method: laplace, svi, nuts or auto.
         guide: of svi: flow, iaf, mvn or diagonal.
         steps, particles: optimiser steps of svi; draws per step.
         learning_rate, schedule: of Adam; constant, or a cosine down to 1 % after a warm-up. None: 3e-3 and cosine for
             the flow, and 3e-4 and constant, those of arXiv:2604.08648, for the others.
         clip: largest absolute value of a gradient entry.
-        alpha, temper: of the bound that svi maximises, see `Objective`.
+        alpha: of the bound that svi maximises, see `Objective`.
         starts: of svi; the best goes on after a tenth of the steps.
         early_stop: end svi when the ELBO is flat, see `is_flat`.
         chains: of nuts, all in step; warmup, draws: iterations of each to learn from, and to keep.
-        population: particles of smc.
         seed: of every random number of the fit.
 
     Raises:
@@ -48,13 +46,11 @@ class Settings:
     schedule: str | None = None
     clip: float = 1.0
     alpha: float = 1.0
-    temper: int = 0
     starts: int = 1
     early_stop: bool = False
     chains: int = 4
     warmup: int = 400
     draws: int = 1000
-    population: int = 512
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,8 +67,6 @@ class Settings:
                 raise InputError(f"{name}: expected a whole number of at least {low}, got {getattr(self, name)}")
         if self.method == "auto" and self.guide != "flow":
             raise InputError(f"guide: method auto needs 'flow', whose density is known anywhere, got '{self.guide}'")
-        if self.population % 8:
-            raise InputError(f"population: expected a multiple of 8, got {self.population}")
         if self.seed > MAX_SEED:
             raise InputError(f"seed: expected a whole number of at most {MAX_SEED}, got {self.seed}")
         for name in ("learning_rate", "clip"):

@@ -65,7 +65,7 @@ class VariationalFit:
         self.model, self.settings = model, settings
         self.guide: Guide = build_guide(settings.guide, model.n_latent)
         self.coordinates = flux_coordinates(model) if settings.guide == "flow" else latent_coordinates()
-        self._objective = Objective(settings.alpha, settings.temper)
+        self._objective = Objective(settings.alpha)
         self._windows = sorted({int(share * settings.steps) for share in _WINDOWS[settings.guide]} - {0})
         self._adam = optax.chain(optax.clip(settings.clip), optax.scale_by_adam())
         self._rate = self._schedule()
@@ -191,9 +191,8 @@ class VariationalFit:
         doubly = self.guide.log_density is not None
         if self.guide.log_density is not None:
             log_q = jax.vmap(partial(self.guide.log_density, jax.lax.stop_gradient(guide), frame))(x)
-        beta = self._objective.beta(step)
         z, log_volume = jax.vmap(self.coordinates.to_latent)(x)
-        log_p = jax.vmap(partial(self.model.log_density, arrays=arrays, beta=beta))(z) + log_volume
+        log_p = jax.vmap(partial(self.model.log_density, arrays=arrays))(z) + log_volume
         return self._objective.loss(log_p - log_q, doubly=doubly)
 
     def _run_steps(self, arrays: Any, key: jax.Array, state: State, n_steps: jax.Array) -> tuple[State, jax.Array]:
@@ -257,7 +256,7 @@ def is_flat(elbo: Floats, window: int) -> bool:
 def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floats) -> None:
     """Refuse a fit that has run away, so that no checkpoint of it is kept.
 
-    It has if, counted from the end of tempering and the beginning of the window, the median of the latest 100 steps is
+    It has if, counted from the beginning of the window, the median of the latest 100 steps is
     below that of the best 5 in a row by more than 50 nat and 50 times the scatter within those 5; or if a tenth of the
     guide's draws are more than 8 from 0 on some axis of z (of prior N(0, 1)), and 8 standard deviations of the start
     from its mode.
@@ -271,7 +270,7 @@ def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floa
     Raises:
         DivergedFitError: names the parameters that went furthest, and what to change.
     """
-    fall = _fall(elbo[max(svi.settings.temper, svi.window_start(elbo.size)) :])
+    fall = _fall(elbo[svi.window_start(elbo.size) :])
     z, _ = svi.draw(state, _BLOCK)
     z = np.clip(np.nan_to_num(z, nan=np.inf), -_NOWHERE, _NOWHERE)  # a draw that is no number is nowhere near
     moved = np.abs(z - start.mode) / np.linalg.norm(start.scale_tril, axis=1)

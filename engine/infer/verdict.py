@@ -23,7 +23,6 @@ LARGEST_SHIFT = 0.2  # of a mean by the weights [sd]
 LARGEST_DISAGREEMENT = 0.3  # between two methods' log Z [nat]
 _SPLIT_R_HAT = 1.05  # above: the chains are in different places
 _BROKEN = 0.02  # share of divergent trajectories above which draws are biased
-_LARGEST_ERROR = 0.5  # of a log Z that can tell anything [nat]
 
 
 @dataclass(frozen=True)
@@ -106,19 +105,6 @@ def verdict_on_chains(found: Mapping[str, Convergence], divergent: float, settin
     draws = int(math.ceil(settings.draws * max(1.5, 1.2 * lacking) / 500) * 500)
     remedy = f"--method nuts --draws {draws} --warmup {2 * settings.warmup}"
     return Verdict("unreliable" if trouble else "preview", (*trouble, *doubts), remedy)
-
-
-def verdict_on_population(log_z_error: float) -> Verdict:
-    """Of one run of sequential Monte Carlo, which nothing has confirmed.
-
-    Args:
-        log_z_error: of its log Z [nat].
-    """
-    alone = "no second method has confirmed it"
-    if log_z_error > _LARGEST_ERROR:
-        reason = f"the error of log Z is {log_z_error:.2f}, above {_LARGEST_ERROR:g} nat: too few particles"
-        return Verdict("unreliable", (reason, alone), "--method auto")
-    return Verdict("preview", (alone,), "--method auto")
 
 
 def verdict_on_checked_guide(

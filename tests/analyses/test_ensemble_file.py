@@ -261,7 +261,6 @@ def test_cost_grows_with_the_work(tiny: Path) -> None:
     assert cost(steps=1000) < cost(steps=5000) < cost(steps=5000, particles=32)
     assert cost(method="laplace") < cost(method="svi") < cost(method="auto")
     assert cost(method="nuts", draws=500) < cost(method="nuts", draws=5000)
-    assert cost(method="smc", population=64) < cost(method="smc", population=512)
 
 
 def test_elapsed_and_clock() -> None:

@@ -23,13 +23,6 @@ DIAGNOSTICS = {
     "divergent": ("divergent trajectories", "the integrator lost its way: draws there may be missing; below 0.5 %"),
     "leapfrogs": ("leapfrogs per trajectory", "mean; many mean a narrow or curved posterior"),
     "step_size": ("step size", "in units of the mass matrix, as tuned"),
-    "families": ("families", "draws from the prior that have descendants; few mean too few particles"),
-    "temperatures": ("temperatures", "steps from the prior to the posterior"),
-    "acceptance": ("acceptance", "mean share of moves that were accepted; tuned to 80 %"),
-    "slowest_jump": (
-        "jump in the slowest coordinate",
-        "squared distance moved at the last temperature, relative to independent draws; below 0.5 particles stay alike",
-    ),
     "gradients": ("gradients", "evaluations of the likelihood with its derivative, in all"),
 }
 ERRORS = {"elbo": "elbo_error", "log_z": "log_z_error"}
@@ -38,10 +31,10 @@ _SPREADS = {
     **dict.fromkeys(("elbo", "elbo_error", "log_z", "log_z_error"), _NAT),
     **dict.fromkeys(("laplace_log_density", "laplace_log_evidence", "log_density"), _NAT),
     **dict.fromkeys(("ess", "ess_bulk_min", "ess_tail_min", "fit_seconds", "wall_seconds"), 10.0),
-    **dict.fromkeys(("k_hat", "efficiency", "slowest_jump"), 0.1),
+    **dict.fromkeys(("k_hat", "efficiency"), 0.1),
     "r_hat_max": 0.01,
 }
-_SHARES = {"divergent": 2, "acceptance": 0}  # shown in per cent, with that many decimals
+_SHARES = {"divergent": 2}  # shown in per cent, with that many decimals
 
 
 def figure(name: str, value: Any) -> str:

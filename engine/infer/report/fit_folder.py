@@ -23,12 +23,10 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 OF_SVI = (
-    "guide", "steps", "particles", "learning_rate", "schedule", "clip", "alpha", "temper", "starts", "early_stop",
+    "guide", "steps", "particles", "learning_rate", "schedule", "clip", "alpha", "starts", "early_stop",
 )  # fmt: skip
 OF_CHAINS = ("chains", "warmup", "draws")
-READ_BY = {
-    "laplace": (), "svi": OF_SVI, "nuts": OF_CHAINS, "smc": ("population",), "auto": (*OF_SVI, *OF_CHAINS)
-}  # fmt: skip
+READ_BY = {"laplace": (), "svi": OF_SVI, "nuts": OF_CHAINS, "auto": (*OF_SVI, *OF_CHAINS)}
 TABLES = ("parameters", FLUX, POINT_SOURCE_FRACTION, "fit", "data_sha256", "versions")  # of every summary
 
 

@@ -19,32 +19,18 @@ from gammasky.commands.options import FOLDER, data_options, start_engine, svi_op
     default="svi",
     show_default=True,
     metavar="NAME",
-    help="laplace (seconds), svi (a minute or two), nuts, smc, or auto: svi checked by nuts, for results to publish.",
+    help="laplace (seconds), svi (a minute or two), nuts, or auto: svi checked by nuts, for results to publish.",
 )
 @svi_options(steps=5000)
 @click.option("--starts", type=click.IntRange(min=1), default=1, show_default=True, help="svi: starts, best kept.")
 @click.option(
     "--alpha", type=float, default=1.0, show_default=True, help="svi: bound, from 1 (ELBO) to 0 (importance-weighted)."
 )
-@click.option(
-    "--temper",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="svi: steps to raise the likelihood's weight.",
-)
 @click.option("--early-stop", is_flag=True, help="svi: stop when the ELBO is flat.")
 @click.option("--chains", type=click.IntRange(min=2), default=4, show_default=True, help="nuts: chains.")
 @click.option("--warmup", type=click.IntRange(min=50), default=400, show_default=True, help="nuts: tuning iterations.")
 @click.option(
     "--draws", type=click.IntRange(min=50), default=1000, show_default=True, help="nuts: draws kept per chain."
-)
-@click.option(
-    "--population",
-    type=click.IntRange(min=64),
-    default=512,
-    show_default=True,
-    help="smc: number of particles, a multiple of 8.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")

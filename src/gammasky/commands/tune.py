@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "asked",
     multiple=True,
     metavar="NAME=VALUES",
-    help="guide, lr, particles, schedule, steps, alpha or temper: A,B,C or LOW:HIGH[:log]; may be repeated.",
+    help="guide, lr, particles, schedule, steps or alpha: A,B,C or LOW:HIGH[:log]; may be repeated.",
 )
 @click.option("--ensemble", type=FILE, metavar="FILE", help="Search the axes of this ensemble instead of settings.")
 @click.option("--storage", metavar="URL", help="Database: sqlite:///FILE, postgresql://...  [default: a file in DIR]")

@@ -175,7 +175,7 @@ def test_fits_of_different_methods(two: tuple[Path, Path], tmp_path: Path, capsy
     told = {
         "svi": {"elbo": -101.5, "elbo_error": 0.1, "log_z": -100.5, "log_z_error": 0.2, "k_hat": 0.5},
         "nuts": {"r_hat_max": 1.003, "slowest": "Sps", "divergent": 0.0},
-        "smc": {"log_z": -100.0, "log_z_error": None, "families": 1},
+        "laplace": {"log_z": -100.0, "log_z_error": None},
         "auto": {"log_z": -100.25, "log_z_error": 0.15, "log_z_by_method": {"bridge": [-100.25, 0.15]}},
     }
     folders = []
@@ -196,17 +196,17 @@ def test_fits_of_different_methods(two: tuple[Path, Path], tmp_path: Path, capsy
         folders.append(folder)
     found = compare_fits(folders, tmp_path / "out")
     assert found.evidence["nuts"] == {}
-    assert set(found.log_z_differences) == {"smc", "auto"}
+    assert set(found.log_z_differences) == {"laplace", "auto"}
     assert found.log_z_differences["auto"] == pytest.approx((0.25, 0.25))
-    assert found.log_z_differences["smc"] == (0.5, math.inf)
-    by_name = [{d.name: d.distance for d in found.differences if d.other == other} for other in ("nuts", "smc")]
+    assert found.log_z_differences["laplace"] == (0.5, math.inf)
+    by_name = [{d.name: d.distance for d in found.differences if d.other == other} for other in ("nuts", "laplace")]
     assert by_name[0] == pytest.approx(by_name[1])  # chain by chain or not: the same draws
     printed = capsys.readouterr().out
     assert "auto: log Z -100.25 +- 0.15, log Z minus that of 'svi' +0.25 +- 0.25" in printed
-    assert "smc: log Z -100.00, log Z minus that of 'svi' +0.50 (error unknown)" in printed
+    assert "laplace: log Z -100.00, log Z minus that of 'svi' +0.50 (error unknown)" in printed
     assert "nuts:" not in printed
     content = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
-    assert content["log_z_differences"]["smc"] == [0.5, None]
+    assert content["log_z_differences"]["laplace"] == [0.5, None]
 
 
 def test_nothing_in_common(pair: dict[str, Posterior]) -> None:

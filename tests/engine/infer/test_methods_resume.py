@@ -18,7 +18,6 @@ pytestmark = pytest.mark.usefixtures("compiled_fast")
 SHORT = {
     "svi": Settings(guide="mvn", steps=60, particles=4, starts=2),
     "nuts": Settings(method="nuts", chains=2, warmup=60, draws=100),
-    "smc": Settings(method="smc", population=64),
     "auto": Settings(method="auto", steps=60, chains=2, warmup=60, draws=100),
 }
 
@@ -37,7 +36,7 @@ class Stop(Exception):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["svi", "nuts", "smc", "auto"])
+@pytest.mark.parametrize("method", ["svi", "nuts", "auto"])
 def test_resume_is_bit_for_bit(
     method: str, small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

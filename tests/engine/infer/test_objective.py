@@ -108,18 +108,7 @@ def test_weights_of_any_size() -> None:
         np.testing.assert_allclose(value, 2.0e4 + np.log(2), rtol=1e-15)
 
 
-def test_tempering_raises_the_weight_of_the_likelihood() -> None:
-    weights = [float(Objective(temper=10).beta(jnp.asarray(step))) for step in (0, 5, 10, 50)]
-    np.testing.assert_allclose(weights, [0.05, 0.525, 1.0, 1.0])
-    assert float(Objective().beta(jnp.asarray(0))) == 1.0
-
-
 @pytest.mark.parametrize("alpha", [-0.1, 1.5, float("nan")])
 def test_alpha_out_of_range(alpha: float) -> None:
     with pytest.raises(InputError, match="alpha: expected a number from 0 to 1, got"):
         Objective(alpha)
-
-
-def test_negative_temper() -> None:
-    with pytest.raises(InputError, match="temper: expected a whole number of at least 0, got -1"):
-        Objective(temper=-1)

@@ -53,16 +53,6 @@ CHAINS = {
     "divergent": 0.0025,
 }
 NUTS = {"method": "nuts", **CHAINS, "gradients": 1_918_710, "leapfrogs": 28.248, "step_size": 0.1734}
-SMC = {
-    "method": "smc",
-    "log_z": -1234.567,
-    "log_z_error": 0.25,
-    "families": 97,
-    "temperatures": 41,
-    "acceptance": 0.793,
-    "slowest_jump": 0.5312,
-    "gradients": 204_800,
-}
 LAPLACE = {
     "method": "laplace",
     "elbo": -1240.5,
@@ -275,28 +265,9 @@ def test_chains(folder: Path) -> None:
     assert "method nuts" in page.text
     for words in ("1.004", "838", "1,106", "0.25 %", "1,918,710", "28.25", "Hoffman2014", "Cabezas2024", "Vehtari2021"):
         assert words in page.text, words
-    for words in ("ELBO", "k-hat", "7654", "population512", "Kingma2014", "Durkan2019", "r hat", "divergences"):
+    for words in ("ELBO", "k-hat", "7654", "Kingma2014", "Durkan2019", "r hat", "divergences"):
         assert words not in page.text, words
     assert page.text.count("−1,236.25") == 1
-
-
-def test_a_population(folder: Path) -> None:
-    of_method(folder, SMC)
-    page = Page(report_page(read_fit(folder)))
-    for words in (
-        "−1,234.57 ± 0.25",
-        "97",
-        "41",
-        "79 %",
-        "0.53",
-        "204,800",
-        "population512",
-        "Lee2018",
-        "DelMoral2006",
-    ):
-        assert words in page.text, words
-    for words in ("ELBO", "k-hat", "7654", "chains", "Hoffman2014"):
-        assert words not in page.text, words
 
 
 def test_optima(folder: Path) -> None:
@@ -415,7 +386,6 @@ def test_damaged_stages(folder: Path, damaged: Any) -> None:
         (("svi", "iaf", 0.0), "Kingma2016 Phan2019 Li2016", "Tucker2018 Durkan2019"),
         (("svi", "mvn", 1.0), "Kingma2014", "Kingma2016 Phan2019 Durkan2019 Roeder2017"),
         (("nuts", "flow", 0.5), "Hoffman2014 Cabezas2024", "Durkan2019 Kingma2014 Li2016 Meng1996"),
-        (("smc", "flow", 0.5), "DelMoral2006 Lee2018 Cabezas2024", "Hoffman2014 Durkan2019 Li2016"),
         (("laplace", "flow", 0.5), "MishraSharma2026", "Kingma2014 Durkan2019 Li2016 Cabezas2024"),
         (("auto", "iaf", 0.5), "Durkan2019 Li2016 Tucker2018 Meng1996", "Kingma2016 Phan2019"),
         ((None, "iaf", None), "Kingma2016", "Durkan2019 Li2016"),

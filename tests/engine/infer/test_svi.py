@@ -198,12 +198,11 @@ def test_a_posterior_that_is_far_out_is_none() -> None:
     [
         np.random.default_rng(0).standard_t(2, 2000) * 30 - 20_000,  # heavy tails, within one chunk
         np.r_[np.linspace(-30_000, -20_080, 300), np.full(200, -20_080.0)],  # climbing
-        np.r_[np.full(60, -1_000.0), np.full(400, -20_080.0)],  # tempered for 60 steps
         np.r_[np.full(200, -20_080.0), np.full(49, -40_000.0)],  # a bad patch that may still pass
     ],
 )
 def test_a_healthy_trace_is_no_diverged_fit(elbo: np.ndarray) -> None:
-    fit = VariationalFit(stand_in(), Settings(guide="diagonal", temper=60))
+    fit = VariationalFit(stand_in(), Settings(guide="diagonal"))
     check_diverged(fit, fit.start(wide_start()), wide_start(), elbo)
 
 
@@ -230,7 +229,6 @@ def test_flatness() -> None:
         ({"learning_rate": float("nan")}, "learning_rate: expected a positive number"),
         ({"clip": -1.0}, "clip: expected a positive number"),
         ({"alpha": 1.5}, "alpha: expected a number from 0 to 1, got 1.5"),
-        ({"temper": -1}, "temper: expected a whole number of at least 0, got -1"),
     ],
 )
 def test_bad_settings(change: dict[str, Any], message: str) -> None:

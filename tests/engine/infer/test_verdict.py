@@ -16,7 +16,6 @@ from gammasky.engine.infer.verdict import (
     verdict_on_chains_beside,
     verdict_on_checked_guide,
     verdict_on_guide,
-    verdict_on_population,
 )
 
 GOOD = Importance(
@@ -91,12 +90,6 @@ def test_chains_that_do_not(found: dict[str, Convergence], divergent: float, lev
 def test_the_remedy_for_few_effective_draws_is_as_many_more() -> None:
     verdict = verdict_on_chains(chains(tail=100.0), 0.0, Settings(method="nuts", draws=1000))
     assert "--draws 5000" in verdict.remedy  # 4.8 times as many, in steps of 500
-
-
-def test_population() -> None:
-    assert verdict_on_population(0.2).level == "preview"
-    assert verdict_on_population(0.9).level == "unreliable"
-    assert verdict_on_population(float("inf")).level == "unreliable"
 
 
 SURE = verdict_on_chains(chains(), 0.0, Settings(method="nuts"))

@@ -35,11 +35,6 @@ def test_a_negative_norm_is_found(counts_with_a_hole: SkyModel, method: str) -> 
     assert (found < 0).mean() > 0.5
 
 
-def test_smc_which_begins_all_over_the_prior_says_where_it_is_impossible(counts_with_a_hole: SkyModel) -> None:
-    with pytest.raises(NonFiniteLikelihoodError, match=r"in pixel \d+ .*smooth mean -.*narrow the priors"):
-        fit(counts_with_a_hole, Settings(method="smc", population=64))
-
-
 def test_a_model_that_is_nowhere_possible_says_where(build: Build, smooth_table: dict[str, Any]) -> None:
     smooth_table["parameters"]["S_peak"] = {"prior": "uniform", "low": -90.0, "high": -80.0}
     with pytest.raises(NonFiniteLikelihoodError, match=r"in pixel \d+ \(nside 16.* at S_flat=.*narrow the priors"):
