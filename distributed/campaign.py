@@ -17,7 +17,7 @@ from gammasky.distributed.member import Member, Resources, Task
 from gammasky.distributed.record import load_member
 from gammasky.distributed.runners.base import Outcome, Runner, Work
 from gammasky.distributed.status import Status, status
-from gammasky.distributed.table import read_failure, read_rows, require_arrow
+from gammasky.distributed.table import read_failure, read_rows
 
 __all__ = ["Status", "Tally", "load_member", "read_manifest", "read_rows", "run_campaign", "status"]
 
@@ -81,7 +81,6 @@ def run_campaign(
     """
     began, folder = time.monotonic(), Path(folder).resolve()
     listed = list_members(members)
-    require_arrow()
     specs = {known.key: member.spec for known, member in zip(listed, members, strict=True)}
     with held(folder, manifest, listed, resume=resume, grow=grow) as places:
         outcomes = stored_members(places, listed)

@@ -22,7 +22,7 @@ from gammasky.distributed.board import Board
 from gammasky.distributed.folder import Listed, Places, write_failure, write_light
 from gammasky.distributed.runners.base import Job, Outcome, Runner, Session, Work
 from gammasky.distributed.status import Ended, Running, Status, numbers_of, read_running, seconds_left
-from gammasky.distributed.table import line_of, read_failure, write_table
+from gammasky.distributed.table import read_failure, row_of, write_csv
 from gammasky.engine.errors import InputError
 
 ATTEMPTS = 5  # at a member whose workers are lost
@@ -154,7 +154,7 @@ class Drive:
     def _write_table(self) -> None:
         began = time.monotonic()
         ended = [key for key in self._listed if key in self.outcomes]
-        write_table(self._places, [line_of(self._listed[key], self.outcomes[key]) for key in ended])
+        write_csv(self._places.table, [row_of(self._listed[key], self.outcomes[key]) for key in ended])
         self._tabled = time.monotonic()
         self._table_took = self._tabled - began
 

@@ -7,7 +7,7 @@
 - scratch/KEY/      checkpoints of members at work
 - live/KEY.json     their progress
 - driver.json       what the driver last said; driver.lock: held while it lives
-- results.parquet   table of results, and results.csv: caches, made anew from members/
+- results.csv       table of results, made anew from members/ now and then
 """
 
 from __future__ import annotations
@@ -71,11 +71,7 @@ class Places:
         return self.folder / "driver.lock"
 
     @property
-    def index(self) -> Path:
-        return self.folder / "results.parquet"
-
-    @property
-    def csv(self) -> Path:
+    def table(self) -> Path:
         return self.folder / "results.csv"
 
 

@@ -32,7 +32,7 @@ from gammasky.engine.errors import InputError
 
 _LOCK_SECONDS = 0.5  # `driver_alive` in another terminal has the lock for an instant
 #: Temporary files of a writer that was killed.
-_TORN = re.compile(r"\.(manifest|driver|results|[0-9a-f]{32})\.[0-9a-f]{8}\.(json|npz|parquet|csv)")
+_TORN = re.compile(r"\.(manifest|driver|results|[0-9a-f]{32})\.[0-9a-f]{8}\.(json|npz|csv)")
 
 
 @contextmanager

@@ -7,7 +7,6 @@ finished. An object is there whole or not at all; results never change, so those
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +14,11 @@ from typing import Any
 
 from gammasky.distributed.folder import Places, read_manifest
 from gammasky.distributed.hold import driver_alive
-from gammasky.distributed.table import require_arrow
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import GammaskyError, InputError
 from gammasky.engine.files import replacing
 
+#: Kind of storage -> the package that knows it, besides fsspec itself.
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "file": "fsspec"}
 _FINISHED = re.compile(r"members/[0-9a-f]{32}\.npz|failed/[0-9a-f]{32}\.json")
 
 
@@ -27,7 +27,7 @@ def push(folder: Path, url: str) -> int:
 
     Args:
         folder: the campaign's.
-        url: s3://BUCKET/PATH, gs://BUCKET/PATH, file:///PATH: what `pyarrow.fs.FileSystem.from_uri` knows.
+        url: s3://BUCKET/PATH, gs://BUCKET/PATH, abfs://CONTAINER/PATH or file:///PATH.
 
     Returns:
         the number of results (finished members) that were copied now.
@@ -44,10 +44,7 @@ def push(folder: Path, url: str) -> int:
         wanted = [name for name, path in here.items() if _FINISHED.fullmatch(name) is None or name not in there
                   or there[name] != path.stat().st_size]  # fmt: skip
         for name in wanted:
-            if not _is_object_store(system):
-                system.create_dir(f"{root}/{name}".rpartition("/")[0])
-            with here[name].open("rb") as source, system.open_output_stream(f"{root}/{name}") as target:
-                shutil.copyfileobj(source, target)
+            system.put_file(str(here[name]), f"{root}/{name}")
     return sum(name.startswith("members/") for name in wanted)
 
 
@@ -75,40 +72,41 @@ def pull(url: str, folder: Path) -> int:
         wanted = [name for name in there if _FINISHED.fullmatch(name) and not (folder / name).exists()]
         for name in [places.manifest.name, *wanted]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            with (
-                replacing(folder / name) as temporary,
-                system.open_input_stream(f"{root}/{name}") as source,
-                temporary.open("wb") as target,
-            ):
-                shutil.copyfileobj(source, target)
+            with replacing(folder / name) as temporary:
+                system.get_file(f"{root}/{name}", str(temporary))
     return sum(name.startswith("members/") for name in wanted)
 
 
 @contextmanager
 def _storage(url: str) -> Iterator[tuple[Any, str]]:
     """The file system of a URL, and the path there; what it refuses becomes one line."""
-    arrow, _ = require_arrow()
-    from pyarrow import fs
+    import fsspec
 
-    if not url.partition("://")[2].strip("/"):
+    scheme, _, path = url.partition("://")
+    if not path.strip("/"):
         raise InputError(f"URL: expected one such as s3://BUCKET/PATH or file:///PATH, got '{url}'")
+    if scheme not in PACKAGES:
+        raise InputError(f"URL: cannot use '{url}': expected {', '.join(f'{name}://' for name in PACKAGES)}")
     try:
-        system, root = fs.FileSystem.from_uri(url)
+        # folders of a file system are made where they are missing; listings of earlier calls are not believed
+        options = {"auto_mkdir": True} if scheme == "file" else {"use_listings_cache": False}
+        system, root = fsspec.url_to_fs(url, **options)
         yield system, root.rstrip("/")
-    except arrow.ArrowInvalid as error:
-        raise InputError(f"URL: cannot use '{url}': {error}") from error
-    except OSError as error:
-        if error.errno is not None:  # a folder's own trouble
+    except ImportError as error:
+        raise InputError(f"URL: {scheme}:// needs {PACKAGES[scheme]}: pip install {PACKAGES[scheme]}") from error
+    except GammaskyError:
+        raise
+    except Exception as error:  # each kind of storage has errors of its own
+        if scheme == "file" or (isinstance(error, OSError) and error.filename is not None):  # a folder's own trouble
             raise
-        raise InputError(f"{url}: {str(error).strip().partition(chr(10))[0]}") from error
+        line = str(error).strip().partition("\n")[0]
+        raise InputError(f"{url}: {type(error).__name__}: {line}") from error
 
 
 def _listed(system: Any, root: str) -> dict[str, int]:
     """Size of every file below the root, by its name there."""
-    from pyarrow import fs
-
-    found = system.get_file_info(fs.FileSelector(root, allow_not_found=True, recursive=True))
-    return {info.path[len(root) + 1 :]: info.size for info in found if info.is_file}
+    found = system.find(root, detail=True)
+    return {path[len(root) + 1 :]: info["size"] for path, info in found.items()}
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -126,10 +124,5 @@ def _check_same(folder: Path, system: Any, root: str, there: dict[str, int], url
         if there:
             raise InputError(f"{url}: holds something else ('{min(there)}'); choose a place of its own")
         return
-    with system.open_input_stream(f"{root}/{name}") as stream:
-        if stream.read() != (folder / name).read_bytes():
-            raise InputError(f"{url}: holds another campaign than {folder}; choose another place")
-
-
-def _is_object_store(system: Any) -> bool:
-    return system.type_name in ("s3", "gcs", "abfs")
+    if system.cat_file(f"{root}/{name}") != (folder / name).read_bytes():
+        raise InputError(f"{url}: holds another campaign than {folder}; choose another place")

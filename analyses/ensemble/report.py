@@ -31,8 +31,8 @@ CONTENTS = {
 def write_report(folder: Path | str) -> Path:
     """Write the answer of the campaign in `folder`, as far as it is done.
 
-    Beside the campaign's own files: report.html, which needs nothing from outside; answer.csv and answer.parquet, the
-    members with their weights; effects.csv; figures/.
+    Beside the campaign's own files: report.html, which needs nothing from outside; answer.csv, the members
+    with their weights; effects.csv; figures/.
 
     Returns:
         where the page is.

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.analyses.calibration.report import RESULT
-from gammasky.analyses.studies.report import TABLE, page, sources, write_table
+from gammasky.analyses.studies.report import TABLE, page, sources
 from gammasky.analyses.studies.study import Study
+from gammasky.distributed.table import write_csv
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.report.markup import picture, section, tag
 
@@ -33,7 +34,7 @@ def write_calibration(study: Study, coverage: str, path: Path) -> Path:
         section("figures", "Figures", *figures),
     ]
     lines = _coverages(path.with_name(RESULT))
-    write_table(path.with_name(TABLE), lines)
+    write_csv(path.with_name(TABLE), lines)
     skies = {line["scenario"]: line["skies"] for line in lines}
     facts = "fits: " + ", ".join(f"{number} of {scenario}" for scenario, number in skies.items())
     with replacing(path) as temporary:

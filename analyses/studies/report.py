@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -24,6 +23,7 @@ from gammasky.analyses.studies.figures import FLUX, SMOOTH, drawn, recovered
 from gammasky.analyses.studies.skies import SEPARATOR
 from gammasky.analyses.studies.study import InjectedSkies, Study
 from gammasky.distributed.campaign import load_member
+from gammasky.distributed.table import write_csv
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.figures.style import save
 from gammasky.engine.infer.report.markup import Markup, joined, picture, section, table, tag
@@ -66,7 +66,7 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
         place = path.with_name(RECOVERY if injected else FRACTIONS)
         figure = save(drawn(groups, rows, injected=injected), place)
         parts.insert(1, section("skies", "All skies together", _told(study, groups), _picture(study, figure)))
-    write_table(path.with_name(TABLE), groups)
+    write_csv(path.with_name(TABLE), groups)
     with replacing(path) as temporary:
         temporary.write_text(page(study, _facts(answer, campaign), parts), encoding="utf-8")
     return path
@@ -212,12 +212,3 @@ def _picture(study: Study, path: Path) -> Markup:
     if isinstance(study.skies, InjectedSkies):
         what, bars = "Recovery of the signal", "bars: posterior standard deviation of one fit"
     return picture(path.read_bytes(), what, f"{what}; {bars}.", str(path))
-
-
-def write_table(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """The lines as CSV."""
-    names = list(dict.fromkeys(name for line in lines for name in line))
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(lines)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gammasky.distributed.member import Row
+from gammasky.distributed.table import write_csv
 from gammasky.distributed.tuning.space import Params
 from gammasky.distributed.tuning.trial_store import ERROR, has_ended
-from gammasky.engine.files import replacing
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -57,16 +56,12 @@ def _row(trial: FrozenTrial) -> TrialRow:
 
 def write_trials(path: Path, trials: Sequence[TrialRow]) -> None:
     """Write the table, whole or not at all."""
-    columns = ("number", "state", "value", "rung", "error")
-    settings = dict.fromkeys(name for trial in trials for name in trial.params)
-    numbers = dict.fromkeys(name for trial in trials for name in trial.row)
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*columns[:-1], *settings, *numbers, columns[-1]])
-        for trial in trials:
-            values = [getattr(trial, name) for name in columns[:-1]]
-            chosen = [trial.params.get(name) for name in settings]
-            writer.writerow([*values, *chosen, *(trial.row.get(name) for name in numbers), trial.error])
+    write_csv(path, [_line(trial) for trial in trials])
+
+
+def _line(trial: TrialRow) -> dict[str, Any]:
+    state = {"number": trial.number, "state": trial.state, "value": trial.value, "rung": trial.rung}
+    return {**state, **trial.params, **trial.row, "error": trial.error}
 
 
 def best_trial(trials: Sequence[TrialRow], direction: str) -> TrialRow | None:

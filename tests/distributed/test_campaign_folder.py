@@ -50,7 +50,10 @@ def driver(folder: Path, log: Path, count: int, seconds: float, how: str = "new"
         [sys.executable, "-c", DRIVER, *arguments],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+        },
     )
     try:
         yield process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,9 +22,8 @@ MembersOf = Callable[..., list[Member]]
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A folder; or a place on a real server, from outside: s3://BUCKET/PATH?endpoint_override=..."""
-    head, mark, query = os.environ.get("GAMMASKY_TEST_S3", (tmp_path / "bucket").as_uri()).partition("?")
-    return f"{head}/{tmp_path.name}{mark}{query}"
+    """A folder; or a place on a real server, from outside: s3://BUCKET/PATH, with AWS_ENDPOINT_URL."""
+    return f"{os.environ.get('GAMMASKY_TEST_S3', (tmp_path / 'bucket').as_uri())}/{tmp_path.name}"
 
 
 def log(tmp_path: Path) -> list[str]:
@@ -90,11 +90,15 @@ def test_nothing_is_mixed(run: Run, members_of: MembersOf, url: str, tmp_path: P
     ("bad", "match"),
     [
         ("bucket/path", r"^URL: expected one such as s3://BUCKET/PATH or file:///PATH, got 'bucket/path'$"),
-        ("http://example.org/x", r"^URL: cannot use 'http://example.org/x': "),
+        ("http://example.org/x", r"^URL: cannot use 'http://example.org/x': expected s3://, gs://, abfs://, file://$"),
+        ("abfs://box/x", r"^URL: abfs:// needs adlfs: pip install adlfs$"),
         ("s3://", r"^URL: expected one such as s3://BUCKET/PATH or file:///PATH, got 's3://'$"),
     ],
 )
-def test_bad_urls(bad: str, match: str, run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+def test_bad_urls(
+    bad: str, match: str, run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "adlfs", None)  # as where it is not installed
     run(members_of(1))
     for call in (lambda: push(tmp_path / "campaign", bad), lambda: pull(bad, tmp_path / "new")):
         with pytest.raises(InputError, match=match):
