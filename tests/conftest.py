@@ -61,19 +61,6 @@ def compiled_fast() -> Iterator[None]:
         jax.clear_caches()
 
 
-@pytest.fixture(scope="module")
-def curvature_of_differences() -> Iterator[None]:
-    """The curvature at the mode from differences of gradients, here but not in processes that a test starts.
-
-    The program of the exact one takes as long to compile as all others, and is compared with these in test_optimise.
-    """
-    from gammasky.engine.infer import optimise
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optimise, "_exact_curvature", optimise._curvature)
-        yield
-
-
 FERMI_PLACES = (os.environ.get("GAMMASKY_DATA", ""), str(Path(__file__).parents[2] / "shared" / "fermi"))
 
 

@@ -40,7 +40,7 @@ source_counts = { slopes = [4.0, 1.5, -1.0], breaks = [12.0, 4.0] }
 POINT = {"S_flat": 2.0, "Sps": 3.0, "mix": [0.5, 0.5]}
 
 Spoil = Callable[[Path], object]
-pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
 
 

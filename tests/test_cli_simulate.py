@@ -14,7 +14,7 @@ import pytest
 from gammasky.cli import main
 from gammasky.engine.sky.dataset import Dataset
 
-pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
 SIMULATE = ["simulate", "model.toml", "--data", "sky", "--quiet"]
 FIT = ["fit", "model.toml", "--guide", "mvn", "--steps", "5", "--quiet"]

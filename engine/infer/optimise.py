@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -98,12 +97,11 @@ class Laplace:
         return [Optimum(z[group[0]], float(heights[group[0]]), len(group)) for group in groups]
 
 
-def laplace(model: SkyModel, seed: int, n_starts: int = 8, *, exact: bool = False) -> Laplace:
+def laplace(model: SkyModel, seed: int, n_starts: int = 8) -> Laplace:
     """Climb from `n_starts` prior draws (from `seed`) with L-BFGS, keep the best, and measure its curvature.
 
-    The curvature is the central difference of exact gradients, which needs no further compilation, or with `exact` the
-    Hessian itself; the two differ by about 1e-6. Directions flatter than a quarter of the prior's curvature are
-    taken as that.
+    The curvature is the central difference of exact gradients. Directions flatter than a quarter of the prior's
+    curvature are taken as that.
 
     Raises:
         NonFiniteLikelihoodError: no prior draw has a finite likelihood (names the pixel and the parameters); every
@@ -115,8 +113,9 @@ def laplace(model: SkyModel, seed: int, n_starts: int = 8, *, exact: bool = Fals
     if not np.isfinite(optima).any():
         raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
     mode = found[int(np.argmax(optima))][1]
-    curvature = _exact_curvature(model, mode) if exact else _curvature(model, mode)
-    return Laplace(mode, _scale_tril(curvature), float(optima.max()), optima, np.array([z for _, z in found]))
+    return Laplace(
+        mode, _scale_tril(_curvature(model, mode)), float(optima.max()), optima, np.array([z for _, z in found])
+    )
 
 
 def laplace_at(model: SkyModel, start: Laplace, optimum: Optimum) -> Laplace:
@@ -213,23 +212,3 @@ def _curvature(model: SkyModel, mode: Floats) -> Floats:
         rows.append((below - above) / (2 * _STEP))
     curvature = np.array(rows)
     return (curvature + curvature.T) / 2
-
-
-def _exact_curvature(model: SkyModel, mode: Floats) -> Floats:
-    """Minus the Hessian of the log density at `mode` (D, D), reverse mode over reverse mode.
-
-    Raises:
-        NonFiniteLikelihoodError: it is not finite.
-    """
-
-    def evaluate(arrays: Any, z: jax.Array) -> jax.Array:
-        gradient = jax.grad(lambda point: model.log_density(point, arrays))
-        # not jax.hessian: that is forward over reverse, which the kernels refuse
-        row = lambda v: jax.grad(lambda point: jnp.vdot(gradient(point), v))(z)  # noqa: E731
-        return jax.vmap(row)(jnp.eye(z.size))
-
-    program = model.program(("hessian",), lambda: jax.jit(evaluate))
-    hessian = np.asarray(program(model.arrays, jnp.asarray(mode)))
-    if not np.isfinite(hessian).all():
-        raise model.explain(model.parameters(jnp.asarray(mode)))
-    return -(hessian + hessian.T) / 2

@@ -11,20 +11,23 @@ import jax
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_REMEDY = "use reverse mode, at most twice (rows of a Hessian: jax.vmap of a vjp of jax.grad), or backend='reference'"
+_REMEDY = "take second derivatives as central differences of the exact gradient (jax.grad), or use backend='reference'"
 
 
-def last_order(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make differentiating `function(*arrays)`, which gives second derivatives, a TypeError that names `name`."""
+def first_order(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Make differentiating `kernel(*arrays)`, which holds values and first derivatives, a TypeError that names `name`.
+
+    JAX itself would say only that a callback has no derivative.
+    """
 
     @jax.custom_jvp
-    @wraps(function)
+    @wraps(kernel)
     def guarded(*arrays: Any) -> Any:
-        return function(*arrays)
+        return kernel(*arrays)
 
     @guarded.defjvp
     def _refuse(_primals: Any, _tangents: Any) -> Any:
-        raise TypeError(f"{name}: third derivatives are not available; {_REMEDY}")
+        raise TypeError(f"{name}: second derivatives are not available; {_REMEDY}")
 
     return guarded
 

@@ -20,7 +20,7 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf.plan import LANES
 from gammasky.engine.kernels.policy import SAFE_HIGH, SAFE_LOW
 
-FAMILIES = ("bar", "nptf", "poisson", "profiles", "simulate")
+FAMILIES = ("bar", "nptf", "poisson", "profiles")
 #: How every source is compiled, here and in the tests: C++17, and the numbers that it shares with the CPU kernels.
 OPTIONS = ("-std=c++17", f"-DSAFE_LOW={SAFE_LOW!r}", f"-DSAFE_HIGH={SAFE_HIGH!r}", f"-DLANES={LANES}")
 #: Threads of a block where they have nothing to do with each other; a warp, where there are few of them or much work.

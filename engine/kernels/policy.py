@@ -23,8 +23,3 @@ COMPILE: dict[str, Any] = {
 #: float64 too: ratios of terms are the gradient.
 SAFE_LOW = 1e-100
 SAFE_HIGH = 1e200
-
-#: The same for second derivatives, where products of two such ratios and an entry of the direction occur.
-SAFE_LOW_SECOND = 1e-50
-SAFE_HIGH_SECOND = 1e80
-SAFE_DIRECTION = 1e40

@@ -52,7 +52,7 @@ class PhotonSimulator:
         around_deg = margin_deg(psf) if model.populations else 0.0
         self.model = SkyModel(model.spec, model.dataset, backend=model.backend, around_deg=around_deg)
         self.pixels = self.model.pixels
-        self._sky = SkySimulator(self.pixels, psf, backend=self.model.backend)
+        self._sky = SkySimulator(self.pixels, psf)
 
     def draw(self, theta: Parameters, *, n: int = 1, seed: int = 0, first: int = 0) -> np.ndarray:
         """Counts (n, n_region): fitted, then masked pixels.

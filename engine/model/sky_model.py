@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from gammasky.engine.errors import InputError, NonFiniteLikelihoodError, unknown_name
-from gammasky.engine.kernels import bridge
+from gammasky.engine.kernels import callbacks
 from gammasky.engine.kernels.nptf import op as nptf
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 from gammasky.engine.kernels.poisson import op as poisson
@@ -40,7 +40,7 @@ class SkyModel:
     Args:
         spec: the model, a preset's name or a TOML file.
         dataset: an open dataset.
-        backend: of the kernels: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
+        backend: of the kernels: "numba", "cuda", "reference" (plain JAX), or "auto": see `callbacks.choose`.
         around_deg [deg]: templates reach that far beyond the region (for simulated sources, whose photons scatter).
         max_count: largest count that `with_counts` may bring, if it is above those of the dataset.
 
@@ -65,7 +65,7 @@ class SkyModel:
         around_deg: float = 0.0,
         max_count: int = 0,
     ) -> None:
-        backend = bridge.choose(backend)
+        backend = callbacks.choose(backend)
         if jnp.asarray(0.0).dtype != jnp.float64:
             raise InputError("JAX works in single precision: call gammasky.configure() before anything else")
         self.spec = spec if isinstance(spec, ModelSpec) else read_model(spec)

@@ -99,7 +99,7 @@ def _simulate(psf: PSF, nside: int, n_positions: int, n_photons: int, bins: int,
     """The Monte Carlo itself."""
     import healpy
 
-    from gammasky.engine.kernels.bridge import on_arrays
+    from gammasky.engine.kernels.callbacks import on_arrays
     from gammasky.engine.sky.tally import tally_sources
 
     generator = np.random.default_rng(seed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gammasky.engine.errors import ImpossibleCountsError, InputError
-from gammasky.engine.kernels.simulate import cpu, cuda
+from gammasky.engine.kernels.simulate import cpu
 from gammasky.engine.kernels.simulate.philox import SEEDS, SKIES
 from gammasky.engine.kernels.simulate.tables import PixelTable, SourceTable, radius_table
 from gammasky.engine.kernels.simulate.variates import LARGEST_MEAN
@@ -76,14 +76,13 @@ class SkySimulator:
     Args:
         pixels: the region and the pixels around it; sources in all of them, counts in the first `n_region`.
         psf: point-spread function. Photons beyond the counted pixels of their energy bin are lost.
-        backend: "cuda" draws counts on a GPU, all others by Numba: the same skies. Lists of sources are Numba's.
 
     Raises:
         InputError: a PSF as wide as the sphere.
     """
 
-    def __init__(self, pixels: FlatPixels, psf: PSF, *, backend: str = "numba") -> None:
-        self.pixels, self._backend = pixels, backend
+    def __init__(self, pixels: FlatPixels, psf: PSF) -> None:
+        self.pixels = pixels
         self._table = _pixel_table(pixels)
         self._radii = _radii(psf)
 
@@ -134,9 +133,6 @@ class SkySimulator:
         key, n, first = checked_numbers(n, seed, first)
         mean = self._checked("smooth mean", mean, self.pixels.n_region, LARGEST_MEAN)
         tables = self._source_tables(populations)
-        if self._backend == "cuda" and not with_sources:
-            numbers = {"n": n, "seed": int(key), "first": first}
-            return cuda.draw_skies(mean, self._table, tables, self._radii, **numbers), []
         counts = np.zeros((n, len(mean)), dtype=np.int64)
         lists: dict[int, SourceList] = {}
 

@@ -119,11 +119,11 @@ def _jax() -> list[Finding]:
 
 def _backend() -> list[Finding]:
     """What runs the kernels; where it is CUDA, on what."""
-    from gammasky.engine.kernels import bridge, gpu
+    from gammasky.engine.kernels import callbacks, gpu
 
-    asked = os.environ.get(bridge.VARIABLE)
-    reason = f"{bridge.VARIABLE}={asked}" if asked else f"JAX runs on {bridge.platform()}"
-    backend = bridge.choose("auto")
+    asked = os.environ.get(callbacks.VARIABLE)
+    reason = f"{callbacks.VARIABLE}={asked}" if asked else f"JAX runs on {callbacks.platform()}"
+    backend = callbacks.choose("auto")
     device = f", {gpu.description()}" if backend == "cuda" else ""
     return [Finding("kernel backend", True, f"{backend} ({reason}{device})")]
 

@@ -52,7 +52,7 @@ class Stage(ABC):
         if self.start is None:
             note("finding the best point")
             with self.timed():
-                self.start = laplace(self.model, self.settings.seed, N_STARTS, exact=self.name == "laplace")
+                self.start = laplace(self.model, self.settings.seed, N_STARTS)
 
     @abstractmethod
     def done(self) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import kve
 
 from gammasky.engine.kernels import policy
-from gammasky.engine.kernels.bar.lines import CURVATURE, DENSITY, LOG_R, RADIUS, SLOPE, WEIGHT
+from gammasky.engine.kernels.bar.lines import DENSITY, LOG_R, RADIUS, SLOPE, WEIGHT
 from gammasky.engine.kernels.bar.quadrature import LANES
 from gammasky.engine.kernels.profiles.cpu import exponential
 
@@ -17,33 +17,30 @@ Floats = NDArray[np.float64]
 
 @njit(**policy.COMPILE)
 def fill_falloff(falloff: int, rows: Floats) -> None:
-    """Rows DENSITY (with the weight), SLOPE = d log f / d log r_s and CURVATURE = d SLOPE / d log r_s."""
+    """Rows DENSITY (with the weight) and SLOPE = d log f / d log r_s."""
     if falloff == 0:  # sech^2 r
         for lane in range(LANES):
             r = rows[RADIUS + lane]
             e = exponential(-2.0 * r)
             tanh = (1.0 - e) / (1.0 + e)
-            sech2 = 4.0 * e / ((1.0 + e) * (1.0 + e))
-            rows[DENSITY + lane] = rows[WEIGHT + lane] * sech2
+            rows[DENSITY + lane] = rows[WEIGHT + lane] * (4.0 * e / ((1.0 + e) * (1.0 + e)))
             rows[SLOPE + lane] = -2.0 * r * tanh
-            rows[CURVATURE + lane] = -2.0 * r * (tanh + r * sech2)
     elif falloff == 1:  # exp(-r)
         for lane in range(LANES):
             r = rows[RADIUS + lane]
             rows[DENSITY + lane] = rows[WEIGHT + lane] * exponential(-r)
-            rows[SLOPE + lane], rows[CURVATURE + lane] = -r, -r
+            rows[SLOPE + lane] = -r
     elif falloff == 2:  # exp(-r^2 / 2)
         for lane in range(LANES):
             square = rows[RADIUS + lane] * rows[RADIUS + lane]
             rows[DENSITY + lane] = rows[WEIGHT + lane] * exponential(-0.5 * square)
-            rows[SLOPE + lane], rows[CURVATURE + lane] = -square, -2.0 * square
-    else:  # K_0(r): r K_0' = -r K_1, and r (r K_1 / K_0)' = r^2 (K_1^2 / K_0^2 - 1)
+            rows[SLOPE + lane] = -square
+    else:  # K_0(r): r K_0' = -r K_1
         for lane in range(LANES):
             r = rows[RADIUS + lane]
             k0, k1 = _bessel(r, rows[LOG_R + lane])
             rows[DENSITY + lane] = rows[WEIGHT + lane] * k0 * exponential(-r)
-            slope = -r * k1 / k0
-            rows[SLOPE + lane], rows[CURVATURE + lane] = slope, r * r - slope * slope
+            rows[SLOPE + lane] = -r * k1 / k0
 
 
 _EULER, _LOG_2 = 0.5772156649015329, 0.6931471805599453

@@ -32,9 +32,8 @@ _ROUNDER_BITS = 0x4338000000000000  # bits of ROUNDER: whole numbers added to th
 #: row of its own, because loops with several of these calls are not inlined, and so not vectorised.
 (LOG_X, LOG_Y, LOG_Z, LOG_PERP, LOG_R, RADIUS) = (LANES * row for row in range(6))
 (POWER_X, POWER_Y, WEIGHT, POWER_PERP, POWER_Z, SHARE_X, SHARE_PERP) = (LANES * row for row in range(6, 13))
-(TURN_X, TURN_Y, TURN_Z, BEND_X, BEND_Z, EXCESS) = (LANES * row for row in range(13, 19))
-(DENSITY, SLOPE, CURVATURE) = (LANES * row for row in range(19, 22))
-WORK = 22 * LANES
+(TURN_X, TURN_Y, TURN_Z, EXCESS, DENSITY, SLOPE) = (LANES * row for row in range(13, 19))
+WORK = 19 * LANES
 COS_LON, SIN_LON, COS_LAT, SIN_LAT = (LANES * row for row in range(4))  # the same of the directions of one block
 
 
@@ -128,7 +127,7 @@ def fill_axes(
     rows: Floats,
 ) -> None:  # fmt: skip
     """What r_s is made of at one node: ds times the cut-off, logarithms and powers of the axes, the shares w of X', and
-    how the angle turns and bends the axes (d X' / X', d2 X' / X')."""
+    how the angle turns the axes (d X' / X')."""
     sun, height, cos_pitch, sin_pitch = frame
     cos_a, sin_a = np.cos(point[0]), np.sin(point[0])
     log_x, log_y, log_z, perp, par, begin, width = point[1:]
@@ -142,9 +141,9 @@ def fill_axes(
         along, above = in_plane * cos_pitch + z * sin_pitch, z * cos_pitch - in_plane * sin_pitch
         along, across = (along if abs(along) > TINY else TINY), (across if abs(across) > TINY else TINY)
         above = above if abs(above) > TINY else TINY
-        rows[TURN_X + lane], rows[BEND_X + lane] = across * cos_pitch / along, -in_plane * cos_pitch / along
+        rows[TURN_X + lane] = across * cos_pitch / along
         rows[TURN_Y + lane] = -in_plane / across
-        rows[TURN_Z + lane], rows[BEND_Z + lane] = -across * sin_pitch / above, in_plane * sin_pitch / above
+        rows[TURN_Z + lane] = -across * sin_pitch / above
         rows[LOG_X + lane], rows[LOG_Y + lane], rows[LOG_Z + lane] = abs(along), abs(across), abs(above)
         excess = math.sqrt(x * x + y * y) - begin
         rows[EXCESS + lane] = (excess if excess > 0.0 else 0.0) * per_width

@@ -7,10 +7,10 @@ with X', Y', Z' along the axes of the bar, its near end at positive longitude, a
 axis. Derivatives are taken under the integral sign: density times d log f / d log r_s times d log r_s / d parameter
 (formulae in `lines`), and the derivative of the cut-off. The ends of the panels move with the parameters, which adds
 nothing: the density has no jump there. The kernel returns all of them next to the template; the reverse pass is
-sum_p cotangent_p * derivative_p, and its own reverse pass takes the second derivatives of `second`.
+sum_p cotangent_p * derivative_p.
 
 On the CPU, where the Sun lies in the plane and pixels are many, log B and its derivatives are integrated on a grid of
-lines of sight and interpolated (`grid`, `fan`); second derivatives never are. The error of a pixel in units of B + 1 %
+lines of sight and interpolated (`grid`, `fan`). The error of a pixel in units of B + 1 %
 of the map's mean, for the priors of analyses/studies/morphology.toml and pixels within 25 deg: below 3e-5 in 99.9 %
 of pixels for parameters drawn from the priors; in their corners below 3e-5 in 99 % and at worst 1e-3, for a Gaussian of
 the least height and for K_0 within 0.5 deg of the centre. The gradient is the bar's own, interpolated alike, not that
@@ -23,9 +23,8 @@ Sources: f = sech^2 and the cut-off: Freudenreich 1998 (ApJ 492, 495), section 3
 | | backends "numba", "cuda" | backend "reference" |
 | --- | --- | --- |
 | reverse (grad, vjp) | works | works |
-| second order, reverse over reverse | works ("cuda": on the host, by copies) | works |
 | forward (jvp, jacfwd, hessian) | raises TypeError | works |
-| third order | raises TypeError | works |
+| second order | raises TypeError | works |
 | vmap | works: batched axes go into one kernel call | works |
 | jit, scan | works | works |
 """
@@ -35,7 +34,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,14 +41,16 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from gammasky.engine.kernels import bridge, threads
-from gammasky.engine.kernels.bar import cpu, cuda, fan, reference, second
+from gammasky.engine.kernels import callbacks, threads
+from gammasky.engine.kernels.bar import cpu, cuda, fan, reference
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.grid import Grid
 from gammasky.engine.kernels.bar.quadrature import LANES
-from gammasky.engine.kernels.derivatives import last_order, reverse_only
+from gammasky.engine.kernels.derivatives import reverse_only
 
 Floats = NDArray[np.float64]
+
+_NAME = "triaxial_bar"
 
 CHUNK = 4  # blocks of lines of sight per task
 LINES = 1024  # interpolated per task
@@ -63,7 +63,7 @@ FREUDENREICH_S = MappingProxyType(
 )  # fmt: skip
 
 
-@partial(reverse_only, "triaxial_bar")
+@partial(reverse_only, _NAME)
 def triaxial_bar(
     angle_deg: ArrayLike,
     x_kpc: ArrayLike,
@@ -85,7 +85,7 @@ def triaxial_bar(
         c_perp, c_par (...): exponents in the bar's plane and across it, > 0; 2 = elliptical, larger = boxier.
         cut_radius_kpc, cut_width_kpc (...) [kpc]: R_end >= 0 and h_end > 0 of the cut-off.
         sky: pixels, distances and the profile f, from `BarSky.build`.
-        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
+        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `callbacks.choose`.
 
     Returns:
         (..., N) [kpc]: B at every pixel; NaN where a parameter is not finite or outside its domain.
@@ -94,15 +94,15 @@ def triaxial_bar(
         TypeError: a parameter is not float64.
         InputError: unknown backend.
     """
-    chosen = bridge.choose(backend)
+    chosen = callbacks.choose(backend)
     if chosen == "cuda":
-        bridge.prepare(cuda.prepare, sky)
+        callbacks.prepare(cuda.prepare, sky)
     given = {
         "angle_deg": angle_deg, "x_kpc": x_kpc, "y_kpc": y_kpc, "z_kpc": z_kpc, "c_perp": c_perp, "c_par": c_par,
         "cut_radius_kpc": cut_radius_kpc, "cut_width_kpc": cut_width_kpc,
     }  # fmt: skip
     numbers = {name: jnp.asarray(v, dtype=float) if isinstance(v, int | float) else v for name, v in given.items()}
-    bridge.require_float64("triaxial_bar", **numbers)
+    callbacks.require_float64(_NAME, **numbers)
     angle, x, y, z, *rest = jnp.broadcast_arrays(*numbers.values())
     point = jnp.stack([jnp.deg2rad(angle), jnp.log(x), jnp.log(y), jnp.log(z), *rest], axis=-1)
     return reference.bar(point, sky) if chosen == "reference" else _integral(chosen, sky, point)
@@ -141,44 +141,16 @@ def _interpolate(sky: BarSky, grid: Grid, outputs: tuple[Floats, ...], point: Fl
     threads.run_tasks(between, len(points) * chunks)
 
 
-def _second_derivatives(sky: BarSky, point: jax.Array) -> jax.Array:
-    """The second derivatives (..., 8, 8, N)."""
-    shape = (*point.shape, point.shape[-1], sky.n_pixels)
-    return bridge.call(partial(_fill, second.bar_chunk, sky), [jax.ShapeDtypeStruct(shape, jnp.float64)], point)[0]
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _template_and_derivatives(backend: str, sky: BarSky, point: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Template (..., N) and its derivative by each parameter (..., 8, N)."""
     shapes = ((*point.shape[:-1], sky.n_pixels), (*point.shape, sky.n_pixels))
     outputs = [jax.ShapeDtypeStruct(shape, jnp.float64) for shape in shapes]
     if backend == "cuda":
-        template, derivatives = bridge.launch(partial(cuda.triaxial_bar, sky), outputs, point)
+        template, derivatives = callbacks.launch(_NAME, partial(cuda.triaxial_bar, sky), outputs, point)
         return template, derivatives
     kernel = partial(_interpolate, sky, sky.grid) if sky.grid else partial(_fill, cpu.bar_chunk, sky)
-    template, derivatives = bridge.call(kernel, outputs, point)
+    template, derivatives = callbacks.call(_NAME, kernel, outputs, point)
     return template, derivatives
-
-
-def _template_and_derivatives_fwd(
-    backend: str, sky: BarSky, point: jax.Array
-) -> tuple[Any, tuple[jax.Array, jax.Array]]:
-    """The template and its derivatives, which the reverse pass needs together with the point."""
-    template, derivatives = _template_and_derivatives(backend, sky, point)
-    return (template, derivatives), (point, derivatives)
-
-
-def _template_and_derivatives_rev(
-    _backend: str, sky: BarSky, saved: tuple[jax.Array, jax.Array], cotangents: tuple[jax.Array, jax.Array]
-) -> tuple[jax.Array]:
-    """sum_p cotangent_p derivative_p, plus the same of each derivative and its own derivatives."""
-    point, derivatives = saved
-    curvature = last_order("triaxial_bar", partial(_second_derivatives, sky))(point)
-    first = jnp.sum(cotangents[0][..., None, :] * derivatives, axis=-1)
-    return (first + jnp.sum(cotangents[1][..., None, :, :] * curvature, axis=(-2, -1)),)
-
-
-_template_and_derivatives.defvjp(_template_and_derivatives_fwd, _template_and_derivatives_rev)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gammasky.engine.kernels.nptf import cpu, cuda, second
+from gammasky.engine.kernels.nptf import cpu, cuda
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 
 _AXES = 1, 2, 3, 1  # of mean (P,), templates (I, P), x (I, R, M + 1) and cotangent (P,)
@@ -36,14 +36,6 @@ def gradient(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
     mean, templates, x, cotangent = _flat_point(inputs[-4:])
     d_mean, d_templates, d_x = _flat_point(outputs[1:])
     cpu.evaluate(plan, log_p, mean, templates, x, cotangent, (d_mean, d_templates, d_x))
-
-
-def second_derivatives(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
-    """Fill the reverse pass of `gradient`; its inputs and the cotangents of what it gives."""
-    *plan, mean, templates, x, factor, to_log_p, to_mean, to_templates, to_x = inputs
-    point, result = _flat_point((mean, templates, x, factor)), _flat_point(outputs)
-    given = second.Cotangent(flat(to_log_p, 1), *_flat_point((to_mean, to_templates, to_x)))
-    second.evaluate(PixelPlan(*plan), second.Point(*point), given, second.Result(*result))
 
 
 def device_value(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -> None:

@@ -5,18 +5,13 @@ q_n = (1/n) sum_{m=1..n} m x_m q_{n-m}:
 
     log p_k = x_0 + log q_k          (compound-Poisson recursion; Malyshev & Hogg 2011; Lee, Lisanti & Safdi 2015)
     d log p_k / d x_m = q_{k-m} / q_k,   d log p_k / d x_0 = 1       (from G = exp(sum x_m t^m))
-    d2 log p_k / (d x_m d x_n) = q_{k-m-n} / q_k - q_{k-m} q_{k-n} / q_k^2
 
 | transformation | |
 | --- | --- |
 | reverse mode, jit, scan | works |
-| second order, reverse over reverse | works; one more pass, see `second` (backend "cuda": on the host, by copies) |
 | vmap | works; mapped axes go into the kernel as its leading axis |
 | forward mode, `jax.hessian` | raises TypeError that names the operation (inside jit of jvp, JAX's own TypeError) |
-| third order | raises TypeError that names the operation |
-
-A row of a Hessian is a product with it: `jax.grad(lambda z: jnp.vdot(jax.grad(f)(z), v))(z)`, and `jax.vmap` over the
-v of the identity gives all of them in one kernel call.
+| second order | raises TypeError that names the operation; central differences of the gradient agree to 1e-8 |
 """
 
 from __future__ import annotations
@@ -30,8 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.kernels import bridge
-from gammasky.engine.kernels.derivatives import last_order, reverse_only
+from gammasky.engine.kernels import callbacks
+from gammasky.engine.kernels.derivatives import reverse_only
 from gammasky.engine.kernels.nptf import calls, cuda, reference
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 
@@ -60,7 +55,7 @@ def nptf_log_likelihood(
         dnds (..., I, S) [sources per pixel per count]: source-count functions on `response.s_grid`.
         response: a `gammasky.engine.sky.Response`, or any object with `matrix` (R, M + 1, S), M >= max(counts).
         region (P,) int: exposure region of each pixel, 0 .. R - 1.
-        backend: "numba", "cuda", "reference" (plain JAX, slow), or "auto": see `bridge.choose`.
+        backend: "numba", "cuda", "reference" (plain JAX, slow), or "auto": see `callbacks.choose`.
 
     Returns:
         log p (..., P). A mean that makes the one-photon term x_1 negative, or NaN anywhere, gives NaN for that pixel;
@@ -76,7 +71,7 @@ def nptf_log_likelihood(
     """
     matrix = jnp.asarray(response.matrix)
     dnds = jnp.asarray(dnds)
-    bridge.require_float64(_NAME, dnds=dnds, response=matrix)
+    callbacks.require_float64(_NAME, dnds=dnds, response=matrix)
     if matrix.ndim != 3 or dnds.ndim < 2 or dnds.shape[-1] != matrix.shape[2]:
         raise InputError(
             f"{_NAME}: response.matrix (R, M + 1, S) and dnds (..., I, S) must share S, "
@@ -130,16 +125,16 @@ def total_log_likelihood(
 
 def _chosen(backend: str) -> str:
     """The backend, ready to run."""
-    chosen = bridge.choose(backend)
+    chosen = callbacks.choose(backend)
     if chosen == "cuda":
-        bridge.prepare(cuda.prepare)
+        callbacks.prepare(cuda.prepare)
     return chosen
 
 
 def _common_axes(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> Gradient:
     """The three arrays with the same leading axes, refused if a kernel would read beyond them."""
     mean, templates, x = jnp.asarray(mean), jnp.asarray(templates), jnp.asarray(x)
-    bridge.require_float64(_NAME, mean=mean, templates=templates, x=x)
+    callbacks.require_float64(_NAME, mean=mean, templates=templates, x=x)
     populations = templates.shape[-2] if templates.ndim > 1 else 1
     top = plan.max_count if isinstance(plan.counts, np.ndarray) else 1  # a traced plan is checked by the kernel
     for name, array, expected in (
@@ -169,46 +164,32 @@ def _scratch(plan: PixelPlan, x: jax.Array) -> tuple[jax.ShapeDtypeStruct, ...]:
     return tuple(jax.ShapeDtypeStruct(lead + shape, x.dtype) for shape in shapes)
 
 
-@partial(last_order, _NAME)
-def _second(plan: PixelPlan, *arrays: jax.Array) -> Any:
-    """Derivatives by mean, templates, x and cotangent from these four and the cotangents of what `_gradient` gives."""
-    return bridge.call(calls.second_derivatives, _like(*arrays[:4]), *arrays, constants=plan)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _gradient(backend: str, plan: PixelPlan, *point: jax.Array) -> Any:
     """log p (..., P), and the gradient of sum(cotangent * log p), from mean, templates, x and cotangent."""
     mean, templates, x, _cotangent = point
     result = _like(mean, mean, templates, x)
     if backend == "numba":
-        return bridge.call(calls.gradient, result, *point, constants=plan)
+        return callbacks.call(_NAME, calls.gradient, result, *point, constants=plan)
     room = _scratch(plan, x)
-    return bridge.launch(calls.device_gradient, result, *point, constants=cuda.Layout.of(plan), scratch=room)
+    return callbacks.launch(_NAME, calls.device_gradient, result, *point, constants=cuda.Layout.of(plan), scratch=room)
 
 
-def _gradient_fwd(backend: str, plan: PixelPlan, *point: jax.Array) -> tuple[Any, tuple[Any, ...]]:
-    return _gradient(backend, plan, *point), (plan, *point)
-
-
-def _gradient_rev(_backend: str, point: tuple[Any, ...], given: tuple[jax.Array, ...]) -> tuple[Any, ...]:
-    return None, *_second(*point, *given)
-
-
-_gradient.defvjp(_gradient_fwd, _gradient_rev)
+def _value(backend: str, plan: PixelPlan, *point: jax.Array) -> jax.Array:
+    """log p (..., P) from mean, templates and x."""
+    result = _like(point[0])
+    if backend == "numba":
+        return callbacks.call(_NAME, calls.value, result, *point, constants=plan)[0]
+    room = _scratch(plan, point[2])[:1]
+    return callbacks.launch(_NAME, calls.device_value, result, *point, constants=cuda.Layout.of(plan), scratch=room)[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _pixels(backend: str, plan: PixelPlan, *point: jax.Array) -> jax.Array:
-    """log p (..., P) from mean, templates and x."""
-    result = _like(point[0])
-    if backend == "numba":
-        return bridge.call(calls.value, result, *point, constants=plan)[0]
-    room = _scratch(plan, point[2])[:1]
-    return bridge.launch(calls.device_value, result, *point, constants=cuda.Layout.of(plan), scratch=room)[0]
+    return _value(backend, plan, *point)
 
 
 def _pixels_fwd(backend: str, plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
-    return _pixels(backend, plan, *point), (plan, *point)
+    return _value(backend, plan, *point), (plan, *point)
 
 
 def _pixels_rev(backend: str, point: tuple[Any, ...], cotangent: jax.Array) -> tuple[None, *Gradient]:
@@ -221,7 +202,7 @@ _pixels.defvjp(_pixels_fwd, _pixels_rev)
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _total(backend: str, plan: PixelPlan, *point: jax.Array) -> jax.Array:
     """sum over pixels (...) of log p from mean, templates and x."""
-    return _pixels(backend, plan, *point).sum(axis=-1)
+    return _value(backend, plan, *point).sum(axis=-1)
 
 
 def _total_fwd(backend: str, plan: PixelPlan, *point: jax.Array) -> tuple[jax.Array, Gradient]:

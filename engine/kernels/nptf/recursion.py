@@ -1,4 +1,4 @@
-"""The recursion of the NPTF likelihood, which its value, gradient and second derivatives share.
+"""The recursion of the NPTF likelihood, in plain and in scaled floating point.
 
 With x_m = sum_i T_i X_{i,m} + mean [m = 1] for m >= 1 the Taylor coefficients of exp(sum_m x_m t^m) are
 
@@ -74,16 +74,6 @@ def scaled(value: float, power: int) -> tuple[float, int]:
     """value * 2^power as a mantissa in [0.5, 1) and a power of 2."""
     mantissa, shift = math.frexp(value)
     return mantissa, power + shift if mantissa != 0.0 else ZERO_POWER
-
-
-@njit(**COMPILE)
-def scaled_add(a: float, a_power: int, b: float, b_power: int) -> tuple[float, int]:
-    """a * 2^a_power + b * 2^b_power, for a and b of order 1 or zero."""
-    top = max(a_power, b_power)
-    if top <= ZERO_POWER:
-        return a + b, ZERO_POWER  # 0, or NaN
-    last = _POWERS.size - 1
-    return scaled(a * _POWERS[min(top - a_power, last)] + b * _POWERS[min(top - b_power, last)], top)
 
 
 @njit(**COMPILE)

@@ -6,9 +6,10 @@ The curvature needs no kernel; JAX differentiates it further.
 
 | transformation | |
 | --- | --- |
-| reverse mode to any order, jit, scan | works |
+| reverse mode, jit, scan | works |
 | vmap | works; mapped axes go into the kernel as its leading axis |
 | forward mode, `jax.hessian` | raises TypeError that names the operation (inside jit of jvp, JAX's own TypeError) |
+| second order | raises TypeError that names the operation |
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.kernels import bridge
+from gammasky.engine.kernels import callbacks
 from gammasky.engine.kernels.derivatives import reverse_only
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 from gammasky.engine.kernels.poisson import cpu, cuda, reference
@@ -38,7 +39,7 @@ def poisson_log_likelihood(counts: ArrayLike, mean: jax.Array, *, backend: str =
     Args:
         counts (P,) int: photon counts; fixed data, not traced.
         mean (..., P) [counts]: expected counts.
-        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
+        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `callbacks.choose`.
 
     Returns:
         log p (..., P); NaN where the mean is negative or NaN, -inf where it is 0 and the count is not.
@@ -56,14 +57,14 @@ def poisson_log_likelihood(counts: ArrayLike, mean: jax.Array, *, backend: str =
 def pixel_log_likelihood(plan: PixelPlan, mean: jax.Array, *, backend: str = "auto") -> jax.Array:
     """Log p (..., P) of every pixel of `plan`; see `poisson_log_likelihood`."""
     mean = jnp.asarray(mean)
-    bridge.require_float64(_NAME, mean=mean)
+    callbacks.require_float64(_NAME, mean=mean)
     if mean.shape[-1:] != (plan.n_pixels,):
         raise InputError(f"{_NAME}: 'mean' must end in the axes {(plan.n_pixels,)}, got shape {mean.shape}")
-    chosen = bridge.choose(backend)
+    chosen = callbacks.choose(backend)
     if chosen == "reference":
         return reference.log_likelihood(jnp.asarray(plan.counts), mean)
     if chosen == "cuda":
-        bridge.prepare(cuda.prepare)
+        callbacks.prepare(cuda.prepare)
     return _pixels(chosen, plan, mean)
 
 
@@ -82,32 +83,13 @@ def _flat(array: Any) -> Any:
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _value_and_slope(backend: str, plan: PixelPlan, mean: jax.Array) -> Any:
     """log p and d log p / d mean of every pixel, both (..., P)."""
     result = [jax.ShapeDtypeStruct(mean.shape, mean.dtype)] * 2
     constants = [plan.counts, plan.log_factorial]
     if backend == "numba":
-        return bridge.call(_kernel, result, mean, constants=constants)
-    return bridge.launch(_device_kernel, result, mean, constants=constants)
-
-
-def _value_and_slope_fwd(backend: str, plan: PixelPlan, mean: jax.Array) -> tuple[Any, tuple[Any, ...]]:
-    log_p, slope = _value_and_slope(backend, plan, mean)
-    return (log_p, slope), (plan, mean, slope)
-
-
-def _value_and_slope_rev(
-    _backend: str, point: tuple[Any, ...], cotangents: tuple[jax.Array, jax.Array]
-) -> tuple[None, jax.Array]:
-    plan, mean, slope = point
-    counts = jnp.asarray(plan.counts)
-    curvature = jnp.where(counts > 0, -counts / jnp.where(counts > 0, mean, 1.0) ** 2, 0.0)
-    curvature = jnp.where(mean >= 0.0, curvature, jnp.nan)
-    return None, cotangents[0] * slope + cotangents[1] * curvature
-
-
-_value_and_slope.defvjp(_value_and_slope_fwd, _value_and_slope_rev)
+        return callbacks.call(_NAME, _kernel, result, mean, constants=constants)
+    return callbacks.launch(_NAME, _device_kernel, result, mean, constants=constants)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -8,17 +8,15 @@ and for the disk D = int (R / R0)^B exp(-C (R - R0) / R0) exp(-|z| / z_s) ds, li
 
     dD/dz_s = int |z| / z_s^2 ..., dD/dC = int -(R - R0) / R0 ..., dD/dB = int log(R / R0) ...
 
-The kernel returns these next to the template; the reverse pass is sum_p cotangent_p * derivative_p. Its own reverse
-pass needs the second derivatives, which are second moments under the integral sign: a kernel pass of their own.
+The kernel returns these next to the template; the reverse pass is sum_p cotangent_p * derivative_p.
 Sources: generalised NFW squared as in arXiv:2604.08648; disk of Lorimer et al. 2006 (astro-ph/0607640) as in eq. 6 of
 arXiv:1805.11097.
 
 | | backends "numba", "cuda" | backend "reference" |
 | --- | --- | --- |
 | reverse (grad, vjp) | works | works |
-| second order, reverse over reverse | works ("cuda": on the host, by copies) | works |
 | forward (jvp, jacfwd, hessian) | raises TypeError | works |
-| third order | raises TypeError | works |
+| second order | raises TypeError | works |
 | vmap | works: batched axes go into one kernel call | works |
 | jit, scan | works | works |
 """
@@ -27,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +33,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from gammasky.engine.kernels import bridge, threads
-from gammasky.engine.kernels.derivatives import last_order, reverse_only
-from gammasky.engine.kernels.profiles import cpu, cuda, reference, second
+from gammasky.engine.kernels import callbacks, threads
+from gammasky.engine.kernels.derivatives import reverse_only
+from gammasky.engine.kernels.profiles import cpu, cuda, reference
 from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky
 
 Floats = NDArray[np.float64]
@@ -56,7 +54,7 @@ def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "auto") -> jax.
     Args:
         gamma (...): inner slope, float64. Relative error below 1e-8 for gamma in [0, 2] and psi >= 0.1 deg.
         sky: pixels and lengths, from `NFWSky.build`.
-        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
+        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `callbacks.choose`.
 
     Returns:
         (..., N) [kpc]: J at every pixel; NaN where gamma is not finite.
@@ -84,7 +82,7 @@ def lorimer_disk(
         C, B (...): shape of the radial profile, float64; the three broadcast against each other. Relative error below
             1e-7 for z_s in [0.1, 2.5], C in [0.05, 8] and B in [0, 3].
         sky: pixels and lengths, from `DiskSky.build`.
-        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `bridge.choose`.
+        backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `callbacks.choose`.
 
     Returns:
         (..., N) [kpc]: D at every pixel; NaN where z_s <= 0 or a parameter is not finite.
@@ -101,9 +99,9 @@ def lorimer_disk(
 
 def _chosen(backend: str, sky: Sky) -> str:
     """The backend, ready to run."""
-    chosen = bridge.choose(backend)
+    chosen = callbacks.choose(backend)
     if chosen == "cuda":
-        bridge.prepare(cuda.prepare, sky)
+        callbacks.prepare(cuda.prepare, sky)
     return chosen
 
 
@@ -113,7 +111,7 @@ def _double(operation: str, **parameters: ArrayLike) -> list[jax.Array]:
         name: jnp.asarray(value, dtype=float) if isinstance(value, int | float) else value
         for name, value in parameters.items()
     }
-    bridge.require_float64(operation, **converted)
+    callbacks.require_float64(operation, **converted)
     return [jnp.asarray(value) for value in converted.values()]
 
 
@@ -151,56 +149,17 @@ _FIRST: dict[str, Callable[..., None]] = {
     "nfw_squared": partial(_fill_nfw, cpu.nfw_chunk),
     "lorimer_disk": partial(_fill_disk, cpu.disk_chunk),
 }
-_SECOND: dict[str, Callable[..., None]] = {
-    "nfw_squared": partial(_fill_nfw, second.nfw_chunk),
-    "lorimer_disk": partial(_fill_disk, second.disk_chunk),
-}
 _ON_DEVICE: dict[str, Callable[..., None]] = {"nfw_squared": cuda.nfw_squared, "lorimer_disk": cuda.lorimer_disk}
 
 
-def _second_derivatives(operation: str, sky: Sky, *parameters: jax.Array) -> tuple[jax.Array, ...]:
-    """The second derivatives of the template, each (..., N), for the pairs of parameters i <= j in order."""
-    pairs = len(parameters) * (len(parameters) + 1) // 2
-    out = jax.ShapeDtypeStruct((*parameters[0].shape, sky.n_pixels), jnp.float64)
-    return bridge.call(partial(_SECOND[operation], sky), [out] * pairs, *parameters)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def _template_and_derivatives(backend: str, operation: str, sky: Sky, *parameters: jax.Array) -> tuple[jax.Array, ...]:
     """Template and its derivative by each parameter, each (..., N)."""
     shape = parameters[0].shape
     result = [jax.ShapeDtypeStruct((*shape, sky.n_pixels), jnp.float64)] * (1 + len(parameters))
     if backend == "numba":
-        return bridge.call(partial(_FIRST[operation], sky), result, *parameters)
+        return callbacks.call(operation, partial(_FIRST[operation], sky), result, *parameters)
     room = [jax.ShapeDtypeStruct(shape + own, jnp.float64) for own in cuda.scratch_shapes(sky)]
-    return bridge.launch(partial(_ON_DEVICE[operation], sky), result, *parameters, scratch=room)
-
-
-def _template_and_derivatives_fwd(
-    backend: str, operation: str, sky: Sky, *parameters: jax.Array
-) -> tuple[Any, tuple[Any, ...]]:
-    """The template and its derivatives, which the reverse pass needs together with the point."""
-    template, *derivatives = _template_and_derivatives(backend, operation, sky, *parameters)
-    return (template, *derivatives), (parameters, derivatives)
-
-
-def _template_and_derivatives_rev(
-    _backend: str, operation: str, sky: Sky, saved: tuple[Any, ...], cotangents: tuple[jax.Array, ...]
-) -> tuple[jax.Array, ...]:
-    """sum_p cotangent_p derivative_p, plus the same of each derivative and its own derivatives."""
-    parameters, derivatives = saved
-    second_order = iter(last_order(operation, partial(_second_derivatives, operation, sky))(*parameters))
-    terms = [cotangents[0] * derivative for derivative in derivatives]
-    for i in range(len(parameters)):
-        for j in range(i, len(parameters)):
-            curvature = next(second_order)
-            terms[i] += cotangents[1 + j] * curvature
-            if j > i:
-                terms[j] += cotangents[1 + i] * curvature
-    return tuple(jnp.sum(term, axis=-1) for term in terms)
-
-
-_template_and_derivatives.defvjp(_template_and_derivatives_fwd, _template_and_derivatives_rev)
+    return callbacks.launch(operation, partial(_ON_DEVICE[operation], sky), result, *parameters, scratch=room)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))

@@ -27,7 +27,7 @@ def test_no_study_is_left_out() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _all_programs_kept(compiled_fast: None, curvature_of_differences: None) -> Iterator[None]:  # noqa: ARG001
+def _all_programs_kept(compiled_fast: None) -> Iterator[None]:  # noqa: ARG001
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(programs, "MOST_KEPT", 10)
         yield

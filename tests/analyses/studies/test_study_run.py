@@ -16,7 +16,7 @@ from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.infer.run import fit
 from gammasky.engine.model import SkyModel
 
-pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 MODEL = """
 name = "small"

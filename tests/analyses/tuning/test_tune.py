@@ -11,7 +11,7 @@ import pytest
 
 from gammasky.cli import main
 
-pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 Capture = pytest.CaptureFixture[str]
 # each learning rate, number of particles or of steps is a program of its own, which takes seconds to compile

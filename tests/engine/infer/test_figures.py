@@ -19,7 +19,7 @@ from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, save
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
 
-pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 ALL = {"maps.png", "corner.png", "dnds.png", "fluxes.png", "elbo.png"}
 

@@ -24,7 +24,7 @@ from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.sky.dataset import Dataset
 
-pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ from gammasky.engine.model import ModelSpec, SkyModel, model_from_table, presets
 from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Uniform
 from gammasky.engine.sky.dataset import Dataset
 
-pytestmark = pytest.mark.usefixtures("compiled_fast", "curvature_of_differences")
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 BAND = ("coordinate", "low", "high", "counts", "expected", "p_counts", "p_dispersion")
 BANDS = [

@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import poisson
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.kernels import bridge, gpu
+from gammasky.engine.kernels import callbacks, gpu
 from tests.conftest import absent
 from tests.engine.kernels.host.fake_cupy import STREAM, FakeCupy, build_on_host
 
@@ -136,8 +136,8 @@ def cupy(host_library: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) ->
     """The CUDA backend without a GPU: JAX's buffers on the CPU go to the host build of the kernels."""
     fake = FakeCupy(host_library)
     monkeypatch.setitem(sys.modules, "cupy", fake)
-    monkeypatch.setattr(bridge, "platform", lambda: "gpu")
-    monkeypatch.setattr(bridge, "_stream", lambda _context: STREAM)
+    monkeypatch.setattr(callbacks, "platform", lambda: "gpu")
+    monkeypatch.setattr(callbacks, "_stream", lambda _context: STREAM)
     with jax.default_device(jax.devices("cpu")[0]):  # where there is a GPU, too
         yield fake
 
@@ -146,7 +146,7 @@ def cupy(host_library: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) ->
 def cuda_device() -> str:
     """A real device in words; what needs one is skipped without."""
     try:
-        bridge.choose("cuda")
+        callbacks.choose("cuda")
     except InputError as error:
         absent(f"CUDA device ({error})", "GAMMASKY_REQUIRE_GPU")
     return gpu.description()

@@ -13,7 +13,7 @@ import pytest
 from gammasky import doctor
 from gammasky.cli import main
 from gammasky.engine.errors import InputError
-from gammasky.engine.kernels import bridge, gpu
+from gammasky.engine.kernels import callbacks, gpu
 from gammasky.engine.kernels.poisson.op import poisson_log_likelihood
 from tests.engine.kernels.host.fake_cupy import STREAM, CUDARuntimeError
 
@@ -28,7 +28,7 @@ def log_p(backend: str = "auto") -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def _nothing_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(bridge.VARIABLE, raising=False)
+    monkeypatch.delenv(callbacks.VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -37,31 +37,31 @@ def no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_by_platform(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert bridge.choose("auto") == "cuda"
+    assert callbacks.choose("auto") == "cuda"
     found = log_p()
     assert [launch.kernel for launch in cupy.launches] == ["poisson_pixels"]
-    monkeypatch.setattr(bridge, "platform", lambda: "cpu")
-    assert bridge.choose("auto") == "numba"
+    monkeypatch.setattr(callbacks, "platform", lambda: "cpu")
+    assert callbacks.choose("auto") == "numba"
     np.testing.assert_allclose(found, log_p(), rtol=1e-12)
     assert len(cupy.launches) == 1
 
 
 def test_the_platform_is_that_of_the_default_device() -> None:
-    assert bridge.platform() == jax.default_backend()
+    assert callbacks.platform() == jax.default_backend()
     with jax.default_device(jax.devices("cpu")[0]):
-        assert bridge.platform() == "cpu"
+        assert callbacks.platform() == "cpu"
     with jax.default_device("cpu"):
-        assert bridge.platform() == "cpu"
-    assert bridge._device_number() == (jax.local_devices()[0].local_hardware_id or 0)
+        assert callbacks.platform() == "cpu"
+    assert callbacks._device_number() == (jax.local_devices()[0].local_hardware_id or 0)
     with jax.default_device(jax.devices("cpu")[0]):
-        assert bridge._device_number() == 0
+        assert callbacks._device_number() == 0
 
 
 @pytest.mark.parametrize("name", ["numba", "reference", "cuda"])
 def test_the_environment_decides_where_no_argument_does(name: str, cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(bridge.VARIABLE, name)
-    assert bridge.choose("auto") == name
-    assert bridge.choose("reference") == "reference"
+    monkeypatch.setenv(callbacks.VARIABLE, name)
+    assert callbacks.choose("auto") == name
+    assert callbacks.choose("reference") == "reference"
     expected = log_p("reference")
     np.testing.assert_allclose(log_p(), expected, rtol=1e-12)
     assert len(cupy.launches) == (name == "cuda")
@@ -76,10 +76,10 @@ def test_numba_on_a_gpu_goes_by_copies(cupy: Any) -> None:
 
 def test_unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"unknown backend 'cudda'; did you mean 'cuda'\?"):
-        bridge.choose("cudda")
-    monkeypatch.setenv(bridge.VARIABLE, "nmba")
+        callbacks.choose("cudda")
+    monkeypatch.setenv(callbacks.VARIABLE, "nmba")
     with pytest.raises(InputError, match=r"unknown GAMMASKY_BACKEND 'nmba'; did you mean 'numba'\?"):
-        bridge.choose("auto")
+        callbacks.choose("auto")
 
 
 @pytest.mark.usefixtures("no_cupy")
@@ -87,9 +87,9 @@ def test_unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cuda_without_cupy(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked for by name, or because JAX runs on a GPU: never a slower backend in silence."""
     if how == "environment":
-        monkeypatch.setenv(bridge.VARIABLE, "cuda")
+        monkeypatch.setenv(callbacks.VARIABLE, "cuda")
     if how == "platform":
-        monkeypatch.setattr(bridge, "platform", lambda: "gpu")
+        monkeypatch.setattr(callbacks, "platform", lambda: "gpu")
     with pytest.raises(
         InputError, match=r"^backend 'cuda': expected CuPy, got: .*; pip install 'gammasky\[cuda12\]'"
     ) as e:
@@ -102,7 +102,7 @@ def test_cuda_without_cupy(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_command_line_says_so_in_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv(bridge.VARIABLE, "cuda")
+    monkeypatch.setenv(callbacks.VARIABLE, "cuda")
     assert main(["loglike", "model.toml", "--data", "sky/dataset.toml", "--params", "point.json"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "backend 'cuda': expected CuPy" in line
@@ -111,7 +111,7 @@ def test_the_command_line_says_so_in_one_line(
 def test_cuda_without_a_driver_or_device(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cupy.devices = 0
     with pytest.raises(InputError, match="expected a CUDA device, got none; see CUDA_VISIBLE_DEVICES"):
-        bridge.choose("cuda")
+        callbacks.choose("cuda")
 
     def no_driver() -> int:
         raise CUDARuntimeError("cudaErrorInsufficientDriver: CUDA driver version\nis insufficient")
@@ -119,15 +119,15 @@ def test_cuda_without_a_driver_or_device(cupy: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", no_driver)
     words = "got: cudaErrorInsufficientDriver: CUDA driver version is insufficient; see whether nvidia-smi lists one"
     with pytest.raises(InputError, match=f"^backend 'cuda': expected a CUDA device and its driver, {words}"):
-        bridge.choose("cuda")
+        callbacks.choose("cuda")
 
 
 def test_cuda_without_jax_on_a_gpu(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert bridge.choose("cuda") == "cuda"
+    assert callbacks.choose("cuda") == "cuda"
     assert cupy.devices == 1
-    monkeypatch.setattr(bridge, "platform", lambda: "cpu")
+    monkeypatch.setattr(callbacks, "platform", lambda: "cpu")
     with pytest.raises(InputError, match=r"expected JAX on a GPU, got 'cpu'; pip install 'gammasky\[cuda12\]'"):
-        bridge.choose("cuda")
+        callbacks.choose("cuda")
 
 
 def test_a_source_is_compiled_once(cupy: Any) -> None:
@@ -153,7 +153,7 @@ def test_kernels_are_loaded_where_jax_runs(cupy: Any, monkeypatch: pytest.Monkey
     loaded: list[int] = []
     monkeypatch.setattr(gpu, "prepare", lambda *_: loaded.append(cupy.cuda.Device().id))
     for number in (0, 3):
-        monkeypatch.setattr(bridge, "_device_number", lambda number=number: number)
+        monkeypatch.setattr(callbacks, "_device_number", lambda number=number: number)
         log_p("cuda")
     assert loaded == [0, 3]
 
@@ -165,7 +165,7 @@ def backend_of_doctor() -> doctor.Finding:
 
 def test_doctor_shows_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backend_of_doctor().value == f"numba (JAX runs on {jax.default_backend()})"
-    monkeypatch.setenv(bridge.VARIABLE, "reference")
+    monkeypatch.setenv(callbacks.VARIABLE, "reference")
     assert backend_of_doctor().value == "reference (GAMMASKY_BACKEND=reference)"
 
 
@@ -176,7 +176,7 @@ def test_doctor_shows_the_device() -> None:
 
 @pytest.mark.usefixtures("no_cupy")
 def test_doctor_says_what_cuda_misses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(bridge.VARIABLE, "cuda")
+    monkeypatch.setenv(callbacks.VARIABLE, "cuda")
     finding = backend_of_doctor()
     assert finding.status == "missing"
     assert "pip install 'gammasky[cuda12]'" in finding.value

@@ -90,24 +90,16 @@ def test_a_round_gaussian_without_cut_in_closed_form() -> None:
         ("gaussian", FRAMES[1]),
     ],
 )
-def test_first_and_second_derivatives_agree_with_autodiff_of_the_reference(
-    falloff: str, frame: dict[str, float]
-) -> None:
-    """Each entry of the Hessian, pixel by pixel: forward over reverse of powers, against moments of logarithms."""
+def test_derivatives_agree_with_autodiff_of_the_reference(falloff: str, frame: dict[str, float]) -> None:
+    """Each entry, pixel by pixel: forward mode through powers, against moments of logarithms."""
     lon, lat = LON[[1, 3, 4, 6]], LAT[[1, 3, 4, 6]]
     sky = BarSky.build(lon, lat, falloff=falloff, sun_kpc=SUN, **frame)
     point = jnp.array(S)
     kernel, reference = (lambda p, k=k: triaxial_bar(*p, sky, backend=k) for k in ("numba", "reference"))
     size = np.asarray(kernel(point))[:, None]
-    first, second = np.asarray(jax.jacrev(kernel)(point)), np.asarray(jax.jacrev(jax.jacrev(kernel))(point))
-    tangent = lambda p, v: jax.jvp(reference, (p,), (v,))[1]  # noqa: E731
-    twice = jax.jit(lambda p, v, w: (tangent(p, v), jax.jvp(lambda q: tangent(q, v), (p,), (w,))[1]))
-    np.testing.assert_allclose(second, np.swapaxes(second, 1, 2), rtol=1e-12, atol=1e-13)
-    for i, v in enumerate(np.eye(8)):
-        for j, w in enumerate(np.eye(8)[: i + 1]):
-            slope, bend = twice(point, v, w)
-            np.testing.assert_allclose(first[:, i], slope, rtol=1e-8, atol=1e-8 * size.max())
-            np.testing.assert_allclose(second[:, i, j], bend, rtol=1e-6, atol=1e-6 * size.max())
+    first = np.asarray(jax.jacrev(kernel)(point))
+    slope = np.asarray(jax.jit(jax.jacfwd(reference))(point))
+    np.testing.assert_allclose(first, slope, rtol=1e-8, atol=1e-8 * size.max())
 
 
 @pytest.mark.parametrize("which", range(8))

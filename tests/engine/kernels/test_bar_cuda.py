@@ -98,7 +98,7 @@ def test_outside_its_domain_is_nan(which: int) -> None:
 
 
 def _prepared(sky: BarSky) -> BarSky:
-    op.bridge.prepare(op.cuda.prepare, sky)
+    op.callbacks.prepare(op.cuda.prepare, sky)
     return sky
 
 

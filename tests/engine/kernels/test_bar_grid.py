@@ -106,14 +106,6 @@ def test_nodes_lie_where_pixels_look_for_them(l_cut: float) -> None:
         assert found == pytest.approx(abs(at) + np.sign(at) * max(abs(at) - l_cut, 0.0), abs=1e-8)
 
 
-def test_second_derivatives_are_those_of_the_integral(sky: BarSky) -> None:
-    direct = dataclasses.replace(sky, grid=None)
-    twice = [
-        jax.grad(lambda a, s=s: jax.grad(lambda a: triaxial_bar(a, *S[1:], s).sum())(a))(S[0]) for s in (sky, direct)
-    ]
-    assert float(twice[0]) == float(twice[1]) != 0.0
-
-
 def test_a_mapped_axis_equals_a_loop_and_threads_change_no_bit(sky: BarSky, monkeypatch: pytest.MonkeyPatch) -> None:
     points = bars(3, seed=5)
     monkeypatch.setenv("GAMMASKY_NUM_THREADS", "1")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.simulate import PhotonSimulator
 
 
 @pytest.mark.data
@@ -29,15 +28,3 @@ def test_value_and_gradient_of_the_fiducial_model(small_fiducial: SkyModel, cupy
     for one, same, other in zip(found, again, on_cpu.value_and_gradient(z), strict=True):
         np.testing.assert_array_equal(one, same)
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10 * np.abs(other).max())
-
-
-@pytest.mark.data
-@pytest.mark.slow
-def test_photons_of_the_fiducial_model(small_fiducial: SkyModel, cupy: Any) -> None:
-    """The same skies at the same parameters."""
-    model = SkyModel(small_fiducial.spec, small_fiducial.dataset)
-    theta = small_fiducial.parameters(np.zeros(small_fiducial.n_latent))
-    found = PhotonSimulator(model).draw(theta, n=2, seed=4)
-    assert "scatter_photons" in {launch.kernel for launch in cupy.launches}
-    on_cpu = SkyModel(small_fiducial.spec, small_fiducial.dataset, backend="numba")
-    np.testing.assert_array_equal(found, PhotonSimulator(on_cpu).draw(theta, n=2, seed=4))

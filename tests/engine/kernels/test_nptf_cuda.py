@@ -209,28 +209,6 @@ def test_a_count_beyond_the_response_of_a_traced_plan_is_nan(make_problem: Any) 
     assert np.isnan(jax.jit(function)(plan, mean, templates, x[..., :4])[1]).tolist() == [False, True, False]
 
 
-def test_second_derivatives_go_through_the_host(cupy: Any, make_problem: Any) -> None:
-    problem = make_problem(10, np.random.default_rng(10).poisson(4.0, 40))
-    plan, point = plan_of(problem), [jnp.asarray(part) for part in problem.point]
-
-    def products(backend: str) -> Any:
-        """The gradient, and the Hessian times the point."""
-
-        def function(*p: Any) -> Any:
-            slope = jax.grad(lambda *p: total_log_likelihood(plan, *p, backend=backend), (0, 1, 2))
-            gradient, pull = jax.vjp(slope, *p)
-            return gradient, pull(p)
-
-        return jax.tree.leaves(jax.block_until_ready(jax.jit(function)(*point)))
-
-    expected, cupy.copies = products("numba"), 0
-    found = products("cuda")
-    assert [launch.kernel for launch in cupy.launches] == ["nptf_pixels", "nptf_sum"]
-    assert cupy.copies == len(PixelPlan._fields) + 4 + 4  # the plan, the point and the cotangents of one call
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-10)
-
-
 @pytest.mark.usefixtures("cupy")
 def test_concurrent_callers(many_groups: Any) -> None:
     plan, batch = many_groups

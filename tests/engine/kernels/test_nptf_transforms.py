@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from gammasky.engine.kernels import policy
-from gammasky.engine.kernels.nptf import second
 from gammasky.engine.kernels.nptf.op import pixel_log_likelihood, total_log_likelihood
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 
@@ -35,31 +34,8 @@ def setup(make_problem: Any) -> tuple[PixelPlan, tuple[jax.Array, ...]]:
     return plan, tuple(map(jnp.asarray, batch))
 
 
-def test_second_derivatives_of_the_setup_are_finite(setup: Any) -> None:
-    """So that the comparisons below compare numbers."""
-    plan, points = setup
-    assert all(np.isfinite(part).all() for part in jax.tree.leaves(hessian_product(plan)(*(p[0] for p in points))))
-
-
 def value_and_gradient(plan: PixelPlan, backend: str = "numba") -> Callable[..., Any]:
     return jax.value_and_grad(lambda *p: total_log_likelihood(plan, *p, backend=backend), argnums=(0, 1, 2))
-
-
-def hessian_product(plan: PixelPlan) -> Callable[..., Any]:
-    """The gradient by the mean, and the Hessian times a direction that depends on the point."""
-
-    def function(*point: Any) -> Any:
-        slope = jax.grad(lambda *p: total_log_likelihood(plan, *p) + pixel_log_likelihood(plan, *p)[3], (0, 1, 2))
-        gradient, pull = jax.vjp(slope, *point)
-        return gradient[0], pull(tuple(0.5 * part for part in point))
-
-    return function
-
-
-@pytest.fixture(params=[value_and_gradient, hessian_product])
-def derivative(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """What is transformed: first derivatives, and second ones."""
-    return request.param  # type: ignore[no-any-return]
 
 
 def same(found: Any, expected: Any) -> None:
@@ -72,9 +48,9 @@ def loop(function: Callable[..., Any], points: tuple[jax.Array, ...]) -> Any:
     return jax.tree.map(lambda *parts: jnp.stack(parts), *(function(*(p[b] for p in points)) for b in range(POINTS)))
 
 
-def test_vmap_of_all_arguments(derivative: Any, setup: Any) -> None:
+def test_vmap_of_all_arguments(setup: Any) -> None:
     plan, points = setup
-    function = derivative(plan)
+    function = value_and_gradient(plan)
     same(jax.jit(jax.vmap(function))(*points), loop(function, points))
     same(jax.vmap(lambda *p: pixel_log_likelihood(plan, *p))(*points), pixel_log_likelihood(plan, *points))
     nested = jax.vmap(jax.vmap(function))(*(p.reshape(2, 2, *p.shape[1:]) for p in points))
@@ -82,9 +58,9 @@ def test_vmap_of_all_arguments(derivative: Any, setup: Any) -> None:
 
 
 @pytest.mark.parametrize("mapped", [(True, False, False), (False, True, False), (False, False, True)])
-def test_vmap_of_one_argument(mapped: tuple[bool, ...], derivative: Any, setup: Any) -> None:
+def test_vmap_of_one_argument(mapped: tuple[bool, ...], setup: Any) -> None:
     plan, points = setup
-    function = derivative(plan)
+    function = value_and_gradient(plan)
     arguments = [p if use else p[0] for p, use in zip(points, mapped, strict=True)]
     found = jax.jit(jax.vmap(function, in_axes=[0 if use else None for use in mapped]))(*arguments)
     repeated = tuple(p if use else jnp.stack([p[0]] * POINTS) for p, use in zip(points, mapped, strict=True))
@@ -92,9 +68,9 @@ def test_vmap_of_one_argument(mapped: tuple[bool, ...], derivative: Any, setup: 
 
 
 @pytest.mark.parametrize("axes", [(1, 1, 1), (-1, 2, 3), (0, -1, 2)])
-def test_vmap_of_moved_axes(axes: tuple[int, ...], derivative: Any, setup: Any) -> None:
+def test_vmap_of_moved_axes(axes: tuple[int, ...], setup: Any) -> None:
     plan, points = setup
-    function = derivative(plan)
+    function = value_and_gradient(plan)
     moved = [jnp.moveaxis(p, 0, axis) for p, axis in zip(points, axes, strict=True)]
     found = jax.jit(jax.vmap(function, in_axes=axes, out_axes=(0, axes)))(*moved)
     value, parts = loop(function, points)
@@ -108,7 +84,7 @@ def test_vmap_of_the_reference(setup: Any) -> None:
     np.testing.assert_allclose(found(points[0], points[1], points[2][0]), expected, rtol=1e-11)
 
 
-def test_vmap_of_plans(derivative: Any, setup: Any) -> None:
+def test_vmap_of_plans(setup: Any) -> None:
     """Counts maps of one region side by side, at mapped and at shared points."""
     plan, points = setup
     rng = np.random.default_rng(3)
@@ -116,7 +92,7 @@ def test_vmap_of_plans(derivative: Any, setup: Any) -> None:
     plans = jax.tree.map(lambda *parts: jnp.stack([jnp.asarray(part) for part in parts]), *own)
 
     def function(plan: Any, *point: Any) -> Any:
-        return derivative(plan)(*point)
+        return value_and_gradient(plan)(*point)
 
     found = jax.jit(jax.vmap(function))(plans, *points)
     for b in range(POINTS):
@@ -125,12 +101,12 @@ def test_vmap_of_plans(derivative: Any, setup: Any) -> None:
     same(shared[0], jnp.stack([function(one, *(p[0] for p in points))[0] for one in own]))
 
 
-def test_a_plan_is_an_argument_of_compiled_programs(derivative: Any, setup: Any) -> None:
+def test_a_plan_is_an_argument_of_compiled_programs(setup: Any) -> None:
     plan, points = setup
-    function = jax.jit(lambda plan, *point: derivative(plan)(*point))
+    function = jax.jit(lambda plan, *point: value_and_gradient(plan)(*point))
     other = PixelPlan.build(plan.counts[::-1].copy(), plan.region, plan.n_regions)
     for one in (plan, other):
-        same(function(one, *(p[0] for p in points)), derivative(one)(*(p[0] for p in points)))
+        same(function(one, *(p[0] for p in points)), value_and_gradient(one)(*(p[0] for p in points)))
     assert function._cache_size() == 1
 
 
@@ -161,9 +137,9 @@ def test_no_point_at_all(setup: Any) -> None:
     assert jax.vmap(value_and_gradient(plan))(*(p[:0] for p in points))[0].shape == (0,)
 
 
-def test_scan(derivative: Any, setup: Any) -> None:
+def test_scan(setup: Any) -> None:
     plan, points = setup
-    function = derivative(plan)
+    function = value_and_gradient(plan)
     found = jax.jit(lambda points: jax.lax.scan(lambda c, p: (c, function(*p)), 0, points)[1])(points)
     same(found, loop(function, points))
 
@@ -181,9 +157,9 @@ def test_remat(setup: Any) -> None:
     same(again(*point), kept(*point))
 
 
-def test_any_number_of_threads(derivative: Any, setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_number_of_threads(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, points = setup
-    function = jax.jit(jax.vmap(derivative(plan)))
+    function = jax.jit(jax.vmap(value_and_gradient(plan)))
     found = []
     for threads in ("1", "2", "3", "40"):
         monkeypatch.setenv("GAMMASKY_NUM_THREADS", threads)
@@ -193,10 +169,10 @@ def test_any_number_of_threads(derivative: Any, setup: Any, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("compiled", [True, False])
-def test_concurrent_callers(compiled: bool, derivative: Any, setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_callers(compiled: bool, setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAMMASKY_NUM_THREADS", "3")
     plan, points = setup
-    function = jax.vmap(derivative(plan))
+    function = jax.vmap(value_and_gradient(plan))
     function = jax.jit(function) if compiled else function
     expected = function(*points)
     barrier = Barrier(8)
@@ -227,7 +203,7 @@ def test_new_values_do_not_recompile(setup: Any) -> None:
 
 @pytest.mark.parametrize("function", [pixel_log_likelihood, total_log_likelihood])
 @pytest.mark.parametrize("argument", [0, 1, 2])
-def test_forward_mode_and_third_order_raise_by_name(function: Any, argument: int, setup: Any) -> None:
+def test_forward_mode_and_second_order_raise_by_name(function: Any, argument: int, setup: Any) -> None:
     plan, points = setup
     point = [p[0] for p in points]
 
@@ -235,29 +211,15 @@ def test_forward_mode_and_third_order_raise_by_name(function: Any, argument: int
         return function(plan, *point[:argument], part, *point[argument + 1 :]).sum()
 
     part = point[argument]
-    slope, forward = jax.grad(value), jax.hessian(value)
-    second = jax.grad(lambda part: slope(part).sum())
-    for refused in (lambda p: jax.jvp(value, (p,), (p,)), forward, jax.jit(forward), jax.jacfwd(slope)):
-        with pytest.raises(TypeError, match=r"nptf_log_likelihood: forward mode .* is not available; use reverse mode"):
+    twice = jax.grad(lambda p: jax.grad(value)(p).sum())
+    hessian = jax.hessian(value)
+    for refused in (twice, jax.jit(twice), hessian, jax.jit(hessian)):
+        with pytest.raises(TypeError, match=r"nptf_log_likelihood: second derivatives .* central differences"):
             refused(part)
-    third = jax.grad(lambda part: second(part).sum())
-    for refused in (third, jax.jit(third), jax.jacfwd(second)):
-        with pytest.raises(
-            TypeError, match=r"nptf_log_likelihood: (third derivatives are|forward mode .* is) not available"
-        ):
-            refused(part)
+    with pytest.raises(TypeError, match=r"nptf_log_likelihood: forward mode .* is not available"):
+        jax.jvp(value, (part,), (part,))
     with pytest.raises(TypeError, match="forward-mode"):  # found only when the program is compiled
         jax.jit(lambda p: jax.jvp(value, (p,), (p,)))(part)
-
-
-def test_second_derivatives_run_their_kernel_only_when_asked_for(setup: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan, points = setup
-    calls: list[int] = []
-    monkeypatch.setattr(second, "evaluate", lambda *_: calls.append(1))
-    jax.block_until_ready(value_and_gradient(plan)(*(p[0] for p in points)))
-    assert not calls
-    jax.block_until_ready(jax.vmap(hessian_product(plan))(*points))
-    assert len(calls) == 2  # of total_log_likelihood and of pixel_log_likelihood, whatever the number of points
 
 
 def test_reference_has_second_derivatives(make_problem: Any) -> None:

@@ -1,9 +1,6 @@
-"""The Numba kernel and the array version draw from one distribution; the array version runs on CuPy too."""
+"""The Numba kernel and the array version draw from one distribution."""
 
 from __future__ import annotations
-
-import importlib.util
-from typing import Any
 
 import healpy
 import numpy as np
@@ -12,7 +9,6 @@ from scipy.stats import chi2_contingency, ks_2samp
 
 from gammasky.engine.kernels.simulate import cpu, reference
 from gammasky.engine.kernels.simulate.tables import PixelTable, SourceTable, radius_table
-from tests.conftest import absent
 
 NSIDE = 8
 SKIES = 400
@@ -52,12 +48,9 @@ def numba_skies(delta: bool, n: int = SKIES) -> np.ndarray:
     return counts
 
 
-def array_skies(delta: bool, xp: Any = np, n: int = SKIES) -> np.ndarray:
-    mean, pixels, tables, radii = setting(delta)
-    pixels, tables = reference.on_device(pixels, xp), [reference.on_device(table, xp) for table in tables]
-    generator, mean, radii = xp.random.default_rng(4), xp.asarray(mean), xp.asarray(radii)
-    skies = [reference.draw_sky(mean, pixels, tables, radii, generator, xp) for _ in range(n)]
-    return np.stack([sky if xp is np else xp.asnumpy(sky) for sky in skies])
+def array_skies(delta: bool, n: int = SKIES) -> np.ndarray:
+    generator = np.random.default_rng(4)
+    return np.stack([reference.draw_sky(*setting(delta), generator) for _ in range(n)])
 
 
 def assert_alike(a: np.ndarray, b: np.ndarray) -> None:
@@ -94,17 +87,3 @@ def test_neighbours_share_sources_only_under_a_psf() -> None:
         correlations[delta] = np.mean([matrix[pair] for pair in pairs])
     assert abs(correlations[True]) < 0.01
     assert correlations[False] > 0.05
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("delta", [True, False])
-def test_on_a_gpu(delta: bool) -> None:
-    if importlib.util.find_spec("cupy") is None:
-        absent("CUDA device", "GAMMASKY_REQUIRE_GPU")
-    import cupy
-
-    try:
-        cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError:
-        absent("CUDA device", "GAMMASKY_REQUIRE_GPU")
-    assert_alike(numba_skies(delta), array_skies(delta, cupy))

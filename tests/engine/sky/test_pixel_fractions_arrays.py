@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gammasky.engine.kernels import bridge, gpu
+from gammasky.engine.kernels import callbacks, gpu
 from gammasky.engine.sky import pixel_fractions
 from gammasky.engine.sky.psf import GaussianPSF
 
@@ -51,10 +51,10 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(bridge, "platform", lambda: "gpu")
+    monkeypatch.setattr(callbacks, "platform", lambda: "gpu")
     monkeypatch.setattr(gpu, "array_library", lambda: recorder)
     monkeypatch.setattr(gpu, "on_device", lambda _number: nullcontext())
-    monkeypatch.delenv(bridge.VARIABLE, raising=False)
+    monkeypatch.delenv(callbacks.VARIABLE, raising=False)
     return recorder
 
 
@@ -64,7 +64,7 @@ def test_another_array_module_gives_the_same_bits(recorder: Recorder, monkeypatc
     assert {"sin", "cos", "cross", "argmin", "abs", "eye"} <= set(recorder.called)
     assert recorder.called.count("asarray") == recorder.called.count("asnumpy") == 3 * chunks
     recorder.called.clear()
-    monkeypatch.setenv(bridge.VARIABLE, "numba")
+    monkeypatch.setenv(callbacks.VARIABLE, "numba")
     expected = pixel_fractions(PSF, 32, **SIZE)
     assert not recorder.called
     np.testing.assert_array_equal(found.fraction, expected.fraction)

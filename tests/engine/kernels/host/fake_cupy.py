@@ -19,7 +19,7 @@ import numpy as np
 from gammasky.engine.kernels import gpu
 
 HERE = Path(__file__).parent
-STREAM, OUTSIDE_JAX = 4242, ("simulate",)  # XLA's; the families that JAX does not call
+STREAM = 4242  # XLA's
 _KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(([^)]*)\)')
 _TYPES = {"Index": np.int64, "double": np.float64, "int": np.int32, "unsigned long long": np.uint64}
 
@@ -191,17 +191,14 @@ class Module:
         (self.family,) = (name for name in gpu.FAMILIES if gpu.source(name).read_text(encoding="utf-8") == code)
 
     def get_function(self, name: str) -> Kernel:
-        stream = 0 if self.family in OUTSIDE_JAX else STREAM
-        return Kernel(self.cupy, self.cupy.library(self.family), name, self.kernels[name], stream)
+        return Kernel(self.cupy, self.cupy.library(self.family), name, self.kernels[name])
 
 
 class Kernel:
     """One kernel of the host build."""
 
-    def __init__(
-        self, cupy: FakeCupy, library: ctypes.CDLL, name: str, parameters: list[Parameter], stream: int
-    ) -> None:
-        self.cupy, self.name, self.parameters, self.stream = cupy, name, parameters, stream
+    def __init__(self, cupy: FakeCupy, library: ctypes.CDLL, name: str, parameters: list[Parameter]) -> None:
+        self.cupy, self.name, self.parameters = cupy, name, parameters
         self.function = getattr(library, f"launch_{name}")
         self.max_threads_per_block = 1024
 
@@ -210,7 +207,7 @@ class Kernel:
         assert 0 < blocks < 2**31
         assert 0 < threads <= self.max_threads_per_block
         assert len(arguments) == len(self.parameters), f"{self.name}: {len(arguments)} arguments"
-        assert self.cupy.streams[-1] == self.stream, "a launch outside its stream"
+        assert self.cupy.streams[-1] == STREAM, "a launch outside its stream"
         raw = [_address(self.name, *pair) for pair in zip(self.parameters, arguments, strict=True)]
         record = {p.name: a.shape if p.pointer else a for p, a in zip(self.parameters, arguments, strict=True)}
         self.cupy.launches.append(Launch(self.name, blocks, threads, record, self.cupy.streams[-1]))

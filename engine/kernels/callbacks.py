@@ -23,6 +23,7 @@ from jax.experimental.buffer_callback import buffer_callback
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.kernels import gpu
+from gammasky.engine.kernels.derivatives import first_order
 
 BACKENDS = ("auto", "cuda", "numba", "reference")
 VARIABLE = "GAMMASKY_BACKEND"
@@ -111,6 +112,7 @@ def require_float64(operation: str, **arrays: Any) -> None:
 
 
 def call(
+    name: str,
     kernel: Callable[..., None],
     result: Sequence[jax.ShapeDtypeStruct],
     *arguments: jax.Array,
@@ -119,6 +121,7 @@ def call(
     """Run the host kernel `kernel(outputs, *constants, *arguments)` on NumPy arrays.
 
     Args:
+        name: of the operation, for errors; differentiating what the kernel gives is one.
         kernel: fills the arrays of the tuple `outputs` in place; inputs must not be written to. Under vmap every
             input and output carries the same additional leading axes.
         result: shape and dtype of each output, without mapped axes; all have the same leading batch axes, if any.
@@ -144,10 +147,12 @@ def call(
 
     # "expand_dims": what is not mapped arrives with axes of length 1, not copied for every mapped entry
     on_buffers = by_copies if platform() == "gpu" else in_place
-    return buffer_callback(on_buffers, tuple(result), vmap_method="expand_dims")(*constants, *arguments)
+    program = buffer_callback(on_buffers, tuple(result), vmap_method="expand_dims")
+    return tuple(first_order(name, program)(*constants, *arguments))
 
 
 def launch(
+    name: str,
     kernel: Callable[..., None],
     result: Sequence[jax.ShapeDtypeStruct],
     *arguments: jax.Array,
@@ -170,7 +175,7 @@ def launch(
             kernel(arrays[: len(result)], arrays[len(result) :], *fixed, *given)
 
     program = buffer_callback(on_buffers, everything, vmap_method="broadcast_all", command_buffer_compatible=True)
-    return tuple(program(*constants, *arguments)[: len(result)])
+    return tuple(first_order(name, program)(*constants, *arguments)[: len(result)])
 
 
 def _stream(context: Any) -> int:
