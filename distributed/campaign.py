@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -10,14 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.distributed.board import Board
-from gammasky.distributed.drive import Drive
-from gammasky.distributed.folder import Places, list_members, read_manifest
-from gammasky.distributed.hold import held, stored_members
+from gammasky.distributed.folder import Places, read_failure
+from gammasky.distributed.hold import clear, held
+from gammasky.distributed.manifest import (
+    CAMPAIGN,
+    Listed,
+    Manifest,
+    check_same,
+    list_members,
+    read_manifest,
+    write_manifest,
+)
+from gammasky.distributed.manifest import grow as grow_manifest
 from gammasky.distributed.member import Member, Resources, Task
-from gammasky.distributed.record import load_member
+from gammasky.distributed.members_driver import MembersDriver
+from gammasky.distributed.record import load_member, load_record
 from gammasky.distributed.runners.base import Outcome, Runner, Work
 from gammasky.distributed.status import Status, status
-from gammasky.distributed.table import read_failure, read_rows
+from gammasky.distributed.table import read_rows
 
 __all__ = ["Status", "Tally", "load_member", "read_manifest", "read_rows", "run_campaign", "status"]
 
@@ -82,20 +93,49 @@ def run_campaign(
     began, folder = time.monotonic(), Path(folder).resolve()
     listed = list_members(members)
     specs = {known.key: member.spec for known, member in zip(listed, members, strict=True)}
-    with held(folder, manifest, listed, resume=resume, grow=grow) as places:
-        outcomes = stored_members(places, listed)
+    with held(folder, CAMPAIGN, resume=resume, grow=grow) as places, Board(folder.name, quiet) as board:
+        if grow and places.manifest.exists():
+            grow_manifest(folder, manifest, listed)
+        elif resume:
+            check_same(folder, read_manifest(folder), listed)
+        else:
+            write_manifest(folder, Manifest(manifest, listed))
+        clear(places)
+        outcomes = _stored(places, listed)
         before = len(outcomes)
         outcomes |= _failed_before(places, [key for key in specs if key not in outcomes], retry_failed)
-        drive = Drive(places, listed, outcomes)
+        driver = MembersDriver(places, listed, outcomes, board)
         try:
-            with Board(folder.name, quiet) as board:
-                drive.run(specs, Work(task, folder, resources), runner, board)
+            driver.run(specs, Work(task, folder, resources), runner)
         except KeyboardInterrupt:
             how = again or f"go on with `gammasky campaign resume {folder}`"
             print(f"gammasky: interrupted; {how}", file=sys.stderr)
             raise
-    done = sum(outcome.ending == "done" for outcome in drive.outcomes.values())
+    done = sum(outcome.ending == "done" for outcome in driver.outcomes.values())
     return Tally(len(listed), done, len(listed) - done, done - before, time.monotonic() - began)
+
+
+def _stored(places: Places, listed: Sequence[Listed]) -> dict[str, Outcome]:
+    """The members that are done, by key. A file that cannot be read back is named in a warning and set aside."""
+    there = {path.stem for path in places.members.glob("*.npz")}
+    found: dict[str, Outcome] = {}
+    for member in (member for member in listed if member.key in there):
+        if outcome := load_record(places, member.key):
+            found[member.key] = outcome
+        else:
+            _set_aside(places, member)
+    return found
+
+
+def _set_aside(places: Places, member: Listed) -> None:
+    path = places.members / f"{member.key}.npz"
+    number = sum(1 for _ in places.damaged.glob(f"{member.key}*"))
+    kept = places.damaged / f"{member.key}{f'.{number}' if number else ''}.npz"
+    os.replace(path, kept)
+    print(
+        f"gammasky: warning: the file of '{member.name}' is damaged; set aside as {kept}, and fitted again",
+        file=sys.stderr,
+    )
 
 
 def _failed_before(places: Places, keys: Sequence[str], retry: bool) -> dict[str, Outcome]:

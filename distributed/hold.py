@@ -1,54 +1,99 @@
-"""How a driver takes hold of a campaign's folder: one driver at a time, nobody's files touched, leftovers cleared."""
+"""How a driver takes hold of the folder of a campaign or a search.
+
+One driver has it at a time, nobody's files are touched, and what a killed driver has left is cleared.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shutil
 import socket
-import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from gammasky.distributed.folder import (
-    Listed,
-    Manifest,
-    Places,
-    check_same,
-    read_json,
-    read_manifest,
-    write_light,
-    write_manifest,
-)
-from gammasky.distributed.record import load_record
-from gammasky.distributed.runners.base import Outcome
+from gammasky.distributed.folder import Places, read_json, write_light
 from gammasky.engine.errors import InputError
+from gammasky.engine.files import replacing
 
 _LOCK_SECONDS = 0.5  # `driver_alive` in another terminal has the lock for an instant
+_LOOK_SECONDS = 0.1  # as long as another `driver_alive` may have it
+_SILENT_SECONDS = 60.0  # after which a driver whose lock may not be tried is taken for dead
 #: Temporary files of a writer that was killed.
-_TORN = re.compile(r"\.(manifest|driver|results|[0-9a-f]{32})\.[0-9a-f]{8}\.(json|npz|csv)")
+_TORN = re.compile(r"\.(\w+)\.[0-9a-f]{8}\.(json|npz|csv)")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a folder may hold, and how messages speak of it.
+
+    Attributes:
+        name: "campaign" or "search".
+        format, version: what its manifest says of itself.
+        begin, go_on: what a user does to begin one, and to go on with the one in {folder}.
+    """
+
+    name: str
+    format: str
+    version: int
+    begin: str
+    go_on: str
+
+
+def read_content(folder: Path, kind: Kind) -> dict[str, Any]:
+    """The content of a manifest.
+
+    Raises:
+        InputError: no manifest there, one of another kind or version, or one that is damaged.
+    """
+    path = Places(folder).manifest
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{folder}: no {kind.name} there; {kind.begin}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: damaged ({error}); start a new {kind.name} in another folder") from error
+    if not isinstance(content, dict) or content.get("format") != kind.format:
+        raise InputError(f"{path}: expected the manifest of a {kind.name}, got something else; choose another folder")
+    if content.get("version") != kind.version:
+        raise InputError(
+            f"{path}: expected version {kind.version}, got {content.get('version')!r}; continue it with the gammasky"
+            f" that began it, or start a new {kind.name} in another folder"
+        )
+    return content
+
+
+def write_content(folder: Path, kind: Kind, content: dict[str, Any]) -> None:
+    """Write a manifest, whole or not at all."""
+    head = {"format": kind.format, "version": kind.version}
+    with replacing(Places(folder).manifest) as temporary:
+        temporary.write_text(json.dumps({**head, **content}, allow_nan=False), encoding="utf-8")
 
 
 @contextmanager
-def held(
-    folder: Path, campaign: dict[str, Any], listed: Sequence[Listed], *, resume: bool, grow: bool = False
-) -> Iterator[Places]:
-    """A campaign's folder, ready to work in and this driver's alone; see `run_campaign`.
+def held(folder: Path, kind: Kind, *, resume: bool, grow: bool = False) -> Iterator[Places]:
+    """A folder that is this driver's alone; it may then write the manifest, and `clear` the rest.
 
     A folder that this made, and in which nothing has ended when the work is refused (there is no such cluster, no node
     is large enough), goes again: the same command, corrected, finds it as it was.
+
+    Args:
+        folder: new or empty, or with a manifest of that kind.
+        kind: what it is to hold.
+        resume: it must have a manifest already; grow: it may have one.
 
     Raises:
         InputError: the folder cannot be used, has another driver, or holds what was not asked for.
     """
     places, new = Places(folder), not folder.exists()
-    _check_content(places, resume, grow)
+    _check(places, kind, resume, grow)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(places.lock, timeout=_LOCK_SECONDS)
@@ -59,14 +104,7 @@ def held(
         raise InputError(f"{folder}: cannot write there: {error.strerror or error}") from error
     try:
         write_light(places.driver, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-        _check_content(places, resume, grow)  # what another driver has made meanwhile
-        if grow and places.manifest.exists():
-            _grow(folder, campaign, listed)
-        elif resume:
-            check_same(folder, read_manifest(folder), listed)
-        else:
-            write_manifest(folder, Manifest(campaign, tuple(listed)))
-        _clear(places)
+        _check(places, kind, resume, grow)  # what another driver has made meanwhile
         yield places
     except InputError:
         if new and not (any(places.members.glob("*")) or any(places.failed.glob("*"))):
@@ -76,38 +114,21 @@ def held(
         lock.release()
 
 
-def _grow(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed]) -> None:
-    """Add the members that a campaign does not have yet to its manifest.
-
-    Its description may change where all its members are asked for again, as with an axis of more choices.
-    """
-    stored, plain = read_manifest(folder), json.loads(json.dumps(campaign))
-    had = {member.key for member in stored.members}
-    if stored.campaign == plain:
-        members = stored.members + tuple(member for member in listed if member.key not in had)
-    elif had <= {member.key for member in listed}:
-        members = tuple(listed)
-    else:
-        raise InputError(f"{folder}: holds a campaign of other settings or data; choose another folder")
-    if (grown := Manifest(plain, members)) != stored:
-        write_manifest(folder, grown)
-
-
-def _check_content(places: Places, resume: bool, grow: bool) -> None:
+def _check(places: Places, kind: Kind, resume: bool, grow: bool) -> None:
+    """Refuse a folder that holds something else than it should."""
+    folder = places.folder
     if resume or (grow and places.manifest.exists()):
-        read_manifest(places.folder)
+        read_content(folder, kind)
         return
-    if places.folder.exists() and not places.folder.is_dir():
-        raise InputError(f"{places.folder}: expected a folder, got a file")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder, got a file; choose another name")
     if places.manifest.exists():
-        read_manifest(places.folder)
-        raise InputError(f"{places.folder}: holds a campaign; go on with `gammasky campaign resume {places.folder}`")
+        read_content(folder, kind)
+        raise InputError(f"{folder}: holds a {kind.name}; {kind.go_on.format(folder=folder)}")
     own = {places.lock.name, places.driver.name}
-    there = sorted(
-        path.name for path in places.folder.glob("*") if path.name not in own and not _TORN.fullmatch(path.name)
-    )
+    there = sorted(path.name for path in folder.glob("*") if path.name not in own and not _TORN.fullmatch(path.name))
     if there:
-        raise InputError(f"{places.folder}: holds something else ('{there[0]}'); expected a new or empty folder")
+        raise InputError(f"{folder}: holds something else ('{there[0]}'); expected a new or empty folder")
 
 
 def _who(places: Places) -> str:
@@ -117,21 +138,22 @@ def _who(places: Places) -> str:
 
 def driver_alive(places: Places) -> bool:
     """Whether a driver has the folder; a lock that a dead one left behind is free."""
-    try:
-        descriptor = os.open(places.lock, os.O_RDONLY)
-    except FileNotFoundError:
+    if not places.lock.exists():
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with FileLock(places.lock, timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 5):
+            return False
+    except Timeout:
         return True
-    finally:
-        os.close(descriptor)
-    return False
+    except OSError:  # a folder of somebody else's, who lets others read: what its driver said last, and when
+        return places.driver.exists() and time.time() - places.driver.stat().st_mtime < _SILENT_SECONDS
 
 
-def _clear(places: Places) -> None:
-    """Make the folders; remove the progress of members that nobody works on, and files that were never finished."""
+def clear(places: Places) -> None:
+    """Make the folders, once there is a manifest; remove what drivers that were killed have left.
+
+    That is the progress of what nobody works on any more, and files that were never finished.
+    """
     if places.live.exists():
         shutil.rmtree(places.live)
     for folder in (places.members, places.failed, places.damaged, places.scratch, places.live):
@@ -140,28 +162,3 @@ def _clear(places: Places) -> None:
         for path in folder.glob(".*"):
             if _TORN.fullmatch(path.name):
                 path.unlink(missing_ok=True)
-
-
-def stored_members(places: Places, listed: Sequence[Listed]) -> dict[str, Outcome]:
-    """The members that are done, by key. A file that cannot be read back is named in a warning and set aside."""
-    there = {path.stem for path in places.members.glob("*.npz")}
-    found: dict[str, Outcome] = {}
-    for member in listed:
-        if member.key not in there:
-            continue
-        if outcome := load_record(places, member.key):
-            found[member.key] = outcome
-        else:
-            _set_aside(places, member)
-    return found
-
-
-def _set_aside(places: Places, member: Listed) -> None:
-    path = places.members / f"{member.key}.npz"
-    number = sum(1 for _ in places.damaged.glob(f"{member.key}*"))
-    kept = places.damaged / f"{member.key}{f'.{number}' if number else ''}.npz"
-    os.replace(path, kept)
-    print(
-        f"gammasky: warning: the file of '{member.name}' is damaged; set aside as {kept}, and fitted again",
-        file=sys.stderr,
-    )

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gammasky.distributed.folder import Places, read_manifest
+from gammasky.distributed.folder import Places
 from gammasky.distributed.hold import driver_alive
+from gammasky.distributed.manifest import read_manifest
 from gammasky.engine.errors import GammaskyError, InputError
 from gammasky.engine.files import replacing
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gammasky.distributed.folder import Places, read_json, read_manifest
+from gammasky.distributed.folder import Places, read_json
 from gammasky.distributed.hold import driver_alive
+from gammasky.distributed.manifest import read_manifest
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gammasky.distributed.folder import Listed, Places, read_json, read_manifest
+from gammasky.distributed.folder import Places, read_failure
+from gammasky.distributed.manifest import Listed, read_manifest
 from gammasky.distributed.record import load_record
 from gammasky.distributed.runners.base import Outcome
 from gammasky.engine.files import replacing
@@ -43,14 +44,6 @@ def read_rows(folder: Path | str) -> list[Row]:
 
 def _ended(places: Places, key: str) -> Outcome | None:
     return load_record(places, key) or read_failure(places, key)
-
-
-def read_failure(places: Places, key: str) -> Outcome | None:
-    """Why a member has no result; None where nothing is said."""
-    said = read_json(places.failed / f"{key}.json")
-    if said is None:
-        return None
-    return Outcome(said["ending"], {}, 0.0, said["attempts"], said["error"], said["traceback"])
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gammasky.distributed.hold import Kind, clear, held, read_content, write_content
 from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Runner, Work
-from gammasky.distributed.tuning.drive import Search
-from gammasky.distributed.tuning.folder import held
 from gammasky.distributed.tuning.rung import Objective, RungTask
 from gammasky.distributed.tuning.space import Params, Space, check_params, space_as_json
 from gammasky.distributed.tuning.trial_store import begin_orphans_again, in_use, open_database, open_study, shown_url
 from gammasky.distributed.tuning.trials import TrialRow, best_trial, read_trials, write_trials
+from gammasky.distributed.tuning.trials_driver import TrialsDriver
 from gammasky.engine.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 DIRECTIONS = ("maximize", "minimize")
 RUNGS = (1, 2, 4, 8)
 MAX_SEED = 2**32 - 1  # what the sampler takes
+SEARCH = Kind("search", "gammasky tuning", 1, begin="start it without --resume", go_on="go on with --resume")
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,9 @@ def tune(
     kept_at = shown_url(storage)
     database = None if storage is None else open_database(storage)  # before anything is written
     mine = {**parts, "seed": seed, "storage": kept_at}
-    with in_use(database), held(folder, mine, resume=resume) as (places, name):
+    with in_use(database), held(folder, SEARCH, resume=resume) as places:
+        name = _resumed(folder, mine) if resume else _begun(folder, mine)
+        clear(places)
         study = open_study(folder, name, database, direction, resume=resume)
         # another seed for each run: else one that goes on would ask for the first settings again
         study.sampler = sampler or _tpe((seed + len(study.get_trials(deepcopy=False))) % MAX_SEED)
@@ -112,10 +117,10 @@ def tune(
             study.enqueue_trial(params, skip_if_exists=True)
         tell = (lambda _line: None) if quiet else (lambda line: print(f"gammasky: {line}", file=sys.stderr, flush=True))
         try:
-            search = Search(study, space, places, rungs, trials, at_once, first, tell)
-            if search.missing > 0:
+            driver = TrialsDriver(places, study, space, rungs, trials, at_once, first, tell)
+            if driver.missing > 0:
                 with runner.session(Work(RungTask(objective), folder, resources or Resources())) as session:
-                    search.run(session)
+                    driver.drive(session)
         except KeyboardInterrupt:
             print("gammasky: interrupted; the same command with --resume goes on", file=sys.stderr)
             raise
@@ -124,6 +129,31 @@ def tune(
         ended = read_trials(study)
     done = sum(trial.rung for trial in ended) / rungs[-1]
     return Found(tuple(ended), best_trial(ended, direction), done, time.monotonic() - began)
+
+
+def _begun(folder: Path, search: dict[str, Any]) -> str:
+    """Write down what is searched, and name its study: a database may have many of that folder's name."""
+    study = f"{folder.name}-{uuid.uuid4().hex[:8]}"
+    write_content(folder, SEARCH, {"study": study, "search": search})
+    return study
+
+
+def _resumed(folder: Path, search: dict[str, Any]) -> str:
+    """The name of the study of a search, which must be the same; names the first thing that differs."""
+    content = read_content(folder, SEARCH)
+    stored = content["search"]
+    for name in sorted(set(stored) | set(search)):
+        if stored.get(name) != search.get(name):
+            raise InputError(
+                f"{folder}: {name} of the search there is {_short(stored.get(name))}, got {_short(search.get(name))};"
+                " resume with the same, or start another search in another folder"
+            )
+    return str(content["study"])
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check(space: Space, trials: int, direction: str, rungs: Sequence[int], seed: int, first: Sequence[Params]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gammasky.distributed import drive
+from gammasky.distributed import driver
 from gammasky.distributed.attempt import attempt
 from gammasky.distributed.campaign import Tally, load_member, read_manifest, read_rows, status
 from gammasky.distributed.member import Member, Resources
@@ -106,7 +106,7 @@ def test_a_task_that_returns_no_result(run: Run, members_of: MembersOf, tasks: M
 def test_what_ran_short_of_memory_is_tried_again(
     run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "BACKOFF_SECONDS", 0.2)
+    monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.2)
     began = time.monotonic()
     tally = run([*members_of([1], do="starve once"), *members_of([2])])
     assert (tally.done, tally.failed) == (2, 0)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gammasky.distributed import drive
+from gammasky.distributed import driver
 from gammasky.distributed.campaign import Tally, read_rows
 from gammasky.distributed.member import Member
 from gammasky.distributed.runners.ray import RayRunner
@@ -98,7 +98,7 @@ class Chaos:
 def test_every_member_once_whatever_is_lost(
     run: Callable[..., Tally], cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "BACKOFF_SECONDS", 0.2)
+    monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.2)
     rng = random.Random(5)
     members = [
         Member(f"n{n}", {"number": n, "do": "sleep", "seconds": rng.uniform(0.5, 1.0)}, {}, 1.0) for n in range(MEMBERS)

@@ -14,7 +14,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from gammasky.distributed import drive
+from gammasky.distributed import driver
 from gammasky.distributed.campaign import Tally, load_member, read_rows, status
 from gammasky.distributed.member import Member, Resources
 from gammasky.distributed.runners import watch
@@ -54,7 +54,7 @@ def ray(tasks: ModuleType, ray_folder: str) -> Iterator[ModuleType]:  # noqa: AR
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drive, "BACKOFF_SECONDS", 0.1)
+    monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.1)
 
 
 def eventually(condition: Callable[[], object], seconds: float = 30.0) -> bool:
@@ -122,7 +122,7 @@ def test_a_lost_worker_is_replaced(run: Run, members_of: MembersOf, tmp_path: Pa
 def test_a_member_that_kills_every_worker(
     run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drive, "ATTEMPTS", 2)
+    monkeypatch.setattr(driver, "ATTEMPTS", 2)
     members = [*members_of([1], do="die"), *members_of([2])]
     assert run(members, runner=RayRunner()).failed == 1
     row = read_rows(tmp_path / "campaign")[0]

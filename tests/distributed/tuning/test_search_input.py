@@ -58,7 +58,7 @@ def test_a_second_driver_is_refused(search: Search, tmp_path: Path) -> None:
 
 
 def test_folders_that_hold_something_else(search: Search, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no search there to resume"):
+    with pytest.raises(InputError, match="no search there; start it without --resume"):
         search(resume=True)
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "thesis.tex").write_text("important")
@@ -66,7 +66,7 @@ def test_folders_that_hold_something_else(search: Search, tmp_path: Path) -> Non
         search()
     (tmp_path / "study" / "thesis.tex").unlink()
     search(1)
-    with pytest.raises(InputError, match=r"holds a search or a campaign; go on with --resume"):
+    with pytest.raises(InputError, match=r"holds a search; go on with --resume"):
         search(1)
     with pytest.raises(InputError, match=r"about of the search there is .*1.*, got .*2"):
         search(1, resume=True, about={"valley": 2})

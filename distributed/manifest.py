@@ -1,0 +1,126 @@
+"""The manifest of a campaign: what it runs, and the list of its members with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gammasky.distributed.hold import Kind, read_content, write_content
+from gammasky.distributed.member import Member
+from gammasky.distributed.store import Store
+from gammasky.engine.errors import InputError
+
+CAMPAIGN = Kind(
+    "campaign",
+    "gammasky campaign",
+    1,
+    begin="start one with `gammasky campaign run FILE`",
+    go_on="go on with `gammasky campaign resume {folder}`",
+)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A member as the manifest lists it."""
+
+    key: str
+    name: str
+    labels: dict[str, str]
+    cost: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a campaign runs: the caller's own description, and its members."""
+
+    campaign: dict[str, Any]
+    members: tuple[Listed, ...]
+
+
+def list_members(members: Sequence[Member]) -> tuple[Listed, ...]:
+    """The members as they are listed.
+
+    Raises:
+        InputError: none, two of one name or one specification, a specification that is not JSON, a cost that is none.
+    """
+    if not members:
+        raise InputError("members: expected at least one, got none")
+    names: dict[str, str] = {}
+    for member in members:
+        if not 0 <= member.cost < float("inf"):
+            raise InputError(f"member '{member.name}': expected a finite cost of at least 0 s, got {member.cost!r}")
+        key = Store.key(member.spec)
+        if key in names:
+            raise InputError(f"members '{names[key]}' and '{member.name}' are the same fit; leave one out")
+        if member.name in names.values():
+            raise InputError(f"members: two are named '{member.name}'; give each its own name")
+        names[key] = member.name
+    return tuple(
+        Listed(key, member.name, dict(member.labels), float(member.cost))
+        for key, member in zip(names, members, strict=True)
+    )
+
+
+def read_manifest(folder: Path | str) -> Manifest:
+    """The manifest of a campaign.
+
+    Raises:
+        InputError: no campaign there, one of another version, or a manifest that is damaged.
+    """
+    content = read_content(Path(folder), CAMPAIGN)
+    if content.get("sha256") != _checksum(content.get("members")):
+        raise InputError(
+            f"{folder}: the manifest: its list of members does not match its checksum; start a new one elsewhere"
+        )
+    return Manifest(content["campaign"], tuple(Listed(**member) for member in content["members"]))
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, whole or not at all."""
+    members = [vars(member) for member in manifest.members]
+    content = {"campaign": manifest.campaign, "sha256": _checksum(members), "members": members}
+    write_content(folder, CAMPAIGN, content)
+
+
+def _checksum(members: Any) -> str:
+    text = json.dumps(members, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_same(folder: Path, stored: Manifest, members: Sequence[Listed]) -> None:
+    """Refuse to go on with other members than the campaign began with.
+
+    Raises:
+        InputError: names the first that differs.
+    """
+    if stored.members == tuple(members):
+        return
+    before, now = ({member.key: member.name for member in found} for found in (stored.members, members))
+    gone = next((name for key, name in before.items() if key not in now), None)
+    new = next((name for key, name in now.items() if key not in before), None)
+    what = f"has '{gone}', which is not asked for" if gone else f"lacks '{new}'" if new else "lists them otherwise"
+    raise InputError(f"{folder}: holds a campaign of other members: it {what}; start a new one in another folder")
+
+
+def grow(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed]) -> None:
+    """Add the members that a campaign does not have yet to its manifest.
+
+    Its description may change where all its members are asked for again, as with an axis of more choices.
+
+    Raises:
+        InputError: a campaign of other settings or data.
+    """
+    stored, plain = read_manifest(folder), json.loads(json.dumps(campaign))
+    had = {member.key for member in stored.members}
+    if stored.campaign == plain:
+        members = stored.members + tuple(member for member in listed if member.key not in had)
+    elif had <= {member.key for member in listed}:
+        members = tuple(listed)
+    else:
+        raise InputError(f"{folder}: holds a campaign of other settings or data; choose another folder")
+    if (grown := Manifest(plain, members)) != stored:
+        write_manifest(folder, grown)

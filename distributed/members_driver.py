@@ -1,0 +1,114 @@
+"""The driver of a campaign: its members, how far they are, and the table of their results."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from gammasky.distributed.board import Board
+from gammasky.distributed.driver import Driver
+from gammasky.distributed.folder import Places, write_failure, write_light
+from gammasky.distributed.manifest import Listed
+from gammasky.distributed.runners.base import Job, Outcome, Runner, Session, Work
+from gammasky.distributed.status import Ended, Running, Status, numbers_of, read_running, seconds_left
+from gammasky.distributed.table import row_of, write_csv
+
+BEAT_SECONDS = 1.0  # between two looks at the members at work
+TABLE_SECONDS = 60.0  # between two tables of results,
+TABLE_SHARE = 0.02  # unless that would take more than this part of the driver's time
+RECENT = 8  # members that have ended, and are still shown
+
+
+class MembersDriver(Driver):
+    """Brings the members of a campaign to their ends.
+
+    Args:
+        places: the campaign's folder, held.
+        listed: its members.
+        outcomes: of those that have ended already, by key; the others are added.
+        board: shows how far it is.
+    """
+
+    def __init__(self, places: Places, listed: Sequence[Listed], outcomes: dict[str, Outcome], board: Board) -> None:
+        super().__init__(places)
+        self.outcomes = outcomes
+        self._board, self._listed = board, {member.key: member for member in listed}
+        self._recent: deque[Ended] = deque(maxlen=RECENT)
+        self._left = sum(member.cost for member in listed if member.key not in outcomes)
+        self._pace = (0.0, 0.0)  # estimated and true time of what is done
+        self._beat = self._tabled = -float("inf")
+        self._table_took = 0.0
+
+    def run(self, specs: Mapping[str, dict[str, Any]], work: Work, runner: Runner) -> None:
+        """Run all members that have not ended; see `Driver.drive`.
+
+        Raises:
+            InputError: no workers.
+        """
+        self.waiting.extend(
+            Job(key, member.name, specs[key]) for key, member in self._listed.items() if key not in self.outcomes
+        )
+        for scratch in self.places.scratch.iterdir():  # of a driver that was killed before it could
+            if scratch.name in self.outcomes and self.outcomes[scratch.name].ending == "done":
+                self.remove_scratch(scratch.name)
+        try:
+            if self.waiting:
+                with runner.session(work) as session:
+                    self.drive(session)
+        finally:
+            self._write_table()
+        self._board.show(self._status([], 0), last=True)
+
+    def ended(self, job: Job, outcome: Outcome) -> None:
+        """See `Driver.ended`."""
+        cost = self._listed[job.key].cost
+        self.outcomes[job.key] = outcome
+        self._left -= cost
+        if outcome.ending == "done":
+            self._pace = (self._pace[0] + cost, self._pace[1] + outcome.seconds)
+            self.remove_scratch(job.key)
+        else:
+            write_failure(self.places, job.key, job.name, outcome)
+        state = "done" if outcome.ending == "done" else "failed"
+        self._recent.appendleft(Ended(job.name, state, outcome.seconds, numbers_of(outcome.row), outcome.error))
+
+    def turn(self, session: Session) -> None:
+        """Once a second: who is at work, and what to tell."""
+        now = time.monotonic()
+        if now - self._beat < BEAT_SECONDS:
+            return
+        self._beat = now
+        running = [member for member in read_running(self.places) if member.key in self.at_work]
+        state = self._status(running, session.slots())
+        said = {"seconds_left": state.seconds_left, "recent": [asdict(ended) for ended in self._recent]}
+        write_light(self.places.driver, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), **said}))
+        self._board.show(state)
+        if now - self._tabled > max(TABLE_SECONDS, self._table_took / TABLE_SHARE):
+            self._write_table()
+
+    def _status(self, running: Sequence[Running], slots: int) -> Status:
+        under_way = [(self._listed[member.key].cost, member.fraction) for member in running]
+        done = sum(outcome.ending == "done" for outcome in self.outcomes.values())
+        waiting = max(self._left - sum(cost for cost, _ in under_way), 0.0)
+        return Status(
+            total=len(self._listed),
+            done=done,
+            failed=len(self.outcomes) - done,
+            running=tuple(running),
+            recent=tuple(self._recent),
+            seconds_left=seconds_left(waiting, under_way, self._pace, slots),
+            driver="this process" if slots else "",
+        )
+
+    def _write_table(self) -> None:
+        began = time.monotonic()
+        ended = [(member, self.outcomes[key]) for key, member in self._listed.items() if key in self.outcomes]
+        write_csv(self.places.table, [row_of(member, outcome) for member, outcome in ended])
+        self._tabled = time.monotonic()
+        self._table_took = self._tabled - began
