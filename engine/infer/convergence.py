@@ -1,10 +1,8 @@
-"""Whether Markov chains agree: R-hat and effective sample sizes (Vehtari et al., arXiv:1903.08008), by ArviZ."""
+"""Whether Markov chains agree: R-hat and effective sample sizes (Vehtari et al., arXiv:1903.08008), by arviz-stats."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,12 @@ MOST_DIVERGENT = 0.005
 
 @dataclass(frozen=True)
 class Convergence:
-    """Of one number over all chains: rank-normalised R-hat, and effective sample sizes of bulk and tails (5, 95 %)."""
+    """How well chains agree about one number.
+
+    Attributes:
+        r_hat: rank-normalised R-hat, the scatter of all chains over that of each.
+        ess_bulk, ess_tail: effective sample sizes, for means and medians and for the 5 and 95 % quantiles.
+    """
 
     r_hat: float
     ess_bulk: float
@@ -25,8 +28,8 @@ class Convergence:
 
     @property
     def smallest_ess(self) -> float:
-        """The smaller of the effective sample sizes."""
-        return min(self.ess_bulk, self.ess_tail)
+        """The smaller of the effective sample sizes; NaN where one of them is."""
+        return float(np.minimum(self.ess_bulk, self.ess_tail))
 
     @property
     def good(self) -> bool:
@@ -35,7 +38,14 @@ class Convergence:
 
 
 def convergence(draws: Floats) -> Convergence:
-    """Of the draws (chains, draws) of one number; one that never varies has converged.
+    """Measure how well chains agree about one number.
+
+    Args:
+        draws (chains, draws): of the number.
+
+    Returns:
+        R-hat and effective sample sizes: those of converged chains for a number that never varies, and NaN where a
+        draw is not finite.
 
     Raises:
         ValueError: fewer than two chains or four draws.
@@ -43,16 +53,13 @@ def convergence(draws: Floats) -> Convergence:
     chains, length = draws.shape
     if chains < 2 or length < 4:
         raise ValueError(f"convergence: expected at least 2 chains of 4 draws, got {chains} of {length}")
+    if not np.isfinite(draws).all():
+        return Convergence(np.nan, np.nan, np.nan)
     if np.ptp(draws) == 0:
         return Convergence(1.0, float(draws.size), float(draws.size))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # ArviZ before 1.0 announces its own future when imported
-        arviz = import_module("arviz")
-    if int(arviz.__version__.partition(".")[0]) < 1:
-        r_hat, bulk, tail = arviz.rhat(draws), arviz.ess(draws, method="bulk"), arviz.ess(draws, method="tail")
-    else:
-        stats = import_module("arviz_stats.base").array_stats
-        axes = {"chain_axis": 0, "draw_axis": 1}
-        r_hat, bulk = stats.rhat(draws, **axes), stats.ess(draws, method="bulk", **axes)
-        tail = stats.ess(draws, method="tail", prob=(0.05, 0.95), **axes)
+    from arviz_stats.base import array_stats as stats
+
+    with np.errstate(divide="ignore", invalid="ignore"):  # chains that never move: their R-hat is infinite
+        r_hat, bulk = stats.rhat(draws), stats.ess(draws, method="bulk")
+        tail = stats.ess(draws, method="tail", prob=(0.05, 0.95))
     return Convergence(float(r_hat), float(bulk), float(tail))

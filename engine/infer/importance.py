@@ -7,9 +7,7 @@ necessary, not sufficient: it cannot see mass where q never goes.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +18,7 @@ from gammasky.engine.errors import InputError
 Floats = NDArray[np.float64]
 RELIABLE_K_HAT = 0.7
 BOUNDED = -1.0  # k-hat of weights that have an upper limit
+EQUAL = 1e-9  # relative difference between weights that is no more than rounding of log-likelihoods of 10^5
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,7 @@ class Importance:
         """Weighted mean minus plain mean of values (n, ...), in plain standard deviations; 0 where they do not vary."""
         mean, sd = values.mean(axis=0), values.std(axis=0)
         moved = np.tensordot(self.weights, values, axes=1) - mean
-        return np.divide(moved, sd, out=np.zeros_like(mean), where=sd > 0)
+        return np.divide(moved, sd, out=np.zeros_like(mean), where=sd != 0)
 
     def resampled(self, n: int, seed: int) -> NDArray[np.int64]:
         """Indices (n,) of draws, each as often as its weight says."""
@@ -83,7 +82,7 @@ def importance(log_density: Floats, log_guide: Floats) -> Importance:
         draw = int(np.argmax(np.isnan(log_weights) | (log_weights == np.inf)))
         raise InputError(f"importance weights: draw {draw} has log weight {log_weights[draw]}, expected a finite one")
     smoothed, k_hat = psis(log_weights)
-    weights = np.exp(smoothed - logsumexp(smoothed))
+    weights = np.exp(smoothed)
     n, log_z = log_weights.size, float(logsumexp(log_weights) - np.log(log_weights.size))
     relative = np.exp(log_weights - log_z)
     ess = float(1.0 / np.sum(weights**2))
@@ -101,21 +100,30 @@ def importance(log_density: Floats, log_guide: Floats) -> Importance:
 
 
 def psis(log_weights: Floats) -> tuple[Floats, float]:
-    """Pareto-smoothed log weights (n,) and k-hat, by ArviZ.
+    """Smooth the tail of log weights by a generalised Pareto distribution.
 
-    ArviZ before 1.0 takes log weights; the array function of ArviZ 1 takes minus log weights (those of leave-one-out
-    cross-validation), and returns plain ones.
+    `psislw` of arviz-stats is made for leave-one-out cross-validation and takes MINUS the log weights. The tail that it
+    smooths holds 3 sqrt(n) weights, rounded down. Where a quarter of that tail does not exceed the weight below it
+    (weights that underflow beside the largest one, draws without posterior density, ties) its k-hat comes out near
+    0.05, which would praise the worst of guides: such a tail is not fitted.
+
+    Args:
+        log_weights (n,): finite, or -inf.
+
+    Returns:
+        the smoothed log weights, whose exponentials add up to 1, and k-hat: `BOUNDED` where the largest weights are all
+        equal, and infinite where the tail cannot be fitted; the weights then stay as they are.
     """
-    tail = np.sort(log_weights)[-int(np.ceil(min(log_weights.size / 5, 3 * np.sqrt(log_weights.size)))) - 1 :]
-    if tail[-1] - tail[0] < 1e-12:
-        return log_weights, BOUNDED  # ArviZ 1 refuses a tail of equal weights
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # ArviZ before 1.0 announces its own future when imported
-        arviz = import_module("arviz")
-    if hasattr(arviz, "psislw"):
-        with np.errstate(over="ignore"):  # exp of differences of log-likelihoods of its fit: 1 / inf is 0, as it should
-            smoothed, k_hat = arviz.psislw(log_weights.copy())
-    else:
-        array_stats = import_module("arviz_stats.base").array_stats
+    from arviz_stats.base import array_stats
+
+    plain, n = log_weights - logsumexp(log_weights), log_weights.size
+    size = int(3 * np.sqrt(n)) if n > 225 else n // 5
+    tail = np.sort(plain)[-size - 1 :]
+    if tail[-1] - tail[0] < EQUAL:
+        return plain, BOUNDED
+    excess = np.exp(tail[1:] - tail[-1]) - np.exp(tail[0] - tail[-1])
+    if not excess[size // 4] > 0:
+        return plain, np.inf
+    with np.errstate(over="ignore"):  # a smoothed weight beyond the largest one becomes that one
         smoothed, k_hat = array_stats.psislw(-log_weights)
     return np.asarray(smoothed, dtype=np.float64), float(k_hat)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gammasky.engine.infer.convergence import convergence
+from gammasky.engine.infer.convergence import Convergence, convergence
 
 
 def autoregressive(rho: float, chains: int, draws: int, seed: int) -> np.ndarray:
@@ -49,6 +49,24 @@ def test_chains_of_one_mean_but_different_widths_are_found_out() -> None:
 
 def test_a_number_that_never_varies() -> None:
     assert convergence(np.full((4, 100), 2.5)).good
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_draw_that_is_not_finite_is_enough(bad: float) -> None:
+    draws = np.random.default_rng(5).standard_normal((4, 500))
+    draws[2, 7] = bad
+    found = convergence(draws)
+    assert np.isnan([found.r_hat, found.ess_bulk, found.ess_tail, found.smallest_ess]).all()
+    assert not found.good
+
+
+@pytest.mark.parametrize("sizes", [(900.0, np.nan), (np.nan, 900.0)])
+def test_the_smallest_of_a_size_and_nan_is_nan(sizes: tuple[float, float]) -> None:
+    assert np.isnan(Convergence(1.0, *sizes).smallest_ess)
+
+
+def test_chains_that_never_move() -> None:
+    assert not convergence(np.repeat([[0.0], [1.0], [2.0]], 100, axis=1)).good
 
 
 def test_one_chain_says_nothing_of_convergence() -> None:

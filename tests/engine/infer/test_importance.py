@@ -1,10 +1,11 @@
-"""Importance weights: known log Z, known Pareto shape, and the sign that ArviZ versions disagree about."""
+"""Importance weights: known log Z, known Pareto shape, and the sign that `psislw` wants."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import logsumexp
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.importance import importance, psis
@@ -18,6 +19,22 @@ def test_k_hat_of_exponential_ratios(rate: float) -> None:
     assert k_hat == pytest.approx(1 - 1 / rate, abs=0.06)
     order = np.argsort(x)
     assert (np.diff(smoothed[order]) >= -1e-9).all()  # large weights stay large
+
+
+@pytest.mark.parametrize(
+    "log_weights",
+    [
+        np.linspace(-1e5, 0.0, 1000),  # one weight outweighs all others together
+        np.r_[np.full(998, -np.inf), 0.0, 1.0],
+        np.r_[np.linspace(-1.0, 0.0, 500), np.full(490, 0.5), np.full(10, 3.0)],
+    ],
+    ids=["underflow", "two draws", "ties"],
+)
+def test_a_tail_that_cannot_be_fitted_is_the_worst(log_weights: np.ndarray) -> None:
+    """arviz-stats gives these a k-hat of 0.05."""
+    smoothed, k_hat = psis(log_weights)
+    assert k_hat == np.inf
+    np.testing.assert_allclose(smoothed, log_weights - logsumexp(log_weights))
 
 
 def test_a_guide_that_is_the_posterior() -> None:
@@ -58,6 +75,8 @@ def test_draws_of_no_density_and_bad_ones() -> None:
     assert found.log_z == pytest.approx(0.0, abs=0.05)
     assert found.weights[z < 0].max() == 0.0
     assert found.elbo == -np.inf
+    bad_number = found.shift(np.where(np.arange(z.size) == 7, np.nan, z))
+    assert np.isnan(bad_number)  # no shift of zero
     for bad in (np.nan, np.inf):
         with pytest.raises(InputError, match=f"draw 7 has log weight {bad}"):
             importance(np.where(np.arange(200) == 7, bad, 0.0), np.zeros(200))
