@@ -57,7 +57,7 @@ def overlay(posteriors: Sequence[np.ndarray], labels: Sequence[str], truths: Seq
         truths: of each axis, None where it is not known.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # corner imports ArviZ, which announces its own future there
+        warnings.simplefilter("ignore", FutureWarning)  # of ArviZ, which corner imports where it is installed
         from corner import corner
 
     longest = max(len(line) for label in labels for line in label.split("\n"))
