@@ -35,6 +35,8 @@ class Disagreement:
     size: float
 
     def __str__(self) -> str:
+        if not np.isfinite([self.shift, self.below, self.above]).all():
+            return f"{self.name}: draws that are not finite"
         below = abs(self.below - 0.05) > abs(self.above - 0.05)
         share, side, edge = (self.below, "below", 5) if below else (self.above, "above", 95)
         return f"{self.name}: {share:.0%} of the chains {side} the guide's {edge} % quantile, mean {self.shift:+.2f} sd"
@@ -51,6 +53,9 @@ def disagreements(
     """
     different = []
     for name, draws in chains.items():
+        if not (np.isfinite(draws).all() and np.isfinite(guide[name]).all()):
+            different.append(Disagreement(name, np.nan, np.nan, np.nan, np.inf))
+            continue
         sd = draws.std()
         if sd == 0:
             continue

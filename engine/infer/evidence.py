@@ -29,19 +29,19 @@ class Evidence:
 
 
 def bridge_sampling(chains: Floats, guide: Floats) -> Evidence:
-    """log Z of a posterior.
+    """Estimate log Z of a posterior.
 
     Args:
         chains (chains, draws): log p(data, z) - log q(z) at draws of the posterior.
         guide (n,): the same at independent draws of the guide q.
 
-    Raises:
-        ValueError: a log ratio that is not finite (-inf at draws of the guide, where there is no posterior, is
-            allowed), or an iteration that does not settle.
+    Returns:
+        log Z and its error; NaN, which no verdict overlooks, where a log ratio is not finite (but -inf at draws of the
+        guide, where there is no posterior, is allowed) or the iteration does not settle.
     """
     at_posterior, at_guide = chains.ravel(), guide
     if not np.isfinite(at_posterior).all() or np.isnan(at_guide).any() or (at_guide == np.inf).any():
-        raise ValueError("bridge sampling: expected finite log ratios")
+        return Evidence(np.nan, np.nan)
     size = convergence(chains).smallest_ess
     shares = np.log([size, at_guide.size]) - np.log(size + at_guide.size)
     log_z = float(np.median(at_posterior))
@@ -55,7 +55,7 @@ def bridge_sampling(chains: Floats, guide: Floats) -> Evidence:
         if abs(step) < _SETTLED:
             break
     else:
-        raise ValueError(f"bridge sampling: not settled after {_MOST} iterations")
+        return Evidence(np.nan, np.nan)
     f_guide, f_posterior = np.exp(up - _log_mean(up)), np.exp(down - _log_mean(down))
     of_chains = convergence(f_posterior.reshape(chains.shape)).ess_bulk
     return Evidence(log_z, float(np.sqrt(f_guide.var() / at_guide.size + f_posterior.var() / of_chains)))

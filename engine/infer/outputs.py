@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.summary import summarise, summary_table, write_summary
+from gammasky.engine.infer.verdict import Remedy, in_python
 from gammasky.engine.model import SkyModel
 
 if TYPE_CHECKING:
@@ -25,15 +27,25 @@ POSTERIOR, SUMMARY, TRACE, CHECKPOINT = "posterior.nc", "summary.json", "elbo.cs
 
 
 def write_outputs(
-    model: SkyModel, settings: Settings, result: Fit, out: Path, wall_seconds: float, *, quiet: bool
+    model: SkyModel,
+    settings: Settings,
+    result: Fit,
+    out: Path,
+    wall_seconds: float,
+    *,
+    quiet: bool,
+    told: Callable[[Remedy], str] = in_python,
 ) -> None:
-    """Write what a fit leaves behind; the checkpoint goes last, so a folder without one is complete."""
+    """Write what a fit leaves behind, and its result in the terminal unless `quiet`.
+
+    The checkpoint goes last, so a folder without one is complete. `told` says how a remedy is written.
+    """
     from gammasky.engine.infer.figures import FIGURES, save_figures
 
     info = _info(settings, result, wall_seconds)
     check, note = _predictive_check(model, result.z, settings.seed)
     trust = {
-        "verdict": result.verdict.as_dict(),
+        "verdict": result.verdict.as_dict(told),
         "diagnostics": result.diagnostics,
         "stages": list(result.stages),
     }
@@ -92,9 +104,10 @@ def _tell(summary: dict[str, Any], result: Fit, out: Path, n_figures: int, note:
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False, highlight=False)
 
-    say(f"{result.verdict.level}: {result.verdict.reasons[0]}")
-    if result.verdict.remedy:
-        say(f"remedy: {result.verdict.remedy}")
+    verdict = summary["verdict"]
+    say(f"{verdict['level']}: {verdict['reasons'][0]}")
+    if verdict["remedy"]:
+        say(f"remedy: {verdict['remedy']}")
     console.print(summary_table(summary))
     if note:
         say(f"predictive checks {note}")

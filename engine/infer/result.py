@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.optimise import Laplace
-from gammasky.engine.infer.verdict import Verdict
+from gammasky.engine.infer.verdict import Verdict, unless_finite
 
 if TYPE_CHECKING:
     from gammasky.engine.model import SkyModel
@@ -54,6 +54,18 @@ class Fit:
     weights: Importance | None = None
     stages: tuple[dict[str, Any], ...] = field(default=())
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """No fit with a number that is not finite keeps a better verdict than *unreliable*."""
+        numbers: dict[str, Any] = {f"draws of {name}": values for name, values in self.derived.items()}
+        numbers |= {"latent draws": self.z, "log-likelihoods of the draws": self.log_likelihood}
+        if self.log_guide is not None:
+            numbers["log densities of the guide"] = self.log_guide
+        if self.weights is not None:
+            numbers["importance weights"] = self.weights.weights
+        if self.verdict.level != "unreliable":  # which has named what it found
+            numbers |= {name: value for name, value in self.diagnostics.items() if isinstance(value, float)}
+        object.__setattr__(self, "verdict", unless_finite(self.verdict, numbers))
 
 
 def log_prior(z: Floats) -> Floats:

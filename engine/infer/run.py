@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
-from gammasky.engine.infer.verdict import Verdict
+from gammasky.engine.infer.verdict import Remedy, in_python
 from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel
 
@@ -107,10 +106,12 @@ def run_fit(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
+    told: Callable[[Remedy], str] = in_python,
 ) -> None:
     """The `gammasky fit` command: see `fit`; writes posterior.nc, summary.json, elbo.csv and figures/ to `out`.
 
-    With `overwrite` the files of the older fit stay until those of the new one take their places.
+    With `overwrite` the files of the older fit stay until those of the new one take their places. `told` says how the
+    remedy of a verdict is written.
 
     Raises:
         InputError: bad input, found before anything is written; `out` already holds a fit, or cannot be written to.
@@ -125,17 +126,7 @@ def run_fit(
     check_parameter_names(sky_model.spec)
     with folder_made(out):
         result = fit(sky_model, settings, folder=out, resume=resume, quiet=quiet)
-        result = replace(result, verdict=_with_command(result.verdict, model, data, data_dir, out))
-        write_outputs(sky_model, settings, result, out, time.perf_counter() - began, quiet=quiet)
-
-
-def _with_command(verdict: Verdict, model: str, data: str, data_dir: Path | None, out: Path) -> Verdict:
-    """The verdict with its remedy as a command that can be pasted."""
-    if not verdict.remedy:
-        return verdict
-    where = [] if data_dir is None else ["--data-dir", str(data_dir)]
-    words = ["gammasky", "fit", model, "--data", data, *where, *verdict.remedy.split(), "--out", f"{out}-again"]
-    return replace(verdict, remedy=shlex.join(words))
+        write_outputs(sky_model, settings, result, out, time.perf_counter() - began, quiet=quiet, told=told)
 
 
 def _check_folder(out: Path, *, resume: bool, overwrite: bool) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gammasky.engine.infer.agreement import Disagreement
 from gammasky.engine.infer.convergence import LARGEST_R_HAT, MOST_DIVERGENT, SMALLEST_ESS, Convergence
@@ -25,22 +26,81 @@ _SPLIT_R_HAT = 1.05  # above: the chains are in different places
 _BROKEN = 0.02  # share of divergent trajectories above which draws are biased
 
 
+Remedy = Mapping[str, Any]  # names of settings -> values
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """Level, the reasons for it, and the remedy: options of `gammasky fit` that would do better, "" where none is
-    needed."""
+    """How far to trust a posterior.
+
+    Attributes:
+        level: reliable, preview (good enough to look at, not to quote) or unreliable.
+        reasons: for the level, the gravest first.
+        remedy: settings of a fit that would do better; empty where none is needed.
+    """
 
     level: Level
     reasons: tuple[str, ...]
-    remedy: str
+    remedy: Remedy
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain numbers and text."""
-        return {**asdict(self), "reasons": list(self.reasons)}
+    def as_dict(self, told: Callable[[Remedy], str]) -> dict[str, Any]:
+        """Plain text, with the remedy as `told` says it, "" where none is needed."""
+        return {"level": self.level, "reasons": list(self.reasons), "remedy": told(self.remedy) if self.remedy else ""}
+
+
+def in_python(remedy: Remedy) -> str:
+    """The remedy as a call."""
+    return f"fit(model, Settings({', '.join(f'{name}={value!r}' for name, value in remedy.items())}))"
+
+
+def judged(
+    numbers: Mapping[str, float], trouble: Sequence[str], doubts: Sequence[str], fine: str, remedy: Remedy
+) -> Verdict:
+    """Give a verdict. Every verdict is made here, so that none overlooks a number that is not finite.
+
+    Args:
+        numbers: all that the verdict rests on, by the name that its reader knows.
+        trouble: reasons not to trust the draws.
+        doubts: reasons not to quote them yet.
+        fine: what to say where there is neither.
+        remedy: settings of a fit that would do better.
+    """
+    unknown = _not_finite(numbers)
+    reasons = (*unknown, *trouble, *doubts)
+    if not reasons:
+        return Verdict("reliable", (fine,), {})
+    return Verdict("unreliable" if unknown or trouble else "preview", reasons, remedy)
+
+
+def unless_finite(verdict: Verdict, numbers: Mapping[str, ArrayLike]) -> Verdict:
+    """Return the verdict, or *unreliable* where one of the fit's own numbers is not finite.
+
+    Args:
+        verdict: without them.
+        numbers: draws, what belongs to each of them, and diagnostics, by the name that a reader knows.
+    """
+    new = [reason for reason in _not_finite(numbers) if reason not in verdict.reasons]
+    old = verdict.reasons if verdict.level != "reliable" else ()
+    return Verdict("unreliable", (*new, *old), verdict.remedy) if new else verdict
+
+
+def _not_finite(numbers: Mapping[str, ArrayLike]) -> list[str]:
+    """One reason for each number, or array of numbers, that is not finite throughout."""
+    told = []
+    for name, value in numbers.items():
+        values = np.asarray(value, dtype=np.float64)
+        wrong = int((~np.isfinite(values)).sum())
+        if wrong:
+            told.append(
+                f"{name}: {wrong} of {values.size} numbers are not finite"
+                if values.ndim
+                else f"{name} is {value}, not a finite number"
+            )
+    return told
 
 
 def verdict_on_guide(weights: Importance, shifts: Mapping[str, float], status: str) -> Verdict:
-    """Of one approximation by itself, which is never *reliable*.
+    """Judge one approximation by itself, which is never *reliable*.
 
     Its draws cannot tell of mass where the guide never goes: on the Fermi data a k-hat of 0.5 goes with a missing
     shoulder of the posterior. Only a second method, started elsewhere, could have seen it.
@@ -54,11 +114,18 @@ def verdict_on_guide(weights: Importance, shifts: Mapping[str, float], status: s
     if status == "stopped":
         doubts.append("the optimiser stopped while the ELBO still rose")
     doubts.append("no second method has looked for mass that the guide misses")
-    return Verdict("unreliable" if trouble else "preview", (*trouble, *doubts), "--method auto")
+    moved = {f"the shift of the mean of {name} by the weights": shift for name, shift in shifts.items()}
+    return judged(_numbers(weights) | moved, trouble, doubts, "", {"method": "auto"})
+
+
+def _numbers(weights: Importance) -> dict[str, float]:
+    """What a verdict on weighted draws rests on."""
+    names = {"k_hat": "k-hat", "ess": "the effective sample size of the weights", "log_z": "log Z", "elbo": "the ELBO"}
+    return {told: getattr(weights, name) for name, told in names.items()}
 
 
 def weight_doubts(weights: Importance, shifts: Mapping[str, float]) -> tuple[list[str], list[str]]:
-    """What importance weights say against the draws: why not to trust them, and why to doubt them.
+    """Say what importance weights hold against the draws: why not to trust them, and why to doubt them.
 
     Args:
         weights: of the draws.
@@ -68,9 +135,9 @@ def weight_doubts(weights: Importance, shifts: Mapping[str, float]) -> tuple[lis
     gap = weights.log_z - weights.elbo
     trouble: list[str] = []
     doubts: list[str] = []
-    if weights.k_hat > RELIABLE_K_HAT:
+    if RELIABLE_K_HAT < weights.k_hat < math.inf:
         trouble.append(f"k-hat {weights.k_hat:.2f} is above {RELIABLE_K_HAT}: the importance weights have a heavy tail")
-    if gap > LARGEST_GAP:
+    if LARGEST_GAP < gap < math.inf:
         doubts.append(f"log Z - ELBO is {gap:.2f}, above {LARGEST_GAP:g} nat: the guide misses a part of the posterior")
     if abs(shift) > LARGEST_SHIFT:
         doubts.append(f"weights move the mean of {name} by {shift:+.2f} sd, more than {LARGEST_SHIFT}")
@@ -78,7 +145,7 @@ def weight_doubts(weights: Importance, shifts: Mapping[str, float]) -> tuple[lis
 
 
 def verdict_on_chains(found: Mapping[str, Convergence], divergent: float, settings: Settings) -> Verdict:
-    """Of Markov chains from dispersed starts: reliable if they agree and have moved enough.
+    """Judge Markov chains from dispersed starts: they are reliable if they agree and have moved enough.
 
     Args:
         found: convergence of every number that is quoted, by name.
@@ -87,6 +154,10 @@ def verdict_on_chains(found: Mapping[str, Convergence], divergent: float, settin
     """
     trouble: list[str] = []
     doubts: list[str] = []
+    numbers = {"the share of divergent trajectories": divergent}
+    numbers |= {f"R-hat of {name}": of.r_hat for name, of in found.items()}
+    numbers |= {f"the effective sample size of {name}": of.ess_bulk for name, of in found.items()}
+    numbers |= {f"the effective sample size of the tails of {name}": of.ess_tail for name, of in found.items()}
     worst = max(found, key=lambda name: found[name].r_hat)
     slowest = min(found, key=lambda name: found[name].smallest_ess)
     if found[worst].r_hat >= LARGEST_R_HAT:
@@ -99,18 +170,16 @@ def verdict_on_chains(found: Mapping[str, Convergence], divergent: float, settin
     if divergent >= MOST_DIVERGENT:
         told = doubts if divergent < _BROKEN else trouble
         told.append(f"{divergent:.1%} of the trajectories diverged, not below {MOST_DIVERGENT:.1%}")
-    if not trouble and not doubts:
-        return Verdict("reliable", (f"{settings.chains} chains from dispersed starts agree",), "")
-    lacking = SMALLEST_ESS / max(found[slowest].smallest_ess, 20.0)
+    lacking = SMALLEST_ESS / float(np.fmax(found[slowest].smallest_ess, 20.0))
     draws = int(math.ceil(settings.draws * max(1.5, 1.2 * lacking) / 500) * 500)
-    remedy = f"--method nuts --draws {draws} --warmup {2 * settings.warmup}"
-    return Verdict("unreliable" if trouble else "preview", (*trouble, *doubts), remedy)
+    remedy = {"method": "nuts", "draws": draws, "warmup": 2 * settings.warmup}
+    return judged(numbers, trouble, doubts, f"{settings.chains} chains from dispersed starts agree", remedy)
 
 
 def verdict_on_checked_guide(
     weights: Importance, status: str, n_numbers: int, chains: Verdict, *, can_judge: bool, log_z: float
 ) -> Verdict:
-    """Of a guide whose weighted draws agree with chains in all `n_numbers` that are quoted.
+    """Judge a guide whose weighted draws agree with chains in all `n_numbers` that are quoted.
 
     Args:
         weights: of the guide's draws, which are drawn again by them.
@@ -123,17 +192,17 @@ def verdict_on_checked_guide(
         doubts += ["the chains have not mixed well enough to judge the guide", *chains.reasons]
     if abs(log_z - weights.log_z) > LARGEST_DISAGREEMENT:
         doubts.append(_apart(log_z, weights))
-    if not trouble and not doubts:
-        return Verdict("reliable", (f"guide and chains agree in all {n_numbers} numbers that are quoted",), "")
-    if status == "stopped":
+    if status == "stopped" and (trouble or doubts):
         doubts.append("the optimiser stopped while the ELBO still rose")
-    return Verdict("unreliable" if trouble else "preview", (*trouble, *doubts), chains.remedy or "--method nuts")
+    fine = f"guide and chains agree in all {n_numbers} numbers that are quoted"
+    numbers = _numbers(weights) | {"log Z with the chains": log_z}
+    return judged(numbers, trouble, doubts, fine, chains.remedy or {"method": "nuts"})
 
 
 def verdict_on_chains_beside(
     chains: Verdict, different: Sequence[Disagreement], guide: Importance, log_z: float
 ) -> Verdict:
-    """Of chains that disagree with a guide.
+    """Judge chains that disagree with a guide.
 
     Args:
         chains: their own verdict.
@@ -144,7 +213,8 @@ def verdict_on_chains_beside(
     told = [f"svi alone (k-hat {guide.k_hat:.2f}) misleads in {len(different)} numbers; {different[0]}"]
     if abs(log_z - guide.log_z) > LARGEST_DISAGREEMENT:
         told.append(_apart(log_z, guide))
-    return Verdict(chains.level, (*chains.reasons, *told), chains.remedy)
+    verdict = Verdict(chains.level, (*chains.reasons, *told), chains.remedy)
+    return unless_finite(verdict, {"log Z with the chains": log_z})
 
 
 def _apart(log_z: float, guide: Importance) -> str:
@@ -155,7 +225,7 @@ def _apart(log_z: float, guide: Importance) -> str:
 
 
 def shifts(model: SkyModel, derived: Mapping[str, np.ndarray], weights: Importance) -> dict[str, float]:
-    """How far the weights move the mean of each parameter, in standard deviations."""
+    """Measure how far the weights move the mean of each parameter, in standard deviations."""
     found: dict[str, float] = {}
     for name, slot in model.latent.slots.items():
         labels = [f"{name}[{label}]" for label in slot.labels] or [name]

@@ -150,11 +150,11 @@ def quoted(model: SkyModel, numbers: dict[str, T]) -> dict[str, T]:
 
 
 def chain_diagnostics(found: dict[str, Convergence]) -> dict[str, float | str]:
-    """The worst of the numbers by name."""
-    slowest = min(found, key=lambda name: found[name].smallest_ess)
+    """The worst of all numbers; NaN where one of them is."""
+    sizes = {name: of.smallest_ess for name, of in found.items()}
     return {
-        "r_hat_max": max(of.r_hat for of in found.values()),
-        "ess_bulk_min": min(of.ess_bulk for of in found.values()),
-        "ess_tail_min": min(of.ess_tail for of in found.values()),
-        "slowest": slowest,
+        "r_hat_max": float(np.max([of.r_hat for of in found.values()])),
+        "ess_bulk_min": float(np.min([of.ess_bulk for of in found.values()])),
+        "ess_tail_min": float(np.min([of.ess_tail for of in found.values()])),
+        "slowest": list(sizes)[int(np.argmin(list(sizes.values())))],
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,4 +69,12 @@ def fit(
         resume=resume,
         overwrite=overwrite,
         quiet=quiet,
+        told=partial(_command, model, data_name, data_dir, out),
     )
+
+
+def _command(model: str, data_name: str, data_dir: Path | None, out: Path, remedy: Mapping[str, Any]) -> str:
+    """A fit with other settings as a command that can be pasted."""
+    where = [] if data_dir is None else ["--data-dir", str(data_dir)]
+    options = [word for name, value in remedy.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(["gammasky", "fit", model, "--data", data_name, *where, *options, "--out", f"{out}-again"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from gammasky.engine.infer.agreement import disagreements
 from gammasky.engine.infer.convergence import convergence
@@ -60,3 +61,14 @@ def test_the_worst_comes_first() -> None:
     found = {name: convergence(values.reshape(CHAINS, DRAWS)) for name, values in draws.items()}
     told = disagreements(dict.fromkeys(draws, x), weights, draws, found)
     assert [item.name for item in told] == ["b", "a"]
+
+
+@pytest.mark.parametrize("of_guide", [True, False])
+def test_draws_that_are_not_finite_never_agree(of_guide: bool) -> None:
+    x, weights = guide()
+    draws = 0.5 + np.random.default_rng(4).standard_normal(CHAINS * DRAWS)
+    found = {"x": convergence(draws.reshape(CHAINS, DRAWS))}
+    assert disagreements({"x": x}, weights, {"x": draws}, found) == []
+    (x if of_guide else draws)[3] = np.nan
+    (wrong,) = disagreements({"x": x}, weights, {"x": draws}, found)
+    assert str(wrong) == "x: draws that are not finite"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 from gammasky.engine.infer.agreement import Disagreement
 from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.importance import Importance
+from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.verdict import (
+    Verdict,
+    in_python,
     verdict_on_chains,
     verdict_on_chains_beside,
     verdict_on_checked_guide,
@@ -34,7 +38,8 @@ def test_a_good_fit_alone_is_a_preview() -> None:
     verdict = verdict_on_guide(GOOD, {"S": 0.1}, "converged")
     assert verdict.level == "preview"
     assert verdict.reasons == ("no second method has looked for mass that the guide misses",)
-    assert verdict.remedy == "--method auto"
+    assert verdict.remedy == {"method": "auto"}
+    assert in_python(verdict.remedy) == "fit(model, Settings(method='auto'))"
 
 
 def test_a_heavy_tail_is_unreliable_and_named_first() -> None:
@@ -56,7 +61,11 @@ def test_doubts(weights: Importance, shifts: dict[str, float], status: str, reas
     verdict = verdict_on_guide(weights, shifts, status)
     assert verdict.level == "preview"
     assert verdict.reasons[0].startswith(reason)
-    assert verdict.as_dict() == {"level": "preview", "reasons": list(verdict.reasons), "remedy": verdict.remedy}
+    assert verdict.as_dict(repr) == {
+        "level": "preview",
+        "reasons": list(verdict.reasons),
+        "remedy": repr(verdict.remedy),
+    }
 
 
 def chains(r_hat: float = 1.003, bulk: float = 900.0, tail: float = 700.0) -> dict[str, Convergence]:
@@ -66,7 +75,8 @@ def chains(r_hat: float = 1.003, bulk: float = 900.0, tail: float = 700.0) -> di
 def test_chains_that_agree_are_reliable() -> None:
     verdict = verdict_on_chains(chains(), 0.001, Settings(method="nuts"))
     assert verdict.level == "reliable"
-    assert verdict.remedy == ""
+    assert verdict.remedy == {}
+    assert verdict.as_dict(repr)["remedy"] == ""
     assert verdict.reasons == ("4 chains from dispersed starts agree",)
 
 
@@ -84,12 +94,12 @@ def test_chains_that_do_not(found: dict[str, Convergence], divergent: float, lev
     verdict = verdict_on_chains(found, divergent, Settings(method="nuts", draws=1000))
     assert verdict.level == level
     assert verdict.reasons[0].startswith(reason)
-    assert verdict.remedy.startswith("--method nuts --draws ")
+    assert verdict.remedy.keys() == {"method", "draws", "warmup"}
 
 
 def test_the_remedy_for_few_effective_draws_is_as_many_more() -> None:
     verdict = verdict_on_chains(chains(tail=100.0), 0.0, Settings(method="nuts", draws=1000))
-    assert "--draws 5000" in verdict.remedy  # 4.8 times as many, in steps of 500
+    assert verdict.remedy == {"method": "nuts", "draws": 5000, "warmup": 800}  # 4.8 times as many, in steps of 500
 
 
 SURE = verdict_on_chains(chains(), 0.0, Settings(method="nuts"))
@@ -126,3 +136,64 @@ def test_evidences_that_are_apart_are_a_doubt() -> None:
     beside = verdict_on_chains_beside(SURE, [WRONG], GOOD, -9.6)
     assert beside.level == "reliable"
     assert "more than 0.3 apart" in beside.reasons[-1]
+
+
+BAD = pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+
+
+def named(verdict: Verdict, name: str, bad: float) -> bool:
+    return verdict.level == "unreliable" and verdict.reasons[0] == f"{name} is {bad}, not a finite number"
+
+
+@BAD
+def test_a_guide_with_a_number_that_is_not_finite_is_unreliable(bad: float) -> None:
+    names = {"k_hat": "k-hat", "ess": "the effective sample size of the weights", "log_z": "log Z", "elbo": "the ELBO"}
+    for field, name in names.items():
+        weights = replace(GOOD, **{field: bad})
+        assert named(verdict_on_guide(weights, {"S": 0.0}, "converged"), name, bad)
+        checked = verdict_on_checked_guide(weights, "converged", 12, SURE, can_judge=True, log_z=-10.05)
+        assert named(checked, name, bad)
+    for moved in ({"S": bad, "n1": 0.1}, {"n1": 0.1, "S": bad}):
+        assert named(verdict_on_guide(GOOD, moved, "converged"), "the shift of the mean of S by the weights", bad)
+
+
+@BAD
+@pytest.mark.parametrize("bad_first", [True, False])
+def test_chains_with_a_number_that_is_not_finite_are_unreliable(bad: float, bad_first: bool) -> None:
+    good = {"S": Convergence(1.001, 2000.0, 2000.0)}
+    for wrong, name in (
+        (Convergence(bad, 900.0, 900.0), "R-hat of f"),
+        (Convergence(1.001, 900.0, bad), "the effective sample size of the tails of f"),
+        (Convergence(1.001, bad, 900.0), "the effective sample size of f"),
+    ):
+        found = {"f": wrong, **good} if bad_first else {**good, "f": wrong}
+        assert named(verdict_on_chains(found, 0.0, Settings(method="nuts")), name, bad)
+    assert named(verdict_on_chains(good, bad, Settings(method="nuts")), "the share of divergent trajectories", bad)
+
+
+@BAD
+def test_an_evidence_that_is_not_finite_is_unreliable(bad: float) -> None:
+    checked = verdict_on_checked_guide(GOOD, "converged", 12, SURE, can_judge=True, log_z=bad)
+    assert named(checked, "log Z with the chains", bad)
+    assert named(verdict_on_chains_beside(SURE, [WRONG], GOOD, bad), "log Z with the chains", bad)
+
+
+@BAD
+def test_one_draw_that_is_not_finite_makes_any_fit_unreliable(bad: float) -> None:
+    draws = np.zeros((400, 2))
+    fit = Fit("nuts", "finished", draws, draws[:, 0], None, {"S": draws[:, 1]}, np.zeros(0), SURE, {"r_hat_max": 1.0},
+              laplace=None, weights=None)  # type: ignore[arg-type]  # fmt: skip
+    assert fit.verdict == SURE
+    wrong = draws.copy()
+    wrong[7, 1] = bad
+    for changes, reason in (
+        ({"derived": {"S": wrong[:, 1]}}, "draws of S: 1 of 400 numbers are not finite"),
+        ({"z": wrong}, "latent draws: 1 of 800 numbers are not finite"),
+        ({"log_likelihood": wrong[:, 1]}, "log-likelihoods of the draws: 1 of 400 numbers are not finite"),
+        ({"log_guide": wrong[:, 1]}, "log densities of the guide: 1 of 400 numbers are not finite"),
+        ({"weights": replace(GOOD, weights=wrong[:, 1])}, "importance weights: 1 of 400 numbers are not finite"),
+        ({"diagnostics": {"log_z": bad}}, f"log_z is {bad}, not a finite number"),
+    ):
+        worse = replace(fit, **changes)
+        assert (worse.verdict.level, worse.verdict.reasons) == ("unreliable", (reason,))
+        assert replace(worse, seconds=1.0).verdict == worse.verdict
