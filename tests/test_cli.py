@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,10 @@ def test_fit_hands_defaults_to_the_engine(stub: Stub, started: list[str], tmp_pa
 
     options = {"settings": Settings()}
     flags = {"resume": False, "overwrite": False, "quiet": False}
+    told = calls[0][1].pop("told")
+    assert told({"method": "auto", "draws": 5}) == (
+        f"gammasky fit fiducial --data fermi --method auto --draws 5 --out {shlex.quote(f'{tmp_path}-again')}"
+    )
     assert calls == [(("fiducial", "fermi", None, tmp_path), options | flags, ["configure"])]
 
 
@@ -95,6 +100,7 @@ def test_fit_hands_every_option_to_the_engine(stub: Stub, tmp_path: Path) -> Non
     others = {"alpha": 0.5, "starts": 2, "chains": 6, "warmup": 70, "draws": 80}
     options = {"settings": Settings(method="nuts", **svi, **others, early_stop=True, seed=5)}
     flags = {"resume": False, "overwrite": True, "quiet": True}
+    assert "--data mine --data-dir here --method auto" in calls[0][1].pop("told")({"method": "auto"})
     assert calls == [(("gce_flows", "mine", Path("here"), tmp_path), options | flags)]
 
 

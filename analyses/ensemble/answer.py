@@ -32,7 +32,7 @@ class DataGroup:
         members: names, those with an evidence.
         weights (K,): their posterior probabilities if all are equally likely beforehand.
         log_z (K,): log evidence.
-        without: names of members whose method gives no evidence.
+        without: names of members whose method gives no evidence, or whose evidence is not finite.
         doubtful: of the members with a weight above a hundredth, those whose log Z the weights cannot rest on.
         averages: by quantity.
     """
@@ -140,7 +140,7 @@ def data_groups(rows: Sequence[Row]) -> list[DataGroup]:
 
 
 def _data_group(rows: list[Row]) -> DataGroup:
-    known = [row for row in rows if "log_z" in row]
+    known = [row for row in rows if np.isfinite(row.get("log_z", np.nan))]
     log_z = column(known, "log_z")
     weights = evidence_weights(log_z)
     common = {
@@ -151,20 +151,25 @@ def _data_group(rows: list[Row]) -> DataGroup:
         members=tuple(row["name"] for row in known),
         weights=weights,
         log_z=log_z,
-        without=tuple(row["name"] for row in rows if "log_z" not in row),
+        without=tuple(row["name"] for row in rows if row not in known),
         doubtful=tuple(row["name"] for row, w in zip(known, weights, strict=True) if w > 0.01 and _doubtful(row)),
         averages=_averages(known, weights),
     )
 
 
 def _doubtful(row: Row) -> bool:
-    """Whether a member's log Z is too uncertain for a weight, or its importance weights cannot be trusted."""
-    return row.get("k_hat", -np.inf) > RELIABLE_K_HAT or not row.get("log_z_error", np.inf) < LARGEST_ERROR
+    """Whether a member's log Z is too uncertain for a weight, or its importance weights cannot be trusted: a k-hat or
+    an error that is unknown or not finite is one of neither."""
+    return not (row.get("k_hat", np.nan) <= RELIABLE_K_HAT and row.get("log_z_error", np.nan) < LARGEST_ERROR)
 
 
 def _averages(rows: Sequence[Row], weights: Floats) -> dict[str, Average]:
     """The mixture of the members' posteriors, by quantity."""
-    found = {name: average(weights, column(rows, f"{name}_mean"), column(rows, f"{name}_sd")) for name in QUANTITIES}
+    found = {}
+    for name in QUANTITIES:
+        have = [number for number, row in enumerate(rows) if f"{name}_mean" in row]
+        means, sds = (column([rows[number] for number in have], f"{name}_{key}") for key in ("mean", "sd"))
+        found[name] = average(weights[have], means, sds)
     return {name: entry for name, entry in found.items() if entry is not None}
 
 
@@ -175,6 +180,9 @@ def _stacked(sky: str, rows: list[Row], density: Callable[[Row], Density]) -> Sk
     elpd = on_common_pixels(densities)
     if not elpd.shape[1]:
         return SkyStack(sky, names, None, {}, "no pixel is fitted by all members")
+    unknown = [name for name, values in zip(names, elpd, strict=True) if not np.isfinite(values).all()]
+    if unknown:
+        return SkyStack(sky, names, None, {}, f"the predictive density of {', '.join(unknown)} is not finite")
     found = stacking(elpd)
     return SkyStack(sky, names, found, _averages(rows, found.weights))
 

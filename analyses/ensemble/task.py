@@ -25,6 +25,7 @@ from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit, fit_identity
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.verdict import unless_finite
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.runtime import configure
 from gammasky.engine.sky.dataset import Dataset
@@ -61,7 +62,8 @@ class EnsembleTask:
         found = fit(model, settings, folder=desk.folder, resume=resume, n_draws=spec["draws"], watch=_reporting(desk))
         density = pointwise(model, found.z)
         draws = quantity_draws(model, found.derived)
-        return Result(_arrays(spec, model, found, density, draws), {**_row(model, found, density), **as_row(draws)})
+        row = {**_row(model, found, density, draws), **as_row(draws)}
+        return Result(_arrays(spec, model, found, density, draws), row)
 
     def model(self, spec: dict[str, Any]) -> SkyModel:
         """The model of a member on its data.
@@ -136,18 +138,20 @@ def _arrays(
     return arrays
 
 
-def _row(model: SkyModel, found: Fit, density: Pointwise) -> dict[str, float | str | int | bool]:
-    """Size, diagnostics and predictive density."""
+def _row(
+    model: SkyModel, found: Fit, density: Pointwise, draws: dict[str, np.ndarray]
+) -> dict[str, float | str | int | bool]:
+    """Size, verdict, diagnostics and predictive density."""
     pixels = model.pixels
     same_data = hashlib.sha256(pixels.index[: pixels.n_fit].tobytes() + pixels.counts.tobytes())
-    numbers = {name: float(found.diagnostics[name]) for name in DIAGNOSTICS if name in found.diagnostics}
+    verdict = unless_finite(found.verdict, {**draws, "predictive densities of the pixels": density.elpd})
     return {
         "data_group": same_data.hexdigest()[:12],
         "sky": hashlib.sha256(model.dataset.counts.tobytes()).hexdigest()[:12],
         "method": found.method,
         "status": found.status,
-        "verdict": found.verdict.level,
-        **{name: value for name, value in numbers.items() if np.isfinite(value)},
+        "verdict": verdict.level,
+        **{name: float(found.diagnostics[name]) for name in DIAGNOSTICS if name in found.diagnostics},
         "elpd": float(density.elpd.sum()),
         "p_waic": float(density.penalty.sum()),
         "n_unsure": density.n_unsure,

@@ -42,15 +42,19 @@ class Average:
 
 
 def average(weights: Floats, means: Floats, sds: Floats) -> Average | None:
-    """The mixture of posteriors with these means (K,) and sds (K,); NaN for a member without the quantity."""
-    has = np.isfinite(means)
-    share = float(weights[has].sum())
+    """Mix the posteriors of the members that have a quantity; None where they have no weight.
+
+    Args:
+        weights (K,): of these members, among all.
+        means, sds (K,): of the quantity. One that is not finite makes the average so.
+    """
+    share = float(weights.sum())
     if share <= 0:
         return None
-    w, m, s = weights[has] / share, means[has], sds[has]
-    mean = float(w @ m)
-    apart = np.where(np.abs(m - mean) > _ROUNDING * np.abs(m).max(), m - mean, 0.0)
-    within, between = float(w @ s**2), float(w @ apart**2)
+    w = weights / share
+    mean = float(w @ means)
+    apart = np.where(np.abs(means - mean) <= _ROUNDING * np.abs(means).max(), 0.0, means - mean)
+    within, between = float(w @ sds**2), float(w @ apart**2)
     return Average(mean, float(np.sqrt(within + between)), float(np.sqrt(within)), float(np.sqrt(between)), share)
 
 

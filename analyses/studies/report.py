@@ -10,8 +10,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-import numpy as np
-
 from gammasky.analyses.ensemble import answer_page
 from gammasky.analyses.ensemble.answer import Answer, Row, column, read_answer
 from gammasky.analyses.ensemble.ensemble import Ensemble
@@ -173,13 +171,9 @@ def _groups(rows: Sequence[Row], quantities: Sequence[str]) -> list[dict[str, An
         line: dict[str, Any] = {"truth": truth, "choices": others, "skies": len(skies)}
         for name in (*quantities, INTENSITY):
             means, sds = column(skies, f"{name}_mean"), column(skies, f"{name}_sd")
-            if np.isfinite(means).any():
-                scatter = float(np.nanstd(means, ddof=1)) if len(skies) > 1 else math.nan
-                line |= {
-                    name: float(np.nanmean(means)),
-                    f"{name}_scatter": scatter,
-                    f"{name}_sd": float(np.nanmean(sds)),
-                }
+            if any(f"{name}_mean" in sky for sky in skies):
+                scatter = float(means.std(ddof=1)) if len(skies) > 1 else math.nan
+                line |= {name: float(means.mean()), f"{name}_scatter": scatter, f"{name}_sd": float(sds.mean())}
         lines.append(line)
     return lines
 

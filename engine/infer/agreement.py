@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.convergence import Convergence
-from gammasky.engine.infer.importance import Importance
+from gammasky.engine.infer.importance import Importance, weighted_quantiles
 
 Floats = NDArray[np.float64]
 LARGEST_SHIFT = 0.15  # between means [sd]
@@ -59,7 +59,7 @@ def disagreements(
         sd = draws.std()
         if sd == 0:
             continue
-        low, high = _weighted_quantiles(guide[name], weights.weights)
+        low, high = weighted_quantiles(guide[name], weights.weights, (0.05, 0.95))
         shift = float((draws.mean() - weights.weights @ guide[name]) / sd)
         below, above = float((draws < low).mean()), float((draws > high).mean())
         noise = np.sqrt(1 / found[name].smallest_ess + 1 / weights.ess)
@@ -71,11 +71,3 @@ def disagreements(
         if max(sizes) > 1:
             different.append(Disagreement(name, shift, below, above, float(max(sizes))))
     return sorted(different, key=lambda item: -item.size)
-
-
-def _weighted_quantiles(draws: Floats, weights: Floats) -> tuple[float, float]:
-    """5 and 95 % quantile of weighted draws (n,)."""
-    order = np.argsort(draws)
-    below = np.cumsum(weights[order]) - 0.5 * weights[order]
-    low, high = np.interp([0.05, 0.95], below, draws[order])
-    return float(low), float(high)

@@ -7,6 +7,7 @@ necessary, not sufficient: it cannot see mass where q never goes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,15 @@ def systematic(weights: Floats, n: int, seed: int) -> NDArray[np.int64]:
     """Indices (n,), each as often as its weight says; weights add up to 1. Systematic: the least scatter."""
     points = (np.random.default_rng(seed).uniform() + np.arange(n)) / n
     return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)
+
+
+def weighted_quantiles(draws: Floats, weights: Floats, at: Sequence[float]) -> Floats:
+    """Quantiles (len(at),) of weighted draws (n,); NaN where a draw or a weight is not finite."""
+    if not (np.isfinite(draws).all() and np.isfinite(weights).all()):
+        return np.full(len(at), np.nan)
+    order = np.argsort(draws)
+    below = np.cumsum(weights[order]) - 0.5 * weights[order]
+    return np.asarray(np.interp(at, below, draws[order]))
 
 
 def importance(log_density: Floats, log_guide: Floats) -> Importance:

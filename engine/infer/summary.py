@@ -20,6 +20,7 @@ from gammasky.engine.infer.derived import (
     group_names,
     intensity_scale,
 )
+from gammasky.engine.infer.importance import weighted_quantiles
 from gammasky.engine.infer.posterior import provenance
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.spec import AnyTemplate, BarTemplate, Component, DiskTemplate, MixTemplate, NfwTemplate
@@ -207,10 +208,10 @@ def _numbers(draws: np.ndarray) -> dict[str, float]:
 def _weighted_numbers(draws: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     """Moments and quantiles of weighted draws (n,)."""
     mean = float(weights @ draws)
-    order = np.argsort(draws)
-    below = np.cumsum(weights[order]) - 0.5 * weights[order]
-    quantiles = {f"q{round(100 * q):02d}": float(np.interp(q, below, draws[order])) for q in QUANTILES}
-    return {"mean": mean, "sd": float(np.sqrt(weights @ (draws - mean) ** 2)), **quantiles}
+    sd = float(np.sqrt(weights @ (draws - mean) ** 2))
+    quantiles = weighted_quantiles(draws, weights, QUANTILES)
+    names = [f"q{round(100 * q):02d}" for q in QUANTILES]
+    return {"mean": mean, "sd": sd, **dict(zip(names, quantiles.tolist(), strict=True))}
 
 
 def _plain(value: Any) -> Any:

@@ -100,6 +100,34 @@ def test_evidence_within_the_same_data_only(answer: Answer) -> None:
     assert second.weights.sum() == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_member_with_numbers_that_are_not_finite_is_told(tmp_path: Path, bad: float) -> None:
+    wrong = name_of(LABELS[1])
+
+    def unknown(spec: dict[str, Any], desk: Desk) -> Result:
+        result = made_up(spec, desk)
+        if name_of(spec["labels"]) != wrong:
+            return result
+        row = {**result.row, "k_hat": bad, "ps_fraction_mean": np.nan}
+        return Result({**result.arrays, "pixel_elpd": np.full(100, np.nan)}, row)
+
+    found = read_answer(run(tmp_path / "campaign", LABELS[1:4], unknown))
+    (group,), (stacked,) = found.groups, found.stacks
+    assert group.doubtful == (wrong,)
+    assert np.isnan([found.equal["ps_fraction"].mean, group.averages["ps_fraction"].mean]).all()
+    assert found.equal["gamma"].mean == pytest.approx(1.0)
+    assert stacked.stack is None
+    assert stacked.reason == f"the predictive density of {wrong} is not finite"
+
+    def without(spec: dict[str, Any], desk: Desk) -> Result:
+        result = made_up(spec, desk)
+        return Result(result.arrays, {**result.row, "log_z": bad} if name_of(spec["labels"]) == wrong else result.row)
+
+    (group,) = read_answer(run(tmp_path / "other", LABELS[1:4], without)).groups
+    assert group.without == (wrong,)
+    assert group.weights.sum() == pytest.approx(1.0)
+
+
 def test_stacking_on_the_common_pixels(answer: Answer) -> None:
     (stacked,) = answer.stacks
     assert stacked.stack is not None

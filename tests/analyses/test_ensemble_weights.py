@@ -28,11 +28,18 @@ def test_average_is_that_of_the_mixture() -> None:
     assert found.share == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("means", "sds"), [([np.nan, 1.0], [1.0, 1.0]), ([1.0, 1.0], [1.0, np.nan])])
+def test_one_number_that_is_not_finite_is_not_averaged_away(means: list[float], sds: list[float]) -> None:
+    found = average(np.array([0.5, 0.5]), np.array(means), np.array(sds))
+    assert found is not None
+    assert np.isnan(found.sd)
+
+
 def test_average_over_those_that_have_it() -> None:
-    found = average(np.array([0.5, 0.3, 0.2]), np.array([np.nan, 1.0, 2.0]), np.array([np.nan, 0.0, 0.0]))
+    found = average(np.array([0.3, 0.2]), np.array([1.0, 2.0]), np.zeros(2))
     assert found is not None
     assert (found.mean, found.share) == (pytest.approx(1.4), pytest.approx(0.5))
-    assert average(np.ones(1), np.array([np.nan]), np.ones(1)) is None
+    assert average(np.zeros(0), np.zeros(0), np.zeros(0)) is None
     same = average(np.full(3, 1 / 3), np.full(3, 0.1), np.zeros(3))
     assert same is not None
     assert same.between == 0.0

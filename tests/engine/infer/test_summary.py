@@ -15,7 +15,14 @@ import pytest
 from rich.console import Console
 
 from gammasky.engine.infer.derived import derive
-from gammasky.engine.infer.summary import main_parameters, summarise, summary_table, true_values, write_summary
+from gammasky.engine.infer.summary import (
+    described,
+    main_parameters,
+    summarise,
+    summary_table,
+    true_values,
+    write_summary,
+)
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
 
@@ -187,3 +194,11 @@ def test_weighted_numbers(small_fiducial: SkyModel, derived: dict[str, np.ndarra
     assert found["mean"] == pytest.approx(kept.mean())
     assert found["sd"] == pytest.approx(kept.std())
     assert kept.min() <= found["q05"] <= found["q50"] <= found["q95"] <= kept.max()
+
+
+@pytest.mark.parametrize("weights", [None, np.full(100, 0.01)])
+def test_one_draw_that_is_not_finite_leaves_no_number(weights: np.ndarray | None) -> None:
+    draws = np.random.default_rng(0).normal(size=100)
+    assert np.isfinite(list(described(draws, weights).values())).all()
+    draws[3] = np.nan
+    assert np.isnan(list(described(draws, weights).values())).all()
