@@ -51,6 +51,6 @@ def power_scaling(values: Mapping[str, Floats], log_factor: Floats) -> dict[str,
             return np.nan
         if np.ptp(draws) == 0:
             return 0.0
-        return float(array_stats.power_scale_sense(draws[None], *weights, *POWERS))
+        return float(array_stats.power_scale_sense(draws[None], weights[0], weights[1], *POWERS))
 
     return {name: sensitivity(draws) for name, draws in values.items()}

@@ -94,7 +94,7 @@ def _not_finite(numbers: Mapping[str, ArrayLike]) -> list[str]:
             told.append(
                 f"{name}: {wrong} of {values.size} numbers are not finite"
                 if values.ndim
-                else f"{name} is {value}, not a finite number"
+                else f"{name} is {float(values)}, not a finite number"
             )
     return told
 
