@@ -62,10 +62,18 @@ def combinations(ensemble: EnsembleFile, known: Known) -> Iterator[Choices]:
         raise InputError(f"ensemble: {wanted} members asked for, but {limit}; ask for fewer")
     numbers: Any = range(total)
     if ensemble.combine != "product":
-        numbers = sorted(np.random.default_rng(ensemble.seed).choice(total, wanted, replace=False).tolist())
+        numbers = _sample(total, wanted, ensemble.seed)
     for number in numbers:
         places = np.unravel_index(number, sizes) if sizes else ()
         yield {name: axes[name][place] for name, place in zip(axes, places, strict=True)}
+
+
+def _sample(total: int, wanted: int, seed: int) -> list[int]:
+    """Different numbers below `total`, in order; a larger sample of the same seed holds the smaller ones."""
+    stream, chosen = np.random.default_rng(seed), dict[int, None]()
+    while len(chosen) < wanted:
+        chosen[int(stream.integers(total))] = None
+    return sorted(chosen)
 
 
 def _listed(entries: list[dict[str, Any]], axes: dict[str, list[Choice]], known: Known) -> Iterator[Choices]:

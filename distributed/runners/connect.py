@@ -106,9 +106,12 @@ def _start(ray: Any, workers: int | None, resources: Resources) -> None:
             )
         except Exception as error:  # Ray's own have no class: a machine too busy for its time-outs, no room in /dev/shm
             line = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
-            raise InputError(
-                f"address: Ray does not start on this machine: {line}; try again, or do without Ray"
-            ) from error
+            remedy = "try again, or do without Ray"
+            if "AF_UNIX" in str(error):  # the names of its sockets, which may have 107 characters
+                place = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+                line = f"its sockets in {place} have names that are too long"
+                remedy = "set RAY_TMPDIR (or TMPDIR) to a folder with a short name, such as /tmp"
+            raise InputError(f"address: Ray does not start on this machine: {line}; {remedy}") from error
 
 
 def _join(ray: Any, address: str) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer.draws import picked
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.latent import Parameters
 from gammasky.engine.model.simulate import PhotonSimulator
@@ -94,8 +95,7 @@ def predictive_check(model: SkyModel, z: Floats, *, n: int = N_REPLICAS, seed: i
     """
     if n < 20 or not len(z):
         raise InputError(f"predictive check: expected at least 20 replicas and one draw, got {n} and {len(z)}")
-    chosen = np.random.default_rng(seed).choice(len(z), size=n, replace=len(z) < n)
-    points = [model.parameters(jnp.asarray(z[draw])) for draw in chosen]
+    points = [model.parameters(jnp.asarray(z[draw])) for draw in picked(len(z), n, seed)]
     simulator, n_fit = PhotonSimulator(model), model.pixels.n_fit
     replicas = np.concatenate(
         [simulator.draw(point, seed=seed, first=number)[:, :n_fit] for number, point in enumerate(points)]

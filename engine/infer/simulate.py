@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer.draws import picked
 from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.run import folder_made
 from gammasky.engine.interrupt import Interrupts
@@ -125,13 +126,13 @@ def parameter_points(model: SkyModel, order: Order) -> list[Parameters]:
 
 
 def _posterior_points(model: SkyModel, path: Path, n: int, seed: int) -> Iterator[Parameters]:
-    """Random draws of a posterior file of this model, without repetition as long as they last."""
+    """Random draws of a posterior file of this model, as many as there are skies."""
     posterior = read_posterior_of(path, model)["posterior"]
     stacked = {
         name: np.asarray(posterior[name].values).reshape(-1, *slot.shape) for name, slot in model.latent.slots.items()
     }
     size = len(next(iter(stacked.values())))
-    for draw in np.random.default_rng(seed).choice(size, size=n, replace=size < n):
+    for draw in picked(size, n, seed):
         yield model.point({name: values[draw] for name, values in stacked.items()})
 
 

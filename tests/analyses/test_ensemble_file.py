@@ -125,6 +125,9 @@ def test_sample() -> None:
     assert names == [name for name in all_names if name in names]  # in the order of the product
     assert names == [m.name for m in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=1).members()]
     assert names != [m.name for m in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=2).members()]
+    more = [member.name for member in tiny_ensemble(axes=axes, combine={"sample": 9}, seed=1).members()]
+    assert len(more) == 9
+    assert set(names) < set(more)  # a larger sample holds the smaller one
 
 
 @pytest.mark.usefixtures("tiny")

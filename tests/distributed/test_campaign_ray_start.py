@@ -84,13 +84,28 @@ def test_room() -> None:
         assert room_on(nodes, resources) == room, resources
 
 
-def test_a_ray_that_does_not_start() -> None:
-    """As on a machine that is too busy for Ray's time-outs: one line, and no more."""
+@pytest.mark.parametrize(
+    ("said", "match"),
+    [
+        (
+            "The current node timed out during startup. This could happen because\nof more lines",
+            "The current node timed out during startup; try again, or do without Ray$",
+        ),
+        (
+            "validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes: /scratch/...",
+            "sockets in /scratch/job have names that are too long; set RAY_TMPDIR .or TMPDIR. to .*, such as /tmp$",
+        ),
+    ],
+)
+def test_a_ray_that_does_not_start(said: str, match: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that is too busy for Ray's time-outs, or with a long TMPDIR: one line, and no more."""
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setenv("TMPDIR", "/scratch/job")
 
     def init(**_options: Any) -> None:
-        raise Exception("The current node timed out during startup. This could happen because\nof more lines")
+        raise Exception(said)
 
-    with pytest.raises(InputError, match=r"^address: Ray does not start .*: The current .* startup; try again, or do"):
+    with pytest.raises(InputError, match=f"^address: Ray does not start on this machine: .*{match}"):
         _start(SimpleNamespace(init=init), 1, Resources())
 
 

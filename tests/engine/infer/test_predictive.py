@@ -121,6 +121,8 @@ def test_replicas_do_not_depend_on_how_many(tiny_model: SkyModel, z: np.ndarray)
     first, again = (predictive_check(tiny_model, z, n=20, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.replicas, again.replicas)
     assert first.as_dict() == again.as_dict()
+    more = predictive_check(tiny_model, z, n=27, seed=3)
+    np.testing.assert_array_equal(more.replicas[:20], first.replicas)
     assert json.loads(json.dumps(first.as_dict()))["replicas"] == 20
     other = predictive_check(tiny_model, z, n=20, seed=4)
     assert (other.replicas != first.replicas).any()

@@ -70,9 +70,18 @@ def test_draws_of_a_posterior(tiny_model: SkyModel, posterior: Path) -> None:
     points = parameter_points(tiny_model, Order(posterior=posterior, n=N_DRAWS, seed=2))
     assert norms(points) != list(draws)
     assert sorted(norms(points)) == sorted(draws)  # each once
-    more = norms(parameter_points(tiny_model, Order(posterior=posterior, n=3 * N_DRAWS, seed=2)))
-    assert set(more) <= set(draws)
-    assert len(set(more)) > N_DRAWS / 2
+    more = norms(parameter_points(tiny_model, Order(posterior=posterior, n=2 * N_DRAWS, seed=2)))
+    assert sorted(more) == sorted([*draws, *draws])
+
+
+@pytest.mark.parametrize("kind", ["prior", "posterior"])
+def test_the_first_skies_stay_when_others_are_added(tiny_model: SkyModel, posterior: Path, kind: str) -> None:
+    place = posterior if kind == "posterior" else None
+    few, more, many = (
+        norms(parameter_points(tiny_model, Order(posterior=place, n=n, seed=4))) for n in (2, 3, N_DRAWS + 5)
+    )
+    assert few == more[:2]
+    assert more == many[:3]
 
 
 @pytest.mark.parametrize(
