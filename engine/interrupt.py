@@ -1,4 +1,9 @@
-"""Ctrl-C while compiled code runs: remember it, and act on it where nothing is lost."""
+"""Ctrl-C and SIGTERM while compiled code runs: remember them, and act where nothing is lost.
+
+Raised in the middle of a kernel callback, KeyboardInterrupt would come out of XLA as another error. So within
+`Interrupts` a signal only sets a flag, and `check`, which stands between any two evaluations of a likelihood, raises
+KeyboardInterrupt if the flag is set.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +12,29 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+_active: list[Interrupts] = []  # contexts of the main thread, the innermost last
+noticed = threading.Event()  # set once code that acts on a signal has seen it; see `commands.watch`
+
 
 class Interrupts:
-    """Context in which SIGINT and SIGTERM only set a flag; a second one acts at once.
-
-    Raised in the middle of a kernel callback, KeyboardInterrupt would come out of XLA as another error.
-    """
+    """Context in which SIGINT and SIGTERM only set a flag; a second one acts at once."""
 
     def __init__(self) -> None:
-        self.pending = False
+        self._pending = False
         self._before: dict[int, Any] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Whether a signal has come; who asks is expected to act on it."""
+        if self._pending:
+            noticed.set()
+        return self._pending
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():  # only there can handlers be set
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
+            _active.append(self)
         return self
 
     def __exit__(
@@ -29,13 +42,25 @@ class Interrupts:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self in _active:
+            _active.remove(self)
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self.pending:
+        if self._pending:
             raise KeyboardInterrupt
-        self.pending = True
+        self._pending = True
 
     def raise_if_pending(self) -> None:
         """Raise KeyboardInterrupt if a signal has come."""
         if self.pending:
             raise KeyboardInterrupt
+
+
+def check() -> None:
+    """Raise KeyboardInterrupt if a signal has come to an `Interrupts` that the main thread is in.
+
+    Called between any two evaluations of a likelihood, so that no loop over them keeps a user waiting.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for context in _active:
+            context.raise_if_pending()

@@ -1,7 +1,14 @@
-"""The best point of a model and the curvature there: multi-start L-BFGS, then the Laplace approximation."""
+"""The best point of a density and the curvature there: L-BFGS from several starts, then the Laplace approximation.
+
+All starts climb side by side, and so do the shifted points that the curvature is measured with: the density is only
+ever evaluated at BATCH points at once, in one compiled program.
+"""
 
 from __future__ import annotations
 
+import queue
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine import interrupt
 from gammasky.engine.errors import NonFiniteLikelihoodError
 
 if TYPE_CHECKING:
     from gammasky.engine.model import SkyModel
 
 Floats = NDArray[np.float64]
+Evaluate = Callable[[Floats], tuple[float, Floats]]
 
 # L-BFGS: with a memory longer than the latent space has axes, and so late an end that two climbs to one optimum agree
 # to a hundredth of a posterior sd, it costs no more evaluations than with SciPy's defaults, which leave them 0.2 apart
@@ -24,6 +33,7 @@ _WORSE = 1.0  # nat below the last iterate: what a trial point counts where the 
 _LEFT_TO_CLIMB = 0.05  # nat that a climb may still expect to gain, by its own curvature, at the edge of the likelihood
 _SAME_HEIGHT = 0.05  # nat between two climbs to one optimum
 _STEP = 1e-4  # of the central differences of the gradient, on the scale of the prior's standard deviation
+BATCH = 8  # points per evaluation of the density, always: another number would be another program to compile
 _FLATTEST = 0.25  # smallest curvature: no direction is wider than twice the prior
 
 
@@ -107,15 +117,11 @@ def laplace(model: SkyModel, seed: int, n_starts: int = 8) -> Laplace:
         NonFiniteLikelihoodError: no prior draw has a finite likelihood (names the pixel and the parameters); every
             start got stuck where the likelihood ends; the likelihood has no finite curvature at the best point.
     """
-    starts = _starts(model, seed, n_starts)
-    found = [_climb(model, start) for start in starts]
-    optima = np.array([value for value, _ in found])
-    if not np.isfinite(optima).any():
+    heights, z = _climb(model, _starts(model, seed, n_starts))
+    if not np.isfinite(heights).any():
         raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
-    mode = found[int(np.argmax(optima))][1]
-    return Laplace(
-        mode, _scale_tril(_curvature(model, mode)), float(optima.max()), optima, np.array([z for _, z in found])
-    )
+    mode = z[int(np.argmax(heights))]
+    return Laplace(mode, _scale_tril(_curvature(model, mode)), float(heights.max()), heights, z)
 
 
 def laplace_at(model: SkyModel, start: Laplace, optimum: Optimum) -> Laplace:
@@ -137,26 +143,37 @@ def dispersed_starts(model: SkyModel, seed: int, n_starts: int) -> Floats:
     Raises:
         NonFiniteLikelihoodError: no prior draw has a finite likelihood (names the pixel and the parameters).
     """
-    found = [_climb(model, start, most=_LITTLE) for start in _starts(model, seed, n_starts)]
-    places = [z for _, z in found if np.isfinite(z).all()]
-    if not places:
+    _, z = _climb(model, _starts(model, seed, n_starts), most=_LITTLE)
+    places = z[np.isfinite(z).all(axis=1)]
+    if not len(places):
         raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
-    return np.array([places[number % len(places)] for number in range(n_starts)])
+    return places[np.arange(n_starts) % len(places)]
 
 
-def _starts(model: SkyModel, seed: int, n_starts: int) -> list[Floats]:
-    """Prior draws at which the likelihood is finite; up to 20 tries for each."""
+def _evaluate(model: SkyModel, points: Floats) -> tuple[Floats, Floats]:
+    """Log density (n,) and its gradient (n, D) at points (n, D), BATCH at a time; the last batch is filled up."""
+    values, gradients = np.empty(len(points)), np.empty(points.shape)
+    for first in range(0, len(points), BATCH):
+        interrupt.check()
+        rows = np.arange(first, first + BATCH)
+        found = model.value_and_gradient(points[np.minimum(rows, len(points) - 1)])
+        rows = rows[rows < len(points)]
+        values[rows], gradients[rows] = (np.asarray(part)[: len(rows)] for part in found)
+    return values, gradients
+
+
+def _starts(model: SkyModel, seed: int, n_starts: int) -> Floats:
+    """Prior draws (n, D) at which the likelihood is finite; up to 20 tries for each."""
     draws = np.random.default_rng(seed).standard_normal((20 * n_starts, model.n_latent))
-    finite = []
-    for draw in draws:
-        value, gradient = model.value_and_gradient(draw)
-        if np.isfinite(value) and np.isfinite(gradient).all():
-            finite.append(draw)
-        if len(finite) == n_starts:
-            return finite
-    if not finite:
+    finite = np.zeros(len(draws), dtype=bool)
+    for first in range(0, len(draws), BATCH):
+        values, gradients = _evaluate(model, draws[first : first + BATCH])
+        finite[first : first + BATCH] = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
+        if finite.sum() >= n_starts:
+            break
+    if not finite.any():
         raise model.explain(model.parameters(jnp.asarray(draws[0])))
-    return finite
+    return draws[finite][:n_starts]
 
 
 def _scale_tril(curvature: Floats) -> Floats:
@@ -165,26 +182,74 @@ def _scale_tril(curvature: Floats) -> Floats:
     return np.linalg.cholesky((vectors / np.maximum(values, _FLATTEST)) @ vectors.T)
 
 
-def _climb(model: SkyModel, start: Floats, *, most: int = _CLIMB["maxiter"]) -> tuple[float, Floats]:
-    """Log density and position of the optimum that L-BFGS reaches from `start` in at most `most` iterations.
+def _climb(model: SkyModel, starts: Floats, *, most: int = _CLIMB["maxiter"]) -> tuple[Floats, Floats]:
+    """Log density (n,) and position (n, D) of the optima that L-BFGS reaches in at most `most` iterations.
 
-    -inf and NaN if it gets stuck on its way up, because the likelihood does not exist further on.
+    -inf and NaN for a start (n, D) that gets stuck on its way up, because the likelihood does not exist further on.
+
+    Every climb runs in a thread of its own, in which SciPy asks for one point after the other. When each climb that is
+    still under way has asked, all points are evaluated as one batch. A climb always has the same row of the batch, and
+    one that has ended keeps its last point there, so what a climb finds does not hang on how threads are scheduled.
     """
+    asked: queue.Queue[tuple[int, Floats | None]] = queue.Queue()
+    answers: list[queue.Queue[tuple[float, Floats] | None]] = [queue.Queue() for _ in starts]
+
+    def run(row: int) -> tuple[float, Floats]:
+        def evaluate(z: Floats) -> tuple[float, Floats]:
+            asked.put((row, z.copy()))
+            answer = answers[row].get()
+            if answer is None:
+                raise _Stopped
+            return answer
+
+        try:
+            return _climb_one(evaluate, starts[row], most)
+        finally:
+            asked.put((row, None))
+
+    points, under_way = starts.copy(), len(starts)
+    with ThreadPoolExecutor(len(starts)) as pool:
+        climbs = [pool.submit(run, row) for row in range(len(starts))]
+        try:
+            while under_way:
+                requests = [asked.get() for _ in range(under_way)]
+                waiting = {row: z for row, z in requests if z is not None}
+                under_way = len(waiting)
+                for row, z in waiting.items():
+                    points[row] = z
+                if waiting:
+                    values, gradients = _evaluate(model, points)
+                for row in waiting:
+                    answers[row].put((float(values[row]), gradients[row]))
+        except BaseException:  # also an interrupt: let no thread wait for an answer for ever
+            for answer in answers:
+                answer.put(None)
+            raise
+    found = [climb.result() for climb in climbs]
+    return np.array([value for value, _ in found]), np.array([z for _, z in found])
+
+
+class _Stopped(Exception):
+    """Ends the thread of a climb that nobody wants any more."""
+
+
+def _climb_one(evaluate: Evaluate, start: Floats, most: int) -> tuple[float, Floats]:
+    """One climb, see `_climb`."""
     from scipy.optimize import OptimizeResult, minimize
 
     last, outside = np.inf, False  # the objective at the last iterate; whether a trial point was beyond the likelihood
 
     def objective(z: Floats) -> tuple[float, Floats]:
         nonlocal last, outside
-        value, gradient = model.value_and_gradient(z)
+        value, gradient = evaluate(z)
         if not np.isfinite(value) or not np.isfinite(gradient).all():
             # a little worse than the last iterate: the line search halves its step. Were it much worse, the step
             # would shrink to nothing and the climb would count as converged
             outside = True
             return last + _WORSE, np.zeros_like(z)
         if np.isinf(last):  # the start, which is no iterate
-            last = -float(value)
-        return -float(value), -np.asarray(gradient)
+            last = -value
+        return -value, -gradient
 
     def iterate(intermediate_result: OptimizeResult) -> None:
         nonlocal last
@@ -204,11 +269,12 @@ def _curvature(model: SkyModel, mode: Floats) -> Floats:
     Raises:
         NonFiniteLikelihoodError: a gradient beside the mode is not finite.
     """
-    rows = []
-    for shift in _STEP * np.eye(mode.size):
-        above, below = (np.asarray(model.value_and_gradient(mode + sign * shift)[1]) for sign in (1, -1))
-        if not np.isfinite(above - below).all():
-            raise model.explain(model.parameters(jnp.asarray(mode + shift)))
-        rows.append((below - above) / (2 * _STEP))
-    curvature = np.array(rows)
+    shifts = _STEP * np.eye(mode.size)
+    points = np.concatenate([mode + shifts, mode - shifts])
+    _, gradients = _evaluate(model, points)
+    bad = ~np.isfinite(gradients).all(axis=1)
+    if bad.any():
+        raise model.explain(model.parameters(jnp.asarray(points[int(np.argmax(bad))])))
+    above, below = np.split(gradients, 2)
+    curvature = (below - above) / (2 * _STEP)
     return (curvature + curvature.T) / 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +11,20 @@ import numpy as np
 import pytest
 
 from gammasky.engine.errors import NonFiniteLikelihoodError
-from gammasky.engine.infer.optimise import Laplace, laplace
+from gammasky.engine.infer import optimise
+from gammasky.engine.infer.optimise import BATCH, Laplace, laplace
 from gammasky.engine.model import SkyModel
+
+
+def density(n_latent: int, value_and_gradient: Callable[[np.ndarray], tuple[float, np.ndarray]], **more: Any) -> Any:
+    """A stand-in density of a function of one point, evaluated as those of models are: in batches of one size."""
+
+    def batch(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert points.shape == (BATCH, n_latent)
+        values, gradients = zip(*map(value_and_gradient, points), strict=True)
+        return np.array(values), np.array(gradients)
+
+    return SimpleNamespace(n_latent=n_latent, value_and_gradient=batch, **more)
 
 
 def gaussian(mean: np.ndarray, covariance: np.ndarray) -> Any:
@@ -22,7 +36,7 @@ def gaussian(mean: np.ndarray, covariance: np.ndarray) -> Any:
         offset = np.asarray(z) - mean
         return constant - 0.5 * offset @ precision @ offset, -precision @ offset
 
-    return SimpleNamespace(n_latent=mean.size, value_and_gradient=value_and_gradient)
+    return density(mean.size, value_and_gradient)
 
 
 def test_gaussian_is_found_exactly() -> None:
@@ -49,7 +63,7 @@ def two_wells(wall: float = np.inf) -> Any:
             return np.nan, np.full(1, np.nan)
         return -((x**2 - 2.25) ** 2) - 0.3 * x, np.array([-4 * x * (x**2 - 2.25) - 0.3])
 
-    return SimpleNamespace(n_latent=1, value_and_gradient=value_and_gradient)
+    return density(1, value_and_gradient)
 
 
 def test_the_highest_of_two_optima_is_kept() -> None:
@@ -106,7 +120,7 @@ def test_a_trial_step_beyond_the_likelihood_does_not_end_the_climb() -> None:
         return -0.5 * (((z - optimum) / sd) ** 2).sum(), -(z - optimum) / sd**2
 
     outside: list[np.ndarray] = []
-    found = laplace(SimpleNamespace(n_latent=2, value_and_gradient=value_and_gradient), seed=2, n_starts=6)
+    found = laplace(density(2, value_and_gradient), seed=2, n_starts=6)
     assert outside
     np.testing.assert_allclose(found.optima, 0.0, atol=1e-6)
 
@@ -116,24 +130,23 @@ def test_no_start_that_arrives_is_an_error() -> None:
         return (float(z[0]), np.ones(1)) if z[0] < 0.0 else (np.nan, np.full(1, np.nan))
 
     with pytest.raises(NonFiniteLikelihoodError, match="left the region where the likelihood exists"):
-        laplace(SimpleNamespace(n_latent=1, value_and_gradient=value_and_gradient), seed=0, n_starts=3)
+        laplace(density(1, value_and_gradient), seed=0, n_starts=3)
 
 
 def test_starts_outside_the_support_are_drawn_again() -> None:
-    inner = gaussian(np.zeros(2), np.eye(2))
 
     def value_and_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
-        return inner.value_and_gradient(z) if z[0] < 0.5 else (np.nan, np.full(2, np.nan))
+        return (-0.5 * z @ z, -z) if z[0] < 0.5 else (np.nan, np.full(2, np.nan))
 
-    found = laplace(SimpleNamespace(n_latent=2, value_and_gradient=value_and_gradient), seed=3, n_starts=6)
+    found = laplace(density(2, value_and_gradient), seed=3, n_starts=6)
     assert found.optima.size == 6
     np.testing.assert_allclose(found.mode, 0.0, atol=1e-5)
 
 
 def test_no_finite_start_is_an_error() -> None:
-    model = SimpleNamespace(
-        n_latent=2,
-        value_and_gradient=lambda _z: (np.nan, np.full(2, np.nan)),
+    model = density(
+        2,
+        lambda _z: (np.nan, np.full(2, np.nan)),
         parameters=lambda z: {"z": z},
         explain=lambda theta: NonFiniteLikelihoodError(f"not finite at {sorted(theta)}"),
     )
@@ -148,7 +161,7 @@ def test_curvature_of_differences() -> None:
     def value_and_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
         return -0.5 * z @ precision @ z - 0.25 * np.sum(z**4) + slope @ z, -precision @ z - z**3 + slope
 
-    found = laplace(SimpleNamespace(n_latent=2, value_and_gradient=value_and_gradient), seed=0, n_starts=2)
+    found = laplace(density(2, value_and_gradient), seed=0, n_starts=2)
     expected = precision + np.diag(3 * found.mode**2)
     np.testing.assert_allclose(np.linalg.inv(found.scale_tril @ found.scale_tril.T), expected, rtol=1e-7)
 
@@ -160,3 +173,30 @@ def test_sky_model_starts_agree(small_model: SkyModel) -> None:
     assert np.abs(found.scale_tril.T @ np.asarray(gradient)).max() < 1e-2
     (only,) = found.distinct()
     assert only.n_starts == 3
+
+
+def test_climbs_side_by_side_are_those_of_climbs_alone() -> None:
+    """What one start finds does not hang on the others, nor on how many there are (more than one batch here)."""
+    together = laplace(two_wells(), seed=0, n_starts=11)
+    fewer = laplace(two_wells(), seed=0, n_starts=11)
+    np.testing.assert_array_equal(together.optima_z, fewer.optima_z)
+    draws = np.random.default_rng(0).standard_normal((11, 1))
+    for start, reached in zip(draws, together.optima_z, strict=True):
+        value, z = optimise._climb(two_wells(), start[None])
+        np.testing.assert_array_equal(z[0], reached)
+        assert np.isfinite(value).all()
+
+
+def test_what_goes_wrong_in_an_evaluation_ends_all_climbs() -> None:
+    calls = [0]
+
+    def value_and_gradient(z: np.ndarray) -> tuple[float, np.ndarray]:
+        calls[0] += 1
+        if calls[0] > 40:
+            raise KeyboardInterrupt
+        return -float(z @ z), -2 * z * np.array([1.0, 1e-3])
+
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        laplace(density(2, value_and_gradient), seed=0, n_starts=3)
+    assert threading.active_count() == threads
