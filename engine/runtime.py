@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 
@@ -21,6 +22,8 @@ def configure() -> None:
         InputError: `GAMMASKY_NUM_THREADS` is no number of threads; in the middle of a kernel it would be XLA's error.
     """
     thread_count()
+    # healpy imports Matplotlib, which tells of a home that cannot be written; our own cache tells it once
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import jax
 
     jax.config.update("jax_enable_x64", True)

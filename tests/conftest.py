@@ -144,7 +144,7 @@ def write_sky(places: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Callable[...
             if file.endswith(".npy"):
                 np.save(folder / file, values)
             else:
-                healpy.write_map(str(folder / file), values, dtype=np.float64)
+                healpy.write_map(str(folder / file), values, coord="G", dtype=np.float64)
         np.save(folder / "counts.npy", counts)
         np.save(folder / "exposure.npy", 1e11 * (np.ones(3072) if uniform else tilted))
         np.save(folder / "spot.npy", (np.hypot(lon - 8, lat - 6) < 5).astype(int))

@@ -90,9 +90,9 @@ def array(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
     return lambda folder: np.save(folder / name, change(np.load(folder / name)))
 
 
-def pixel(name: str, value: float) -> Spoil:
-    """Spoil pixel 7 of a map."""
-    return array(name, lambda values: np.where(np.arange(values.size) == 7, value, values.astype(float)))
+def pixel(name: str, value: float, number: int = 7) -> Spoil:
+    """Spoil a pixel of a map: 7 is near the pole, 1759 in the region."""
+    return array(name, lambda values: np.where(np.arange(values.size) == number, value, values.astype(float)))
 
 
 def text(name: str, old: str, new: str) -> Spoil:
@@ -129,12 +129,18 @@ def manifest(old: str, new: str) -> Spoil:
         (array("counts.npy", lambda a: a.reshape(1, 1, -1)), "got int64 of shape (1, 1, 3072)"),
         (array("counts.npy", lambda a: np.stack([a, a])), "counts.npy: 2 energy bins"),
         (manifest('"counts.npy"', '"counts.npy", ordering = "spiral"'), "field 'counts.ordering'"),
-        (pixel("counts.npy", np.nan), "counts.npy: counts must be finite, got nan in pixel 7"),
+        (pixel("counts.npy", np.nan, 1759), "the counts map was not observed in 1 of its "),
         (pixel("counts.npy", -1.0), "counts.npy: counts must not be negative, got -1 in pixel 7"),
         (pixel("counts.npy", 1.5), "counts.npy: counts must be whole numbers, got 1.5 in pixel 7"),
         (pixel("counts.npy", 1e30), "counts.npy: counts must not be above 1e+09, got 1e+30 in pixel 7"),
-        (pixel("flat.npy", -1.0), "flat.npy: values must not be negative, got -1 in pixel 7"),
-        (pixel("exposure.npy", 0.0), "exposure.npy: exposure must be positive, got 0 in pixel 7"),
+        (
+            pixel("flat.npy", -1.0, 1759),
+            "flat.npy: values must be finite and not negative where they are used, got -1 in",
+        ),
+        (
+            pixel("exposure.npy", 0.0, 1759),
+            "exposure.npy: values must be finite and positive where they are used, got 0",
+        ),
         (array("spot.npy", np.ones_like), "pixels are masked; change `mask` or `sources`"),
         (manifest("nside = 16", "nsid = 16"), "unknown field 'nsid'; did you mean 'nside'?"),
         (manifest('"delta"', '"dleta"'), "field 'psf': unknown kind 'dleta'; did you mean 'delta'?"),
@@ -386,9 +392,10 @@ def test_simulated_skies_are_kept(here: Path, capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (pixel("flat.npy", -1.0), "flat.npy: values must not be negative, got -1 in pixel 7"),
-        (pixel("flat.npy", np.nan), "flat.npy: values must be finite, got nan in pixel 7"),
-        (pixel("exposure.npy", 0.0), "exposure.npy: exposure must be positive, got 0 in pixel 7"),
+        (
+            pixel("flat.npy", np.nan, 1759),
+            "flat.npy: values must be finite and not negative where they are used, got nan",
+        ),
         (manifest('"delta"', '"gaussian", sigma_deg = 900.0'), "psf: wider than the sphere"),
         (manifest('"delta"', '"gaussian", sigma_deg = -1.0'), "field 'psf.sigma_deg'"),
         (manifest('"delta"', '"gaussian", sigma_deg = inf'), "field 'psf.sigma_deg'"),
@@ -466,7 +473,7 @@ def test_one_spoiled_file_of_the_fermi_data(fermi_dir: Path, tmp_path: Path, cap
     spoiled.write_bytes(content[:100_000])
     out = tmp_path / "out"
     assert main(["fit", "--data-dir", str(folder), "--out", str(out), "--quiet"]) == 2
-    assert f"{spoiled}: not a complete .npy file" in capsys.readouterr().err
+    assert f"{spoiled}: not the file of dataset 'fermi': SHA-256 is " in capsys.readouterr().err
     assert not out.exists()
     assert main(["data", "check", "--data-dir", str(folder), "--quiet"]) == 1
     assert "wrong checksum   maps/template_Opi.npy" in capsys.readouterr().out

@@ -141,7 +141,7 @@ class Expansion:
         pixels = self._flat[1]
         for name in (name for c in spec.components for name in map_names(c.model_dump()["template"])):
             if region + name not in self._lit:
-                if not pixels.values(dataset.template(name))[: pixels.n_region].any():
+                if not dataset.template_at(name, pixels.index)[: pixels.n_region].any():
                     raise InputError(f"template '{name}' is zero everywhere in the region of interest; leave it out")
                 self._lit.add(region + name)
         return pixels

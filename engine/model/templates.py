@@ -85,7 +85,7 @@ class TemplateBuilder:
         return name
 
     def _map(self, name: str, *, point_sources: bool, as_is: bool) -> Template:
-        values = self._pixels.values(self._dataset.template(name)).astype(np.float64)
+        values = self._dataset.template_at(name, self._pixels.index)
         unit = self._dataset.template_unit(name)
         if not as_is and point_sources and unit == "counts":
             values = values / self._pixels.relative_exposure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -18,6 +19,19 @@ from gammasky.engine.files import cache_folder, replacing
 Arrays = dict[str, np.ndarray]
 
 
+@functools.cache
+def code_version() -> str:
+    """SHA-256 of the source code that makes what is kept: this package and the kernels below it.
+
+    A part of every key, so that no change of a method meets numbers of the one before, whoever makes it.
+    """
+    engine = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(path for part in ("sky", "kernels") for path in (engine / part).rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def remembered(
     kind: str,
     key: Mapping[str, Any],
@@ -30,17 +44,18 @@ def remembered(
 
     Args:
         kind: name of the folder in the cache.
-        key: everything that the result depends on, the method's version included.
+        key: everything that the result depends on, but for the code.
         make: makes the arrays; called where the cache has none, a damaged file, or one that is not `sound`.
         folder: instead of the per-user cache.
+        sound: whether arrays from a file are such a result.
     """
     folder = cache_folder(kind) if folder is None else folder
-    digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(json.dumps([code_version(), dict(key)], sort_keys=True).encode()).hexdigest()[:32]
     path = folder / f"{digest}.npz"
     known = _load(path)
     if known is None or not sound(known):
         known = make()
-        _save(path, known, kind)
+        _save(path, known)
     return known
 
 
@@ -53,12 +68,18 @@ def _load(path: Path) -> Arrays | None:
         return None
 
 
-def _save(path: Path, arrays: Arrays, kind: str) -> None:
+def _save(path: Path, arrays: Arrays) -> None:
     """Write a cache file; a cache that cannot be written is only worth a warning."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)
     except OSError as error:
-        what = kind.replace("_", " ")
-        warnings.warn(f"{what} not cached in {path.parent}: {error.strerror or error}", stacklevel=4)
+        _warn_once(str(path.parent.parent), str(error.strerror or error))
+
+
+@functools.cache
+def _warn_once(folder: str, reason: str) -> None:
+    """One line for everything that a folder does not take."""
+    text = f"nothing is kept between runs in {folder} ({reason}); set XDG_CACHE_HOME to a folder that can be written"
+    warnings.warn_explicit(text, UserWarning, "gammasky", 0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.files import read_bytes
-from gammasky.engine.sky import maps, readers
+from gammasky.engine.sky import maps
 from gammasky.engine.sky.catalogues import read_positions
 from gammasky.engine.sky.locate import find_folder, holds
 from gammasky.engine.sky.manifest import (
@@ -23,6 +23,7 @@ from gammasky.engine.sky.manifest import (
     shipped_manifests,
 )
 from gammasky.engine.sky.psf import PSF, IRFSettings, KingPSF
+from gammasky.engine.sky.readers import load_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ class Dataset:
         counts, label = _read(manifest.counts, manifest, folder, checksums)
         counts = maps.counts_map(_on_energy_axis(counts, n_bins, label), manifest.nside, label)
         exposure, label = _read(manifest.exposure, manifest, folder, checksums)
-        exposure = maps.intensity_map(_on_energy_axis(exposure, n_bins, label), manifest.nside, label, positive=True)
+        exposure = maps.intensity_map(_on_energy_axis(exposure, n_bins, label), manifest.nside, label)
         return cls(manifest, folder, counts, exposure, checksums)
 
     @property
@@ -90,11 +91,19 @@ class Dataset:
         """Names of the masks."""
         return sorted(self.manifest.masks)
 
+    def check_exposure(self, index: np.ndarray) -> None:
+        """Refuse an exposure that is not positive at all of the flat indices `index` into its (E, npix) values.
+
+        Raises:
+            InputError: names the first such pixel.
+        """
+        maps.check_values(self.exposure, index, str(self.folder / self.manifest.exposure.file), positive=True)
+
     def template(self, name: str) -> np.ndarray:
         """The template `name` (E, npix), as in its file: up to a factor; one map serves every energy bin.
 
-        Sub-pixels are averaged, for `unit = "counts"` too: the factor is the model's to set. Negative or NaN values are
-        refused wherever they are on the sky.
+        Sub-pixels are averaged, for `unit = "counts"` too: the factor is the model's to set. Where a file has no value
+        there is NaN, and bad values stay as they are: `template_at` refuses those that are used.
 
         Raises:
             InputError: unknown name, or a file that cannot be used.
@@ -108,6 +117,16 @@ class Dataset:
             self._templates[name] = maps.intensity_map(values, self.nside, label)
         return self._templates[name]
 
+    def template_at(self, name: str, index: np.ndarray) -> np.ndarray:
+        """Values (n,) of the template `name` at the flat indices `index` (n,) into its (E, npix) values.
+
+        Raises:
+            InputError: as `template`, and a value that is negative or not finite.
+        """
+        sky = self.template(name)
+        maps.check_values(sky, index, str(self.folder / self.manifest.templates[name].file))
+        return sky.ravel()[index]
+
     def template_unit(self, name: str) -> str:
         """`counts` (the template includes the exposure) or `intensity` (it does not).
 
@@ -118,8 +137,12 @@ class Dataset:
             raise unknown_name("template", name, self.manifest.templates)
         return self.manifest.templates[name].unit
 
-    def mask(self, name: str) -> np.ndarray:
+    def mask(self, name: str, where: np.ndarray | None = None) -> np.ndarray:
         """The mask `name` (npix,), True = masked.
+
+        Args:
+            name: of the mask.
+            where: numbers of the pixels for which the file must say whether they are masked; default: all of them.
 
         Raises:
             InputError: unknown name, or a file that cannot be used.
@@ -128,7 +151,13 @@ class Dataset:
             raise unknown_name("mask", name, self.manifest.masks)
         entry = self.manifest.masks[name]
         values, label = _read(entry, self.manifest, self.folder, self.checksums)
-        return maps.mask_map(values, self.nside, label, entry.masked_where)
+        mask = maps.mask_map(values, self.nside, label, entry.masked_where)
+        unknown = int((mask[slice(None) if where is None else where] == maps.NOT_OBSERVED).sum())
+        if unknown:
+            raise InputError(
+                f"{label}: the mask has no value in {unknown} of the pixels that need one; correct the map"
+            )
+        return mask == 1
 
     def source_positions(self, name: str) -> np.ndarray:
         """Longitude and latitude (n, 2) [deg] of the sources of the catalogue `name`.
@@ -139,7 +168,9 @@ class Dataset:
         if name not in self.manifest.sources:
             raise unknown_name("source catalogue", name, self.manifest.sources)
         table = self.manifest.sources[name]
-        return read_positions(_content(table.file, self.folder, self.checksums), str(self.folder / table.file), table)
+        return read_positions(
+            _content(table.file, self.manifest, self.folder, self.checksums), str(self.folder / table.file), table
+        )
 
     @property
     def psf(self) -> PSF:
@@ -153,7 +184,7 @@ class Dataset:
             return settings
         from gammasky.engine.sky.irf import king_parameters
 
-        content = _content(settings.file, self.folder, self.checksums)
+        content = _content(settings.file, self.manifest, self.folder, self.checksums)
         return KingPSF.model_validate(
             king_parameters(
                 content,
@@ -205,26 +236,24 @@ def _with_other_counts(
     return manifest.model_copy(update=changed), folder
 
 
-def _content(file: str, folder: Path, checksums: dict[str, str]) -> bytes:
-    """The bytes of a file of the dataset; its SHA-256 is noted."""
+def _content(file: str, manifest: Manifest, folder: Path, checksums: dict[str, str]) -> bytes:
+    """The bytes of a file of the dataset; its SHA-256 is noted, and is that of the manifest where this has one."""
     content = read_bytes(folder / file)
+    digest = hashlib.sha256(content).hexdigest()
+    if file in manifest.files and digest != manifest.files[file].sha256:
+        raise InputError(
+            f"{folder / file}: not the file of dataset '{manifest.name}': SHA-256 is {digest[:12]}..., expected "
+            f"{manifest.files[file].sha256[:12]}...; restore it, or describe your own files in a {MANIFEST_NAME}"
+        )
     name = Path(file).name if Path(file).is_absolute() else file  # where a folder lies is no part of the data
-    checksums[name] = hashlib.sha256(content).hexdigest()
+    checksums[name] = digest
     return content
 
 
 def _read(entry: MapFile, manifest: Manifest, folder: Path, checksums: dict[str, str]) -> tuple[np.ndarray, str]:
     """The maps of one entry of the manifest (bins, pixels), RING order, and how errors name the file."""
-    content, label = _content(entry.file, folder, checksums), str(folder / entry.file)
-    if entry.projection == "car":
-        return readers.load_car(content, label, manifest.nside, hdu=0 if entry.hdu is None else entry.hdu), label
-    if entry.file.endswith(".npy"):
-        values = readers.load_npy(content, label)
-        nside = maps.nside_of(values.shape[1], label)
-        return (values if entry.ordering != "nested" else maps.nested_to_ring(values, nside)), label
-    fields = entry.field if isinstance(entry.field, list) else [entry.field]
-    hdu = 1 if entry.hdu is None else entry.hdu
-    return readers.load_healpix(content, label, fields=fields, hdu=hdu, ordering=entry.ordering), label
+    content, label = _content(entry.file, manifest, folder, checksums), str(folder / entry.file)
+    return load_map(content, label, entry, manifest.nside, manifest.energy_edges_gev), label
 
 
 def _on_energy_axis(values: np.ndarray, n_bins: int, label: str) -> np.ndarray:

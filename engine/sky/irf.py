@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.sky.readers import fits_extension, fits_extension_names
+from gammasky.engine.sky.fits_files import fits_extension, open_fits
 
 # Fractions of the ULTRACLEANVETO photons in the eight bins of cos(theta) from 0.2 to 1, by PSF event type, as published
 # with the King parameters that the inner-Galaxy analyses use (N. Rodd, PSF_king, 2015-2022; arXiv:1604.01026).
@@ -54,8 +54,8 @@ def king_parameters(
     response (P8R2 V6). From P8R3_ULTRACLEANVETO_V3 this function gives the same spe to 1e-11; fcore -0.4 %,
     score -0.03 %, gcore +1.0 %, stail -0.3 %, gtail -0.1 %. No non-negative weights reproduce them from that file.
     """
-    names = fits_extension_names(content, label)
-    types = [name.removeprefix("RPSF_") for name in names if name.startswith("RPSF_")]
+    with open_fits(content, label) as hdus:
+        types = [hdu.name.removeprefix("RPSF_") for hdu in hdus if hdu.name.startswith("RPSF_")]
     if event_type not in types:
         raise unknown_name(f"event type of {label}:", event_type, types)
     table = fits_extension(content, label, f"RPSF_{event_type}").data

@@ -8,7 +8,7 @@ from pathlib import Path
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import cache_folder
 from gammasky.engine.sky.demo import DEMO
-from gammasky.engine.sky.demo.cache import demo_folder, made_folder
+from gammasky.engine.sky.demo.cache import demo_folder, is_whole, made_folder
 from gammasky.engine.sky.manifest import Manifest
 
 DATA_VARIABLE = "GAMMASKY_DATA"
@@ -28,7 +28,7 @@ def search_places(name: str) -> list[Path]:
 
 def holds(folder: Path, manifest: Manifest) -> bool:
     """Whether the dataset's counts map is in `folder`."""
-    return (folder / manifest.counts.file).is_file()
+    return os.path.isfile(folder / manifest.counts.file)  # False, too, for a folder that may not be looked into
 
 
 def find_folder(manifest: Manifest, data_dir: Path | str | None = None) -> Path:
@@ -44,6 +44,10 @@ def find_folder(manifest: Manifest, data_dir: Path | str | None = None) -> Path:
     places = search_places(manifest.name) if data_dir is None else [Path(data_dir), Path(data_dir) / manifest.name]
     for place in places:
         if holds(place, manifest):
+            if manifest.name == DEMO and not is_whole(place):
+                raise InputError(
+                    f"dataset '{DEMO}': its files in {place} are not the demo's; make them in a new folder"
+                )
             return place
     looked = ", ".join(str(place) for place in places)
     raise InputError(

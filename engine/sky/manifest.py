@@ -15,27 +15,40 @@ from gammasky.engine.sky.schema import Schema, validated
 MANIFEST_NAME = "dataset.toml"
 
 
+Frame = Literal["galactic", "equatorial"]
+
+
 class MapFile(Schema):
-    """A map in a file: `.npy`, or HEALPix FITS, or (`projection = "car"`) a FITS image with a celestial WCS."""
+    """A map in a file: `.npy`, or HEALPix FITS, or (`projection = "car"`) a FITS image with a celestial WCS.
+
+    Any of them may be compressed (`.gz`). What a file says of itself counts, and may not contradict what is said here:
+    `ordering` and `frame` are for files that do not say them. A `.npy` map is RING and Galactic unless they say more.
+
+    Args:
+        field: columns of a table by name, or by number not counting that of the pixel numbers; one for each energy bin.
+        hdu: extension, by name or number; by default 1 for tables and 0 for images.
+    """
 
     file: str
     projection: Literal["healpix", "car"] = "healpix"
     ordering: Literal["ring", "nested"] | None = None
+    frame: Frame | None = None
     hdu: int | str | None = None
-    field: int | str | list[int | str] = 0
+    field: int | str | list[int | str] | None = None
     description: str = ""
 
 
 class CountsMap(MapFile):
-    """Photon counts."""
+    """Photon counts in HEALPix pixels: they are whole numbers, so there are no images, which would be interpolated."""
 
+    projection: Literal["healpix"] = "healpix"
     unit: Literal["counts"] = "counts"
 
 
 class ExposureMap(MapFile):
-    """Exposure."""
+    """Exposure, in any unit of area times time; in cm2 s where neither the file nor `unit` says one."""
 
-    unit: Literal["cm2 s"] = "cm2 s"
+    unit: str | None = None
 
 
 class TemplateMap(MapFile):
@@ -45,17 +58,23 @@ class TemplateMap(MapFile):
 
 
 class MaskMap(MapFile):
-    """A mask; `masked_where` is the value of masked pixels."""
+    """A mask of two values, of which `masked_where` is that of the masked pixels."""
 
+    projection: Literal["healpix"] = "healpix"
     masked_where: bool | int = True
 
 
 class SourceTable(Schema):
-    """Catalogue positions: columns `lon`, `lat` [deg, Galactic] of a `.csv` file or of a table in a FITS file."""
+    """Catalogue positions: the columns `lon` and `lat` of a text table (`.csv`, ECSV) or of a table in a FITS file.
+
+    They are in degrees unless the file gives a unit, and Galactic unless `frame`, or names such as RAJ2000 and DEJ2000,
+    say equatorial (ICRS).
+    """
 
     file: str
     lon: str = "lon"
     lat: str = "lat"
+    frame: Frame | None = None
     hdu: int | str = 1
     description: str = ""
 

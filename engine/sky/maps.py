@@ -31,37 +31,40 @@ def nside_of(n_pixels: int, label: str) -> int:
 
 def change_nside(values: np.ndarray, nside: int, reduce: Callable[..., Any]) -> np.ndarray:
     """RING maps (bins, pixels) at another nside: sub-pixels through `reduce(..., axis=-1)`, or each pixel repeated."""
+    import healpy
+
     old = round((values.shape[1] / 12) ** 0.5)
     if old == nside:
         return values
-    nested = values[:, _ring_index(old)]
+    nested = values[:, healpy.nest2ring(old, np.arange(12 * old**2))]
     if nside < old:
         nested = reduce(nested.reshape(len(values), 12 * nside**2, (old // nside) ** 2), axis=-1)
     else:
         nested = np.repeat(nested, (nside // old) ** 2, axis=1)
-    return nested_to_ring(nested, nside)
+    return nested[:, healpy.ring2nest(nside, np.arange(12 * nside**2))]
 
 
-def nested_to_ring(values: np.ndarray, nside: int) -> np.ndarray:
-    """NESTED maps (bins, pixels) in RING order."""
-    return values[:, _nested_index(nside)]
+def with_nan(values: np.ndarray) -> np.ndarray:
+    """A map with NaN where it has no value: where HEALPix files say UNSEEN, in single or double precision, or NaN."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return np.where(np.isclose(numbers, UNSEEN, rtol=1e-5, atol=0.0), np.nan, numbers)
 
 
 def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
     """Photon counts (bins, pixels) int64 at `nside`: sub-pixels summed.
 
-    A pixel of which a part was not observed (HEALPix's UNSEEN in the file) has the count NOT_OBSERVED.
+    A pixel of which a part was not observed (UNSEEN or NaN in the file) has the count NOT_OBSERVED.
 
     Raises:
-        InputError: a count that is NaN, infinite, negative or not a whole number, or a coarser map than `nside`.
+        InputError: a count that is infinite, negative or not a whole number, anywhere: these are no counts; or a
+            coarser map than `nside`.
     """
-    numbers = np.asarray(values, dtype=np.float64)
-    unseen = np.isclose(numbers, UNSEEN, rtol=1e-5, atol=0.0)  # files hold it in single or double precision
+    numbers = with_nan(values)
+    unseen = np.isnan(numbers)
     numbers = np.where(unseen, 0.0, numbers)
-    _refuse(~np.isfinite(numbers), numbers, label, "counts must be finite")
     _refuse(numbers < 0, numbers, label, "counts must not be negative")
-    _refuse(numbers != np.rint(numbers), numbers, label, "counts must be whole numbers")
     _refuse(numbers > LARGEST_COUNT, numbers, label, f"counts must not be above {LARGEST_COUNT:g}")
+    _refuse(numbers != np.rint(numbers), numbers, label, "counts must be whole numbers")
     old = nside_of(numbers.shape[1], label)
     if old < nside:
         raise InputError(f"{label}: counts at nside {old} cannot be divided to nside {nside}; lower the working nside")
@@ -69,37 +72,58 @@ def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
     return np.where(change_nside(unseen, nside, np.any), NOT_OBSERVED, counts)
 
 
-def intensity_map(values: np.ndarray, nside: int, label: str, *, positive: bool = False) -> np.ndarray:
+def intensity_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
     """Template or exposure (bins, pixels) float64 at `nside`: sub-pixels averaged.
 
-    Values are checked on the whole sky, not in the fitted region only: a template serves many regions.
+    Nothing is refused here, since a map must be good only where it is used (`check_values`); a pixel with a sub-pixel
+    that has no value, or a negative one, gets this.
+    """
+    numbers = with_nan(values)
+    nside_of(numbers.shape[1], label)
+    return change_nside(numbers, nside, _mean_of_good)
+
+
+def check_values(values: np.ndarray, where: np.ndarray, label: str, *, positive: bool = False) -> None:
+    """Refuse a map of intensity (bins, pixels) with a bad value at one of the flat indices `where`.
 
     Raises:
-        InputError: NaN or infinite values, negative ones, or (`positive`) zeros.
+        InputError: a value that is NaN, infinite, negative or (`positive`) zero; names the first such pixel.
     """
-    numbers = np.asarray(values, dtype=np.float64)
-    _refuse(~np.isfinite(numbers), numbers, label, "values must be finite")
-    if positive:
-        _refuse(numbers <= 0, numbers, label, "exposure must be positive")
-    _refuse(numbers < 0, numbers, label, "values must not be negative")
-    nside_of(numbers.shape[1], label)
-    return change_nside(numbers, nside, np.mean)
+    used = np.zeros(values.size, dtype=bool)
+    used[where] = True
+    good = np.isfinite(values) & ((values > 0) if positive else (values >= 0))
+    rule = f"values must be finite and {'positive' if positive else 'not negative'} where they are used"
+    _refuse(used.reshape(values.shape) & ~good, values, label, rule)
 
 
 def mask_map(values: np.ndarray, nside: int, label: str, masked_where: bool | int) -> np.ndarray:
-    """Mask (pixels,) bool at `nside`, True = masked: a pixel is masked if any of its sub-pixels is.
+    """Mask (pixels,) int64 at `nside`: 1 = masked, as a pixel is of which any sub-pixel is; 0 = not; or NOT_OBSERVED.
 
     Raises:
-        InputError: NaN values, more than one map, or values other than two (such as a float map by mistake).
+        InputError: more than one map, no pixel with the value `masked_where`, or several other values.
     """
     if len(values) != 1:
         raise InputError(f"{label}: expected one mask for all energies, got {len(values)} maps")
-    numbers = np.asarray(values, dtype=np.float64)
-    _refuse(~np.isfinite(numbers), numbers, label, "mask values must be finite")
-    if len(np.unique(numbers)) > 2:
-        raise InputError(f"{label}: a mask has two values, masked or not; got {len(np.unique(numbers))} different ones")
+    numbers = with_nan(values)
+    found = np.unique(numbers[~np.isnan(numbers)])
+    others = found[found != float(masked_where)]
+    allowed = [1.0 - masked_where] if masked_where in (0, 1) else others[:1]
+    if len(others) == len(found) or not np.isin(others, allowed).all():
+        listed = ", ".join(f"{value:g}" for value in found[:5]) + (", ..." if len(found) > 5 else "")
+        raise InputError(
+            f"{label}: a mask has two values, of which masked_where = {str(masked_where).lower()} marks the masked "
+            f"pixels; got {listed or 'none'}; correct masked_where or the map"
+        )
     nside_of(numbers.shape[1], label)
-    return change_nside(numbers == float(masked_where), nside, np.any)[0]
+    masked = change_nside(numbers == float(masked_where), nside, np.any)[0]
+    unknown = change_nside(np.isnan(numbers), nside, np.any)[0]
+    return np.where(masked, 1, np.where(unknown, NOT_OBSERVED, 0))
+
+
+def _mean_of_good(values: np.ndarray, axis: int) -> np.ndarray:
+    """The mean, but the lowest value where this is no number of at least 0: a bad value never hides in a mean."""
+    lowest = values.min(axis=axis)
+    return np.where(lowest >= 0, values.mean(axis=axis), lowest)
 
 
 def _refuse(bad: np.ndarray, values: np.ndarray, label: str, rule: str) -> None:
@@ -110,17 +134,3 @@ def _refuse(bad: np.ndarray, values: np.ndarray, label: str, rule: str) -> None:
         raise InputError(
             f"{label}: {rule}, got {values[energy_bin, pixel]:g} in {where} ({int(bad.sum())} in all); correct the map"
         )
-
-
-def _ring_index(nside: int) -> np.ndarray:
-    """RING pixel of each NESTED pixel."""
-    import healpy
-
-    return healpy.nest2ring(nside, np.arange(12 * nside**2))
-
-
-def _nested_index(nside: int) -> np.ndarray:
-    """NESTED pixel of each RING pixel."""
-    import healpy
-
-    return healpy.ring2nest(nside, np.arange(12 * nside**2))

@@ -16,7 +16,6 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.sky.cache import remembered
 from gammasky.engine.sky.psf import PSF, DeltaPSF
 
-FORMAT = 1  # part of the cache key: raise it when the method changes
 SMALLEST_EDGE = 1e-4
 CHUNK = 256  # sources at a time
 STRATA_LEVELS, CELL_LEVELS = 5, 6  # sub-divisions of a pixel: stratified, then random
@@ -73,7 +72,7 @@ def pixel_fractions(
         return _simulate(psf, nside, **settings)
     found = remembered(
         "pixel_fractions",
-        {"format": FORMAT, "nside": nside, "psf": psf.model_dump(), **settings},
+        {"nside": nside, "psf": psf.model_dump(), **settings},
         lambda: vars(_simulate(psf, nside, **settings)),
         folder=cache_dir,
         sound=_is_sound,

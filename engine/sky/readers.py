@@ -1,4 +1,4 @@
-"""Sky maps from the bytes of files: native arrays of shape (bins, pixels) in RING order.
+"""Sky maps from the bytes of files: float64 arrays of shape (bins, pixels), RING order, Galactic coordinates.
 
 Readers take bytes, not paths, so that what is checked (SHA-256) is what is read. Every complaint is one line that names
 the file.
@@ -6,20 +6,58 @@ the file.
 
 from __future__ import annotations
 
-import hashlib
+import gzip
 import io
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.sky.cache import remembered
-from gammasky.engine.sky.maps import UNSEEN, change_nside, nested_to_ring, nside_of
+from gammasky.engine.sky.fits_files import extension_of, open_fits
+from gammasky.engine.sky.images import load_image
+from gammasky.engine.sky.manifest import CountsMap, MapFile, MaskMap
+from gammasky.engine.sky.maps import UNSEEN, nside_of, with_nan
+from gammasky.engine.sky.statements import check_energies, header_frame, unit_factor
 
-CAR_OVERSAMPLING = 4  # a projected image is sampled at this multiple of the working nside, then averaged
+INDEX_COLUMNS = ("PIXEL", "PIX", "HPX_INDEX", "IPIX", "HEALPIX")  # pixel numbers, under the names that are in use
+
+
+def unpacked(content: bytes, label: str) -> bytes:
+    """The content of a file, which may be compressed by gzip.
+
+    Raises:
+        InputError: truncated.
+    """
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{label}: not a complete .gz file ({error}); replace it by a whole one") from None
+
+
+def load_map(content: bytes, label: str, entry: MapFile, nside: int, edges_gev: Sequence[float]) -> np.ndarray:
+    """The maps of one entry of a manifest, in the unit of that entry.
+
+    Args:
+        content: the bytes of the file.
+        label: how errors name it.
+        entry: what the manifest says of the file.
+        nside: resolution that an image is brought to; other maps keep that of their file.
+        edges_gev: edges of the energy bins.
+
+    Raises:
+        InputError: a damaged file, or one that is not what the manifest says.
+    """
+    content = unpacked(content, label)
+    if entry.projection == "car":
+        return load_image(content, label, entry, nside)
+    if entry.file.removesuffix(".gz").endswith(".npy"):
+        values = load_npy(content, label).astype(np.float64) * unit_factor(entry, None, label)
+        return _galactic_ring(values, entry, entry.frame or "galactic", entry.ordering == "nested", label)
+    return _load_table(content, label, entry, edges_gev)
 
 
 def load_npy(content: bytes, label: str) -> np.ndarray:
@@ -40,135 +78,98 @@ def load_npy(content: bytes, label: str) -> np.ndarray:
     return np.atleast_2d(values)
 
 
-def load_healpix(
-    content: bytes, label: str, *, fields: Sequence[int | str] = (0,), hdu: int | str = 1, ordering: str | None = None
-) -> np.ndarray:
-    """Columns of a HEALPix table of a FITS file, in RING order; pixels that a partial map lacks are UNSEEN.
-
-    Args:
-        content: the bytes of the file.
-        label: how errors name it.
-        fields: columns by number or name, one for each energy bin.
-        hdu: extension by number or name.
-        ordering: "ring" or "nested" where the header has no ORDERING keyword.
-
-    Returns:
-        values (bins, pixels), native byte order.
-
-    Raises:
-        InputError: truncated file, unknown extension, column or ordering, wrong pixels, not Galactic.
-    """
-    table = fits_extension(content, label, hdu)
-    header, data = table.header, table.data
-    if data is None or not getattr(data, "names", None):
-        raise InputError(f'{label}: extension {hdu!r} holds no table; set `hdu`, or `projection = "car"` for an image')
-    if str(header.get("COORDSYS", "G")).strip().upper() not in ("G", "GAL", "GALACTIC"):
-        raise InputError(f"{label}: COORDSYS = {header['COORDSYS']!r}; expected Galactic coordinates ('G')")
-    scheme = str(header.get("ORDERING", ordering or "")).strip().upper()
-    if scheme not in ("RING", "NESTED", "NEST"):
-        raise InputError(f"{label}: ORDERING is {scheme or 'missing'}; expected RING or NESTED (header, or `ordering`)")
-    values = np.stack([_column(data, field, label) for field in fields])
-    if str(header.get("INDXSCHM", "IMPLICIT")).strip().upper() == "EXPLICIT":
-        values = _on_whole_sky(values, _column(data, "PIXEL", label), header.get("NSIDE"), label)
-    nside = nside_of(values.shape[1], label)
-    return values if scheme == "RING" else nested_to_ring(values, nside)
+def _load_table(content: bytes, label: str, entry: MapFile, edges_gev: Sequence[float]) -> np.ndarray:
+    """Columns of a HEALPix table of a FITS file; pixels that a partial map lacks are UNSEEN."""
+    hdu = 1 if entry.hdu is None else entry.hdu
+    with open_fits(content, label) as hdus:
+        table = extension_of(hdus, label, hdu)
+        header, names = table.header, list(getattr(table.data, "names", None) or [])
+        if not names:
+            raise InputError(
+                f'{label}: extension {hdu!r} holds no table; set `hdu`, or `projection = "car"` for an image'
+            )
+        index = next((name for name in names if name.upper() in INDEX_COLUMNS), None)
+        columns = [name for name in names if name != index]
+        chosen = _chosen(columns, entry.field, len(edges_gev) - 1, label)
+        check_energies(hdus, chosen, len(columns), edges_gev, label)
+        values = np.stack(
+            [_column(table, columns[i]) * unit_factor(entry, table.columns[columns[i]].unit, label) for i in chosen]
+        )
+        scheme = _ordering(header, entry, label)
+        values = _whole_sky(values, None if index is None else _column(table, index), header, label)
+        return _galactic_ring(values, entry, header_frame(entry, header, label), scheme != "RING", label)
 
 
-def _on_whole_sky(values: np.ndarray, pixel: np.ndarray, nside: Any, label: str) -> np.ndarray:
-    """Maps (bins, 12 nside^2) from values (bins, n) in the pixels (n,) of a partial map."""
+def _chosen(columns: list[str], field: int | str | list[int | str] | None, n_bins: int, label: str) -> list[int]:
+    """Numbers of the columns that hold the map, one for each energy bin, or one for all."""
+    if field is None and len(columns) not in (1, n_bins):
+        raise InputError(f"{label}: several columns, {', '.join(columns)}; name that of the map with `field`")
+    fields = range(len(columns)) if field is None else field if isinstance(field, list) else [field]
+    for wanted in fields:
+        if wanted not in columns and not (isinstance(wanted, int) and 0 <= wanted < len(columns)):
+            raise InputError(f"{label}: no column {wanted!r} of values; the table has {', '.join(columns)}")
+    return [columns.index(wanted) if isinstance(wanted, str) else wanted for wanted in fields]
+
+
+def _ordering(header: Any, entry: MapFile, label: str) -> str:
+    """RING or NESTED, from the header or else from the manifest."""
+    keyword = str(header.get("ORDERING", "")).strip().upper().replace("NESTED", "NEST")
+    declared = (entry.ordering or "").upper().replace("NESTED", "NEST")
+    if keyword and declared and keyword != declared:
+        raise InputError(f"{label}: ORDERING is {keyword}, but `ordering` in the manifest is {declared}; correct it")
+    if (keyword or declared) not in ("RING", "NEST"):
+        raise InputError(
+            f"{label}: ORDERING is {keyword or 'missing'}; expected RING or NESTED (header, or `ordering`)"
+        )
+    return keyword or declared
+
+
+def _whole_sky(values: np.ndarray, pixel: np.ndarray | None, header: Any, label: str) -> np.ndarray:
+    """Maps (bins, 12 nside^2) from values (bins, n), which are in the pixels (n,) where these are given."""
+    scheme = str(header.get("INDXSCHM", "IMPLICIT" if pixel is None else "EXPLICIT")).strip().upper()
+    if pixel is None and scheme == "EXPLICIT":
+        raise InputError(f"{label}: no column of pixel numbers ({', '.join(INDEX_COLUMNS)}), but INDXSCHM is EXPLICIT")
+    nside = header.get("NSIDE", None if pixel is not None else nside_of(values.shape[1], label))
     if not isinstance(nside, int) or not 1 <= nside <= 8192 or nside & (nside - 1):
-        raise InputError(f"{label}: NSIDE is {nside!r}; a partial map (INDXSCHM = EXPLICIT) needs a power of 2 to 8192")
-    if len(np.unique(pixel)) < len(pixel) or not _whole_numbers(pixel, 12 * nside**2):
-        raise InputError(f"{label}: column PIXEL must name each pixel once, from 0 to {12 * nside**2 - 1}")
-    whole = np.full((len(values), 12 * nside**2), UNSEEN)
-    whole[:, pixel.astype(np.int64)] = values
+        raise InputError(f"{label}: NSIDE is {nside!r}; expected a power of 2 up to 8192")
+    n_pixels = 12 * nside**2
+    if pixel is None:
+        if values.shape[1] != n_pixels:
+            raise InputError(f"{label}: {values.shape[1]} pixels, but NSIDE is {nside}, which has {n_pixels}")
+        return values
+    numbers = pixel[np.isfinite(pixel)].astype(np.int64)
+    once = np.array_equal(numbers, pixel) and len(np.unique(numbers)) == len(pixel)
+    if not once or not np.isin(numbers, np.arange(n_pixels)).all():
+        raise InputError(f"{label}: its pixel numbers must name each pixel once, from 0 to {n_pixels - 1}")
+    whole = np.full((len(values), n_pixels), UNSEEN)
+    whole[:, numbers] = values
+    if scheme == "IMPLICIT" and not np.array_equal(numbers, np.arange(n_pixels)):
+        raise InputError(f"{label}: INDXSCHM is IMPLICIT, but the pixel numbers are not 0, 1, 2, ...; correct one")
     return whole
 
 
-def _whole_numbers(values: np.ndarray, end: int) -> bool:
-    """Whether all values are whole, from 0 to below `end`."""
-    return bool(np.all((values >= 0) & (values < end) & (values == np.floor(values))))
-
-
-def load_car(content: bytes, label: str, nside: int, *, hdu: int | str = 0) -> np.ndarray:
-    """An image with celestial WCS as a HEALPix map: bilinear at 4 x nside, averaged down, 0 outside the image.
-
-    Raises:
-        InputError: truncated file, no image, or a header without celestial coordinates.
-    """
-    key = {"sha256": hashlib.sha256(content).hexdigest(), "nside": nside, "hdu": hdu, "oversampling": CAR_OVERSAMPLING}
-    return remembered("reprojected", key, lambda: {"map": _reproject(content, label, nside, hdu)}, sound=_is_map)["map"]
-
-
-def _is_map(arrays: dict[str, np.ndarray]) -> bool:
-    """Whether a cached result is one."""
-    return set(arrays) == {"map"}
-
-
-def _reproject(content: bytes, label: str, nside: int, hdu: int | str) -> np.ndarray:
-    """The work of `load_car`: seconds, most of it imports."""
-    from astropy.wcs import WCS
-    from reproject import reproject_to_healpix
-
-    image = fits_extension(content, label, hdu)
-    if image.data is None or image.data.ndim != 2:
-        raise InputError(f"{label}: extension {hdu!r} holds no two-dimensional image; set `hdu`")
-    wcs = WCS(image.header)
-    if not wcs.has_celestial:
-        raise InputError(f"{label}: the header has no celestial WCS; expected CTYPE1/2 such as GLON-CAR, GLAT-CAR")
-    pixels = np.asarray(image.data, dtype=np.float64)
-    if not np.isfinite(pixels).all():  # NaN will mark what lies outside the image
-        raise InputError(f"{label}: the image has NaN or infinite values; expected finite intensities")
-    fine, _ = reproject_to_healpix((pixels, wcs), "galactic", nside=CAR_OVERSAMPLING * nside, order="bilinear")
-    return change_nside(np.nan_to_num(fine, nan=0.0)[None, :], nside, np.mean)
-
-
-def fits_extension(content: bytes, label: str, hdu: int | str) -> Any:
-    """One extension of a FITS file, its data read.
-
-    Raises:
-        InputError: no such extension, or a file shorter than its headers say.
-    """
-    with _open_fits(content, label) as hdus:
-        try:
-            extension = hdus[hdu]
-        except (KeyError, IndexError):
-            raise InputError(f"{label}: no extension {hdu!r}; the file has {_names(hdus)}") from None
-        _ = extension.data
-        return extension
-
-
-def fits_extension_names(content: bytes, label: str) -> list[str]:
-    """Names of the extensions of a FITS file."""
-    with _open_fits(content, label) as hdus:
-        return [extension.name for extension in hdus]
-
-
-def _names(hdus: Any) -> str:
-    return ", ".join(f"{number} ({extension.name})" for number, extension in enumerate(hdus))
-
-
-@contextmanager
-def _open_fits(content: bytes, label: str) -> Iterator[Any]:
-    """The extensions of a FITS file; whatever astropy says of a damaged one becomes one line."""
-    from astropy.io import fits
-    from astropy.utils.exceptions import AstropyUserWarning
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", AstropyUserWarning)  # astropy only warns of a truncated file
-            with fits.open(io.BytesIO(content), memmap=False) as hdus:
-                yield hdus
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, AstropyUserWarning) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]  # what follows is advice to programmers
-        raise InputError(f"{label}: not a complete FITS file ({reason}); replace it by a whole one") from error
-
-
-def _column(data: Any, field: int | str, label: str) -> np.ndarray:
+def _column(table: Any, name: str) -> np.ndarray:
     """A column as a flat native float64 array."""
-    names = list(data.names)
-    if (isinstance(field, int) and not 0 <= field < len(names)) or (isinstance(field, str) and field not in names):
-        raise InputError(f"{label}: no column {field!r}; the table has {', '.join(names)}")
-    return np.asarray(data.field(field), dtype=np.float64).ravel()
+    return np.asarray(table.data[name], dtype=np.float64).ravel()
+
+
+def _galactic_ring(values: np.ndarray, entry: MapFile, frame: str, nested: bool, label: str) -> np.ndarray:
+    """Maps in RING order and Galactic coordinates; a map that is interpolated for that has NaN where it has no value.
+
+    Raises:
+        InputError: photons or a mask in equatorial coordinates, which no interpolation can turn.
+    """
+    import healpy
+
+    nside_of(values.shape[1], label)
+    if nested:
+        values = np.stack([healpy.reorder(sky, n2r=True) for sky in values])
+    if frame == "galactic":
+        return values
+    if isinstance(entry, CountsMap | MaskMap):
+        raise InputError(
+            f"{label}: {'counts' if isinstance(entry, CountsMap) else 'a mask'} in equatorial coordinates cannot be "
+            "interpolated to Galactic pixels; bin the photons, or draw the mask, in Galactic coordinates"
+        )
+    rotator = healpy.Rotator(coord=["C", "G"])
+    return np.stack([rotator.rotate_map_pixel(sky) for sky in with_nan(values)])

@@ -19,6 +19,11 @@ Longitude = Annotated[float, Field(ge=-360, le=360)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 SourceRadius = Annotated[float, Field(gt=0, le=180)]
 
+NO_LIMIT = {  # the setting with which a limit cuts nothing
+    "latitude_min": 0.0, "latitude_max": None, "radius_min": 0.0, "radius_max": 180.0, "longitude_min": None,
+    "longitude_max": None, "hemisphere": "all", "side": "all",
+}  # fmt: skip
+
 
 class CatalogueDiscs(Schema):
     """Discs around every source of a catalogue of the dataset."""
@@ -71,7 +76,11 @@ class RegionOfInterest(Schema):
         for name in ("latitude", "radius", "longitude"):
             low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
             if low is not None and high is not None and low >= high:
-                raise ValueError(f"{name}_min must be below {name}_max, got {low:g} and {high:g}")
+                told = [
+                    f"{value:g}" + ("" if f"{name}_{end}" in self.model_fields_set else " (the default)")
+                    for end, value in (("min", low), ("max", high))
+                ]
+                raise ValueError(f"{name}_min must be below {name}_max, got {' and '.join(told)}")
         return self
 
     def contains(self, lon_deg: np.ndarray, lat_deg: np.ndarray) -> np.ndarray:
@@ -99,8 +108,10 @@ class RegionOfInterest(Schema):
         lon, lat = pixel_centres(dataset.nside)
         inside = np.flatnonzero(self.contains(lon, lat))
         if not len(inside):
-            raise InputError(f"region of interest: no pixel of nside {dataset.nside} is inside; widen its limits")
-        masked = self._masked(dataset, lon, lat)[inside]
+            raise InputError(
+                f"region of interest: no pixel of nside {dataset.nside} is inside; {self._emptied(lon, lat)}"
+            )
+        masked = self._masked(dataset, inside)
         if masked.all():
             raise InputError(f"region of interest: all {len(inside)} pixels are masked; change `mask` or `sources`")
         unseen = int((dataset.counts[:, inside[~masked]] == NOT_OBSERVED).any(axis=0).sum())
@@ -110,17 +121,34 @@ class RegionOfInterest(Schema):
                 "(UNSEEN in the file); narrow the region to what was observed, or simulated"
             )
         around = _around(dataset.nside, inside, around_deg)
+        n_energy, n_pix = dataset.counts.shape
+        dataset.check_exposure((np.concatenate([inside, around]) + n_pix * np.arange(n_energy)[:, None]).ravel())
         return _flatten(dataset, lon, lat, (inside[~masked], inside[masked], around), self.exposure_regions)
 
-    def _masked(self, dataset: Dataset, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
-        """Pixels that a mask or a source takes from the fit (npix,)."""
-        masked = np.zeros(len(lon), dtype=bool)
+    def _emptied(self, lon: np.ndarray, lat: np.ndarray) -> str:
+        """Which limits leave no pixel: those without any one of which there would be some, or else all that cut."""
+        limits = {name: value for name, value in self if name in NO_LIMIT and value != NO_LIMIT[name]}
+        without = {name: self.model_copy(update={name: NO_LIMIT[name]}) for name in limits}
+        guilty = [name for name, region in without.items() if region.contains(lon, lat).any()] or list(limits)
+        told = [
+            f"{name} = {limits[name]}" + (" (the default)" if limits[name] == field.default else "")
+            for name, field in type(self).model_fields.items()
+            if name in guilty
+        ]
+        return f"it is emptied by {' and '.join(told)}; widen one of these limits"
+
+    def _masked(self, dataset: Dataset, inside: np.ndarray) -> np.ndarray:
+        """Whether a mask or a source takes each of the pixels `inside` (n,) from the fit."""
+        import healpy
+
+        masked = np.zeros(12 * dataset.nside**2, dtype=bool)
         for name in (self.mask,) if isinstance(self.mask, str) else self.mask or ():
-            masked |= dataset.mask(name)
+            masked |= dataset.mask(name, inside)
         for source in self.sources:
-            for source_lon, source_lat, radius in _discs(source, dataset):
-                masked |= angular_distance_deg(lon, lat, source_lon, source_lat) <= radius
-        return masked
+            for lon, lat, radius in _discs(source, dataset):
+                direction = healpy.ang2vec(lon, lat, lonlat=True)
+                masked[healpy.query_disc(dataset.nside, direction, np.deg2rad(radius))] = True
+        return masked[inside]
 
 
 def angular_distance_deg(lon_deg: np.ndarray, lat_deg: np.ndarray, lon0_deg: float, lat0_deg: float) -> np.ndarray:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -49,23 +47,22 @@ def write_sky(
         OSError: what the file system refused; each file is whole or not there.
     """
     import healpy
+    import tomli_w
 
     name = sky_name(number)
     sky = pixels.to_map(counts, fill=UNSEEN)
     columns = [f"COUNTS_{energy_bin}" for energy_bin in range(pixels.n_energy)]
     with replacing(folder / f"{name}.fits") as temporary:
         healpy.write_map(temporary, list(sky), coord="G", partial=True, column_names=columns, dtype=np.float64)
-    lines = [
-        f"base = {json.dumps(base)}",
-        f'name = "{name}"',
-        f"description = {json.dumps(description)}",
-        f'counts = {{ file = "{name}.fits", field = {json.dumps(columns)} }}',
-        "",
-        "[truth]",
-        *(f"{json.dumps(parameter)} = {_toml(value)}" for parameter, value in truth.items()),
-    ]
+    manifest = {
+        "base": base,
+        "name": name,
+        "description": description,
+        "counts": {"file": f"{name}.fits", "field": columns},
+        "truth": {parameter: np.asarray(value, dtype=np.float64).tolist() for parameter, value in truth.items()},
+    }
     with replacing(folder / f"{name}.toml") as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        temporary.write_text(tomli_w.dumps(manifest), encoding="utf-8")
     return folder / f"{name}.toml"
 
 
@@ -99,8 +96,3 @@ def write_sources(path: Path, sources: SourceList, populations: Sequence[str], r
     )
     with replacing(path) as temporary:
         table.write(temporary, format="fits")
-
-
-def _toml(value: Any) -> str:
-    numbers = np.asarray(value, dtype=np.float64)
-    return repr(float(numbers)) if numbers.ndim == 0 else repr([float(entry) for entry in numbers])

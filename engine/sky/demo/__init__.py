@@ -6,8 +6,6 @@ of that role, under the name that `analyses/fiducial.toml` asks for.
 
 #: name of the dataset
 DEMO = "demo"
-#: raised with every change of this package or of the simulator that changes the maps: they are then made anew
-VERSION = 1
 #: of the bright sources and of the simulated counts: the first one above 0 with which the flux of both populations that
 #: was drawn for the fitted pixels is within 5 % of the truth, so that truth and posterior are about the same sky
 SEED = 5

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import cache_folder
-from gammasky.engine.sky.demo import DEMO, SEED, SUMS_NAME, VERSION
+from gammasky.engine.sky.cache import code_version
+from gammasky.engine.sky.demo import DEMO, SUMS_NAME
 from gammasky.engine.sky.manifest import MANIFEST_NAME, MapFile, read_manifest, shipped_manifests
 
 
 def demo_folder() -> Path:
     """Its folder in the per-user cache, named after everything that it follows from."""
     text = shipped_manifests()[DEMO].read_bytes()
-    digest = hashlib.sha256(f"{VERSION} {SEED}\n".encode() + text).hexdigest()
-    return cache_folder(DEMO) / digest[:16]
+    return cache_folder(DEMO) / hashlib.sha256(code_version().encode() + text).hexdigest()[:16]
 
 
 def made_folder(folder: Path | None = None) -> Path:

@@ -83,7 +83,7 @@ def _mixed(dataset: Dataset, pixels: FlatPixels, names: tuple[str, ...], shares:
 
 
 def _map(dataset: Dataset, pixels: FlatPixels, name: str) -> np.ndarray:
-    return _unit_mean(pixels.values(dataset.template(name)), pixels)
+    return _unit_mean(dataset.template_at(name, pixels.index), pixels)
 
 
 def _nfw_squared(pixels: FlatPixels, gamma: float) -> np.ndarray:

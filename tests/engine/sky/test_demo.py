@@ -69,7 +69,7 @@ def test_its_folder_is_named_after_what_it_follows_from(
 ) -> None:
     first = cache.demo_folder()
     assert first == cache.demo_folder()
-    monkeypatch.setattr(cache, "VERSION", 10**6)
+    monkeypatch.setattr(cache, "code_version", lambda: "of another code")
     second = cache.demo_folder()
     changed = tmp_path / "demo.toml"
     changed.write_text(shipped_manifests()["demo"].read_text() + "# another truth\n")
@@ -205,6 +205,10 @@ def test_a_data_folder_is_searched_only_if_named(
     with pytest.raises(InputError, match=r"demo_counts\.npy not found in .*run `gammasky data fetch demo`"):
         Dataset.open("demo", tmp_path)
     assert writer.calls == 0
+    fetch("demo", tmp_path / "there", progress=False)
+    (tmp_path / "there" / "demo_counts.npy").write_text("of another sky")
+    with pytest.raises(InputError, match=r"dataset 'demo': its files in .*there are not the demo's"):
+        Dataset.open("demo", tmp_path / "there")
 
 
 def test_only_simulated_data_have_a_truth() -> None:

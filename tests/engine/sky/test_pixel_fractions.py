@@ -105,12 +105,6 @@ def test_cache_is_used_and_rebuilt_when_damaged(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_cache_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.warns(UserWarning, match="pixel fractions not cached"):
-        pixel_fractions(KING, 32, n_positions=64, n_photons=50, cache_dir=tmp_path / "file" / "folder")
-
-
 @pytest.mark.parametrize(("setting", "value"), [("nside", 100), ("n_positions", 0), ("n_photons", -1), ("bins", 0)])
 def test_bad_settings(setting: str, value: int) -> None:
     settings = {"nside": 32, "cache": False, setting: value}

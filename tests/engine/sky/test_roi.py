@@ -127,22 +127,6 @@ def test_masks_and_sources(small_folder: Folder) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a,b\n1,2\n", "no column 'lon'; the file has a, b"),
-        ("lon,lat\n1,x\n", "must be numbers"),
-        ("lon,lat\n1,95\n", "row 1 is no position"),
-        ("", "no sources"),
-    ],
-)
-def test_bad_catalogue(small_folder: Folder, text: str, message: str) -> None:
-    folder = small_folder('[sources.cat]\nfile = "cat.csv"\n')
-    (folder / "cat.csv").write_text(text)
-    with pytest.raises(InputError, match=rf"cat\.csv: .*{message}"):
-        Dataset.open(folder).source_positions("cat")
-
-
 def test_energy_bins_are_more_pixels_and_more_regions(small_folder: Folder) -> None:
     dataset = Dataset.open(small_folder(n_energy=2))
     pixels = RegionOfInterest(latitude_min=10, radius_max=60, exposure_regions=3, sources=[(0.0, 30.0, 12.0)]).flatten(
@@ -187,7 +171,8 @@ def test_values_and_maps_go_both_ways(small_folder: Folder) -> None:
         ({"latitude_min": -1}, "'latitude_min'"),
         ({"latitude_min": "x"}, "'latitude_min'"),
         ({"latitude_min": 5, "latitude_max": 4}, "latitude_min must be below latitude_max, got 5 and 4"),
-        ({"radius_min": 25}, "radius_min must be below radius_max, got 25 and 25"),
+        ({"radius_min": 30}, r"radius_min must be below radius_max, got 30 and 25 \(the default\)"),
+        ({"latitude_max": 1}, r"latitude_min must be below latitude_max, got 2 \(the default\) and 1"),
         ({"longitude_min": 5, "longitude_max": -5}, "longitude_min must be below"),
         ({"hemisphere": "up"}, "'hemisphere'.*north"),
         ({"exposure_regions": 0}, "'exposure_regions'"),
@@ -230,24 +215,16 @@ def test_exposure_of_sources_is_that_of_the_likelihood(small_folder: Folder) -> 
     assert np.ptp(pixels.exposure_ratios) > 0
 
 
-def test_a_counts_map_that_does_not_cover_the_sky(small_folder: Folder) -> None:
-    folder = small_folder()
-    counts = np.load(folder / "counts.npy").astype(float)
-    lon, lat = healpy.pix2ang(8, np.arange(768), lonlat=True)
-    distance = np.hypot(np.where(lon > 180, lon - 360, lon), lat)
-    counts[..., distance > 50] = healpy.UNSEEN
-    np.save(folder / "counts.npy", counts)
-    dataset = Dataset.open(folder)
-    assert (dataset.counts[0] == -1).sum() == (distance > 50).sum()
-    assert RegionOfInterest(radius_max=40.0, exposure_regions=1).flatten(dataset).counts.min() >= 0
-    with pytest.raises(InputError, match=r"counts map was not observed in \d+ of its \d+ pixels"):
-        RegionOfInterest(radius_max=70.0, exposure_regions=1).flatten(dataset)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"latitude_min": 89}, "no pixel of nside 8 is inside"),
+        ({"latitude_min": 50}, r"emptied by latitude_min = 50\.0 and radius_max = 25\.0 \(the default\); widen"),
+        ({"center_lat": -60, "hemisphere": "north"}, r"by radius_max = 25\.0 \(the default\) and hemisphere = north"),
+        ({"latitude_min": 89, "radius_max": 180}, r"no pixel of nside 8 is inside; .* by latitude_min = 89\.0; widen"),
+        (
+            {"latitude_min": 60, "longitude_min": 1, "longitude_max": 1.1},
+            r"and longitude_min = 1\.0 and longitude_max =",
+        ),
         ({"sources": [(0.0, 0.0, 180.0)]}, "all .* pixels are masked"),
         ({"exposure_regions": 5000}, "exposure_regions: expected at most .* got 5000"),
         ({"mask": "3fgl"}, "unknown mask '3fgl'"),

@@ -1,0 +1,135 @@
+"""What a file says of itself (units, frame, energies) against what the manifest says of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.sky.manifest import CountsMap, ExposureMap, MapFile, TemplateMap
+
+EXPOSURE_UNIT = "cm2 s"
+COORDSYS = {  # the values of this keyword that are in use
+    "galactic": ("G", "GAL", "GALACTIC"),
+    "equatorial": ("C", "CEL", "CELESTIAL", "EQU", "EQUATORIAL", "ICRS", "FK5"),
+}
+ENERGY_TOLERANCE = 1e-3  # relative: files hold energies in single precision
+
+
+def unit_factor(entry: MapFile, text: str | None, label: str) -> float:
+    """What brings the values of a file, whose unit is `text`, to the unit in which the manifest's maps are held.
+
+    Exposures are brought to cm^2 s. Counts, masks and templates, which are known up to a factor, stay as they are.
+
+    Raises:
+        InputError: a unit that contradicts the manifest, or that is not one of an exposure.
+    """
+    said = _unit(text)
+    if isinstance(entry, ExposureMap):
+        return _exposure_factor(entry, text, label)
+    if isinstance(entry, CountsMap | TemplateMap) and said is not None:
+        kind = _kind(said)
+        if kind not in ((entry.unit,) if isinstance(entry, CountsMap) else (entry.unit, "other")):
+            raise contradiction(label, f"its unit is '{text}'", f"unit is '{entry.unit}'")
+    return 1.0
+
+
+def header_frame(entry: MapFile, header: Any, label: str) -> str:
+    """`galactic` or `equatorial`, from the keyword COORDSYS of a HEALPix table or else from the manifest.
+
+    Raises:
+        InputError: neither says it, they contradict each other, or it is another frame.
+    """
+    keyword = str(header.get("COORDSYS", "")).strip()
+    found = next((frame for frame, values in COORDSYS.items() if keyword.upper() in values), None)
+    if keyword and found is None:
+        raise InputError(f"{label}: COORDSYS is '{keyword}'; expected Galactic ('G') or equatorial ('C') coordinates")
+    if found and entry.frame and found != entry.frame:
+        raise contradiction(label, f"COORDSYS is '{keyword}'", f"frame is '{entry.frame}'")
+    frame = found or entry.frame
+    if frame is None:
+        raise InputError(
+            f"{label}: no COORDSYS keyword says which coordinates these are; give this file "
+            'frame = "galactic" or frame = "equatorial" in the manifest'
+        )
+    return frame
+
+
+def check_energies(hdus: Any, columns: Sequence[int], n_columns: int, edges_gev: Sequence[float], label: str) -> None:
+    """Compare the energies in a file (extensions EBOUNDS and ENERGIES) with those of the manifest.
+
+    Args:
+        hdus: the extensions of the file.
+        columns: numbers of the columns that were chosen, one for each energy bin (or one for all).
+        n_columns: number of columns with values in the table.
+        edges_gev (E + 1,) [GeV]: edges of the energy bins of the manifest.
+        label: how errors name the file.
+
+    Raises:
+        InputError: other energies.
+    """
+    edges = np.asarray(edges_gev, dtype=np.float64)
+    low, high = (edges[:-1], edges[1:]) if len(columns) == len(edges) - 1 else (edges[:1], edges[-1:])
+    for hdu in hdus:
+        if hdu.name == "EBOUNDS":
+            first, last = (_energies(hdu, name, "keV") for name in ("E_MIN", "E_MAX"))
+            rows = np.asarray(columns) if len(first) == n_columns else None
+            first, last = (first[:1], last[-1:]) if rows is None else (first[rows], last[rows])
+            matches = np.allclose([first, last], [low, high], rtol=ENERGY_TOLERANCE, atol=0.0)
+        elif hdu.name == "ENERGIES" and hdu.header.get("NAXIS2") == n_columns:
+            first = last = _energies(hdu, hdu.columns.names[0], "MeV")[np.asarray(columns)]
+            matches = bool(np.all((first >= low * (1 - ENERGY_TOLERANCE)) & (last <= high * (1 + ENERGY_TOLERANCE))))
+        else:
+            continue
+        if not matches:
+            found = ", ".join(f"{a:g} to {b:g}" if a != b else f"{a:g}" for a, b in zip(first, last, strict=True))
+            expected = ", ".join(f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True))
+            raise contradiction(label, f"{hdu.name} says {found} GeV", f"energy_edges_gev says {expected} GeV")
+
+
+def _energies(hdu: Any, column: str, default_unit: str) -> np.ndarray:
+    """A column of energies [GeV]."""
+    from astropy import units
+
+    unit = units.Unit(hdu.columns[column].unit or default_unit)
+    return np.atleast_1d(np.asarray(hdu.data[column], dtype=np.float64) * unit.to("GeV"))
+
+
+def _exposure_factor(entry: ExposureMap, text: str | None, label: str) -> float:
+    """From the unit of the file, or else of the manifest, to cm^2 s."""
+    from astropy import units
+
+    said, declared = _unit(text), _unit(entry.unit)
+    if said is not None and declared is not None and said != declared:
+        raise contradiction(label, f"its unit is '{text}'", f"unit is '{entry.unit}'")
+    unit = said or declared or (None if (text or "").strip() else units.Unit(EXPOSURE_UNIT))
+    if unit is None or not unit.is_equivalent(units.Unit(EXPOSURE_UNIT)):
+        raise InputError(f"{label}: '{text or entry.unit}' is no unit of exposure; expected such as 'cm2 s' or 'm2 s'")
+    return float(unit.to(EXPOSURE_UNIT))
+
+
+def _unit(text: str | None) -> Any:
+    """The unit that a text names, or None where it names none that astropy knows."""
+    from astropy import units
+
+    aliases = {"counts": units.ct, "cts": units.ct, "photons": units.ph}
+    with units.add_enabled_aliases(aliases), warnings.catch_warnings():
+        warnings.simplefilter("ignore", units.UnitsWarning)
+        try:
+            return units.Unit(str(text).strip()) if (text or "").strip() else None
+        except ValueError:
+            return None
+
+
+def _kind(unit: Any) -> str:
+    """`intensity` for what is per area, `counts` for counts, photons and plain numbers, `other` for the rest."""
+    if any(base.physical_type == "length" and power < 0 for base, power in zip(unit.bases, unit.powers, strict=True)):
+        return "intensity"
+    return "counts" if not unit.bases or {"ct", "ph"} & {str(base) for base in unit.bases} else "other"
+
+
+def contradiction(label: str, of_file: str, of_manifest: str) -> InputError:
+    return InputError(f"{label}: {of_file}, but in the manifest {of_manifest}; correct the one that is wrong")

@@ -1,0 +1,307 @@
+"""HEALPix tables: what they say of themselves is read, and what contradicts the manifest is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import healpy
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+
+from gammasky.engine.sky import Dataset
+from tests.engine.sky.conftest import N_PIX, glow, instead, refusal
+
+Folder = Callable[..., Path]
+Write = Callable[..., None]
+SKY = np.random.default_rng(1).uniform(1.0, 2.0, N_PIX)
+COUNTS = np.random.default_rng(3).poisson(4.0, N_PIX)
+NESTED = healpy.nest2ring(8, np.arange(N_PIX))
+LON, LAT = healpy.pix2ang(8, np.arange(N_PIX), lonlat=True)
+
+
+# ---------------------------------------------------------------- columns, pixels, ordering
+
+
+@pytest.mark.parametrize("said_by", ["header", "manifest"])
+@pytest.mark.parametrize("ordering", ["RING", "NESTED"])
+def test_whole_maps_in_either_ordering(small_folder: Folder, write_table: Write, ordering: str, said_by: str) -> None:
+    by_header = said_by == "header"
+    folder = small_folder(glow(field="B", **({} if by_header else {"ordering": ordering.lower()})))
+    stored = SKY[NESTED] if ordering == "NESTED" else SKY
+    columns = {"A": 0 * SKY, "B": stored}
+    write_table(folder / "glow.fits", columns, ORDERING=ordering if by_header else None, NSIDE=8)
+    values = Dataset.open(folder).template("glow")
+    np.testing.assert_array_equal(values[0], SKY)
+    assert values.dtype.isnative
+
+
+def test_rows_of_many_pixels_and_nested_arrays(small_folder: Folder) -> None:
+    folder = small_folder(glow() + glow("plain", file="glow.npy", ordering="nested"))
+    np.save(folder / "glow.npy", SKY[NESTED])
+    healpy.write_map(str(folder / "glow.fits"), SKY, coord="G", dtype=np.float64)  # 64 pixels to a row
+    dataset = Dataset.open(folder)
+    np.testing.assert_array_equal(dataset.template("glow")[0], SKY)
+    np.testing.assert_array_equal(dataset.template("plain")[0], SKY)
+
+
+@pytest.mark.parametrize("field", [None, 0, "COUNTS"])
+@pytest.mark.parametrize("index", ["PIXEL", "PIX", "HPX_INDEX", "ipix"])
+def test_partial_maps_never_give_their_pixel_numbers(
+    small_folder: Folder, write_table: Write, index: str, field: int | str | None
+) -> None:
+    pixel = np.random.default_rng(4).permutation(N_PIX)[:100]
+    text = "" if field is None else f', field = "{field}"' if isinstance(field, str) else f", field = {field}"
+    folder = instead(small_folder(), "counts", f'file = "counts.fits"{text}')
+    write_table(folder / "counts.fits", {index: pixel, "COUNTS": COUNTS[pixel]}, INDXSCHM="EXPLICIT", NSIDE=8)
+    np.testing.assert_array_equal(
+        Dataset.open(folder).counts[0], np.where(np.isin(np.arange(N_PIX), pixel), COUNTS, -1)
+    )
+
+
+def test_a_partial_map_of_every_pixel_in_any_order(small_folder: Folder, write_table: Write) -> None:
+    """Of an exposure, too, in NESTED order and without the keyword that says that pixels are numbered."""
+    folder = instead(small_folder(), "exposure", 'file = "e.fits"')
+    backwards = np.arange(N_PIX)[::-1]
+    columns = {"PIXEL": healpy.ring2nest(8, backwards), "EXPOSURE": 1e11 * SKY[::-1]}
+    write_table(folder / "e.fits", columns, ORDERING="NESTED", NSIDE=8)
+    np.testing.assert_array_equal(Dataset.open(folder).exposure[0], 1e11 * SKY)
+
+
+def test_columns_of_several_energies(small_folder: Folder, write_table: Write) -> None:
+    named = small_folder(glow(field=["B", "A"]), n_energy=2)
+    instead(named, "counts", 'file = "counts.fits"')  # as many columns as energy bins: in their order
+    write_table(named / "glow.fits", {"A": SKY, "B": 2 * SKY})
+    write_table(
+        named / "counts.fits",
+        {"PIX": np.array([5, 2]), "CHANNEL1": np.array([1, 2]), "CHANNEL2": np.array([3, 4])},
+        NSIDE=8,
+    )
+    dataset = Dataset.open(named)
+    np.testing.assert_array_equal(dataset.template("glow"), [2 * SKY, SKY])
+    assert dataset.counts[:, [5, 2]].tolist() == [[1, 2], [3, 4]]
+    assert (np.delete(dataset.counts, [2, 5], axis=1) == -1).all()
+
+
+def test_fine_partial_counts_need_every_part_of_a_pixel(small_folder: Folder, write_table: Write) -> None:
+    folder = instead(small_folder(), "counts", 'file = "counts.fits"')
+    nested = np.r_[4 * 17 + np.arange(4), 4 * 30 + np.arange(3)]  # all of pixel 17 (NESTED), three quarters of 30
+    write_table(folder / "counts.fits", {"PIXEL": nested, "A": np.arange(1, 8)}, ORDERING="NESTED", NSIDE=16)
+    counts = Dataset.open(folder).counts[0]
+    assert counts[healpy.nest2ring(8, 17)] == 1 + 2 + 3 + 4
+    assert (counts == -1).sum() == N_PIX - 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "cards", "message"),
+    [
+        ({"PIX": [3, 3]}, {"NSIDE": 8}, "must name each pixel once, from 0 to 767"),
+        ({"PIX": [3, 768]}, {"NSIDE": 8}, "must name each pixel once, from 0 to 767"),
+        ({"PIX": [-1, 4]}, {"NSIDE": 8}, "must name each pixel once, from 0 to 767"),
+        ({"PIX": [1.0, np.nan]}, {"NSIDE": 8}, "must name each pixel once, from 0 to 767"),
+        ({"PIX": [1, 2]}, {"NSIDE": 8, "INDXSCHM": "IMPLICIT"}, "INDXSCHM is IMPLICIT, but the pixel numbers are not"),
+        ({"PIX": [1, 2]}, {}, "NSIDE is None; expected a power of 2"),
+        ({"PIX": [1, 2]}, {"NSIDE": 7}, "NSIDE is 7; expected a power of 2"),
+        ({"PIX": [1, 2]}, {"NSIDE": "8"}, "NSIDE is '8'; expected a power of 2"),
+        ({"PIX": [1, 2]}, {"NSIDE": 2**40}, "NSIDE is 1099511627776; expected a power of 2"),
+        ({}, {"NSIDE": 8, "INDXSCHM": "EXPLICIT"}, "no column of pixel numbers (PIXEL, PIX, "),
+        ({}, {"NSIDE": 4}, "768 pixels, but NSIDE is 4, which has 192"),
+        ({}, {"ORDERING": "SPIRAL"}, "ORDERING is SPIRAL; expected RING or NESTED"),
+        ({}, {"ORDERING": None}, "ORDERING is missing; expected RING or NESTED"),
+        ({}, {"COORDSYS": "E"}, "COORDSYS is 'E'; expected Galactic ('G') or equatorial ('C')"),
+        ({}, {"COORDSYS": None}, 'no COORDSYS keyword says which coordinates these are; give this file frame ='),
+        ({"B": [1, 2]}, {"NSIDE": 8}, "several columns, B, A; name that of the map with `field`"),
+    ],
+)  # fmt: skip
+def test_unusable_tables(
+    small_folder: Folder, write_table: Write, columns: dict[str, Any], cards: dict[str, Any], message: str
+) -> None:
+    folder = small_folder(glow())
+    values = {"A": np.ones(2 if columns else N_PIX)}
+    write_table(folder / "glow.fits", {name: np.array(v) for name, v in columns.items()} | values, **cards)
+    assert f"glow.fits: {'its pixel numbers ' if 'each pixel' in message else ''}{message}" in refusal(
+        lambda: Dataset.open(folder).template("glow")
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"field": "Z"}, "no column 'Z' of values; the table has A"),
+        ({"field": 1}, "no column 1 of values; the table has A"),
+        ({"field": "PIXEL"}, "no column 'PIXEL' of values; the table has A"),
+        ({"hdu": 7}, "no extension 7; the file has 0"),
+        ({"hdu": 0}, "extension 0 holds no table"),
+        ({"projection": "car"}, "extension 0 holds no two-dimensional image"),
+        ({"projection": "car", "hdu": 1}, "extension 1 holds no two-dimensional image"),
+        ({"ordering": "nested"}, "ORDERING is RING, but `ordering` in the manifest is NEST"),
+        ({"frame": "equatorial"}, "COORDSYS is 'G', but in the manifest frame is 'equatorial'"),
+        ({"unit": "counts"}, "its unit is 'cm-2 s-1 sr-1', but in the manifest unit is 'counts'"),
+    ],
+)
+def test_settings_that_contradict_the_file(
+    small_folder: Folder, write_table: Write, settings: dict[str, object], message: str
+) -> None:
+    folder = small_folder(glow(**settings))
+    write_table(folder / "glow.fits", {"PIXEL": np.arange(N_PIX), "A": SKY}, NSIDE=8, unit_A="cm-2 s-1 sr-1")
+    assert f"glow.fits: {message}" in refusal(lambda: Dataset.open(folder).template("glow"))
+
+
+# ---------------------------------------------------------------- units, frames, energies
+
+
+@pytest.mark.parametrize(
+    ("in_file", "in_manifest", "factor"),
+    [
+        ("m2 s", None, 1e4), ("cm2 yr", None, 3.15576e7), ("km^2 s", None, 1e10), ("cm**2*s", "s cm2", 1.0),
+        (None, "m2 s", 1e4), (None, None, 1.0),
+    ],
+)  # fmt: skip
+def test_units_of_exposure(
+    small_folder: Folder, write_table: Write, in_file: str | None, in_manifest: str | None, factor: float
+) -> None:
+    unit = "" if in_manifest is None else f', unit = "{in_manifest}"'
+    folder = instead(small_folder(), "exposure", f'file = "e.fits"{unit}')
+    write_table(folder / "e.fits", {"E": SKY}, unit_E=in_file)
+    np.testing.assert_allclose(Dataset.open(folder).exposure[0], factor * SKY, rtol=1e-14)
+    if in_file is None:  # arrays have units in the manifest alone
+        np.save(folder / "e.npy", SKY)
+        (folder / "dataset.toml").write_text((folder / "dataset.toml").read_text().replace("e.fits", "e.npy"))
+        np.testing.assert_allclose(Dataset.open(folder).exposure[0], factor * SKY, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("name", "in_file", "in_manifest", "message"),
+    [
+        (
+            "exposure",
+            "m2 s",
+            "cm2 s",
+            "its unit is 'm2 s', but in the manifest unit is 'cm2 s'; correct",
+        ),
+        ("exposure", "m2", None, "'m2' is no unit of exposure; expected such as 'cm2 s'"),
+        ("exposure", "furlong", None, "'furlong' is no unit of exposure"),
+        ("exposure", None, "counts", "'counts' is no unit of exposure"),
+        ("counts", "cm2 s", None, "its unit is 'cm2 s', but in the manifest unit is 'counts'"),
+        ("counts", "ph / (cm2 s)", None, "its unit is 'ph / (cm2 s)', but in the manifest unit is 'counts'"),
+    ],
+)
+def test_units_that_are_refused(
+    small_folder: Folder, write_table: Write, name: str, in_file: str | None, in_manifest: str | None, message: str
+) -> None:
+    unit = "" if in_manifest is None else f', unit = "{in_manifest}"'
+    folder = instead(small_folder(), name, f'file = "x.fits"{unit}')
+    write_table(folder / "x.fits", {"X": COUNTS + 1}, unit_X=in_file)
+    assert f"x.fits: {message}" in refusal(lambda: Dataset.open(folder))
+
+
+@pytest.mark.parametrize("unit", ["counts", "ct", "photons", "count / pix", "", "of our own"])
+def test_units_of_counts(small_folder: Folder, write_table: Write, unit: str) -> None:
+    folder = instead(small_folder(glow(file="x.fits", unit="counts")), "counts", 'file = "x.fits"')
+    write_table(folder / "x.fits", {"X": COUNTS}, unit_X=unit)
+    dataset = Dataset.open(folder)
+    np.testing.assert_array_equal(dataset.counts[0], COUNTS)
+    np.testing.assert_array_equal(dataset.template("glow")[0], COUNTS)
+
+
+def equatorial(nside: int) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascension and declination [deg] of the pixels of a Galactic map, by astropy."""
+    lon, lat = healpy.pix2ang(nside, np.arange(12 * nside**2), lonlat=True)
+    there = SkyCoord(lon, lat, unit="deg", frame="galactic").icrs
+    return there.ra.deg, there.dec.deg
+
+
+@pytest.mark.parametrize("coordsys", ["C", "EQU", None])
+def test_equatorial_maps_are_turned(small_folder: Folder, write_table: Write, coordsys: str | None) -> None:
+    """A map of sin(declination) is known everywhere; half of the northern one has no value."""
+    frame = {} if coordsys else {"frame": "equatorial"}
+    folder = small_folder(glow(**frame) + glow("half", file="half.npy", frame="equatorial"))
+    _, dec = healpy.pix2ang(64, np.arange(12 * 64**2), lonlat=True)
+    sky = 2.0 + np.sin(np.deg2rad(dec))
+    write_table(folder / "glow.fits", {"A": sky}, COORDSYS=coordsys)
+    np.save(folder / "half.npy", np.where(dec > 0, healpy.UNSEEN, sky))
+    dataset = Dataset.open(folder)
+    _, dec_there = equatorial(64)
+    there = healpy.ud_grade(2.0 + np.sin(np.deg2rad(dec_there)), 8)
+    np.testing.assert_allclose(dataset.template("glow")[0], there, atol=1e-4)
+    half = dataset.template("half")[0]
+    assert np.isnan(half[there > 2.1]).all()
+    np.testing.assert_allclose(half[there < 1.8], there[there < 1.8], atol=1e-4)
+
+
+def test_equatorial_counts_and_masks_are_refused(small_folder: Folder, write_table: Write) -> None:
+    folder = small_folder('[masks.spots]\nfile = "x.fits"\n')
+    write_table(folder / "x.fits", {"X": COUNTS % 2}, COORDSYS="EQU")
+    assert "a mask in equatorial coordinates cannot be interpolated" in refusal(
+        lambda: Dataset.open(folder).mask("spots")
+    )
+    instead(folder, "counts", 'file = "x.fits"')
+    assert "x.fits: counts in equatorial coordinates cannot be interpolated to Galactic pixels; bin the" in refusal(
+        lambda: Dataset.open(folder)
+    )
+
+
+def energies(name: str, **columns: tuple[str | None, list[float]]) -> fits.BinTableHDU:
+    parts = [fits.Column(column, "E", unit=unit, array=values) for column, (unit, values) in columns.items()]
+    return fits.BinTableHDU.from_columns(parts, name=name)
+
+
+BOUNDS = energies("EBOUNDS", E_MIN=("keV", [1e6, 2e6, 4e6]), E_MAX=("keV", [2e6, 4e6, 8e6]))
+EDGES = energies("ENERGIES", Energy=(None, [1e3, 2e3, 4e3]))  # [MeV], where the tools of the mission name no unit
+
+
+@pytest.mark.parametrize(
+    ("extension", "n_energy", "field", "message"),
+    [
+        (BOUNDS, 1, '"C1"', None),
+        (BOUNDS, 2, '["C1", "C2"]', None),
+        (BOUNDS, 1, '"C2"', "EBOUNDS says 2 to 4 GeV, but in the manifest energy_edges_gev says 1 to 2 GeV"),
+        (
+            BOUNDS,
+            2,
+            '["C2", "C3"]',
+            "EBOUNDS says 2 to 4, 4 to 8 GeV, but in the manifest energy_edges_gev says 1 to 2, 2",
+        ),
+        (EDGES, 1, '"C2"', None),
+        (EDGES, 1, '"C3"', "ENERGIES says 4 GeV, but in the manifest energy_edges_gev says 1 to 2 GeV"),
+        (energies("EBOUNDS", E_MIN=("GeV", [1]), E_MAX=("TeV", [0.002])), 1, '"C3"', None),
+        (energies("EBOUNDS", E_MIN=("GeV", [1]), E_MAX=("TeV", [0.02])), 1, '"C3"', "EBOUNDS says 1 to 20 GeV"),
+    ],
+)
+def test_energies_of_the_file(
+    small_folder: Folder, write_table: Write, extension: Any, n_energy: int, field: str, message: str | None
+) -> None:
+    folder = instead(small_folder(n_energy=n_energy), "counts", f'file = "x.fits", field = {field}')
+    write_table(folder / "x.fits", {f"C{i}": COUNTS * i for i in (1, 2, 3)}, extension.copy())
+    if message is None:
+        assert Dataset.open(folder).counts.sum() > 0
+    else:
+        assert f"x.fits: {message}" in refusal(lambda: Dataset.open(folder))
+
+
+def test_cubes_of_the_mission(small_folder: Folder, products_dir: Path) -> None:
+    """One of 17 energy bins; the exposure does not say its frame, and is equatorial."""
+    counts, exposure = (products_dir / f"2fhl/fermi_2fhl_{name}_cube_hpx.fits.gz" for name in ("counts", "exposure"))
+    with fits.open(counts) as hdus:
+        energy = float(hdus["EBOUNDS"].data["E_MIN"][0]) / 1e6, float(hdus["EBOUNDS"].data["E_MAX"][0]) / 1e6
+        photons = int(hdus[1].data["CHANNEL1"].sum())
+    folder = instead(small_folder(), "counts", f'file = "{counts}", field = "CHANNEL1"')
+    text = (folder / "dataset.toml").read_text().replace("[1.0, 2.0]", f"[{energy[0]!r}, {energy[1]!r}]")
+    (folder / "dataset.toml").write_text(text)
+    instead(folder, "exposure", f'file = "{exposure}", field = "ENERGY1"')
+    assert 'no COORDSYS keyword says which coordinates these are; give this file frame = "galactic"' in refusal(
+        lambda: Dataset.open(folder)
+    )
+    text = (folder / "dataset.toml").read_text()
+    (folder / "dataset.toml").write_text(text.replace('"ENERGY1"', '"ENERGY1", frame = "equatorial"'))
+    dataset = Dataset.open(folder)
+    assert dataset.counts.sum() == photons
+    assert np.isfinite(dataset.exposure).all()
+    with fits.open(exposure) as hdus:
+        sky = hdus[1].data["ENERGY1"].astype(float)
+    np.testing.assert_allclose(
+        dataset.exposure[0], healpy.ud_grade(sky[healpy.ang2pix(32, *equatorial(32), lonlat=True)], 8), rtol=0.02
+    )
