@@ -118,7 +118,7 @@ def late(work: Work, job: Job) -> Outcome:
 
 def _stored(places: Places, job: Job, result: Result, done: Outcome) -> Outcome:
     try:
-        save_record(places, job.key, result.arrays, done)
+        save_record(places, job, result.arrays, done)
     except GammaskyError as error:  # arrays that are not stored
         return _raised(job, error)
     except OSError as error:

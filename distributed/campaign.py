@@ -95,9 +95,9 @@ def run_campaign(
     specs = {known.key: member.spec for known, member in zip(listed, members, strict=True)}
     with held(folder, CAMPAIGN, resume=resume, grow=grow) as places, Board(folder.name, quiet) as board:
         if grow and places.manifest.exists():
-            grow_manifest(folder, manifest, listed)
+            grow_manifest(folder, manifest, listed, specs)
         elif resume:
-            check_same(folder, read_manifest(folder), listed)
+            check_same(folder, read_manifest(folder), listed, specs)
         else:
             write_manifest(folder, Manifest(manifest, listed))
         clear(places)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gammasky.distributed.folder import Places
 from gammasky.distributed.hold import Kind, read_content, write_content
 from gammasky.distributed.member import Member
+from gammasky.distributed.record import load_spec
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
@@ -91,14 +93,20 @@ def _checksum(members: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_same(folder: Path, stored: Manifest, members: Sequence[Listed]) -> None:
+def check_same(folder: Path, stored: Manifest, members: Sequence[Listed], specs: Mapping[str, Any]) -> None:
     """Refuse to go on with other members than the campaign began with.
+
+    Args:
+        folder: of the campaign.
+        stored: its manifest.
+        members, specs: those that are asked for, and what they are fits of, by key.
 
     Raises:
         InputError: names the first that differs.
     """
     if stored.members == tuple(members):
         return
+    _check_unchanged(folder, stored, members, specs)
     before, now = ({member.key: member.name for member in found} for found in (stored.members, members))
     gone = next((name for key, name in before.items() if key not in now), None)
     new = next((name for key, name in now.items() if key not in before), None)
@@ -106,21 +114,52 @@ def check_same(folder: Path, stored: Manifest, members: Sequence[Listed]) -> Non
     raise InputError(f"{folder}: holds a campaign of other members: it {what}; start a new one in another folder")
 
 
-def grow(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed]) -> None:
+def _check_unchanged(folder: Path, stored: Manifest, members: Sequence[Listed], specs: Mapping[str, Any]) -> None:
+    """Refuse members that were fits of something else under the same names; say of what, if one of them is stored."""
+    keys, files = {member.name: member.key for member in members}, Store(Places(folder).members)
+    changed = [member for member in stored.members if keys.get(member.name, member.key) != member.key]
+    if not changed:
+        return
+    done = next((member for member in changed if files.has(member.key)), None)
+    name, what = changed[0].name, "it is a fit of another model, of other data or with other settings"
+    if done:
+        name, what = done.name, difference(load_spec(folder, done.key), specs[keys[done.name]])
+    raise InputError(f"{folder}: '{name}' of the campaign there has changed: {what}; start a new one in another folder")
+
+
+def difference(before: Any, now: Any, place: str = "") -> str:
+    """The first thing in which two tables in tables differ; empty where they do not."""
+    if before == now:
+        return ""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        names = sorted(set(before) | set(now))
+        name = next(name for name in names if before.get(name) != now.get(name))
+        return difference(before.get(name), now.get(name), f"{place}.{name}" if place else name)
+    return f"{place} was {_short(before)}, is {_short(now)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def grow(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed], specs: Mapping[str, Any]) -> None:
     """Add the members that a campaign does not have yet to its manifest.
 
     Its description may change where all its members are asked for again, as with an axis of more choices.
 
     Raises:
-        InputError: a campaign of other settings or data.
+        InputError: a campaign of other settings or data; names the first that differs.
     """
     stored, plain = read_manifest(folder), json.loads(json.dumps(campaign))
+    _check_unchanged(folder, stored, listed, specs)
     had = {member.key for member in stored.members}
     if stored.campaign == plain:
         members = stored.members + tuple(member for member in listed if member.key not in had)
     elif had <= {member.key for member in listed}:
         members = tuple(listed)
     else:
-        raise InputError(f"{folder}: holds a campaign of other settings or data; choose another folder")
+        what = difference(stored.campaign, plain)
+        raise InputError(f"{folder}: holds a campaign of other settings or data: {what}; choose another folder")
     if (grown := Manifest(plain, members)) != stored:
         write_manifest(folder, grown)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gammasky.distributed.folder import Places
 from gammasky.distributed.member import Result
-from gammasky.distributed.runners.base import Outcome
+from gammasky.distributed.runners.base import Job, Outcome
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
 RECORD = "campaign_record"  # the name of that text
 
 
-def save_record(places: Places, key: str, arrays: Mapping[str, np.ndarray], outcome: Outcome) -> None:
-    """Store a member, whole or not at all.
+def save_record(places: Places, job: Job, arrays: Mapping[str, np.ndarray], outcome: Outcome) -> None:
+    """Store a member with what it is a fit of, whole or not at all.
 
     Raises:
         InputError: arrays that cannot be stored.
@@ -26,8 +27,9 @@ def save_record(places: Places, key: str, arrays: Mapping[str, np.ndarray], outc
     """
     if RECORD in arrays:
         raise InputError(f"array '{RECORD}': the name is taken; choose another")
-    text = json.dumps({"row": outcome.row, "seconds": outcome.seconds, "attempts": outcome.attempts})
-    Store(places.members).save(key, {**arrays, RECORD: np.array(text)})
+    about = {"row": outcome.row, "seconds": outcome.seconds, "attempts": outcome.attempts}
+    text = json.dumps({**about, "spec": job.spec})  # not sorted: a spec may have an order that matters
+    Store(places.members).save(job.key, {**arrays, RECORD: np.array(text)})
 
 
 def load_record(places: Places, key: str) -> Outcome | None:
@@ -39,16 +41,30 @@ def load_record(places: Places, key: str) -> Outcome | None:
     return Outcome("done", record["row"], record["seconds"], record["attempts"])
 
 
+def load_spec(folder: Path | str, key: str) -> dict[str, Any]:
+    """What a finished member is a fit of.
+
+    Raises:
+        InputError: it is not there, or its file is damaged.
+    """
+    spec: dict[str, Any] = _read(folder, key)[1]["spec"]
+    return spec
+
+
 def load_member(folder: Path | str, key: str) -> Result:
     """Arrays and row of one finished member.
 
     Raises:
         InputError: it is not there, or its file is damaged.
     """
-    places = Places(Path(folder))
-    arrays = Store(places.members).load(key)
-    if arrays is None or RECORD not in arrays:
-        what = "damaged" if Store(places.members).path(key).exists() else "not there"
-        raise InputError(f"{Store(places.members).path(key)}: {what}; run `gammasky campaign resume {folder}`")
-    record = json.loads(str(arrays.pop(RECORD)))
+    arrays, record = _read(folder, key)
     return Result(arrays, record["row"])
+
+
+def _read(folder: Path | str, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    store = Store(Places(Path(folder)).members)
+    arrays = store.load(key)
+    if arrays is None or RECORD not in arrays:
+        what = "damaged" if store.path(key).exists() else "not there"
+        raise InputError(f"{store.path(key)}: {what}; run `gammasky campaign resume {folder}`")
+    return arrays, json.loads(str(arrays.pop(RECORD)))

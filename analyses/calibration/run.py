@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.analyses.ensemble.datasets import data_identity
 from gammasky.analyses.programs import share_programs
 from gammasky.distributed.campaign import Tally, load_member, read_rows, run_campaign
 from gammasky.distributed.member import Desk, Member, Resources, Result
@@ -268,7 +269,7 @@ def identity(study: Calibration, model: SkyModel) -> dict[str, Any]:
     posterior = study.posterior and hashlib.sha256(Path(study.posterior).read_bytes()).hexdigest()
     return {
         "model": hashlib.sha256(model.spec.model_dump_json().encode()).hexdigest(),
-        "data": dict(sorted(model.dataset.checksums.items())),
+        "data": data_identity(model.dataset, model.spec),
         "scenario": study.scenario,
         "method": asdict(study.method),
         "reweight": study.reweight,

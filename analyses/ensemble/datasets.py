@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gammasky.analyses.ensemble.tables import map_names
+from gammasky.distributed.manifest import difference
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.sky.dataset import Dataset
-from gammasky.engine.sky.manifest import shipped_manifests
+from gammasky.engine.sky.manifest import MapFile, SourceTable, shipped_manifests
 from gammasky.engine.sky.psf import IRFSettings
 from gammasky.engine.sky.roi import CatalogueDiscs
+from gammasky.engine.sky.schema import Schema
 
 
 @dataclass(frozen=True)
@@ -58,26 +61,46 @@ def only_used(dataset: Dataset, spec: ModelSpec) -> Dataset:
     Raises:
         InputError: a map, mask or catalogue that is not there, or cannot be used.
     """
+    return replace(dataset, checksums=_checksums(dataset, _used(dataset, spec)))
+
+
+def data_identity(dataset: Dataset, spec: ModelSpec) -> dict[str, Any]:
+    """All that a fit of a model depends on in a dataset: the contents of its files, and how its manifest reads them.
+
+    Raises:
+        InputError: a map, mask or catalogue that is not there, or cannot be used.
+    """
+    used, manifest = _used(dataset, spec), dataset.manifest
+    settings: dict[str, Any] = {
+        place: entry.model_dump(mode="json", exclude={"file", "description"}) for place, entry in used.items()
+    }
+    settings |= {"nside": manifest.nside, "energy_edges_gev": list(manifest.energy_edges_gev)}
+    return {"name": dataset.name, "sha256": _checksums(dataset, used), "manifest": settings}
+
+
+def _used(dataset: Dataset, spec: ModelSpec) -> dict[str, Schema]:
+    """The entries of the manifest that a model needs, by their places there; their files are read."""
     manifest, region = dataset.manifest, spec.region
-    files = [manifest.counts.file, manifest.exposure.file]
-    for component in spec.components:
-        for name in map_names(component.model_dump()["template"]):
-            dataset.template(name)
-            files.append(manifest.templates[name].file)
+    used: dict[str, Schema] = {"counts": manifest.counts, "exposure": manifest.exposure}
+    for name in (name for component in spec.components for name in map_names(component.model_dump()["template"])):
+        dataset.template(name)
+        used[f"templates.{name}"] = manifest.templates[name]
     for name in (region.mask,) if isinstance(region.mask, str) else region.mask or ():
-        if manifest.masks.get(name) is None or _key(manifest.masks[name].file) not in dataset.checksums:
+        if name not in manifest.masks or _key(manifest.masks[name].file) not in dataset.checksums:
             dataset.mask(name)
-        files.append(manifest.masks[name].file)
-    for name in _catalogues(spec):
+        used[f"masks.{name}"] = manifest.masks[name]
+    for name in (source.catalogue for source in region.sources if isinstance(source, CatalogueDiscs)):
         dataset.source_positions(name)
-        files.append(manifest.sources[name].file)
-    if isinstance(manifest.psf, IRFSettings) and dataset.psf:  # asked for, so that its file is read
-        files.append(manifest.psf.file)
-    return replace(dataset, checksums={_key(file): dataset.checksums[_key(file)] for file in sorted(set(files))})
+        used[f"sources.{name}"] = manifest.sources[name]
+    if dataset.psf:  # asked for, so that its file is read
+        used["psf"] = manifest.psf
+    return used
 
 
-def _catalogues(spec: ModelSpec) -> Iterator[str]:
-    return (source.catalogue for source in spec.region.sources if isinstance(source, CatalogueDiscs))
+def _checksums(dataset: Dataset, used: Mapping[str, Schema]) -> dict[str, str]:
+    """SHA-256 of the files of these entries."""
+    files = {entry.file for entry in used.values() if isinstance(entry, MapFile | SourceTable | IRFSettings)}
+    return {_key(file): dataset.checksums[_key(file)] for file in sorted(files)}
 
 
 def _key(file: str) -> str:
@@ -86,19 +109,20 @@ def _key(file: str) -> str:
 
 
 def counts_checksum(dataset: Dataset) -> str:
-    """SHA-256 of the counts: what tells datasets of one ensemble apart."""
+    """SHA-256 of the counts."""
     return dataset.checksums[_key(dataset.manifest.counts.file)]
 
 
-def check_unchanged(dataset: Dataset, expected: dict[str, str]) -> None:
-    """Refuse data that are not those that a member was planned with.
+def check_unchanged(found: Mapping[str, Any], planned: Mapping[str, Any]) -> None:
+    """Refuse data that are not those that a fit was planned with.
+
+    Args:
+        found, planned: of `data_identity`.
 
     Raises:
-        InputError: names the file.
+        InputError: names the first thing that differs.
     """
-    for name in sorted(set(expected) | set(dataset.checksums)):
-        if expected.get(name) != dataset.checksums.get(name):
-            raise InputError(
-                f"dataset '{dataset.name}': SHA-256 of {name} is not that of the plan; give the data that the "
-                "campaign was planned with, or start another campaign"
-            )
+    if what := difference(planned, found):
+        raise InputError(
+            f"dataset '{found['name']}': {what}; give the data that the campaign was planned with, or start another"
+        )

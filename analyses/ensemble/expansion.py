@@ -9,7 +9,7 @@ from functools import cached_property
 from gammasky.analyses.ensemble.axes import Choice, Known, Plan
 from gammasky.analyses.ensemble.combine import combinations
 from gammasky.analyses.ensemble.cost import estimated_seconds
-from gammasky.analyses.ensemble.datasets import counts_checksum, only_used, place_of
+from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, only_used, place_of
 from gammasky.analyses.ensemble.file import EnsembleFile
 from gammasky.analyses.ensemble.tables import Table, map_names
 from gammasky.analyses.ensemble.task import FORMAT, N_DRAWS, EnsembleTask
@@ -109,7 +109,7 @@ class Expansion:
         identity = {
             "format": FORMAT,
             "model": {**spec.model_dump(mode="json"), "description": "", "reference": ""},
-            "data": {"name": dataset.name, "sha256": dataset.checksums},
+            "data": data_identity(dataset, spec),
             "fit": asdict(settings),
             "draws": N_DRAWS,
         }

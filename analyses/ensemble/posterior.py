@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.distributed.campaign import load_member, read_manifest
-from gammasky.distributed.member import Result
+from gammasky.distributed.record import load_spec
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.infer.posterior import write_posterior
@@ -31,7 +30,7 @@ def export_member(folder: Path | str, name: str, out: Path | str) -> Path:
     if name not in keys:
         raise unknown_name("member", name, keys)
     found, ensemble = load_member(folder, keys[name]), Ensemble(**manifest.campaign)
-    spec = spec_of(found, keys[name], planned_specs(ensemble))
+    spec = spec_of(folder, keys[name], planned_specs(ensemble))
     model = ensemble.task().model(spec)
     write_posterior(
         out, model, found.arrays["z"],
@@ -55,8 +54,11 @@ def planned_specs(ensemble: Ensemble) -> Specs:
     return {Store.key(member.spec): member.spec for member in ensemble.members()}
 
 
-def spec_of(found: Result, key: str, planned: Specs) -> dict[str, Any]:
-    """What a finished member is a fit of, its parameters in the order of z: as planned, or, where the ensemble's files
-    have changed since, as its own file says (members of the first campaigns have them sorted there)."""
-    stored: dict[str, Any] = json.loads(str(found.arrays["spec"]))
-    return planned.get(key, stored)
+def spec_of(folder: Path | str, key: str, planned: Specs) -> dict[str, Any]:
+    """What a finished member is a fit of: as planned or, where the ensemble's files have changed since, as its own file
+    says.
+
+    Raises:
+        InputError: its file is not there, or damaged.
+    """
+    return planned[key] if key in planned else load_spec(folder, key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gammasky.analyses.ensemble.datasets import Place, check_unchanged, only_used
+from gammasky.analyses.ensemble.datasets import Place, check_unchanged, data_identity, only_used
 from gammasky.analyses.ensemble.pointwise import Pointwise, pointwise
 from gammasky.analyses.ensemble.quantities import as_row, quantity_draws
 from gammasky.analyses.programs import share_programs
@@ -30,7 +29,7 @@ from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.runtime import configure
 from gammasky.engine.sky.dataset import Dataset
 
-FORMAT = "gammasky fit 1"  # of a member's spec; another number for specs that mean another result
+FORMAT = "gammasky fit 2"  # of a member's spec; another number for specs that mean another result
 N_DRAWS = 2000  # of a fitted guide: k-hat needs a thousand, the disk would rather have fewer
 DIAGNOSTICS = ("elbo", "elbo_error", "log_z", "log_z_error", "k_hat", "ess", "r_hat_max", "ess_bulk_min")
 _DATASETS_KEPT = 2  # in each process
@@ -63,7 +62,7 @@ class EnsembleTask:
         density = pointwise(model, found.z)
         draws = quantity_draws(model, found.derived)
         row = {**_row(model, found, density, draws), **as_row(draws)}
-        return Result(_arrays(spec, model, found, density, draws), row)
+        return Result(_arrays(model, found, density, draws), row)
 
     def model(self, spec: dict[str, Any]) -> SkyModel:
         """The model of a member on its data.
@@ -71,22 +70,22 @@ class EnsembleTask:
         Raises:
             InputError: data that are not there, or not those of the plan.
         """
-        table = model_from_table(spec["model"])
-        dataset = only_used(self.dataset(spec), table)
-        check_unchanged(dataset, spec["data"]["sha256"])
-        return SkyModel(table, dataset)
+        return SkyModel(model_from_table(spec["model"]), self.dataset(spec))
 
     def dataset(self, spec: dict[str, Any]) -> Dataset:
-        """The data of a member, as found by the checksum of their counts.
+        """The data of a member: of those with its counts, the one that is as it was planned.
 
         Raises:
-            InputError: data that are not there.
+            InputError: data that are not there, or not those of the plan.
         """
-        checksums: dict[str, str] = spec["data"]["sha256"]
-        place = next((place for counts, place in self.places if counts in checksums.values()), None)
-        if place is None:
-            raise InputError(f"dataset '{spec['data']['name']}': not one of this campaign; plan it again")
-        return _opened(place)
+        planned, table = spec["data"], model_from_table(spec["model"])
+        places = [place for counts, place in self.places if counts in planned["sha256"].values()]
+        if not places:
+            raise InputError(f"dataset '{planned['name']}': not one of this campaign; plan it again")
+        identities = [data_identity(_opened(place), table) for place in places]
+        if planned not in identities:
+            check_unchanged(identities[0], planned)
+        return only_used(_opened(places[identities.index(planned)]), table)
 
 
 @lru_cache(maxsize=_DATASETS_KEPT)
@@ -117,12 +116,9 @@ def _reporting(desk: Desk) -> Callable[[Stage], None]:
     return report
 
 
-def _arrays(
-    spec: dict[str, Any], model: SkyModel, found: Fit, density: Pointwise, draws: dict[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """The draws and what follows from them; `spec` makes the file complete by itself."""
+def _arrays(model: SkyModel, found: Fit, density: Pointwise, draws: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The draws and what follows from them."""
     arrays = {
-        "spec": np.array(json.dumps(spec)),  # not sorted: the order of the parameters is that of z
         "z": found.z,
         "chains": np.array(found.chains),
         "log_likelihood": found.log_likelihood,

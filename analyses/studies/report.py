@@ -50,7 +50,7 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
     ensemble = Ensemble(**answer.campaign)
     planned = planned_specs(ensemble)
     found = {row["name"]: load_member(campaign, row["key"]) for row in answer.rows}
-    specs = {row["name"]: spec_of(found[row["name"]], row["key"], planned) for row in answer.rows}
+    specs = {row["name"]: spec_of(campaign, row["key"], planned) for row in answer.rows}
     scales = all_scales(ensemble.task(), specs)
     rows = _labelled(study, answer, scales)
     groups = _groups(rows, answer.quantities)

@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.analyses.ensemble.datasets import data_identity
 from gammasky.analyses.ensemble.diffuse import with_diffuse, with_modulation
 from gammasky.analyses.ensemble.patch import patched
 from gammasky.analyses.studies.study import InjectedSkies, SmoothSkies
@@ -74,10 +75,10 @@ class Plan:
 
 def _plans(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Dataset) -> dict[str, Plan]:
     """What is to be made, by the name of its folder."""
-    photons = hashlib.sha256(data.counts.tobytes() + data.exposure.tobytes()).hexdigest()
+    seen = data_identity(data, base)
 
     def origin(*own: Any) -> str:
-        text = json.dumps([skies.kind, own, base.model_dump(mode="json"), photons], sort_keys=True)
+        text = json.dumps([skies.kind, own, base.model_dump(mode="json"), seen], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     if isinstance(skies, SmoothSkies):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gammasky.analyses.ensemble.datasets import Place, check_unchanged, only_used
+from gammasky.analyses.ensemble.datasets import Place, check_unchanged, data_identity, only_used
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.tuning.climb import Climb, start_elbo
@@ -37,7 +37,7 @@ class FitObjective:
     """Settings of a variational fit, on one model and its data.
 
     Attributes:
-        spec: of the model, as JSON text; place: of its data; checksums: of the files that it uses.
+        spec: of the model, as JSON text; place: of its data; data: their identity, as JSON text.
         objective: one of OF_SETTINGS.
         steps: of a fit, where settings do not say.
         seconds: that the steps of a fit may take; None: as long as they do.
@@ -46,7 +46,7 @@ class FitObjective:
 
     spec: str
     place: Place
-    checksums: tuple[tuple[str, str], ...]
+    data: str
     objective: str
     steps: int
     seconds: float | None
@@ -60,7 +60,7 @@ class FitObjective:
         """
         with Interrupts() as interrupts:
             configure()
-            model, start = _opened(self.spec, self.place, self.checksums, self.seed)
+            model, start = _opened(self.spec, self.place, self.data, self.seed)
             _drop_programs(model)
             climb = Climb(model, self.settings(params), start)
             value = lambda weights: self._value(weights, climb.seconds)  # noqa: E731
@@ -76,7 +76,7 @@ class FitObjective:
 
     def _value(self, weights: Importance, seconds: float) -> float:
         if self.objective == "elbo_per_second":
-            before = _start_elbo(self.spec, self.place, self.checksums, self.seed)
+            before = _start_elbo(self.spec, self.place, self.data, self.seed)
             return (weights.elbo - before) / max(seconds, 1e-9)
         return float(getattr(weights, self.objective))
 
@@ -155,18 +155,18 @@ def _reached(
 
 
 @lru_cache(maxsize=1)
-def _opened(spec: str, place: Place, checksums: tuple[tuple[str, str], ...], seed: int) -> tuple[SkyModel, Laplace]:
+def _opened(spec: str, place: Place, data: str, seed: int) -> tuple[SkyModel, Laplace]:
     """The model on its data and where its fits start, once in each process."""
     table = model_from_table(json.loads(spec))
-    dataset = only_used(place.open(), table)
-    check_unchanged(dataset, dict(checksums))
-    model = SkyModel(table, dataset)
+    dataset = place.open()
+    check_unchanged(data_identity(dataset, table), json.loads(data))
+    model = SkyModel(table, only_used(dataset, table))
     return model, laplace(model, seed, N_STARTS)
 
 
 @lru_cache(maxsize=1)
-def _start_elbo(spec: str, place: Place, checksums: tuple[tuple[str, str], ...], seed: int) -> float:
-    return start_elbo(*_opened(spec, place, checksums, seed), seed)
+def _start_elbo(spec: str, place: Place, data: str, seed: int) -> float:
+    return start_elbo(*_opened(spec, place, data, seed), seed)
 
 
 def _drop_programs(model: SkyModel) -> None:

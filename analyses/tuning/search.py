@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gammasky.analyses.ensemble.datasets import only_used, place_of
+from gammasky.analyses.ensemble.datasets import data_identity, place_of
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.tuning.climb import N_DRAWS
 from gammasky.analyses.tuning.objectives import DIRECTIONS, OF_MODELS, OF_SETTINGS, FitObjective, MemberObjective
@@ -22,7 +23,7 @@ from gammasky.engine.model.spec import read_model
 
 #: In sixteenths of a fit. The flow begins again at 10, 20 and 40 % of its steps: two rungs look just before that.
 RUNGS = (3, 6, 12, 16)
-FORMAT = "gammasky tuning of fits 1"  # another number for what means another value
+FORMAT = "gammasky tuning of fits 2"  # another number for what means another value
 
 
 def tune_fit(
@@ -65,13 +66,12 @@ def tune_fit(
     spec = read_model(model)
     check_parameter_names(spec)
     place, dataset = place_of(data, None if data_dir is None else str(data_dir))
-    checksums = only_used(dataset, spec).checksums
-    text = spec.model_dump_json()
-    task = FitObjective(text, place, tuple(sorted(checksums.items())), objective, steps, seconds, seed)
+    identity = data_identity(dataset, spec)
+    task = FitObjective(spec.model_dump_json(), place, json.dumps(identity), objective, steps, seconds, seed)
     about = {
         "format": FORMAT,
         "model": spec.model_dump(mode="json"),
-        "data": checksums,
+        "data": identity,
         "objective": objective,
         "steps": steps,
         "seconds": seconds,

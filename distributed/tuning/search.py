@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gammasky.distributed.hold import Kind, clear, held, read_content, write_content
+from gammasky.distributed.manifest import difference
 from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Runner, Work
 from gammasky.distributed.tuning.rung import Objective, RungTask
@@ -141,19 +142,11 @@ def _begun(folder: Path, search: dict[str, Any]) -> str:
 def _resumed(folder: Path, search: dict[str, Any]) -> str:
     """The name of the study of a search, which must be the same; names the first thing that differs."""
     content = read_content(folder, SEARCH)
-    stored = content["search"]
-    for name in sorted(set(stored) | set(search)):
-        if stored.get(name) != search.get(name):
-            raise InputError(
-                f"{folder}: {name} of the search there is {_short(stored.get(name))}, got {_short(search.get(name))};"
-                " resume with the same, or start another search in another folder"
-            )
+    if what := difference(content["search"], json.loads(json.dumps(search))):
+        raise InputError(
+            f"{folder}: holds another search: {what}; resume with the same, or start another search in another folder"
+        )
     return str(content["study"])
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check(space: Space, trials: int, direction: str, rungs: Sequence[int], seed: int, first: Sequence[Params]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gammasky.analyses import programs
-from gammasky.analyses.calibration import study as module
+from gammasky.analyses.calibration import run as module
 from gammasky.analyses.calibration.report import check_folder, write_report
 from gammasky.analyses.calibration.run import (
     Calibration,
@@ -382,7 +382,7 @@ def test_posterior_sbc_keeps_the_psf(study: Calibration, posterior: str) -> None
 def test_a_study_of_another_model_or_data(study: Calibration, tmp_path: Path) -> None:
     run_calibration(study, InlineRunner(), tmp_path / "study")
     np.save(Path(study.data) / "counts.npy", np.load(Path(study.data) / "counts.npy") + 1)
-    with pytest.raises(InputError, match="holds a campaign of other settings or data; choose another folder"):
+    with pytest.raises(InputError, match=r"of other settings or data: data.sha256.counts.npy was .*; choose an"):
         run_calibration(study, InlineRunner(), tmp_path / "study")
 
 

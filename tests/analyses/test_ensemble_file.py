@@ -81,23 +81,37 @@ def test_identity_is_plain_and_knows_no_place(file: Path, tmp_path: Path) -> Non
     assert "spot.npy" not in here[-1].spec["data"]["sha256"]  # it masks nothing there
 
 
-@pytest.mark.parametrize("change", ["seed", "steps", "prior", "counts"])
-def test_what_changes_the_result_changes_the_identity(change: str, file: Path) -> None:
-    before = {Store.key(member.spec) for member in Ensemble.read(file).members()}
-    if change == "counts":
-        np.save(file.parent / "sky" / "counts.npy", np.load(file.parent / "sky" / "counts.npy") + 1)
-    elif change == "prior":
-        model = file.parent / "model.toml"
-        model.write_text(model.read_text().replace("high = 6.0", "high = 7.0"))
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("ensemble.toml", "seed = 4", "seed = 5"),
+        ("ensemble.toml", "= 50", "= 60"),
+        ("model.toml", "high = 6.0", "high = 7.0"),
+        ("sky/dataset.toml", 'psf = { kind = "delta" }', 'psf = { kind = "gaussian", sigma_deg = 0.5 }'),
+        ("sky/dataset.toml", "masked_where = 1", "masked_where = 0"),
+        ("sky/dataset.toml", 'unit = "intensity"', 'unit = "counts"'),
+        ("sky/dataset.toml", "[2.0, 20.0]", "[2.0, 30.0]"),
+        ("sky/counts.npy", "", ""),
+    ],
+)  # fmt: skip
+def test_what_changes_the_result_changes_the_identity(name: str, old: str, new: str, file: Path) -> None:
+    ensemble = Ensemble.read(file)
+    before, path = ensemble.members()[0].spec, file.parent / name
+    if path.suffix == ".npy":
+        np.save(path, np.load(path) + 1)
     else:
-        file.write_text(FILE.replace("seed = 4", "seed = 5") if change == "seed" else FILE.replace("= 50", "= 60"))
-    assert not before & {Store.key(member.spec) for member in Ensemble.read(file).members()}
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+    assert Ensemble.read(file).members()[0].spec != before
 
 
 def test_words_do_not_change_the_identity(file: Path) -> None:
     before = [member.spec for member in Ensemble.read(file).members()]
     model = file.parent / "model.toml"
     model.write_text('description = "in other words"\n' + model.read_text())
+    manifest = file.parent / "sky" / "dataset.toml"
+    unused = '[templates.unused]\nfile = "nowhere.npy"\nunit = "counts"\n'
+    manifest.write_text('description = "a sky"\n' + manifest.read_text() + unused)
     assert [member.spec for member in Ensemble.read(file).members()] == before
 
 

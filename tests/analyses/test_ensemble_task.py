@@ -76,7 +76,6 @@ def test_result(tiny: Path) -> None:
     found = pickle.loads(pickle.dumps(task))(member.spec, desk)
     arrays, row = found.arrays, found.row
     model = task.model(member.spec)
-    assert json.loads(str(arrays["spec"])) == member.spec
     assert arrays["z"].shape == (2000, 3)
     np.testing.assert_array_equal(arrays["pixel"], model.pixels.index[: model.pixels.n_fit])
     assert arrays["pixel_elpd"].sum() == pytest.approx(row["elpd"])
@@ -264,7 +263,7 @@ def test_other_data_than_planned(tiny: Path) -> None:
     task, (member,) = ensemble()
     np.save(tiny / "sky" / "flat.npy", 2 * np.load(tiny / "sky" / "flat.npy"))
     module._opened.cache_clear()
-    with pytest.raises(InputError, match=r"dataset 'tiny': SHA-256 of flat\.npy is not that of the plan"):
+    with pytest.raises(InputError, match=r"dataset 'tiny': sha256\.flat\.npy was .*, is .*; give the data that"):
         task(member.spec, Desk(tiny))
     stranger = {**member.spec, "data": {"name": "far", "sha256": {"counts.npy": "0"}}}
     with pytest.raises(InputError, match="dataset 'far': not one of this campaign"):

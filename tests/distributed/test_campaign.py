@@ -309,8 +309,22 @@ def test_a_campaign_grows_and_never_loses_a_member(run: Run, members_of: Members
     manifest = read_manifest(tmp_path / "campaign")
     assert manifest.campaign == more
     assert [member.name for member in manifest.members] == [m.name for m in (*members_of([7]), *members_of(3))]
-    with pytest.raises(InputError, match="holds a campaign of other settings or data; choose another folder"):
+    with pytest.raises(InputError, match="of other settings or data: numbers was 4, is 2; choose another f"):
         run(members_of(3), manifest=first, grow=True)
     assert read_manifest(tmp_path / "campaign") == manifest
     assert run(members_of(1), manifest=more, grow=True).fitted == 0  # some of them, under the same description
     assert read_manifest(tmp_path / "campaign") == manifest
+
+
+@pytest.mark.parametrize("how", ["resume", "grow"])
+def test_a_member_that_is_another_fit_now(run: Run, members_of: MembersOf, tmp_path: Path, how: str) -> None:
+    """As when data were changed after the campaign began: nothing is mixed, and the line says what changed."""
+    before, now = (members_of(3, data={"counts": "a", "psf": {"sigma": sigma}}) for sigma in (0.1, 2.0))
+    run(before)
+    with pytest.raises(InputError, match=r"'number=0' of the campaign there has changed: data.psf.sigma was 0.1, is 2"):
+        run(now, **{how: True})
+    for path in (tmp_path / "campaign" / "members").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="'number=0' of the campaign there has changed: it is a fit of another"):
+        run(now, **{how: True})
+    assert read_manifest(tmp_path / "campaign").members[0].key == Store.key(before[0].spec)

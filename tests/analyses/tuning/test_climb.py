@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gammasky.analyses.ensemble.datasets import only_used, place_of
+from gammasky.analyses.ensemble.datasets import data_identity, place_of
 from gammasky.analyses.tuning.climb import Climb, start_elbo
 from gammasky.analyses.tuning.objectives import FitObjective, _opened
 from gammasky.distributed.tuning.rung import TrialDesk
@@ -52,11 +53,11 @@ def objective(tiny_files: Path) -> Callable[..., FitObjective]:
     """On the tiny sky, whose model and compiled programs one test leaves to the next."""
     spec = read_model(str(tiny_files / "model.toml"))
     place, dataset = place_of(str(tiny_files / "sky"), None)
-    checksums = tuple(sorted(only_used(dataset, spec).checksums.items()))
+    data = json.dumps(data_identity(dataset, spec))
 
     def build(**changes: Any) -> FitObjective:
         made = {"objective": "elbo", "steps": STEPS, "seconds": None, "seed": SEED, **changes}
-        return FitObjective(spec.model_dump_json(), place, checksums, **made)
+        return FitObjective(spec.model_dump_json(), place, data, **made)
 
     return build
 
@@ -72,7 +73,7 @@ def test_rungs_end_in_the_fit_of_the_same_settings(tmp_path: Path, objective: Ob
     assert seen.fractions[-1] == 1.0
     settings = objective().settings(PARAMS)
     assert settings == Settings(method="svi", steps=STEPS, seed=SEED, **PARAMS)  # type: ignore[arg-type]
-    model, start = _opened(objective().spec, objective().place, objective().checksums, SEED)
+    model, start = _opened(objective().spec, objective().place, objective().data, SEED)
     whole = fit(model, settings, n_draws=1000)
     climb = Climb(model, settings, start)
     climb.restore(tmp_path / "trial")
@@ -104,7 +105,7 @@ def test_the_value_is_what_was_asked_for(tmp_path: Path, objective: Objective) -
         found[name] = objective(objective=name)(PARAMS, 1.0, TrialDesk(tmp_path / name, Told().report))
     assert found["elbo"].value == found["elbo"].row["elbo"]
     assert found["k_hat"].value == found["k_hat"].row["k_hat"]
-    model, start = _opened(objective().spec, objective().place, objective().checksums, SEED)
+    model, start = _opened(objective().spec, objective().place, objective().data, SEED)
     before = start_elbo(model, start, SEED)
     row = found["elbo_per_second"].row
     assert found["elbo_per_second"].value == pytest.approx((row["elbo"] - before) / row["seconds"])

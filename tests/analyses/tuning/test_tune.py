@@ -86,7 +86,7 @@ def test_models_by_their_evidence(capsys: Capture) -> None:
         ([*WORDS, "--objective", "elbow"], "unknown objective 'elbow'; did you mean 'elbo'"),
         ([*WORDS, "--search", "guide=flow"], "search guide: expected to hold the paper's iaf"),
         ([*WORDS, "--storage", "sqlite:////nowhere/at/all.db"], "storage: no database answers at sqlite:////nowhere"),
-        ([*WORDS, "--resume"], "no search there to resume"),
+        ([*WORDS, "--resume"], "no search there; start it without --resume"),
         ([*WORDS, "--address", "127.0.0.1:1"], "address: no Ray cluster answers at 127.0.0.1:1"),
         ([*WORDS, "--ensemble", "none.toml"], "--search and --ensemble exclude each other"),
     ],

@@ -187,7 +187,7 @@ def test_sqlite_by_url(search: Search, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     search(3, storage=url)
     assert not (tmp_path / "study" / JOURNAL).exists()
-    with pytest.raises(InputError, match=r"storage of the search there is \"sqlite:///.*, got null"):
+    with pytest.raises(InputError, match=r"holds another search: storage was \"sqlite:///.*, is null; resume"):
         search(4, resume=True)
     found = search(4, storage=url, resume=True)
     assert len(found.trials) == 4

@@ -68,7 +68,7 @@ def test_folders_that_hold_something_else(search: Search, tmp_path: Path) -> Non
     search(1)
     with pytest.raises(InputError, match=r"holds a search; go on with --resume"):
         search(1)
-    with pytest.raises(InputError, match=r"about of the search there is .*1.*, got .*2"):
+    with pytest.raises(InputError, match=r"holds another search: about.valley was 1, is 2; resume with the same"):
         search(1, resume=True, about={"valley": 2})
     (tmp_path / "study" / "manifest.json").write_text("{")
     with pytest.raises(InputError, match=r"manifest\.json: damaged"):
