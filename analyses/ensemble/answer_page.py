@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gammasky.analyses.ensemble.answer import Answer, DataGroup, SkyStack, movers
 from gammasky.analyses.ensemble.figures import axis_title
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.ensemble.weights import Average
-from gammasky.engine.infer.report.markup import Child, Markup, details, joined, picture, section, table, tag
+from gammasky.engine.infer.report.html import Picture, Section, Table, picture
 from gammasky.engine.infer.report.numbers import ABSENT, interval, number
 
 MOST_LINES = 15  # of a table that is not folded away
@@ -18,25 +19,18 @@ MOST_WAYS = 8  # to average, side by side; of more, those by evidence are with t
 SIGNS = {"reliable": "✓", "preview": "◐", "unreliable": "✕"}
 
 
-def head(answer: Answer) -> Markup:
-    """Title, and the campaign in one line."""
-    facts = [
+def facts(answer: Answer) -> list[str]:
+    """The campaign in one line."""
+    about = [f"{key} {answer.campaign[key]}" for key in ("model", "data") if key in answer.campaign]
+    return [
         f"{len(answer.rows)} members",
         f"{len(answer.axes)} axes",
         f"{len(answer.groups)} sets of pixels",
-        f"model {answer.campaign['model']}" if "model" in answer.campaign else None,
-        f"data {answer.campaign['data']}" if "data" in answer.campaign else None,
+        *about,
     ]
-    description = answer.campaign.get("description")
-    return tag(
-        "header",
-        tag("h1", tag("span", answer.name), tag("small", " ensemble of fits")),
-        tag("p", str(description), class_="lead") if description else None,
-        tag("p", " · ".join(fact for fact in facts if fact), class_="facts"),
-    )
 
 
-def verdict(answer: Answer) -> Markup:
+def verdict(answer: Answer) -> dict[str, Any]:
     """How complete the campaign is, and how far its members can be trusted."""
     levels = {level: sum(row["verdict"] == level for row in answer.rows) for level in SIGNS}
     whole = not answer.failed and not answer.missing
@@ -46,19 +40,11 @@ def verdict(answer: Answer) -> Markup:
         lines.append(f"failed, and in no average: {len(answer.failed)} (see below)")
     if answer.missing:
         lines.append(f"not run yet: {len(answer.missing)}; this is the answer so far")
-    text = "All members are done." if whole else "Not all members are done."
-    return tag(
-        "section",
-        tag("p", tag("span", SIGNS[worst], class_="sign", aria_hidden="true"), tag("strong", worst), text,
-            class_="level"),
-        tag("ul", *(tag("li", line) for line in lines)),
-        class_=f"verdict {worst}",
-        id="verdict",
-        aria_label="verdict",
-    )  # fmt: skip
+    told = "All members are done." if whole else "Not all members are done."
+    return {"level": worst, "sign": SIGNS[worst], "meaning": told, "reasons": lines}
 
 
-def result(answer: Answer) -> Markup:
+def result(answer: Answer) -> Section:
     """Every quantity, averaged in each way that makes sense."""
     stacks = [stack for stack in answer.stacks if stack.stack is not None]
     ways: list[tuple[str, Mapping[str, Average]]] = [("all members alike", answer.equal)]
@@ -69,18 +55,9 @@ def result(answer: Answer) -> Markup:
         for name in answer.quantities
         for i, (way, averages) in enumerate(ways if len(ways) <= MOST_WAYS else ways[: 1 + len(stacks)])
     ]
-    if not rows:
-        text = "No member has a quantity to average: a model's excess is the group 'gce', or its only group."
-        return section("result", "Result", tag("p", text, class_="note"))
-    return section(
-        "result", "Result",
-        tag("p", "Each line is a mixture of the members' posteriors. Its sd is made of the sd that the members have by "
-            "themselves and of the scatter of their means; where the scatter is the larger, the choices of the "
-            "ensemble decide the answer, not the photons."),
-        table(["quantity", "weights", "mean", "sd", "of that within", "between", "weight covered"], rows, words=2),
-        tag("p", "Weight covered: of the members that have the quantity at all; a slope that is fixed is none.",
-            class_="note"),
-    )  # fmt: skip
+    headings = ["quantity", "weights", "mean", "sd", "of that within", "between", "weight covered"]
+    table = Table(headings, rows, words=2)
+    return Section("result", "Result", {"table": table}, "Result", package=__package__)  # a study shows it, too
 
 
 def _average(entry: Average | None) -> list[str]:
@@ -102,42 +79,36 @@ def group_name(group: DataGroup) -> str:
     return ", ".join(f"{axis} {choice}" for axis, choice in group.labels.items()) or "all members"
 
 
-def moving(answer: Answer, pictures: Mapping[str, Path]) -> Markup:
+def moving(answer: Answer, pictures: Mapping[str, Path]) -> Section:
     """Which choices move the answer by more than its error."""
-    found = movers(answer.effects)
     rows = [
         [QUANTITIES[name][0], axis, choice, _signed(shift, 0.1 * answer.effects[name].sd), _signed(sds, 0.1)]
-        for name, axis, choice, shift, sds in found
+        for name, axis, choice, shift, sds in movers(answer.effects)
     ]
     headings = ["quantity", "axis", "choice", "shift", "in posterior sd"]
-    told = (
-        tag("p", f"{len(found)} of the choices shift a quantity by more than the posterior sd of one fit (and by more "
-            "than twice the error of the shift).") if found
-        else tag("p", "No choice shifts a quantity by more than the posterior sd of one fit.")
-    )  # fmt: skip
-    return section(
-        "moving", "What moves the answer", told,
-        table(headings, rows[:MOST_LINES], words=3) if rows else None,
-        details(f"{len(rows) - MOST_LINES} more", table(headings, rows[MOST_LINES:], words=3))
-        if len(rows) > MOST_LINES else None,
-        _picture(pictures, "variance", "What the members differ by: the variance of their means, by axis; interactions "
-                 "are what no axis explains alone. With members missing the shares need not add up to one."),
-    )  # fmt: skip
+    first, rest = (Table(headings, part, words=3) for part in (rows[:MOST_LINES], rows[MOST_LINES:]))
+    caption = (
+        "What the members differ by: the variance of their means, by axis; interactions are what no axis explains "
+        "alone. With members missing the shares need not add up to one."
+    )
+    values = {"found": len(rows), "first": first, "rest": rest, "picture": _picture(pictures, "variance", caption)}
+    return Section("moving", "What moves the answer", values, "What moves the answer")
 
 
 def _signed(value: float, spread: float) -> str:
     return ("+" if value > 0 else "") + number(value, spread)
 
 
-def _picture(pictures: Mapping[str, Path], name: str, caption: str) -> Markup | None:
+def _picture(pictures: Mapping[str, Path], name: str, caption: str) -> Picture | None:
     if name not in pictures:
         return None
     return picture(pictures[name].read_bytes(), caption, caption, str(pictures[name]))
 
 
-def marginal(answer: Answer, pictures: Mapping[str, Path]) -> Markup:
+def marginal(answer: Answer, pictures: Mapping[str, Path]) -> Section | None:
     """The effect of each choice on each quantity."""
-    parts: list[Child] = []
+    headings = ["axis", "choice", "members", "shift", "error", "variance explained", "moves"]
+    shown = []
     for name, entry in answer.effects.items():
         rows = [
             [e.axis, e.choice, number(e.n), _signed(e.shift, 0.1 * entry.sd), number(e.error, 0.1 * entry.sd),
@@ -150,28 +121,20 @@ def marginal(answer: Answer, pictures: Mapping[str, Path]) -> Markup:
             f"posterior sd of one fit {number(entry.sd, entry.sd)} (band). The bar is the error of the shift: how much "
             "it depends on the other axes."
         )
-        headings = ["axis", "choice", "members", "shift", "error", "variance explained", "moves"]
-        parts += [
-            _picture(pictures, f"effects_{name}", caption),
-            details(f"Table: {axis_title(name)}", table(headings, rows, words=2)),
-        ]
-    return section("effects", "Marginal effects", *parts)
+        table, drawn = Table(headings, rows, words=2), _picture(pictures, f"effects_{name}", caption)
+        shown.append({"title": axis_title(name), "picture": drawn, "table": table})
+    return Section("effects", "Marginal effects", {"effects": shown}, "Marginal effects") if shown else None
 
 
-def forests(answer: Answer, pictures: Mapping[str, Path]) -> Markup:
+def forests(answer: Answer, pictures: Mapping[str, Path]) -> Section:
     """Every member, quantity by quantity."""
-    names = [name for name in answer.quantities if f"forest_{name}" in pictures]
     caption = "Median and 90 % interval of each member; diamonds are previews, crosses are not to be quoted: {}."
-    return section(
-        "members", "Members",
-        *(_picture(pictures, f"forest_{name}", caption.format(axis_title(name))) for name in names[:1]),
-        *(details(axis_title(name), _picture(pictures, f"forest_{name}", caption.format(axis_title(name))))
-          for name in names[1:]),
-        details("Table of all members", _member_table(answer)),
-    )  # fmt: skip
+    titles = {f"forest_{name}": axis_title(name) for name in answer.quantities if f"forest_{name}" in pictures}
+    shown = [(title, _picture(pictures, name, caption.format(title))) for name, title in titles.items()]
+    return Section("members", "Members", {"forests": shown, "table": _member_table(answer)}, "Members")
 
 
-def _member_table(answer: Answer) -> Markup:
+def _member_table(answer: Answer) -> Table:
     """Diagnostics of every member, and the interval of the first quantity."""
     first = answer.quantities[:1]
     numbers = {"elbo": 0.1, "log_z": 0.1, "k_hat": 0.1, "elpd": 0.1, "p_waic": 1.0, "n_pixels": None,
@@ -187,10 +150,4 @@ def _member_table(answer: Answer) -> Markup:
     ]
     headings = ["member", "verdict", *(f"{QUANTITIES[name][0]}, 90 %" for name in first), "ELBO", "log Z", "k-hat",
                 "elpd", "p_WAIC", "pixels", "parameters", "seconds"]  # fmt: skip
-    return table(headings, rows, words=2)
-
-
-def contents(parts: Sequence[Markup], titles: Mapping[str, str]) -> Markup:
-    """Links to the sections that are there."""
-    present = [name for name in titles if any(part.startswith(f'<section id="{name}"') for part in parts)]
-    return tag("nav", joined([tag("a", titles[name], href=f"#{name}") for name in present], " "), aria_label="contents")
+    return Table(headings, rows, words=2)

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
-from string import Template
 
 from gammasky.analyses.ensemble import answer_page, weights_page
 from gammasky.analyses.ensemble.answer import Answer, read_answer
 from gammasky.analyses.ensemble.export import write_tables
 from gammasky.analyses.ensemble.figures import save_figures
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.report.markup import joined
+from gammasky.engine.infer.report.html import page
 
 GENERATOR = "gammasky campaign report"
 REPORT, FIGURES = "report.html", "figures"
-CONTENTS = {
-    "result": "Result",
-    "moving": "What moves the answer",
-    "effects": "Marginal effects",
-    "members": "Members",
-    "evidence": "Evidence",
-    "stacking": "Stacking",
-    "absent": "Not done",
-    "configuration": "Configuration",
-}
 
 
 def write_report(folder: Path | str) -> Path:
@@ -45,9 +34,9 @@ def write_report(folder: Path | str) -> Path:
     answer = read_answer(folder)
     pictures = save_figures(answer, folder / FIGURES)
     write_tables(answer, folder)
-    page = report_page(answer, pictures)
+    text = report_page(answer, pictures)
     with replacing(folder / REPORT) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return folder / REPORT
 
 
@@ -58,7 +47,7 @@ def report_page(answer: Answer, pictures: Mapping[str, Path]) -> str:
         answer: of the campaign.
         pictures: figures by name.
     """
-    parts = [
+    sections = [
         answer_page.result(answer),
         answer_page.moving(answer, pictures),
         answer_page.marginal(answer, pictures),
@@ -68,14 +57,11 @@ def report_page(answer: Answer, pictures: Mapping[str, Path]) -> str:
         weights_page.absent(answer),
         weights_page.configuration(answer),
     ]
-    files = resources.files("gammasky.engine.infer.report")  # the look of the report of one fit
-    template = Template((files / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=joined([f"{answer.name}: ensemble"]),
-        generator=f"{GENERATOR} {metadata.version('gammasky')}",
-        style=(files / "page.css").read_text(encoding="utf-8"),
-        head=answer_page.head(answer),
+    return page(
+        "ensemble.html", __package__, f"{GENERATOR} {metadata.version('gammasky')}", sections,
+        title=f"{answer.name}: ensemble",
+        name=answer.name,
+        description=answer.campaign.get("description"),
+        facts=answer_page.facts(answer),
         verdict=answer_page.verdict(answer),
-        contents=answer_page.contents(parts, CONTENTS),
-        body=joined(parts, "\n"),
-    )
+    )  # fmt: skip

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.analyses.calibration.report import RESULT
-from gammasky.analyses.studies.report import TABLE, page, sources
+from gammasky.analyses.studies.report import TABLE, question, study_page
 from gammasky.analyses.studies.study import Study
 from gammasky.distributed.table import write_csv
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.report.markup import picture, section, tag
+from gammasky.engine.infer.report.html import Section, picture
 
 
 def write_calibration(study: Study, coverage: str, path: Path) -> Path:
@@ -28,17 +28,17 @@ def write_calibration(study: Study, coverage: str, path: Path) -> Path:
     figures = [
         picture(file.read_bytes(), file.stem, file.stem, str(file)) for file in sorted(path.parent.glob("*.png"))
     ]
-    parts = [
-        section("question", "The question", tag("p", study.asks), sources(study)),
-        section("coverage", "Coverage", tag("pre", coverage, tabindex="0")),
-        section("figures", "Figures", *figures),
+    sections = [
+        question(study),
+        Section("coverage", "Coverage", {"text": coverage}),
+        Section("figures", "Figures", {"pictures": figures}) if figures else None,
     ]
     lines = _coverages(path.with_name(RESULT))
     write_csv(path.with_name(TABLE), lines)
     skies = {line["scenario"]: line["skies"] for line in lines}
     facts = "fits: " + ", ".join(f"{number} of {scenario}" for scenario, number in skies.items())
     with replacing(path) as temporary:
-        temporary.write_text(page(study, tag("p", facts, class_="facts"), parts), encoding="utf-8")
+        temporary.write_text(study_page(study, facts, "", sections), encoding="utf-8")
     return path
 
 

@@ -13,7 +13,7 @@ from gammasky.analyses.studies.draws import MemberDraws, Scales
 from gammasky.analyses.studies.study import Study
 from gammasky.engine.infer.figures.compare import Curve, draw_dnds
 from gammasky.engine.infer.figures.style import save, styled
-from gammasky.engine.infer.report.markup import Markup, details, picture, section, table, tag
+from gammasky.engine.infer.report.html import Section, Table, picture
 from gammasky.engine.infer.report.numbers import ABSENT, described, number
 from gammasky.engine.infer.report.sources import dnds, populations, source_grid, thinned
 from gammasky.engine.infer.result import log_prior
@@ -30,21 +30,14 @@ _PARTS = {LIKELIHOOD: "likelihood", PRIORS: "all priors", SOURCE_PRIORS: "priors
 _SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge_ps")
 
 
-def beside_the_paper(study: Study, members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None]) -> Markup:
+def beside_the_paper(study: Study, members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None]) -> Section:
     """The compared quantities of every member, as intensities too, and the paper's numbers as far as they are known."""
     headings = ["quantity", "median", "68 %", "intensity (10⁻⁷)", "the paper's draft"]
     tables = []
     for label, member in members.items():
         rows = [_compared(study, member, scales[label], name) for name in study.compared if name in member.numbers]
-        tables.append(table(headings, rows, caption=label if len(members) > 1 else ""))
-    note = (
-        "Intensity in 10⁻⁷ photons cm⁻² s⁻¹ sr⁻¹. “Not available”: the paper shows it in a figure, and no number of it "
-        "is known here."
-    )
-    places = [tag("li", f"{name}: {known.place}") for name, known in study.published.items()]
-    return section(
-        "paper", "Beside the paper", *tables, tag("p", note, class_="note"), tag("ul", *places, class_="note")
-    )
+        tables.append(Table(headings, rows, label if len(members) > 1 else ""))
+    return Section("paper", "Beside the paper", {"tables": tables, "published": study.published})
 
 
 def _compared(study: Study, member: MemberDraws, scale: Scales | None, name: str) -> list[str]:
@@ -72,12 +65,14 @@ def norms(spec: ModelSpec) -> set[str]:
     return {component.norm for component in spec.components if isinstance(component.norm, str)}
 
 
-def source_counts(members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None], path: Path) -> Markup:
+def source_counts(
+    members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None], path: Path
+) -> Section | None:
     """dN/dS and dN/dF of every member with point sources, as a figure at `path`."""
     shown = {label: member for label, member in members.items() if populations(member.spec)}
     shown = dict(list(shown.items())[:MOST_PANELS])
     if not shown:
-        return Markup("")
+        return None
     panels = {label: [_curve(member, population) for population in populations(member.spec)]
               for label, member in shown.items()}  # fmt: skip
     known = [scale for label in shown if (scale := scales[label]) is not None]
@@ -92,7 +87,8 @@ def source_counts(members: Mapping[str, MemberDraws], scales: Mapping[str, Scale
         caption += f" The first {MOST_PANELS} fits with point sources."
     if bands:
         caption += f" Grey: where sources of {', '.join(bands)} begin to be resolved."
-    return section("sources", "Source counts", picture(figure.read_bytes(), "dN/dS and dN/dF", caption, str(figure)))
+    shown_figure = picture(figure.read_bytes(), "dN/dS and dN/dF", caption, str(figure))
+    return Section("sources", "Source counts", {"picture": shown_figure}, template="picture.html")
 
 
 def _curve(member: MemberDraws, population: Component) -> Curve:
@@ -120,26 +116,19 @@ def source_parameters(spec: ModelSpec) -> set[str]:
     return {name for name, _, where in uses if "source_counts" in where}
 
 
-def power_scaled(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Markup:
+def power_scaled(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Section:
     """The sensitivities of every member: the point-source fraction of all, and the rest folded."""
     first = [[label, *_cells(parts, "ps_fraction")] for label, parts in found.items()]
-    rest = [
-        details(
-            label, table(["number", *_PARTS.values()], [[_title(name), *_cells(parts, name)] for name in parts[PRIORS]])
-        )
-        for label, parts in found.items()
-    ]
-    about = (
-        "How far a number moves when a factor of the posterior is raised to a power near 1 (arXiv:2107.14054): above "
-        f"{SENSITIVE:g} it matters. A number that moves with a prior and not with the likelihood is the prior's; one "
-        "that moves with both may be torn between them. Priors are scaled on their own quantile scale, towards their "
-        "medians or away from them: a uniform density raised to a power would be itself."
-    )
-    caption = "Sensitivity of the point-source fraction"
-    return section(
-        "sensitivity", "Sensitivity to priors", tag("p", about),
-        table(["fit", *_PARTS.values()], first, caption=caption), *rest,
-    )  # fmt: skip
+    headings = ["number", *_PARTS.values()]
+    values = {
+        "limit": SENSITIVE,
+        "first": Table(["fit", *_PARTS.values()], first, "Sensitivity of the point-source fraction"),
+        "rest": {
+            label: Table(headings, [[_title(name), *_cells(parts, name)] for name in parts[PRIORS]])
+            for label, parts in found.items()
+        },
+    }
+    return Section("sensitivity", "Sensitivity to priors", values)
 
 
 def _cells(parts: Mapping[str, Mapping[str, float]], name: str) -> Sequence[str]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from gammasky.analyses.ensemble import answer_page
@@ -24,7 +23,7 @@ from gammasky.distributed.campaign import load_member
 from gammasky.distributed.table import write_csv
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.figures.style import save
-from gammasky.engine.infer.report.markup import Markup, joined, picture, section, table, tag
+from gammasky.engine.infer.report.html import Picture, Section, Table, page, picture
 from gammasky.engine.infer.report.numbers import ABSENT, number
 
 GENERATOR = "gammasky study"
@@ -54,7 +53,7 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
     scales = all_scales(ensemble.task(), specs)
     rows = _labelled(study, answer, scales)
     groups = _groups(rows, answer.quantities)
-    parts = [section("question", "The question", tag("p", study.asks), sources(study)), _members(answer, scales)]
+    parts: list[Section | None] = [question(study), _members(answer, scales)]
     if study.skies is None and len(answer.rows) > 1:
         parts.append(answer_page.result(answer))
     draws = {name: partial(member_draws, member, specs[name]["model"]) for name, member in found.items()}
@@ -63,10 +62,12 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
         injected = isinstance(study.skies, InjectedSkies)
         place = path.with_name(RECOVERY if injected else FRACTIONS)
         figure = save(drawn(groups, rows, injected=injected), place)
-        parts.insert(1, section("skies", "All skies together", _told(study, groups), _picture(study, figure)))
+        values = {"table": _told(study, groups), "picture": _picture(study, figure)}
+        parts.insert(1, Section("skies", "All skies together", values))
     write_csv(path.with_name(TABLE), groups)
     with replacing(path) as temporary:
-        temporary.write_text(page(study, _facts(answer, campaign), parts), encoding="utf-8")
+        text = study_page(study, _facts(answer), f"{campaign.name}/report.html", parts)
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 
@@ -76,9 +77,10 @@ def _posteriors(
     scales: AllScales,
     groups: list[dict[str, Any]],
     path: Path,
-) -> list[Markup]:
+) -> list[Section | None]:
     """What the study shows of the draws of its members; their numbers go into the lines of study.csv, too."""
-    parts, lines = [], {line["truth"]: line for line in groups}  # a line for each member: no skies were made
+    parts: list[Section | None] = []
+    lines = {line["truth"]: line for line in groups}  # a line for each member: no skies were made
     if study.compared or study.source_counts:
         members = {label: read() for label, read in draws.items()}
         if study.compared:
@@ -95,35 +97,34 @@ def _posteriors(
     return parts
 
 
-def _facts(answer: Answer, campaign: Path) -> Markup:
-    """How many fits there are, and where all about them is."""
+def _facts(answer: Answer) -> str:
+    """How many fits there are."""
     whole = "1 fit" if len(answer.rows) == 1 else f"{len(answer.rows)} fits"
     whole += f", {len(answer.missing)} to come" if answer.missing else ""
-    whole += f", {len(answer.failed)} failed" if answer.failed else ""
-    link = tag("a", "figures, evidences and weights of all members", href=f"{campaign.name}/report.html")
-    return tag("p", whole, " · ", link, class_="facts")
+    return whole + (f", {len(answer.failed)} failed" if answer.failed else "")
 
 
-def page(study: Study, facts: Markup, parts: Sequence[Markup]) -> str:
-    """The whole page of a study."""
-    files = resources.files("gammasky.engine.infer.report")
-    return Template((files / "page.html").read_text(encoding="utf-8")).substitute(
-        title=joined([f"{study.name}: study"]),
-        generator=f"{GENERATOR} {metadata.version('gammasky')}",
-        style=(files / "page.css").read_text(encoding="utf-8"),
-        head=tag("header", tag("h1", study.name, tag("small", " study")), facts),
-        verdict="",
-        contents="",
-        body=joined(parts, "\n"),
-    )
+def study_page(study: Study, facts: str, link: str, sections: Sequence[Section | None]) -> str:
+    """The whole page of a study.
+
+    Args:
+        study: what was run.
+        facts: about it, in one line.
+        link: to the report of its members; "" for none.
+        sections: of the page.
+    """
+    generator, title = f"{GENERATOR} {metadata.version('gammasky')}", f"{study.name}: study"
+    return page(
+        "study.html", __package__, generator, sections, title=title, name=study.name, facts=facts, link=link
+    )  # fmt: skip
 
 
-def sources(study: Study) -> Markup:
-    """The papers that a study follows."""
-    return tag("p", "After ", ", ".join(study.follows), ".") if study.follows else tag("p", "")
+def question(study: Study) -> Section:
+    """What the study asks, and the papers that it follows."""
+    return Section("question", "The question", {"asks": study.asks, "follows": study.follows})
 
 
-def _members(answer: Answer, scales: AllScales) -> Markup:
+def _members(answer: Answer, scales: AllScales) -> Section:
     """Every member: choices, evidence, and the quantities that it has."""
     shown = [name for name in SHOWN if name in answer.quantities]
     rows = [
@@ -134,7 +135,7 @@ def _members(answer: Answer, scales: AllScales) -> Markup:
     headings = ["member", "verdict", "log Z", *(axis_title(name) for name in shown)]
     headings.append("intensity of the excess [10⁻⁷ photons cm⁻² s⁻¹ sr⁻¹]")
     caption = "mean ± standard deviation; log Z compares members on the same pixels only"
-    return section("members", "Members", table(headings, rows, words=2, caption=caption))
+    return Section("members", "Members", {"table": Table(headings, rows, caption, words=2)})
 
 
 def _with_error(row: Row, name: str) -> str:
@@ -178,7 +179,7 @@ def _groups(rows: Sequence[Row], quantities: Sequence[str]) -> list[dict[str, An
     return lines
 
 
-def _told(study: Study, groups: Sequence[dict[str, Any]]) -> Markup:
+def _told(study: Study, groups: Sequence[dict[str, Any]]) -> Table:
     """The lines as a table; with an injected signal, what was found of it."""
     injected = isinstance(study.skies, InjectedSkies)
     headings = ["injected [counts/pixel]" if injected else "truth", "fitted with", "skies"]
@@ -198,10 +199,10 @@ def _told(study: Study, groups: Sequence[dict[str, Any]]) -> Markup:
             cells += [number(value, 0.01) for value in (found, bias, recovered(groups, line, SMOOTH))]
         numbers = [line.get(name) for name in ("ps_fraction", "ps_fraction_scatter", "ps_fraction_sd", "excess_flux")]
         rows.append([*cells, *(number(value, 0.01) for value in numbers)])
-    return table(headings, rows, words=2)
+    return Table(headings, rows, words=2)
 
 
-def _picture(study: Study, path: Path) -> Markup:
+def _picture(study: Study, path: Path) -> Picture:
     what, bars = "Point-source fraction found in every sky", "median and 5 to 95 % of each fit"
     if isinstance(study.skies, InjectedSkies):
         what, bars = "Recovery of the signal", "bars: posterior standard deviation of one fit"

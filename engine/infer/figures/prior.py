@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Norm
 Floats = NDArray[np.float64]
 BINS = 32  # of the posterior
 PRIOR_BINS = 160  # of the prior's line: its mass in a bin is finite even where its density is not
-WIDTH, HEIGHT, FOOT = 200.0, 84.0, 14.0
+WIDTH, HEIGHT, FOOT = 200, 84, 14
 REACH = 3.0  # an unbounded prior is shown to that many standard deviations
 
 
@@ -112,32 +112,33 @@ def _posterior_edges(draws: Floats, limits: tuple[float, float]) -> Floats:
     return np.linspace(low, high, BINS + 1)
 
 
-def svg(shown: Panel) -> str:
-    """The panel as an SVG element; classes `posterior`, `prior` and `truth` get their colours from the page."""
+def drawing(shown: Panel) -> dict[str, Any]:
+    """The lines and labels of a panel as SVG, for `panel.svg` of the report's templates."""
     inside = shown.prior[3:-3]  # the ends of a Dirichlet's density may be infinite
     top = 1.08 * max(float(shown.histogram.max()), min(float(inside.max()), 3 * float(shown.histogram.max())))
-    low, high = shown.limits
+    (low, high), base = shown.limits, HEIGHT - FOOT
 
     def x(value: Floats | float) -> Floats:
         return 1 + (np.asarray(value) - low) / (high - low) * (WIDTH - 2)
 
     def y(value: Floats) -> Floats:
-        return HEIGHT - FOOT - np.minimum(value / top, 1.0) * (HEIGHT - FOOT - 4)
+        return base - np.minimum(value / top, 1.0) * (base - 4)
 
-    base = HEIGHT - FOOT
     posterior = _steps(x(shown.edges), y(shown.histogram))
-    parts = [
-        f'<path class="posterior" d="M{x(shown.edges[0]):.1f} {base:.1f}L{posterior}L{x(shown.edges[-1]):.1f} '
-        f'{base:.1f}Z"/>',
-        f'<path class="prior" d="M{_steps(x(shown.prior_edges), y(shown.prior))}"/>',
-        f'<path class="axis" d="M0 {base:.1f}H{WIDTH:.0f}"/>',
-        f'<text x="1" y="{HEIGHT - 2:.0f}">{_tick(low)}</text>',
-        f'<text x="{WIDTH - 1:.0f}" y="{HEIGHT - 2:.0f}" text-anchor="end">{_tick(high)}</text>',
-    ]
-    if shown.truth is not None and low <= shown.truth <= high:
-        parts.insert(2, f'<path class="truth" d="M{x(shown.truth):.1f} 2V{base:.1f}"/>')
-    title = escape(f"{shown.name}: prior (line) and posterior (filled)")
-    return f'<svg viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img" aria-label="{title}">{"".join(parts)}</svg>'
+    known = shown.truth is not None and low <= shown.truth <= high
+    return {
+        "name": shown.name,
+        "unit": shown.unit,
+        "log10": shown.log10,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "base": base,
+        "posterior": f"M{x(shown.edges[0]):.1f} {base}L{posterior}L{x(shown.edges[-1]):.1f} {base}Z",
+        "prior": f"M{_steps(x(shown.prior_edges), y(shown.prior))}",
+        "truth": f"M{x(shown.truth or 0.0):.1f} 2V{base}" if known else "",
+        "low": _tick(low),
+        "high": _tick(high),
+    }
 
 
 def _steps(x: Floats, y: Floats) -> str:

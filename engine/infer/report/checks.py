@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.figures.prior import panel, svg
+from gammasky.engine.infer.figures.prior import drawing, panel
 from gammasky.engine.infer.report.diagnostics import DIAGNOSTICS, ERRORS, figure, with_error
 from gammasky.engine.infer.report.fit_folder import FitFolder
-from gammasky.engine.infer.report.headline import with_unit
-from gammasky.engine.infer.report.markup import Markup, details, joined, section, table, tag
+from gammasky.engine.infer.report.html import Cell, Section, Table
 from gammasky.engine.infer.report.numbers import number
 from gammasky.engine.infer.report.side_by_side import QUANTITIES
 from gammasky.engine.infer.report.sky import saved_figure
@@ -28,69 +27,59 @@ FIT = {
 }
 
 
-def predictive(fit: FitFolder) -> Markup:
+def predictive(fit: FitFolder) -> Section | None:
     """Posterior predictive p-values by band, and the figure."""
     found = fit.summary.get("predictive_checks")
-    if isinstance(found, str):
-        return section("predictive", "Predictive checks", tag("p", found))
-    if not isinstance(found, dict) or not found.get("bands"):
-        return Markup("")
-    bands = found["bands"]
+    bands = found.get("bands") if isinstance(found, dict) else None
+    if not bands and not isinstance(found, str):
+        return None
     try:
-        rows = [_band(band, whole=position == 0) for position, band in enumerate(bands)]
-        small = sum(p < SMALL_P for band in bands for p in (band["p_counts"], band["p_dispersion"]))
+        rows = [_band(band, whole=position == 0) for position, band in enumerate(bands or [])]
+        small = sum(_small(p) for band in bands or [] for p in (band["p_counts"], band["p_dispersion"]))
     except (KeyError, TypeError):
         raise InputError(f"{fit.folder / 'summary.json'}: damaged predictive_checks; run the fit again") from None
-    note = (
-        f"{found.get('replicas', '?')} skies replicated from draws of the posterior. {small} of {2 * len(bands)} "
-        f"p-values are below {SMALL_P:g} (bold). Posterior predictive p-values crowd around one half even for a "
-        "perfect model, and bands overlap: a small one means more than its number, a moderate one less."
-    )
     headings = ["band", "counts", "expected", "p (counts)", "p (dispersion)"]
-    figure = saved_figure(fit, "predictive", "predictive checks", "Replicated skies beside the one seen.", wide=True)
-    return section(
-        "predictive", "Predictive checks", table(headings, rows, caption="Posterior predictive p-values"),
-        tag("p", note, class_="note"), figure,
-    )  # fmt: skip
+    values = {
+        "told": found if isinstance(found, str) else "",
+        "table": Table(headings, rows, "Posterior predictive p-values"),
+        "replicas": found.get("replicas", "?") if isinstance(found, dict) else "",
+        "small": small,
+        "limit": SMALL_P,
+        "picture": saved_figure(
+            fit, "predictive", "predictive checks", "Replicated skies beside the one seen.", wide=True
+        ),
+    }
+    return Section("predictive", "Predictive checks", values, "Checks")
 
 
-def _band(band: Mapping[str, Any], *, whole: bool) -> list[Markup | str]:
+def _band(band: Mapping[str, Any], *, whole: bool) -> list[Cell | str]:
     letter = "r" if band["coordinate"] == "radius" else "b"
     name = "whole region" if whole else f"{number(band['low'], 1.0)}° < {letter} < {number(band['high'], 1.0)}°"
-    return [
-        name,
-        number(int(band["counts"])),
-        number(band["expected"], 10.0),
-        _p(band["p_counts"]),
-        _p(band["p_dispersion"]),
+    p_values = [
+        Cell(number(p, 0.01), element="strong" if _small(p) else "") for p in (band["p_counts"], band["p_dispersion"])
     ]
+    return [name, number(int(band["counts"])), number(band["expected"], 10.0), *p_values]
 
 
-def _p(value: float) -> Markup | str:
-    text = f"{value:.3f}"
-    return tag("strong", text) if value < SMALL_P else text
+def _small(p: float | None) -> bool:
+    """Whether a p-value is a reason to look closer; null, one that is not finite, is."""
+    return p is None or not p >= SMALL_P
 
 
-def prior_posterior(fit: FitFolder) -> Markup:
+def prior_posterior(fit: FitFolder) -> Section:
     """Small multiples of prior and posterior, one for every number that was fitted."""
     posterior, columns = fit.posterior, fit.posterior.columns()
-    shown = []
+    panels = []
     for parameter, prior in posterior.spec.parameters.items():
         labels = posterior.elements[parameter]
         for element, name in enumerate([f"{parameter}[{label}]" for label in labels] or [parameter]):
             truth = fit.summary["parameters"].get(name, {}).get("truth")
-            drawn = panel(name, prior, columns[name], truth, element, len(labels))
-            label = joined(["log₁₀ " if drawn.log10 else None, with_unit(name, drawn.unit)])
-            shown.append(tag("figure", Markup(svg(drawn)), tag("figcaption", label)))
-    note = "Filled: posterior. Line: prior. A posterior as wide as its prior was not informed by the data."
+            panels.append(drawing(panel(name, prior, columns[name], truth, element, len(labels))))
     known = any("truth" in entry for entry in fit.summary["parameters"].values())
-    note += " Vertical: the truth of the simulation." if known else ""
-    return section(
-        "priors", "Prior against posterior", tag("p", note, class_="note"), tag("div", *shown, class_="panels")
-    )
+    return Section("priors", "Prior against posterior", {"panels": panels, "known": known}, "Priors")
 
 
-def diagnostics(fit: FitFolder) -> Markup:
+def diagnostics(fit: FitFolder) -> Section:
     """The numbers behind the verdict and those of the optimiser, but for what stands beside other methods already."""
     found = fit.entry("diagnostics") or {}
     left_out = {"method", *ERRORS.values(), *_told_by_stages(fit, found)}  # the page says the method at its top
@@ -100,13 +89,14 @@ def diagnostics(fit: FitFolder) -> Markup:
     told = {*found, *(["laplace_log_density"] if found.get("optima") else [])}
     settings = {name: value for name, value in fit.summary["fit"].items() if name not in told}
     optimiser = [[text, figure(name, settings[name])] for name, text in FIT.items() if settings.get(name)]
-    content = [
-        table(["diagnostic", "value"], rows, caption="Diagnostics") if rows else None,
-        _optima(fit, found.get("optima")),
-        table(["quantity", "value"], optimiser, caption="The fit") if optimiser else None,
-        saved_figure(fit, "elbo", "trace of the ELBO", "ELBO of each step, and its running mean."),
+    tables = [
+        Table(["diagnostic", "value"], rows, "Diagnostics"),
+        Table(["optimum", "log density", "starts"], _optima(fit, found), "Optima, and how many starts led to each"),
+        Table(["quantity", "value"], optimiser, "The fit"),
     ]
-    return section("diagnostics", "Diagnostics", *content)
+    trace = saved_figure(fit, "elbo", "trace of the ELBO", "ELBO of each step, and its running mean.")
+    values = {"tables": [table for table in tables if table.rows], "picture": trace}
+    return Section("diagnostics", "Diagnostics", values, "Diagnostics")
 
 
 def _told_by_stages(fit: FitFolder, found: Mapping[str, Any]) -> set[str]:
@@ -116,31 +106,27 @@ def _told_by_stages(fit: FitFolder, found: Mapping[str, Any]) -> set[str]:
     return {name for name in shown & found.keys() if any(stage.get(name) == found[name] for stage in stages)}
 
 
-def _named(name: str) -> Markup:
+def _named(name: str) -> Cell:
     """What a diagnostic is called, with a hint in small print."""
-    text, hint = DIAGNOSTICS.get(name, (name.replace("_", " "), ""))
-    return joined([text, tag("small", hint, class_="hint") if hint else None])
+    return Cell(*DIAGNOSTICS.get(name, (name.replace("_", " "), "")))
 
 
-def _optima(fit: FitFolder, optima: Any) -> Markup | None:
+def _optima(fit: FitFolder, found: Mapping[str, Any]) -> list[list[str]]:
     """The different best points that were found, the highest first, and from how many starts."""
-    if not optima:
-        return None
     try:
-        rows = [
+        return [
             [str(place), figure("log_density", optimum["log_density"]), number(optimum["starts"])]
-            for place, optimum in enumerate(optima, start=1)
+            for place, optimum in enumerate(found.get("optima") or [], start=1)
         ]
     except (KeyError, TypeError):
         raise InputError(f"{fit.folder / 'summary.json'}: damaged optima; run the fit again") from None
-    return table(["optimum", "log density", "starts"], rows, caption="Optima, and how many starts led to each")
 
 
-def settings_table(fit: FitFolder) -> Markup:
+def settings_table(fit: FitFolder) -> Table:
     """What the fit was asked to do, of the settings that its method reads."""
     asked = {name: value for name, value in fit.settings.items() if name not in FIT}
     rows = [
         [name.replace("_", " "), number(value) if isinstance(value, float) else str(value)]
         for name, value in asked.items()
     ]
-    return details("Settings", table(["setting", "value"], rows)) if rows else Markup("")
+    return Table(["setting", "value"], rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gammasky.engine.infer.report.markup import Markup, joined, tag
+from gammasky.engine.infer.report.html import Cell
 from gammasky.engine.infer.report.numbers import number
 
 DIAGNOSTICS = {
@@ -44,10 +44,10 @@ def figure(name: str, value: Any) -> str:
     return number(value, _SPREADS.get(name))
 
 
-def with_error(name: str, numbers: Mapping[str, Any]) -> Markup:
+def with_error(name: str, numbers: Mapping[str, Any]) -> Cell:
     """A diagnostic and its standard error, where it has one, with the digits that the error leaves."""
     error = numbers.get(ERRORS.get(name, ""))
     if not isinstance(error, int | float) or not error > 0:
-        return joined([figure(name, numbers[name])])
+        return Cell(figure(name, numbers[name]))
     spread = min(error, _NAT)
-    return joined([number(numbers[name], spread), tag("small", f" ± {number(error, spread)}")])
+    return Cell(number(numbers[name], spread), f"± {number(error, spread)}")

@@ -1,33 +1,18 @@
-"""The page: its sections in order, in a template that needs nothing from outside."""
+"""The page of a fit: its sections in order."""
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.report import checks, headline, provenance, side_by_side, sky
 from gammasky.engine.infer.report.fit_folder import FitFolder, read_fit
-from gammasky.engine.infer.report.markup import Markup, joined, tag
+from gammasky.engine.infer.report.html import page
 from gammasky.engine.infer.report.numbers import number
 
 GENERATOR = "gammasky report"
 REPORT = "report.html"
-CONTENTS = {
-    "headline": "Result",
-    "methods": "Methods",
-    "maps": "Maps",
-    "corner": "Correlations",
-    "sources": "Point sources",
-    "fluxes": "Fluxes",
-    "predictive": "Checks",
-    "priors": "Priors",
-    "diagnostics": "Diagnostics",
-    "configuration": "Configuration",
-    "cite": "Cite",
-}
 
 
 def write_report(
@@ -54,9 +39,9 @@ def write_report(
         raise InputError(f"--out {out}: expected a file, got a folder; add a name such as {REPORT}")
     if out.is_file() and not overwrite and not is_report(out):
         raise InputError(f"--out {out}: is no report of gammasky; use --overwrite, or choose another name")
-    page = report_page(fit, threshold)
+    text = report_page(fit, threshold)
     with replacing(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return out
 
 
@@ -78,6 +63,15 @@ def report_page(fit: FitFolder, threshold: float | None = None) -> str:
     Raises:
         InputError: a figure or an entry that is damaged.
     """
+    summary, posterior = fit.summary, fit.posterior
+    method = fit.method or summary["fit"].get("guide")
+    facts = [
+        f"fitted {str(posterior.attributes.get('created_at', ''))[:10]}",
+        *([f"method {method}"] if method else []),
+        f"{number(posterior.n_draws)} draws",
+        f"{number(len(posterior.counts))} pixels",
+        f"{number(int(posterior.counts.sum()))} photons",
+    ]
     sections = [
         headline.headline(fit),
         side_by_side.side_by_side(fit),
@@ -91,43 +85,12 @@ def report_page(fit: FitFolder, threshold: float | None = None) -> str:
         provenance.configuration(fit),
         provenance.references(fit),
     ]
-    files = resources.files(__package__)
-    template = Template((files / "page.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=joined([_title(fit)]),
-        generator=f"{GENERATOR} {joined([fit.summary['versions'].get('gammasky', '')])}",
-        style=(files / "page.css").read_text(encoding="utf-8"),
-        head=_head(fit),
-        verdict=headline.verdict(fit) or "",
-        contents=_contents(sections),
-        body=joined(sections, "\n"),
-    )
-
-
-def _title(fit: FitFolder) -> str:
-    return f"{fit.summary['model_name']} on {fit.summary['dataset']}"
-
-
-def _head(fit: FitFolder) -> Markup:
-    """Title, what the model is, and the fit in one line."""
-    posterior = fit.posterior
-    method = fit.method or fit.summary["fit"].get("guide")
-    facts = [
-        f"fitted {str(posterior.attributes.get('created_at', ''))[:10]}",
-        f"method {method}" if method else None,
-        f"{number(posterior.n_draws)} draws",
-        f"{number(len(posterior.counts))} pixels",
-        f"{number(int(posterior.counts.sum()))} photons",
-    ]
-    return tag(
-        "header",
-        tag("h1", tag("span", fit.summary["model_name"]), tag("small", " on ", fit.summary["dataset"])),
-        tag("p", posterior.spec.description, class_="lead") if posterior.spec.description else None,
-        tag("p", " · ".join(fact for fact in facts if fact), class_="facts"),
-    )
-
-
-def _contents(sections: list[Markup]) -> Markup:
-    """Links to the sections that are there."""
-    present = [name for name in CONTENTS if any(part.startswith(f'<section id="{name}"') for part in sections)]
-    return tag("nav", *(tag("a", CONTENTS[name], href=f"#{name}") for name in present), aria_label="contents")
+    return page(
+        "fit.html", __package__, f"{GENERATOR} {summary['versions'].get('gammasky', '')}", sections,
+        title=f"{summary['model_name']} on {summary['dataset']}",
+        model=summary["model_name"],
+        dataset=summary["dataset"],
+        description=posterior.spec.description,
+        facts=facts,
+        verdict=headline.verdict(fit),
+    )  # fmt: skip

@@ -5,40 +5,30 @@ from __future__ import annotations
 from gammasky.engine.infer.citations import Citation, bibtex, citations, datasets_of
 from gammasky.engine.infer.report.checks import settings_table
 from gammasky.engine.infer.report.fit_folder import FitFolder
-from gammasky.engine.infer.report.markup import Markup, details, section, table, tag
+from gammasky.engine.infer.report.html import Cell, Section, Table
 from gammasky.engine.infer.report.model_toml import model_toml
 
 
-def configuration(fit: FitFolder) -> Markup:
+def configuration(fit: FitFolder) -> Section:
     """The model as TOML, the settings of the fit, versions and checksums."""
     spec, summary = fit.posterior.spec, fit.summary
     versions = [[name, str(version)] for name, version in summary["versions"].items()]
-    files = [[name, tag("code", str(sha256))] for name, sha256 in summary["data_sha256"].items()]
-    return section(
-        "configuration",
-        "Configuration",
-        details(f"Model “{spec.name}”, as gammasky fit reads it", tag("pre", model_toml(spec), tabindex="0")),
-        settings_table(fit),
-        details("Versions", table(["package", "version"], versions, words=2)),
-        details(f"Data “{summary['dataset']}”: SHA-256 of its files", table(["file", "SHA-256"], files, words=2)),
-    )
+    files = [[name, Cell(str(sha256), element="code")] for name, sha256 in summary["data_sha256"].items()]
+    values = {
+        "model": spec.name,
+        "toml": model_toml(spec),
+        "settings": settings_table(fit),
+        "versions": Table(["package", "version"], versions, words=2),
+        "dataset": summary["dataset"],
+        "files": Table(["file", "SHA-256"], files, words=2),
+    }
+    return Section("configuration", "Configuration", values, "Configuration")
 
 
-def references(fit: FitFolder) -> Markup:
+def references(fit: FitFolder) -> Section:
     """The works behind the fit and their BibTeX."""
     works = works_of(fit)
-    summary = ", ".join(dict.fromkeys(work.why for work in works))
-    return section(
-        "cite",
-        "What to cite",
-        tag(
-            "p",
-            f"{len(works)} works: {summary}. The same from a terminal: ",
-            tag("code", "gammasky cite --fit DIR"),
-            ".",
-        ),
-        details("BibTeX", tag("pre", bibtex(works), tabindex="0")),
-    )
+    return Section("cite", "What to cite", {"works": works, "bibtex": bibtex(works)}, "Cite")
 
 
 def works_of(fit: FitFolder) -> list[Citation]:

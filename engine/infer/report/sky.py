@@ -14,7 +14,7 @@ from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.report import sources
 from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.headline import INTERVALS
-from gammasky.engine.infer.report.markup import Markup, joined, picture, section, table, tag
+from gammasky.engine.infer.report.html import Picture, Section, Table, picture
 from gammasky.engine.infer.report.numbers import decimals, described, interval, number, width
 from gammasky.engine.sky.manifest import read_manifest, shipped_manifests
 
@@ -32,29 +32,33 @@ SOURCE_COUNTS = (
 )
 
 
-def saved_figure(fit: FitFolder, name: str, alt: str, caption: str, *, wide: bool = False) -> Markup | None:
+def saved_figure(fit: FitFolder, name: str, alt: str, caption: str, *, wide: bool = False) -> Picture | None:
     """A figure that the fit left, or nothing."""
     if name not in fit.figures:
         return None
     return picture(fit.figures[name], alt, caption, str(fit.folder / "figures" / f"{name}.png"), wide=wide)
 
 
-def maps(fit: FitFolder) -> Markup:
+def maps(fit: FitFolder) -> Section | None:
     """Counts, model, residual."""
-    figure = saved_figure(fit, "maps", "maps of counts, model and residual", MAPS, wide=True)
-    return section("maps", "Maps", figure)
+    return _one("maps", "Maps", saved_figure(fit, "maps", "maps of counts, model and residual", MAPS, wide=True))
 
 
-def corner(fit: FitFolder) -> Markup:
+def corner(fit: FitFolder) -> Section | None:
     """The corner plot."""
-    return section("corner", "Correlations", saved_figure(fit, "corner", "corner plot", CORNER, wide=True))
+    return _one("corner", "Correlations", saved_figure(fit, "corner", "corner plot", CORNER, wide=True))
 
 
-def point_sources(fit: FitFolder, threshold: float | None) -> Markup:
+def _one(identity: str, title: str, figure: Picture | None) -> Section | None:
+    """A section of one picture."""
+    return None if figure is None else Section(identity, title, {"picture": figure}, title, "picture.html")
+
+
+def point_sources(fit: FitFolder, threshold: float | None) -> Section | None:
     """dN/dS with bands, the lines of one photon and of detection, and the numbers of sources."""
     posterior, members = fit.posterior, sources.populations(fit.posterior.spec)
     if not members:
-        return Markup("")
+        return None
     known_bands = catalogue_thresholds(fit) if threshold is None else {}
     lines, at, note = _threshold(fit, threshold, known_bands)
     draws, truth = sources.thinned(posterior.draws), true_draws(fit)
@@ -63,12 +67,14 @@ def point_sources(fit: FitFolder, threshold: float | None) -> Markup:
         draws = {name: np.concatenate([draws[name], truth[name]]) for name in truth}
     curves = {component.name: sources.dnds(posterior.spec, component, draws) for component in members}
     image = _draw(fit, curves, known, {"1 photon": 1.0, **lines}, known_bands)
-    return section(
-        "sources",
-        "Point sources",
-        picture(image, "source-count functions with credible bands", f"{SOURCE_COUNTS} {note}", "dnds"),
-        _numbers(fit, curves, draws[FLUX], known, at),
-    )
+    shown = picture(image, "source-count functions with credible bands", f"{SOURCE_COUNTS} {note}", "dnds")
+    several = sources.n_energy(posterior) > 1
+    values = {
+        "picture": shown,
+        "numbers": None if several else _numbers(fit, curves, draws[FLUX], known, at),
+        "pixels": f"{sources.pixels_of_region(posterior):,}",
+    }
+    return Section("sources", "Point sources", values, "Point sources")
 
 
 def catalogue_thresholds(fit: FitFolder) -> Bands:
@@ -140,11 +146,9 @@ def true_draws(fit: FitFolder) -> dict[str, Floats]:
     return found
 
 
-def _numbers(fit: FitFolder, curves: Mapping[str, Floats], flux: Floats, known: bool, at: float) -> Markup:
+def _numbers(fit: FitFolder, curves: Mapping[str, Floats], flux: Floats, known: bool, at: float) -> Table:
     """How many sources of each population there are, in all and above two brightnesses."""
     posterior, lowest = fit.posterior, fit.posterior.spec.source_grid.min
-    if sources.n_energy(posterior) > 1:
-        return tag("p", "With several energy bins a source has photons in each: its number is not given here.")
     columns = {f"all (S ≥ {lowest:g})": lowest, "above 1 photon": max(1.0, lowest)}
     if np.isfinite(at):
         columns[f"above {at:.0f} photons"] = at
@@ -154,12 +158,7 @@ def _numbers(fit: FitFolder, curves: Mapping[str, Floats], flux: Floats, known: 
         rows.append([name, *(_quantiles(numbers[:-1] if known else numbers) for numbers in found)])
         if known:
             rows.append([f"{name}, truth", *(count(float(numbers[-1])) for numbers in found)])
-    about = (
-        f"Expected number of sources in the region of interest, its source masks lifted "
-        f"({sources.pixels_of_region(posterior):,} pixels): ∫ dN/dS dS summed over the template; median (68 %; 90 %). "
-        "S in photons at mean exposure."
-    )
-    return joined([table(["population", *columns], rows, caption="Number of sources"), tag("p", about, class_="note")])
+    return Table(["population", *columns], rows, "Number of sources")
 
 
 def _quantiles(values: Floats) -> str:
@@ -177,7 +176,7 @@ def count(value: float) -> str:
     return f"{round(value / step) * step:,d}"
 
 
-def fluxes(fit: FitFolder) -> Markup:
+def fluxes(fit: FitFolder) -> Section:
     """Flux of each component: counts, share of all emission, intensity."""
     posterior = fit.posterior
     draws, names = posterior.draws[FLUX], posterior.elements[FLUX]
@@ -195,32 +194,18 @@ def fluxes(fit: FitFolder) -> Markup:
     headings = ["component", "kind", *(["truth"] if known else []), *INTERVALS, "share"]
     if scale is not None:
         headings.append("intensity (10⁻⁷)")
-    return section(
-        "fluxes",
-        "Fluxes and intensities",
-        table(
-            headings,
-            rows,
-            words=2,
-            caption="Mean counts per pixel, share of all emission" + (", intensity" if scale else ""),
-        ),
-        tag("p", _flux_note(area, exposure), class_="note"),
-        saved_figure(
-            fit, "fluxes", "violins of the fluxes", "Posterior of the fluxes and of the point-source fraction."
-        ),
-    )
-
-
-def _flux_note(area: float, exposure: Floats | None) -> str:
-    text = "Means over the region of interest, source masks lifted."
-    if exposure is None:
-        return f"{text} Intensities are left out: the posterior file does not hold the exposure of one energy bin."
-    spread = 50 * (exposure.max() - exposure.min()) / exposure.mean()
-    return (
-        f"{text} Intensity in 10⁻⁷ photons cm⁻² s⁻¹ sr⁻¹ over the energy bin: counts per pixel over the mean exposure "
-        f"of the fitted pixels, {number(float(exposure.mean()))} cm² s (it varies by ±{spread:.0f} %), and the pixel's "
-        f"{number(area)} sr."
-    )
+    caption = "Mean counts per pixel, share of all emission" + (", intensity" if scale else "")
+    violins = "Posterior of the fluxes and of the point-source fraction."
+    values: dict[str, Any] = {
+        "table": Table(headings, rows, caption, words=2),
+        "picture": saved_figure(fit, "fluxes", "violins of the fluxes", violins),
+        "area": number(area),
+        "exposure": "",
+    }
+    if exposure is not None:
+        values["exposure"] = number(float(exposure.mean()))
+        values["spread"] = f"{50 * (exposure.max() - exposure.min()) / exposure.mean():.0f}"
+    return Section("fluxes", "Fluxes and intensities", values, "Fluxes")
 
 
 def _share(part: Floats, total: Floats) -> str:
