@@ -38,12 +38,14 @@ class Interrupts:
         return self
 
     def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self in _active:
             _active.remove(self)
+        if error is None:
+            self.raise_if_pending()  # one that came after the last look
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         if self._pending:

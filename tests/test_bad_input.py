@@ -192,7 +192,7 @@ def test_a_spoiled_model(old: str, new: str, message: str, here: Path, capsys: C
         (["--seed", str(2**63)], "seed: expected a whole number of at most 9223372036854775807"),
         (["--resume"], "--out a/b/out: no checkpoint to resume from; start without --resume"),
         (["--out", ""], "Invalid value for '--out': expected a path, got an empty one"),
-        (["--out", "model.toml/x"], "--out model.toml/x: cannot be written to (Not a directory); choose another"),
+        (["--out", "model.toml/x"], "folder model.toml/x: cannot be written to (Not a directory); choose another"),
         (["--lr", "1e300", "--steps", "20"], "start again with a lower --lr (it is 1e+300)"),
     ],
 )
@@ -339,7 +339,7 @@ def test_a_point_that_cannot_be_simulated(point: Any, message: str, here: Path, 
         (["--params", "no.json"], "parameter file 'no.json': cannot be read"),
         (["--out", ""], "Invalid value for '--out': expected a path, got an empty one"),
         (["--out", "model.toml"], "Invalid value for '--out'|--out model.toml: expected a folder"),
-        (["--out", "model.toml/x"], "--out model.toml/x: cannot be written to (Not a directory); choose another"),
+        (["--out", "model.toml/x"], "folder model.toml/x: cannot be written to (Not a directory); choose another"),
         (["--data", "sy"], "unknown dataset 'sy'"),
     ],
 )
@@ -447,7 +447,7 @@ def test_a_norm_that_cannot_be_reached(here: Path, capsys: Capture) -> None:
         (["--posterior", "no.nc"], "no.nc: no such posterior file"),
         (["--posterior", "point.json"], "point.json: not a NetCDF file, or damaged"),
         (["--data", "sy"], "unknown dataset 'sy'"),
-        (["--out", "model.toml/x"], "--out model.toml/x: cannot be written to (Not a directory); choose another"),
+        (["--out", "model.toml/x"], "folder model.toml/x: cannot be written to (Not a directory); choose another"),
     ],
 )
 @pytest.mark.usefixtures("here")

@@ -19,7 +19,7 @@ from gammasky.analyses.studies.study import (
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.run import folder_made
+from gammasky.engine.folders import folder_made
 from gammasky.engine.infer.settings import Settings as FitSettings
 from gammasky.engine.sky.schema import Schema, validated
 

@@ -83,13 +83,13 @@ def load_checkpoint(path: Path, identity: Mapping[str, Any]) -> Checkpoint:
         if saved.get(name) != identity.get(name):
             raise InputError(
                 f"{path}: this fit has {name}={_short(saved.get(name))}, got {_short(identity.get(name))}; "
-                "resume with the same settings, or start again with --overwrite"
+                "resume with the same settings, or start the fit anew"
             )
     return Checkpoint(path, arrays)
 
 
 def _damaged(path: Path, reason: str) -> InputError:
-    return InputError(f"{path}: damaged checkpoint ({reason}); start again with --overwrite")
+    return InputError(f"{path}: damaged checkpoint ({reason}); start the fit anew")
 
 
 def _short(value: Any) -> str:

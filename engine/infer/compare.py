@@ -15,10 +15,10 @@ from scipy.stats import wasserstein_distance
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
+from gammasky.engine.folders import folder_made
 from gammasky.engine.infer.derived import FLUX
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR, SUMMARY
 from gammasky.engine.infer.report.fit_folder import Posterior, read_fit, read_fit_posterior
-from gammasky.engine.infer.run import folder_made
 from gammasky.engine.model.priors import LogUniform, Prior
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine import interrupt
 from gammasky.engine.errors import ImpossibleCountsError
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.posterior import write_posterior
@@ -43,6 +44,7 @@ def write_outputs(
     from gammasky.engine.infer.figures import FIGURES, save_figures
 
     info = _info(settings, result, wall_seconds)
+    interrupt.check()
     check, note = _predictive_check(model, result.z, settings.seed)
     trust = {
         "verdict": result.verdict.as_dict(told),
@@ -55,11 +57,13 @@ def write_outputs(
         **summarise(model, result.derived, info, weights),
         "predictive_checks": check.as_dict() if check else note,
     }
+    interrupt.check()
     write_summary(out / SUMMARY, summary)
     _write_trace(out / TRACE, result.elbo)
     figures = save_figures(model, result.z, result.derived, result.elbo, out / "figures", check)
     for stale in {out / "figures" / f"{name}.png" for name in FIGURES} - set(figures):
         stale.unlink(missing_ok=True)  # of the fit that is replaced; other files in the folder are the user's
+    interrupt.check()
     write_posterior(
         out / POSTERIOR, model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
         attributes={**info, **trust}, derived=result.derived, chains=result.chains,

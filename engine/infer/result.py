@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine import interrupt
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.verdict import Verdict, unless_finite
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gammasky.engine.model import SkyModel
 
 Floats = NDArray[np.float64]
+BATCH = 50  # draws whose likelihoods are evaluated at once, between two looks at interrupts
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +84,15 @@ def log_likelihoods(model: SkyModel, z: Floats) -> Floats:
 
     def evaluate(arrays: Any, points: jax.Array) -> jax.Array:
         one = lambda point: model.log_likelihood(model.parameters(point, arrays), arrays)  # noqa: E731
-        return jax.lax.map(one, points, batch_size=50)
+        return jax.vmap(one)(points)
 
-    found = np.asarray(model.program("log-likelihoods", lambda: jax.jit(evaluate))(model.arrays, z))
+    program = model.program("log-likelihoods", lambda: jax.jit(evaluate))
+    found = np.empty(len(z))
+    for first in range(0, len(z), BATCH):
+        interrupt.check()
+        # the last batch is filled up, so that one program does for any number of draws
+        rows = np.minimum(np.arange(first, first + BATCH), len(z) - 1)
+        found[rows] = np.asarray(program(model.arrays, z[rows]))
     if not np.isfinite(found).all():
         raise model.explain(model.parameters(z[int(np.argmin(np.isfinite(found)))]))
     return found

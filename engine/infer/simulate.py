@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.folders import folder_made
 from gammasky.engine.infer.draws import picked
 from gammasky.engine.infer.posterior import read_posterior_of
-from gammasky.engine.infer.run import folder_made
 from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.latent import Parameters

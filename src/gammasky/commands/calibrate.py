@@ -61,7 +61,7 @@ def calibrate(
     from gammasky.distributed.runners.base import Runner
     from gammasky.distributed.runners.inline import InlineRunner
     from gammasky.distributed.runners.ray import RayRunner
-    from gammasky.engine.infer.run import folder_made
+    from gammasky.engine.folders import folder_made
     from gammasky.engine.infer.settings import Settings
     from gammasky.engine.kernels.threads import thread_count
 

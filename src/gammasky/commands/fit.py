@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gammasky.commands.options import FOLDER, data_options, start_engine, svi_options
+from gammasky.commands.watch import answered
+from gammasky.engine.errors import InputError
+from gammasky.engine.folders import folder_held, folder_made
+
+if TYPE_CHECKING:
+    from gammasky.engine.infer.settings import Settings
 
 
 @click.command()
@@ -56,24 +63,75 @@ def fit(
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
-    start_engine("gammasky.engine.infer.run")
-    from gammasky.engine.infer.run import run_fit
-    from gammasky.engine.infer.settings import Settings
+    with answered(), folder_made(out), folder_held(out):
+        start_engine("gammasky.engine.infer.run")
+        from gammasky.engine.infer.settings import Settings
 
-    run_fit(
-        model,
-        data_name,
-        data_dir,
-        out,
-        settings=Settings(**settings),
-        resume=resume,
-        overwrite=overwrite,
-        quiet=quiet,
-        told=partial(_command, model, data_name, data_dir, out),
-    )
+        run_fit(
+            model,
+            data_name,
+            data_dir,
+            out,
+            settings=Settings(**settings),
+            resume=resume,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
 
 
-def _command(model: str, data_name: str, data_dir: Path | None, out: Path, remedy: Mapping[str, Any]) -> str:
+def run_fit(
+    model: str,
+    data: str,
+    data_dir: Path | None,
+    out: Path,
+    *,
+    settings: Settings,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Fit a model; write posterior.nc, summary.json, elbo.csv and figures/ to `out`.
+
+    With `overwrite` the files of the older fit stay until those of the new one take their places.
+
+    Raises:
+        InputError: bad input, found before anything is written; `out` already holds a fit.
+        KeyboardInterrupt: after Ctrl-C or SIGTERM.
+    """
+    from gammasky.engine.infer.outputs import write_outputs
+    from gammasky.engine.infer.posterior import check_parameter_names
+    from gammasky.engine.infer.run import fit as fit_model
+    from gammasky.engine.interrupt import Interrupts
+    from gammasky.engine.model import SkyModel
+    from gammasky.engine.sky.dataset import Dataset
+
+    _check_content(out, resume=resume, overwrite=overwrite)
+    began = time.perf_counter()
+    with Interrupts():  # JAX's hook on garbage collection may swallow a KeyboardInterrupt
+        sky_model = SkyModel(model, Dataset.open(data, data_dir))
+        check_parameter_names(sky_model.spec)
+        result = fit_model(sky_model, settings, folder=out, resume=resume, quiet=quiet)
+        told = partial(command, model, data, data_dir, out)
+        write_outputs(sky_model, settings, result, out, time.perf_counter() - began, quiet=quiet, told=told)
+
+
+def _check_content(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds something the user did not mean to touch."""
+    from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR
+
+    begun = (out / CHECKPOINT).exists()
+    finished = (out / POSTERIOR).exists() and not begun
+    if resume and finished:
+        raise InputError(f"--out {out}: this fit is finished; nothing to resume (start again with --overwrite)")
+    if resume and not begun:
+        raise InputError(f"--out {out}: no checkpoint to resume from; start without --resume")
+    if (finished or begun) and not (resume or overwrite):
+        what = "a finished fit" if finished else "an unfinished fit"
+        hint = "--overwrite" if finished else "--resume or --overwrite"
+        raise InputError(f"--out {out}: holds {what}; use {hint}, or choose another folder")
+
+
+def command(model: str, data_name: str, data_dir: Path | None, out: Path, remedy: Mapping[str, Any]) -> str:
     """A fit with other settings as a command that can be pasted."""
     where = [] if data_dir is None else ["--data-dir", str(data_dir)]
     options = [word for name, value in remedy.items() for word in (f"--{name.replace('_', '-')}", str(value))]

@@ -96,9 +96,8 @@ def start_engine(module: str = "gammasky.engine.model") -> None:
     """
     from gammasky.engine.interrupt import Interrupts
 
-    with Interrupts() as interrupts:
+    with Interrupts():
         from gammasky.engine.runtime import configure
 
         configure()
         import_module(module)
-    interrupts.raise_if_pending()

@@ -95,7 +95,7 @@ def test_a_space_without_the_paper(asked: list[str], message: str) -> None:
 def test_options_to_paste_are_the_settings(params: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Settings] = []
     monkeypatch.setattr("gammasky.commands.fit.start_engine", lambda _module: None)
-    monkeypatch.setattr("gammasky.engine.infer.run.run_fit", lambda *_, settings, **__: given.append(settings))
+    monkeypatch.setattr("gammasky.commands.fit.run_fit", lambda *_, settings, **__: given.append(settings))
     result = CliRunner().invoke(fit_command, ["calibration", *fit_options(params, 700).split(), "--out", "x"])
     assert result.exit_code == 0, result.output
     expected = {"method": "svi", "steps": 700, **params}

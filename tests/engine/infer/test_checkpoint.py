@@ -60,7 +60,7 @@ def test_an_array_that_is_missing_or_of_another_shape_is_damage(path: Path) -> N
 
 def test_truncated_file_is_refused(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(InputError, match=r"damaged checkpoint .*--overwrite"):
+    with pytest.raises(InputError, match=r"damaged checkpoint .*start the fit anew"):
         load_checkpoint(path, IDENTITY)
 
 

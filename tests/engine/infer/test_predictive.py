@@ -13,12 +13,12 @@ import pytest
 from matplotlib.image import imread
 from scipy import stats
 
+from gammasky.commands.fit import run_fit
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer import outputs
 from gammasky.engine.infer.figures import predictive as figure
 from gammasky.engine.infer.figures import save_figures
 from gammasky.engine.infer.predictive import PredictiveCheck, expected_counts, predictive_check
-from gammasky.engine.infer.run import run_fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator

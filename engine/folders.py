@@ -1,0 +1,73 @@
+"""Folders that results are written to: gone again if nothing came of it, and of one writer at a time."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from gammasky.engine.errors import InputError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def folder_made(folder: Path) -> Iterator[None]:
+    """Make a folder and see that it can be written to; take it away again if the body leaves it empty.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"folder {folder}: expected a folder, got a file; choose another name")
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        _remove_empty(made)
+        raise InputError(f"folder {folder}: cannot be written to ({error.strerror}); choose another folder") from None
+    try:
+        yield
+    finally:
+        _remove_empty(made)
+
+
+@contextmanager
+def folder_held(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that no other process writes its results there; held again by the same thread, it stays held.
+
+    The lock belongs to the process: one that is killed gives it up.
+
+    Raises:
+        InputError: somebody else holds the folder, or its file system knows no locks.
+    """
+    taken = InputError(f"folder {folder}: another fit is at work there; wait for it, or choose another folder")
+    lock = FileLock(folder / LOCK, timeout=0, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise taken from None
+    except NotImplementedError:
+        raise InputError(f"folder {folder}: its file system knows no locks; choose a folder on another one") from None
+    try:
+        if not (folder / LOCK).exists():  # its holder has just left and has taken the file away
+            raise taken
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders, innermost first, up to the first that holds something."""
+    for folder in folders:
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                return
+            folder.rmdir()
