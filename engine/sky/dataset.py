@@ -22,7 +22,7 @@ from gammasky.engine.sky.manifest import (
     read_manifest,
     shipped_manifests,
 )
-from gammasky.engine.sky.psf import PSF, IRFSettings, KingPSF
+from gammasky.engine.sky.psf import PSF, IRFSettings
 from gammasky.engine.sky.readers import load_map
 
 
@@ -182,19 +182,10 @@ class Dataset:
         settings = self.manifest.psf
         if not isinstance(settings, IRFSettings):
             return settings
-        from gammasky.engine.sky.irf import king_parameters
+        from gammasky.engine.sky.irf import king_psf
 
         content = _content(settings.file, self.manifest, self.folder, self.checksums)
-        return KingPSF.model_validate(
-            king_parameters(
-                content,
-                str(self.folder / settings.file),
-                settings.energy_gev,
-                settings.event_type,
-                cos_theta=settings.cos_theta,
-                weights=settings.weights,
-            )
-        )
+        return king_psf(content, str(self.folder / settings.file), settings)
 
 
 def _resolve(

@@ -10,6 +10,8 @@ from typing import Any
 
 from gammasky.engine.errors import InputError
 
+DAMAGE = (OSError, ValueError, TypeError, KeyError, AttributeError)  # what astropy raises in a damaged file
+
 
 @contextmanager
 def open_fits(content: bytes, label: str) -> Iterator[Any]:
@@ -25,17 +27,17 @@ def open_fits(content: bytes, label: str) -> Iterator[Any]:
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)  # they are of keywords that readers are to ignore
-            with fits.open(io.BytesIO(content), memmap=False) as hdus:
-                _check_length(hdus, content)
-                yield hdus
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, fits.VerifyError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]  # what follows is advice to programmers
-        raise InputError(f"{label}: not a complete FITS file ({reason}); replace it by a whole one") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)  # they are of keywords that readers are to ignore
+        try:
+            hdus = fits.open(io.BytesIO(content), memmap=False)
+            _check_length(hdus, content)
+        except DAMAGE as error:
+            raise _damaged(label, error) from error
+        try:
+            yield hdus
+        except fits.VerifyError as error:  # a card that only now was looked at
+            raise _damaged(label, error) from error
 
 
 def fits_extension(content: bytes, label: str, hdu: int | str) -> Any:
@@ -59,8 +61,17 @@ def extension_of(hdus: Any, label: str, hdu: int | str) -> Any:
     except (KeyError, IndexError):
         have = ", ".join(f"{number} ({extension.name})" for number, extension in enumerate(hdus))
         raise InputError(f"{label}: no extension {hdu!r}; the file has {have}") from None
-    _ = extension.data
+    try:
+        _ = extension.data, getattr(extension, "columns", None)
+    except DAMAGE as error:
+        raise _damaged(label, error) from error
     return extension
+
+
+def _damaged(label: str, error: Exception) -> InputError:
+    """One line of whatever astropy says of a damaged file."""
+    reason = str(error).splitlines()[0].partition(". ")[0]  # what follows is advice to programmers
+    return InputError(f"{label}: not a complete FITS file ({reason}); replace it by a whole one")
 
 
 def _check_length(hdus: Any, content: bytes) -> None:

@@ -52,7 +52,11 @@ def _celestial(header: Any, label: str) -> Any:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)  # such as of keywords that were renamed since
-        wcs = WCS(header)
+        try:
+            wcs = WCS(header)
+        except ValueError as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{label}: the header has no usable WCS ({reason}); correct it") from None
     if not wcs.has_celestial:
         raise InputError(f"{label}: the header has no celestial WCS; expected CTYPE1/2 such as GLON-CAR, GLAT-CAR")
     return wcs.celestial

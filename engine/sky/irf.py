@@ -1,14 +1,14 @@
-"""King parameters from a Fermi-LAT instrument-response file (`psf_*_PSF.fits`)."""
+"""The King function from a Fermi-LAT instrument-response file (`psf_*_PSF.fits`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.sky.fits_files import fits_extension, open_fits
+from gammasky.engine.sky.psf import IRFSettings, KingPSF
 
 # Fractions of the ULTRACLEANVETO photons in the eight bins of cos(theta) from 0.2 to 1, by PSF event type, as published
 # with the King parameters that the inner-Galaxy analyses use (N. Rodd, PSF_king, 2015-2022; arXiv:1604.01026).
@@ -20,16 +20,8 @@ INCLINATION_FRACTIONS = {
 }
 
 
-def king_parameters(
-    content: bytes,
-    label: str,
-    energy_gev: float,
-    event_type: str = "PSF3",
-    *,
-    cos_theta: float | None = None,
-    weights: Sequence[float] | None = None,
-) -> dict[str, float]:
-    """King parameters at one energy, averaged over the inclination.
+def king_psf(content: bytes, label: str, settings: IRFSettings) -> KingPSF:
+    """The King function at one energy, its parameters averaged over the inclination.
 
     fcore = 1 / (1 + NTAIL (STAIL / SCORE)^2) in every bin of the file; spe = sqrt((c0 (E / 100 MeV)^beta)^2 + c1^2).
     Each parameter is then averaged over the inclination bins and interpolated linearly in energy between the
@@ -38,14 +30,7 @@ def king_parameters(
     Args:
         content: the bytes of the file.
         label: how errors name it.
-        energy_gev [GeV]: energy.
-        event_type: such as "PSF3" or "FRONT"; the file must have the extensions RPSF_<event_type> and
-            PSF_SCALING_PARAMS_<event_type>.
-        cos_theta: one inclination (the bin that holds it) in place of an average.
-        weights (inclination bins,): fraction of the photons per bin; default `INCLINATION_FRACTIONS[event_type]`.
-
-    Returns:
-        fcore, score, gcore, stail, gtail, spe [rad], for `KingPSF`.
+        settings: energy, event type and, in place of `INCLINATION_FRACTIONS`, one inclination or weights of the bins.
 
     Raises:
         InputError: not such a file, unknown event type, energy or inclination outside it, weights that do not fit.
@@ -56,33 +41,34 @@ def king_parameters(
     """
     with open_fits(content, label) as hdus:
         types = [hdu.name.removeprefix("RPSF_") for hdu in hdus if hdu.name.startswith("RPSF_")]
-    if event_type not in types:
-        raise unknown_name(f"event type of {label}:", event_type, types)
-    table = fits_extension(content, label, f"RPSF_{event_type}").data
-    scaling = fits_extension(content, label, f"PSF_SCALING_PARAMS_{event_type}").data
+    if settings.event_type not in types:
+        raise unknown_name(f"event type of {label}:", settings.event_type, types)
+    table = fits_extension(content, label, f"RPSF_{settings.event_type}").data
+    scaling = fits_extension(content, label, f"PSF_SCALING_PARAMS_{settings.event_type}").data
     c0, c1, beta = (float(c) for c in np.ravel(scaling["PSFSCALE"][0])[:3])
-    share = _inclination_weights(table, label, event_type, cos_theta, weights)
+    share = _inclination_weights(table, label, settings)
     grid = {
         name: np.asarray(table[name][0], dtype=np.float64) for name in ("NTAIL", "SCORE", "STAIL", "GCORE", "GTAIL")
     }
     grid["FCORE"] = 1 / (1 + grid["NTAIL"] * (grid["STAIL"] / grid["SCORE"]) ** 2)
-    energy_mev = 1e3 * energy_gev
+    energy_mev = 1e3 * settings.energy_gev
     centres = (_axis(table, "ENERG_LO") + _axis(table, "ENERG_HI")) / 2
     if not centres[0] <= energy_mev <= centres[-1]:
-        raise InputError(f"{label}: energy {energy_gev:g} GeV is outside {centres[0]:g} to {centres[-1]:g} MeV")
+        raise InputError(
+            f"{label}: energy {settings.energy_gev:g} GeV is outside {centres[0]:g} to {centres[-1]:g} MeV"
+        )
     names_out = ("FCORE", "SCORE", "GCORE", "STAIL", "GTAIL")
     parameters = {name.lower(): float(np.interp(energy_mev, centres, share @ grid[name])) for name in names_out}
-    return {**parameters, "spe": float(np.hypot(c0 * (energy_mev / 100) ** beta, c1))}
+    return KingPSF(**parameters, spe=float(np.hypot(c0 * (energy_mev / 100) ** beta, c1)))
 
 
 def _axis(table: Any, name: str) -> np.ndarray:
     return np.asarray(table[name][0], dtype=np.float64)
 
 
-def _inclination_weights(
-    table: Any, label: str, event_type: str, cos_theta: float | None, weights: Sequence[float] | None
-) -> np.ndarray:
+def _inclination_weights(table: Any, label: str, settings: IRFSettings) -> np.ndarray:
     """The share of each inclination bin, summing to 1."""
+    event_type, cos_theta, weights = settings.event_type, settings.cos_theta, settings.weights
     low, high = _axis(table, "CTHETA_LO"), _axis(table, "CTHETA_HI")
     if cos_theta is not None:
         inside = (low - 1e-6 <= cos_theta) & (cos_theta <= high + 1e-6)

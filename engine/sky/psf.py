@@ -7,13 +7,11 @@ drawn by inverting its cumulative distribution, tail included.
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from gammasky.engine.files import read_bytes
 from gammasky.engine.sky.schema import Schema
 
 GRID_SIZE = 1 << 16
@@ -79,24 +77,6 @@ class KingPSF(_RadialPSF):
         core, tail = _king(x, self.score, self.gcore), _king(x, self.stail, self.gtail)
         return self.fcore * core + (1 - self.fcore) * tail
 
-    @classmethod
-    def from_irf(
-        cls,
-        path: Path | str,
-        *,
-        energy_gev: float,
-        event_type: str = "PSF3",
-        cos_theta: float | None = None,
-        weights: tuple[float, ...] | None = None,
-    ) -> KingPSF:
-        """The PSF at one energy from an instrument-response file; see `engine.sky.irf.king_parameters`."""
-        from gammasky.engine.sky.irf import king_parameters
-
-        parameters = king_parameters(
-            read_bytes(Path(path)), str(path), energy_gev, event_type, cos_theta=cos_theta, weights=weights
-        )
-        return cls.model_validate(parameters)
-
 
 class GaussianPSF(_RadialPSF):
     """p(r) ~ exp(-r^2 / (2 sigma^2)); `sigma_deg` [deg] is the width along one axis."""
@@ -119,7 +99,16 @@ class DeltaPSF(Schema):
 
 
 class IRFSettings(Schema):
-    """Where a manifest takes a King PSF from an instrument-response file."""
+    """A King PSF from an instrument-response file.
+
+    Args:
+        file: the file.
+        energy_gev [GeV]: energy.
+        event_type: such as "PSF3" or "FRONT"; the file must have the extensions RPSF_<event_type> and
+            PSF_SCALING_PARAMS_<event_type>.
+        cos_theta: one inclination (the bin that holds it) in place of an average.
+        weights (inclination bins,): fraction of the photons per bin.
+    """
 
     kind: Literal["irf"] = "irf"
     file: str

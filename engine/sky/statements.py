@@ -73,7 +73,7 @@ def check_energies(hdus: Any, columns: Sequence[int], n_columns: int, edges_gev:
     """
     edges = np.asarray(edges_gev, dtype=np.float64)
     low, high = (edges[:-1], edges[1:]) if len(columns) == len(edges) - 1 else (edges[:1], edges[-1:])
-    for hdu in hdus:
+    for hdu in (hdu for hdu in hdus if getattr(hdu, "columns", None) is not None):
         if hdu.name == "EBOUNDS":
             first, last = (_energies(hdu, name, "keV") for name in ("E_MIN", "E_MAX"))
             rows = np.asarray(columns) if len(first) == n_columns else None

@@ -92,6 +92,7 @@ def test_equatorial_images(small_folder: Folder) -> None:
     ("cards", "settings", "message"),
     [
         ({"CTYPE1": "X", "CTYPE2": "Y"}, {}, "the header has no celestial WCS"),
+        ({"CTYPE2": "GLAT-TAN"}, {}, "the header has no usable WCS (ERROR"),
         ({}, {"frame": "equatorial"}, "CTYPE1 is 'GLON-CAR', but in the manifest frame is 'equatorial'"),
         ({"BUNIT": "ct"}, {}, "its unit is 'ct', but in the manifest unit is 'intensity'"),
     ],

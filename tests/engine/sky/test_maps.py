@@ -144,6 +144,16 @@ def test_truncated_files(small_folder: Folder, write_table: Write, kind: str, sh
     )
 
 
+@pytest.mark.parametrize("card", ["NAXIS1", "TFIELDS", "TFORM1", "BITPIX"])
+def test_damaged_headers(small_folder: Folder, write_table: Write, card: str) -> None:
+    folder = small_folder(glow())
+    write_table(folder / "glow.fits", {"A": SKY})
+    content = (folder / "glow.fits").read_bytes()
+    start = content.rindex(card.ljust(8).encode())
+    (folder / "glow.fits").write_bytes(content[:start] + b" " * 80 + content[start + 80 :])
+    assert "glow.fits: not a complete FITS file" in refusal(lambda: Dataset.open(folder).template("glow"))
+
+
 def test_pickle_is_never_read(small_folder: Folder) -> None:
     folder = small_folder()
     np.save(folder / "counts.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
