@@ -59,7 +59,8 @@ def king_psf(content: bytes, label: str, settings: IRFSettings) -> KingPSF:
         )
     names_out = ("FCORE", "SCORE", "GCORE", "STAIL", "GTAIL")
     parameters = {name.lower(): float(np.interp(energy_mev, centres, share @ grid[name])) for name in names_out}
-    return KingPSF(**parameters, spe=float(np.hypot(c0 * (energy_mev / 100) ** beta, c1)))
+    parameters["spe"] = float(np.hypot(c0 * (energy_mev / 100) ** beta, c1))
+    return KingPSF.model_validate(parameters)
 
 
 def _axis(table: Any, name: str) -> np.ndarray:
