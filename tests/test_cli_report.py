@@ -70,6 +70,12 @@ def test_report(fits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "a", "--out", "page.html", "--threshold", "30"]) == 0
     assert "threshold of 30 photons was given" in (fits / "page.html").read_text(encoding="utf-8")
     assert capsys.readouterr().out.splitlines()[1].startswith("page.html (")
+    assert main(["report", "a", "--out", "page.html"]) == 0  # a report is replaced without being asked
+    Path("mine.html").write_text("<html>mine</html>", encoding="utf-8")
+    assert main(["report", "a", "--out", "mine.html"]) == 2
+    assert Path("mine.html").read_text(encoding="utf-8") == "<html>mine</html>"
+    assert main(["report", "a", "--out", "mine.html", "--overwrite"]) == 0
+    assert "gammasky report" in Path("mine.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +87,7 @@ def test_report(fits: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["report", "a", "--threshold", "nan"], "expected a finite number above 0"),
         (["report", "a", "--out", "a/summary.json"], "is no report of gammasky; use --overwrite"),
         (["report", "a", "--out", "none/page.html"], "choose another path"),
+        (["report", "a", "--out", "b"], "expected a file, got a folder"),
         (["compare", "a", "--out", "c"], "at least two fits"),
         (["compare", "a", "a", "--out", "c"], "given twice"),
         (["compare", "a", "none", "--out", "c"], "no such folder"),

@@ -1,4 +1,4 @@
-"""Whether two methods found the same posterior, number by number, beyond the noise of both."""
+"""Compares the posteriors that two methods found, number by number: do they differ by more than the noise of both?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SURE = 2.5  # standard errors that a difference must have
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One number of which two methods find different distributions.
+    """A number for which two methods find different distributions.
 
     Attributes:
         name: of the number.
@@ -45,7 +45,7 @@ class Disagreement:
 def disagreements(
     guide: Mapping[str, Floats], weights: Importance, chains: Mapping[str, Floats], found: Mapping[str, Convergence]
 ) -> list[Disagreement]:
-    """Numbers that differ by more than is allowed and by more than noise, the worst first.
+    """List the numbers that differ by more than is allowed and by more than noise, the worst first.
 
     Args:
         guide: draws (n,) of a guide, by name; weights: their importance weights.

@@ -39,7 +39,7 @@ class Citation:
 
 
 def citations(spec: ModelSpec, datasets: Iterable[str], methods: Iterable[str], texts: str = "") -> list[Citation]:
-    """The works behind a fit, in the order of citations.toml.
+    """List the works behind a fit, in the order of citations.toml.
 
     Args:
         spec: the model.
@@ -61,7 +61,7 @@ def bibtex(works: Iterable[Citation]) -> str:
 
 
 def used(spec: ModelSpec, datasets: Iterable[str], methods: Iterable[str]) -> Used:
-    """What a model, its data and a fit use, by kind."""
+    """List what a model, its data and a fit use, by kind."""
     templates = [template for component in spec.components for template in _leaves(component.template)]
     maps, datasets = {name for name in map(_map_name, templates) if name}, set(datasets)
     masks = (spec.region.mask,) if isinstance(spec.region.mask, str) else spec.region.mask or ()
@@ -84,7 +84,8 @@ def used(spec: ModelSpec, datasets: Iterable[str], methods: Iterable[str]) -> Us
 
 
 def datasets_of(name: str, checksums: Mapping[str, str]) -> set[str]:
-    """The shipped data sets whose files are among those with these SHA-256, and the one of that name if it has none."""
+    """Find the shipped data sets that were used: those with a file of one of these SHA-256, and the one called `name`
+    if it has no files."""
     found = set()
     for shipped, path in shipped_manifests().items():
         files = read_manifest(path).files
@@ -96,7 +97,7 @@ def datasets_of(name: str, checksums: Mapping[str, str]) -> set[str]:
 
 
 def datasets_named(name_or_path: str) -> tuple[set[str], str]:
-    """The shipped data sets behind a name or manifest, and what a manifest of the user's own asks to be cited.
+    """Find the shipped data sets behind a name or manifest, and what a manifest of the user's own asks to be cited.
 
     Raises:
         InputError: no such data set, or a damaged manifest.
@@ -108,7 +109,7 @@ def datasets_named(name_or_path: str) -> tuple[set[str], str]:
     path = path / MANIFEST_NAME if path.is_dir() else path
     if not path.is_file():
         if len(path.parts) > 1 or path.suffix == ".toml":
-            raise InputError(f"--data {name_or_path}: no such data set; give a dataset.toml, its folder, or a name")
+            raise InputError(f"data set {name_or_path}: not found; give a dataset.toml, its folder, or a name")
         raise unknown_name("data set", name_or_path, shipped)
     manifest = read_any_manifest(path)
     if isinstance(manifest, OtherCounts):
@@ -142,7 +143,7 @@ def _only_identifier(number: str) -> Citation:
 
 
 def _leaves(template: AnyTemplate) -> Iterator[AnyTemplate]:
-    """The maps and profiles that a template is made of."""
+    """List the maps and profiles that a template is made of."""
     if isinstance(template, MixTemplate):
         for member in template.mix:
             yield from _leaves(member)

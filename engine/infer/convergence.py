@@ -1,4 +1,4 @@
-"""Whether Markov chains agree: R-hat and effective sample sizes (Vehtari et al., arXiv:1903.08008), by arviz-stats."""
+"""Measures whether Markov chains agree: R-hat and effective sample sizes (Vehtari et al., arXiv:1903.08008)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""log Z from draws of the posterior and of a guide: bridge sampling (Meng & Wong 1996, Statistica Sinica 6, 831).
+"""Estimates log Z from draws of the posterior and of a guide by bridge sampling.
+
+Meng & Wong 1996, Statistica Sinica 6, 831.
 
 Z = E_q[h p] / E_posterior[h q] for any h; the best is h = 1 / (s_1 p / Z + s_2 q), found by iteration. Mass that the
 guide misses needs no weights: the posterior draws say how much of it there is. So a guide of the main mode and chains

@@ -1,4 +1,4 @@
-"""Importance weights of draws from an approximation: how good it is, log Z, and a posterior that is put right.
+"""Importance weights of draws from an approximation. They tell how good it is, give log Z, and correct the posterior.
 
 Weights w = p(data, z) / q(z) are smoothed in their tail by a generalised Pareto distribution (PSIS, Vehtari et al.,
 arXiv:1507.02646); its shape k-hat says whether the largest of them can be trusted: below 0.7 they can. A low k-hat is
@@ -24,7 +24,7 @@ EQUAL = 1e-9  # relative difference between weights that is no more than roundin
 
 @dataclass(frozen=True, eq=False)
 class Importance:
-    """Weights of n draws and what they tell.
+    """The weights of n draws and what follows from them.
 
     Attributes:
         weights (n,): smoothed, adding up to 1.
@@ -75,7 +75,7 @@ def weighted_quantiles(draws: Floats, weights: Floats, at: Sequence[float]) -> F
 
 
 def importance(log_density: Floats, log_guide: Floats) -> Importance:
-    """Weights of draws from a guide.
+    """Weight the draws of a guide by the posterior.
 
     Args:
         log_density (n,): log p(data, z) of each draw, unnormalised.

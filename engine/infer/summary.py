@@ -76,7 +76,7 @@ def summarise(
 
 
 def true_values(model: SkyModel) -> dict[str, np.ndarray]:
-    """What simulated counts were drawn with: parameters that the dataset knows the truth of, by name.
+    """List what simulated counts were drawn with: the parameters of which the dataset knows the truth, by name.
 
     Where these are all parameters of the model, also the fluxes and point-source fractions that follow.
     """
@@ -215,7 +215,7 @@ def _weighted_numbers(draws: np.ndarray, weights: np.ndarray) -> dict[str, float
 
 
 def _plain(value: Any) -> Any:
-    """What JSON knows: NumPy numbers and arrays as plain ones, null for numbers that are not finite."""
+    """Replace what JSON does not know: NumPy numbers and arrays, and numbers that are not finite, which become null."""
     if isinstance(value, Mapping):
         return {str(name): _plain(entry) for name, entry in value.items()}
     if isinstance(value, np.ndarray | np.generic):

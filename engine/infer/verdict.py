@@ -1,4 +1,4 @@
-"""How far to trust a posterior: one word, the reasons, and what to do about it."""
+"""Says how far a posterior can be trusted: one word, the reasons, and what to do about it."""
 
 from __future__ import annotations
 

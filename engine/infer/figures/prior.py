@@ -46,7 +46,7 @@ class Panel:
 def panel(
     name: str, prior: Prior, draws: Floats, truth: float | None = None, element: int = 0, n_elements: int = 1
 ) -> Panel:
-    """The panel of one number.
+    """Make the panel of one number.
 
     Args:
         name: as shown.
@@ -73,7 +73,8 @@ def panel(
 
 
 def cumulative(prior: Prior, x: Floats, element: int = 0, n_elements: int = 1) -> Floats:
-    """The prior's distribution function at x; of a Dirichlet, that of one element, Beta(alpha_i, sum_{j != i} alpha_j).
+    """Evaluate the prior's distribution function at x. An element i of a Dirichlet has that of
+    Beta(alpha_i, sum_{j != i} alpha_j).
 
     Raises:
         TypeError: a kind of prior that is not known here.

@@ -1,4 +1,4 @@
-"""How good the fit is: predictive checks, prior against posterior, diagnostics, the ELBO."""
+"""Sections about how good the fit is: predictive checks, prior against posterior, diagnostics, the ELBO."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _band(band: Mapping[str, Any], *, whole: bool) -> list[Cell | str]:
 
 
 def _small(p: float | None) -> bool:
-    """Whether a p-value is a reason to look closer; null, one that is not finite, is."""
+    """Whether a p-value is a reason to look closer. One that is not finite, null in the file, is."""
     return p is None or not p >= SMALL_P
 
 
@@ -80,7 +80,7 @@ def prior_posterior(fit: FitFolder) -> Section:
 
 
 def diagnostics(fit: FitFolder) -> Section:
-    """The numbers behind the verdict and those of the optimiser, but for what stands beside other methods already."""
+    """The numbers behind the verdict and those of the optimiser; what the table of methods shows is left out."""
     found = fit.entry("diagnostics") or {}
     left_out = {"method", *ERRORS.values(), *_told_by_stages(fit, found)}  # the page says the method at its top
     known = [name for name in DIAGNOSTICS if found.get(name) is not None]
@@ -107,7 +107,7 @@ def _told_by_stages(fit: FitFolder, found: Mapping[str, Any]) -> set[str]:
 
 
 def _named(name: str) -> Cell:
-    """What a diagnostic is called, with a hint in small print."""
+    """The name of a diagnostic, with a hint in small print."""
     return Cell(*DIAGNOSTICS.get(name, (name.replace("_", " "), "")))
 
 
@@ -123,7 +123,7 @@ def _optima(fit: FitFolder, found: Mapping[str, Any]) -> list[list[str]]:
 
 
 def settings_table(fit: FitFolder) -> Table:
-    """What the fit was asked to do, of the settings that its method reads."""
+    """The settings that the method of the fit reads."""
     asked = {name: value for name, value in fit.settings.items() if name not in FIT}
     rows = [
         [name.replace("_", " "), number(value) if isinstance(value, float) else str(value)]

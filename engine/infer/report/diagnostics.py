@@ -1,4 +1,4 @@
-"""What the diagnostics of the methods are called, what they say in plain words, and their digits."""
+"""Names of the diagnostics, what they mean in plain words, and how many digits of them are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fit left in its folder, read without its data and without building its model."""
+"""Reads what a fit left in its folder; that needs neither its data nor its model."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ class FitFolder:
 
     @property
     def method(self) -> str:
-        """How the fit was made; "" where it does not say."""
+        """The name of the method; "" where the fit does not say."""
         return str(self.summary["fit"].get("method") or (self.entry("diagnostics") or {}).get("method") or "")
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What "fit" holds, without the settings that only other methods read."""
+        """The entries of "fit" in the summary, without the settings that only other methods read."""
         unread = {name for names in READ_BY.values() for name in names} - {*READ_BY.get(self.method, ())}
         unread = unread if self.method in READ_BY else set()
         return {name: value for name, value in self.summary["fit"].items() if name not in unread}
@@ -95,7 +95,7 @@ class FitFolder:
 
 
 def read_fit(folder: Path) -> FitFolder:
-    """The fit in `folder`.
+    """Read the fit in `folder`.
 
     Raises:
         InputError: no such folder, no finished fit in it, a damaged file, or files of different fits.
@@ -109,7 +109,7 @@ def read_fit(folder: Path) -> FitFolder:
 
 
 def read_fit_posterior(path: Path) -> Posterior:
-    """The posterior in a folder or file.
+    """Read the posterior in a folder or file.
 
     Raises:
         InputError: see `read_fit`.
@@ -136,13 +136,13 @@ def read_fit_posterior(path: Path) -> Posterior:
 def _posterior_path(folder: Path) -> Path:
     """posterior.nc of a folder that holds a finished fit."""
     if not folder.exists():
-        raise InputError(f"{folder}: no such folder; expected the folder of a fit (gammasky fit ... --out DIR)")
+        raise InputError(f"{folder}: no such folder; expected the folder of a fit")
     if not folder.is_dir():
         raise InputError(f"{folder}: expected the folder of a fit, got a file")
     if not (folder / POSTERIOR).is_file():
         if (folder / CHECKPOINT).is_file():
-            raise InputError(f"{folder}: holds an unfinished fit; finish it with gammasky fit ... --resume")
-        raise InputError(f"{folder}: holds no {POSTERIOR}; expected the folder of a fit (gammasky fit ... --out DIR)")
+            raise InputError(f"{folder}: holds an unfinished fit; resume it first")
+        raise InputError(f"{folder}: holds no {POSTERIOR}; expected the folder of a fit")
     return folder / POSTERIOR
 
 

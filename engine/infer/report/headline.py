@@ -1,4 +1,4 @@
-"""The top of the page: how far to trust the fit, and what it says."""
+"""The top of the page: how far the fit can be trusted, and its main results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How numbers are written on the page: as many digits as their uncertainty supports."""
+"""Writes numbers with as many digits as their uncertainty supports."""
 
 from __future__ import annotations
 

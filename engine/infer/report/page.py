@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.report import checks, headline, provenance, side_by_side, sky
 from gammasky.engine.infer.report.fit_folder import FitFolder, read_fit
@@ -15,31 +14,23 @@ GENERATOR = "gammasky report"
 REPORT = "report.html"
 
 
-def write_report(
-    folder: Path, out: Path | None = None, *, threshold: float | None = None, overwrite: bool = False
-) -> Path:
+def write_report(folder: Path, out: Path | None = None, *, threshold: float | None = None) -> Path:
     """Write the fit in `folder` as one HTML page; see `report_page`.
 
     Args:
         folder: of a finished fit.
-        out: the page; default: report.html in the folder. An older report there is replaced.
+        out: the page; default: report.html in the folder. A file that is there is replaced.
         threshold [photons]: detection threshold of a catalogue; None: that of the data set, or an estimate.
-        overwrite: replace a file that is no report, too.
 
     Returns:
         where the page is.
 
     Raises:
-        InputError: see `read_fit`; `out` is a folder, or a file that is no report.
+        InputError: see `read_fit`.
         OSError: what the file system refused; an older page is then still whole.
     """
     out = folder / REPORT if out is None else out
-    fit = read_fit(folder)
-    if out.is_dir():
-        raise InputError(f"--out {out}: expected a file, got a folder; add a name such as {REPORT}")
-    if out.is_file() and not overwrite and not is_report(out):
-        raise InputError(f"--out {out}: is no report of gammasky; use --overwrite, or choose another name")
-    text = report_page(fit, threshold)
+    text = report_page(read_fit(folder), threshold)
     with replacing(out) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return out
@@ -52,9 +43,9 @@ def is_report(path: Path) -> bool:
 
 
 def report_page(fit: FitFolder, threshold: float | None = None) -> str:
-    """The page of a fit: verdict first, then result, sky, checks and provenance.
+    """Make the page of a fit: the verdict first, then result, sky, checks and provenance.
 
-    Everything is in the page: styles, images as data, no script.
+    Everything that a browser needs is in the page; there is no script.
 
     Args:
         fit: what its folder holds.

@@ -1,4 +1,4 @@
-"""What the numbers rest on: model, settings, versions, data, and the papers to cite."""
+"""Sections about what the numbers rest on: model, settings, versions, data, and the papers to cite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def references(fit: FitFolder) -> Section:
 
 
 def works_of(fit: FitFolder) -> list[Citation]:
-    """What a fit asks to be cited."""
+    """List what a fit asks to be cited."""
     found = fit.entry("diagnostics") or {}
     measured = [name for name in ("k_hat", "r_hat_max") if found.get(name) is not None]
     names = [fit.method, *_objective(fit), *(found.get("log_z_by_method") or {}), *measured]
@@ -41,7 +41,7 @@ def works_of(fit: FitFolder) -> list[Citation]:
 
 
 def _objective(fit: FitFolder) -> list[str]:
-    """The guide and what its bound on log Z rests on, of a fit that has a guide."""
+    """Name the guide of a fit, if it has one, and what its bound on log Z rests on."""
     guide, alpha = fit.settings.get("guide"), fit.settings.get("alpha")
     if guide is None:
         return []

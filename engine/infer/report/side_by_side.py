@@ -1,4 +1,4 @@
-"""What methods say beside each other: draws with and without their weights, the stages of the method `auto`."""
+"""Section that compares what methods say: draws with and without their weights, and the stages of the method `auto`."""
 
 from __future__ import annotations
 
@@ -90,7 +90,8 @@ def _stages(found: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _cells(stage: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Cell | str]:
-    """What one method says, by quantity: of the weights only for the reweighted draws, the rest only for the draws."""
+    """The numbers of one method, by quantity. Those that the weights tell stand with the reweighted draws only, and all
+    others with the draws as they are."""
     method = str(stage["method"])
     names = [name for name in QUANTITIES if stage.get(name) is not None]
     if method.endswith(REWEIGHTED):

@@ -1,4 +1,4 @@
-"""What the fit says about the sky: maps, corner, source counts, numbers of sources, fluxes and intensities."""
+"""Sections about the sky: maps, corner, source counts, numbers of sources, fluxes and intensities."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _threshold(fit: FitFolder, given: float | None, known: Bands) -> tuple[dict[
 def _draw(
     fit: FitFolder, curves: Mapping[str, Floats], known: bool, lines: Mapping[str, float], thresholds: Bands
 ) -> bytes:
-    """The figure of dN/dS (n, S) by population, as PNG; `known` says that the last draw is the truth."""
+    """Draw dN/dS (n, S) by population as PNG. Where the truth is `known`, it is the last draw."""
     from gammasky.engine.infer.figures.compare import Curve, draw_dnds
     from gammasky.engine.infer.figures.style import DPI, styled
 
@@ -134,7 +134,7 @@ def _draw(
 
 
 def true_draws(fit: FitFolder) -> dict[str, Floats]:
-    """What simulated counts were drawn with, as one draw (1, ...): the parameters whose truth is known in full."""
+    """The parameters that simulated counts were drawn with, as one draw (1, ...), as far as they are known in full."""
     found = {}
     for name, table_name in [*((name, "parameters") for name in fit.posterior.spec.parameters), (FLUX, FLUX)]:
         labels = fit.posterior.elements[name]
@@ -147,7 +147,7 @@ def true_draws(fit: FitFolder) -> dict[str, Floats]:
 
 
 def _numbers(fit: FitFolder, curves: Mapping[str, Floats], flux: Floats, known: bool, at: float) -> Table:
-    """How many sources of each population there are, in all and above two brightnesses."""
+    """Count the sources of each population, in all and above two brightnesses."""
     posterior, lowest = fit.posterior, fit.posterior.spec.source_grid.min
     columns = {f"all (S ≥ {lowest:g})": lowest, "above 1 photon": max(1.0, lowest)}
     if np.isfinite(at):

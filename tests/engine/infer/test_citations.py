@@ -186,5 +186,5 @@ def test_data_sets_by_name_and_manifest(tiny_files: Path, tmp_path: Path) -> Non
 def test_no_such_data_set(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown data set 'fermy'; did you mean 'fermi'"):
         datasets_named("fermy")
-    with pytest.raises(InputError, match=r"no such data set; give a dataset\.toml"):
+    with pytest.raises(InputError, match=r"not found; give a dataset\.toml"):
         datasets_named(str(tmp_path / "none.toml"))

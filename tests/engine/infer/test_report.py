@@ -665,19 +665,6 @@ def test_intervals_and_counts() -> None:
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
-def test_older_reports_are_replaced_and_others_are_not(folder: Path) -> None:
-    write_report(folder)
-    write_report(folder)
-    (folder / "mine.html").write_text("<html>mine</html>", encoding="utf-8")
-    with pytest.raises(InputError, match=r"mine\.html: is no report of gammasky; use --overwrite"):
-        write_report(folder, folder / "mine.html")
-    assert (folder / "mine.html").read_text(encoding="utf-8") == "<html>mine</html>"
-    write_report(folder, folder / "mine.html", overwrite=True)
-    assert "gammasky report" in (folder / "mine.html").read_text(encoding="utf-8")
-    with pytest.raises(InputError, match="expected a file, got a folder"):
-        write_report(folder, folder / "figures")
-
-
 def test_no_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         read_fit(tmp_path / "none")
