@@ -12,9 +12,10 @@ from gammasky.cli import cli, main
 from gammasky.commands.cite import cite
 from gammasky.commands.compare import compare
 from gammasky.commands.report import report
+from gammasky.engine.files import write_json
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.posterior import write_posterior
-from gammasky.engine.infer.summary import summarise, write_summary
+from gammasky.engine.infer.summary import summarise
 from gammasky.engine.model import SkyModel, read_model
 from gammasky.engine.sky.dataset import Dataset
 
@@ -35,7 +36,7 @@ def made(tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         z = np.random.default_rng(seed).normal(size=(60, model.n_latent))
         derived, info = derive(model, z), {"guide": "iaf", "seed": seed, "elbo": -10.0 - seed}
         (folder / name).mkdir()
-        write_summary(folder / name / "summary.json", summarise(model, derived, info))
+        write_json(folder / name / "summary.json", summarise(model, derived, info))
         zeros = np.zeros(len(z))
         write_posterior(
             folder / name / "posterior.nc",
@@ -111,6 +112,9 @@ def test_compare(fits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "b against a" in printed
     assert "c/compare.json, 3 figures" in printed
     assert (fits / "c" / "corner.png").is_file()
+    assert main(["compare", "a", "b", "--out", "c"]) == 2
+    assert "holds a comparison; use --overwrite" in one_line(capsys)
+    assert main(["compare", "a", "b", "--out", "c", "--overwrite"]) == 0
 
 
 def test_cite(fits: Path, capsys: pytest.CaptureFixture[str]) -> None:

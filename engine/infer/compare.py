@@ -1,23 +1,22 @@
-"""How posteriors differ: marginals in units of their sd, source counts, fluxes, evidence."""
+"""Compares posteriors: marginals in units of their sd, source counts, fluxes, evidence."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.files import replacing
+from gammasky.engine.files import write_json
 from gammasky.engine.folders import folder_made
 from gammasky.engine.infer.derived import FLUX
-from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR, SUMMARY
+from gammasky.engine.infer.outputs import POSTERIOR, SUMMARY
 from gammasky.engine.infer.report.fit_folder import Posterior, read_fit, read_fit_posterior
 from gammasky.engine.model.priors import LogUniform, Prior
 
@@ -72,40 +71,33 @@ class Comparison:
     log_z_differences: dict[str, tuple[float, float]]
 
 
-def compare_fits(paths: Sequence[Path], out: Path, *, overwrite: bool = False) -> Comparison:
-    """The `gammasky compare` command: prints the table, writes compare.json, corner.png, dnds.png and fluxes.png.
+def write_comparison(paths: Sequence[Path], out: Path) -> tuple[Comparison, list[Path]]:
+    """Compare fits and write compare.json, corner.png, dnds.png and fluxes.png to `out`; older ones are replaced.
+
+    Args:
+        paths: folders of fits, or their posterior files.
+        out: a folder, made where there is none.
+
+    Returns:
+        the comparison, and the figures that were drawn.
 
     Raises:
-        InputError: a fit that cannot be read, the same fit twice, nothing in common, or a folder `out` that holds
-            something else.
+        InputError: a fit that cannot be read, the same fit twice, or nothing in common.
     """
-    from rich.console import Console
-
     from gammasky.engine.infer.figures.compare import FIGURES, save_comparison
 
-    _check_out(out, overwrite)
     posteriors = read_all(paths)
     comparison = compare(posteriors)
     with folder_made(out):
         drawn = save_comparison(posteriors, out, exposure=_one_sky(posteriors))
         for stale in {out / f"{name}.png" for name in FIGURES} - set(drawn):
             stale.unlink(missing_ok=True)  # of the comparison that is replaced
-        with replacing(out / RESULT) as temporary:
-            temporary.write_text(json.dumps(_plain(asdict(comparison)), indent=2, allow_nan=False) + "\n", "utf-8")
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
-    for note in comparison.notes:
-        console.print(note, soft_wrap=True, markup=False, highlight=False)
-    console.print(comparison_table(comparison))
-    for line in evidence_lines(comparison):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
-    console.print(f"{out / RESULT}, {len(drawn)} figures", soft_wrap=True, markup=False)
-    return comparison
+        write_json(out / RESULT, asdict(comparison))
+    return comparison, drawn
 
 
 def read_all(paths: Sequence[Path]) -> dict[str, Posterior]:
-    """The posteriors by label: the folder's name, with as much of the path before it as tells them apart.
+    """Read the posteriors by label: the folder's name, with as much of the path before it as tells them apart.
 
     Raises:
         InputError: a fit that cannot be read, fewer than two, or one given twice.
@@ -176,7 +168,7 @@ def _one_sky(posteriors: Mapping[str, Posterior]) -> bool:
 
 
 def _differences(first: Posterior, other: Posterior, label: str) -> list[Difference]:
-    """Of every number that both have; what varies in neither, and fluxes that are parameters as well, are left out."""
+    """Compare every number that both have, but those that vary in neither and fluxes that are parameters as well."""
     here, there = first.columns(), other.columns()
     for component in first.spec.components:
         name, flux = component.norm, f"{FLUX}[{component.name}]"
@@ -203,7 +195,7 @@ def _prior(posterior: Posterior, name: str) -> Prior | None:
 
 
 def _notes(first_label: str, first: Posterior, label: str, other: Posterior) -> list[str]:
-    """What two fits do not have in common, one line each."""
+    """Say what two fits do not have in common, one line each."""
     notes, both = [], f"'{first_label}' and '{label}'"
     here, there = (posterior.attributes.get("dataset") for posterior in (first, other))
     if here != there:
@@ -225,7 +217,7 @@ def _notes(first_label: str, first: Posterior, label: str, other: Posterior) -> 
 
 
 def _verdict(label: str, posterior: Posterior) -> list[str]:
-    """How far a fit says that it can be trusted, where it says so and is not reliable."""
+    """Say how far a fit can be trusted by its own verdict, where that is not *reliable*."""
     told = posterior.attributes.get("verdict")
     level = told.get("level") if isinstance(told, dict) else None
     return [f"'{label}' is marked {level}"] if level and level != "reliable" else []
@@ -295,21 +287,3 @@ def comparison_table(comparison: Comparison) -> Table:
         cells = [f"{entry.distance:.2f}", f"{entry.shift:+.2f}", ratio]
         table.add_row(escape(name), *([escape(entry.other)] if several else []), *cells)
     return table
-
-
-def _check_out(out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
-    if (out / POSTERIOR).exists() or (out / CHECKPOINT).exists():
-        raise InputError(f"--out {out}: holds a fit; choose another folder")
-    if (out / RESULT).exists() and not overwrite:
-        raise InputError(f"--out {out}: holds a comparison; use --overwrite, or choose another folder")
-
-
-def _plain(value: Any) -> Any:
-    """What JSON knows: null for numbers that are not finite."""
-    if isinstance(value, Mapping):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from gammasky.engine import interrupt
 from gammasky.engine.errors import ImpossibleCountsError
-from gammasky.engine.files import replacing
+from gammasky.engine.files import replacing, write_json
 from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
-from gammasky.engine.infer.summary import summarise, summary_table, write_summary
+from gammasky.engine.infer.summary import summarise, summary_table
 from gammasky.engine.infer.verdict import Remedy, in_python
 from gammasky.engine.model import SkyModel
 
@@ -58,7 +58,7 @@ def write_outputs(
         "predictive_checks": check.as_dict() if check else note,
     }
     interrupt.check()
-    write_summary(out / SUMMARY, summary)
+    write_json(out / SUMMARY, summary)
     _write_trace(out / TRACE, result.elbo)
     figures = save_figures(model, result.z, result.derived, result.elbo, out / "figures", check)
     for stale in {out / "figures" / f"{name}.png" for name in FIGURES} - set(figures):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from gammasky.engine.files import replacing
 from gammasky.engine.infer.derived import (
     FLUX,
     INTENSITY,
@@ -92,17 +88,6 @@ def true_values(model: SkyModel) -> dict[str, np.ndarray]:
         shares = model.point_source_fractions(theta)
         known[POINT_SOURCE_FRACTION] = np.array([float(shares[group]) for group in group_names(model)])
     return known
-
-
-def write_summary(path: Path | str, summary: Mapping[str, Any]) -> None:
-    """Write a summary as JSON, whole or not at all; numbers that are not finite become null.
-
-    Raises:
-        OSError: what the file system refused; an older file is then still whole.
-    """
-    text = json.dumps(_plain(summary), indent=2, allow_nan=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
@@ -212,16 +197,3 @@ def _weighted_numbers(draws: np.ndarray, weights: np.ndarray) -> dict[str, float
     quantiles = weighted_quantiles(draws, weights, QUANTILES)
     names = [f"q{round(100 * q):02d}" for q in QUANTILES]
     return {"mean": mean, "sd": sd, **dict(zip(names, quantiles.tolist(), strict=True))}
-
-
-def _plain(value: Any) -> Any:
-    """Replace what JSON does not know: NumPy numbers and arrays, and numbers that are not finite, which become null."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

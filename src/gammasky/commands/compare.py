@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from gammasky.commands.options import FOLDER, NamedPath, start_engine
+from gammasky.engine.errors import InputError
 
 
 @click.command()
@@ -22,6 +24,32 @@ def compare(fits: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     if len(fits) < 2:
         raise click.UsageError("expected at least two fits to compare")
     start_engine("gammasky.engine.infer.compare")
-    from gammasky.engine.infer.compare import compare_fits
+    from rich.console import Console
 
-    compare_fits(fits, out, overwrite=overwrite)
+    from gammasky.engine.infer.compare import RESULT, comparison_table, evidence_lines, write_comparison
+
+    _check_out(out, overwrite)
+    comparison, drawn = write_comparison(fits, out)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)  # a file or a pipe: as wide as the table needs
+    say = partial(console.print, soft_wrap=True, markup=False, highlight=False)
+    for note in comparison.notes:
+        say(note)
+    console.print(comparison_table(comparison))
+    for line in evidence_lines(comparison):
+        say(line)
+    say(f"{out / RESULT}, {len(drawn)} figures")
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds something the user did not mean to touch."""
+    from gammasky.engine.infer.compare import RESULT
+    from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
+    if (out / POSTERIOR).exists() or (out / CHECKPOINT).exists():
+        raise InputError(f"--out {out}: holds a fit; choose another folder")
+    if (out / RESULT).exists() and not overwrite:
+        raise InputError(f"--out {out}: holds a comparison; use --overwrite, or choose another folder")

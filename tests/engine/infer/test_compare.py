@@ -16,13 +16,14 @@ import xarray
 from matplotlib.image import imread
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.compare import compare, compare_fits, comparison_table, evidence_lines, read_all
+from gammasky.engine.files import write_json
+from gammasky.engine.infer.compare import compare, comparison_table, evidence_lines, read_all, write_comparison
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.figures.compare import main_shared
 from gammasky.engine.infer.figures.corner import axis_label, overlay, shown
 from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.report.fit_folder import Posterior
-from gammasky.engine.infer.summary import summarise, write_summary
+from gammasky.engine.infer.summary import summarise
 from gammasky.engine.model import SkyModel, read_model
 from gammasky.engine.model.priors import LogUniform, Uniform
 from gammasky.engine.sky.dataset import Dataset
@@ -45,7 +46,7 @@ def two(model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
         z = width * np.random.default_rng(3).normal(size=(500, model.n_latent))
         derived = derive(model, z)
         info = {"guide": "mvn", "seed": 3, "elbo": -100.0 - width, "elbo_error": 0.1}
-        write_summary(folder / "summary.json", summarise(model, derived, info))
+        write_json(folder / "summary.json", summarise(model, derived, info))
         zeros = np.zeros(len(z))
         write_posterior(
             folder / "posterior.nc", model, z, log_likelihood=zeros, log_guide=zeros, attributes=info, derived=derived
@@ -171,7 +172,7 @@ def test_rounding_is_no_difference(pair: dict[str, Posterior]) -> None:
     assert entry.sd_ratio is None
 
 
-def test_fits_of_different_methods(two: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fits_of_different_methods(two: tuple[Path, Path], tmp_path: Path) -> None:
     told = {
         "svi": {"elbo": -101.5, "elbo_error": 0.1, "log_z": -100.5, "log_z_error": 0.2, "k_hat": 0.5},
         "nuts": {"r_hat_max": 1.003, "slowest": "Sps", "divergent": 0.0},
@@ -194,17 +195,17 @@ def test_fits_of_different_methods(two: tuple[Path, Path], tmp_path: Path, capsy
         summary |= {"fit": {"method": method, "seed": 3}, "diagnostics": {"method": method, **diagnostics}}
         (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
         folders.append(folder)
-    found = compare_fits(folders, tmp_path / "out")
+    found, _ = write_comparison(folders, tmp_path / "out")
     assert found.evidence["nuts"] == {}
     assert set(found.log_z_differences) == {"laplace", "auto"}
     assert found.log_z_differences["auto"] == pytest.approx((0.25, 0.25))
     assert found.log_z_differences["laplace"] == (0.5, math.inf)
     by_name = [{d.name: d.distance for d in found.differences if d.other == other} for other in ("nuts", "laplace")]
     assert by_name[0] == pytest.approx(by_name[1])  # chain by chain or not: the same draws
-    printed = capsys.readouterr().out
+    printed = evidence_lines(found)
     assert "auto: log Z -100.25 +- 0.15, log Z minus that of 'svi' +0.25 +- 0.25" in printed
     assert "laplace: log Z -100.00, log Z minus that of 'svi' +0.50 (error unknown)" in printed
-    assert "nuts:" not in printed
+    assert not any(line.startswith("nuts:") for line in printed)
     content = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
     assert content["log_z_differences"]["laplace"] == [0.5, None]
 
@@ -249,9 +250,10 @@ def test_diagnostics_of_a_summary_are_read(two: tuple[Path, Path], tmp_path: Pat
     assert "'b' is marked preview" in found.notes
 
 
-def test_files_and_table(two: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files(two: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = compare_fits(two, out)
+    found, drawn = write_comparison(two, out)
+    assert sorted(drawn) == sorted(out.glob("*.png"))
     assert {path.name for path in out.iterdir()} == {"compare.json", "corner.png", "dnds.png", "fluxes.png"}
     for path in out.glob("*.png"):
         assert imread(path).std() > 0.03
@@ -259,13 +261,10 @@ def test_files_and_table(two: tuple[Path, Path], tmp_path: Path, capsys: pytest.
     assert content["labels"] == ["a", "b"]
     assert [entry["name"] for entry in content["differences"]] == [entry.name for entry in found.differences]
     assert content["evidence"]["a"] == {"elbo": -101.0, "elbo_error": 0.1}
-    printed = capsys.readouterr().out
-    assert "b against a" in printed
-    assert "ELBO -100.50 +- 0.10" in printed
-    with pytest.raises(InputError, match="holds a comparison; use --overwrite"):
-        compare_fits(two, out)
+    assert comparison_table(found).title == "b against a"
+    assert "b: ELBO -100.50 +- 0.10" in evidence_lines(found)
     (out / "corner.png").write_bytes(b"")
-    compare_fits(two, out, overwrite=True)
+    write_comparison(two, out)
     assert imread(out / "corner.png").std() > 0.03
 
 
@@ -275,14 +274,9 @@ def test_the_table_names_the_other_where_there_are_several(pair: dict[str, Poste
     assert [column.header for column in comparison_table(several).columns][:2] == ["number", "of"]
 
 
-def test_where_a_comparison_does_not_go(two: tuple[Path, Path], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds a fit; choose another folder"):
-        compare_fits(two, two[0])
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match="expected a folder, got a file"):
-        compare_fits(two, tmp_path / "file")
+def test_a_fit_that_is_not_there_leaves_no_folder(two: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
-        compare_fits([two[0], tmp_path / "none"], tmp_path / "out")
+        write_comparison([two[0], tmp_path / "none"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

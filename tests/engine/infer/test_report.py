@@ -20,6 +20,7 @@ from matplotlib.image import imsave
 from scipy import stats
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.files import write_json
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.figures.prior import cumulative, drawing, panel
 from gammasky.engine.infer.posterior import write_posterior
@@ -29,7 +30,7 @@ from gammasky.engine.infer.report.model_toml import model_toml
 from gammasky.engine.infer.report.numbers import described, interval, number
 from gammasky.engine.infer.report.provenance import works_of
 from gammasky.engine.infer.report.sky import catalogue_thresholds, count
-from gammasky.engine.infer.summary import summarise, write_summary
+from gammasky.engine.infer.summary import summarise
 from gammasky.engine.model import ModelSpec, SkyModel, model_from_table, presets, read_model
 from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Uniform
 from gammasky.engine.sky.dataset import Dataset
@@ -126,7 +127,7 @@ def made(model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     derived = derive(model, z)
     info = {"guide": "mvn", "seed": 3, "status": "converged", "elbo": -1234.5, "elbo_error": 0.2, "steps": 10}
     checks = {"replicas": 200, "bands": BANDS}
-    write_summary(folder / "summary.json", {**summarise(model, derived, info), "predictive_checks": checks})
+    write_json(folder / "summary.json", {**summarise(model, derived, info), "predictive_checks": checks})
     zeros = np.zeros(len(z))
     write_posterior(
         folder / "posterior.nc", model, z, log_likelihood=zeros, log_guide=zeros, attributes=info, derived=derived

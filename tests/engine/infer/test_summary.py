@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gammasky.engine.files import write_json
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.summary import (
     described,
@@ -21,7 +22,6 @@ from gammasky.engine.infer.summary import (
     summarise,
     summary_table,
     true_values,
-    write_summary,
 )
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
@@ -60,7 +60,7 @@ def test_every_element_is_there(summary: dict[str, Any], small_fiducial: SkyMode
 
 def test_written_as_json(summary: dict[str, Any], tmp_path: Path) -> None:
     fit = {**summary["fit"], "elbo": float("nan"), "trace": np.array([1.0, np.inf]), "flag": np.bool_(True)}
-    write_summary(tmp_path / "summary.json", {**summary, "fit": fit})
+    write_json(tmp_path / "summary.json", {**summary, "fit": fit})
     stored = json.loads((tmp_path / "summary.json").read_text())
     assert stored["fit"] == {"guide": "iaf", "elbo": None, "steps": 7, "trace": [1.0, None], "flag": True}
     assert stored["parameters"] == summary["parameters"]
@@ -74,10 +74,10 @@ def test_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
         raise KeyboardInterrupt("in the middle")
 
     path = tmp_path / "summary.json"
-    write_summary(path, {"a": 1})
+    write_json(path, {"a": 1})
     monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt, match="in the middle"):
-        write_summary(path, {"a": 2})
+        write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
 
