@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,47 +22,15 @@ from gammasky.distributed.runners.base import Outcome
 from gammasky.engine.files import replacing
 
 
-@dataclass(frozen=True)
 class Places:
     """Paths in such a folder."""
 
-    folder: Path
-
-    @property
-    def manifest(self) -> Path:
-        return self.folder / "manifest.json"
-
-    @property
-    def members(self) -> Path:
-        return self.folder / "members"
-
-    @property
-    def failed(self) -> Path:
-        return self.folder / "failed"
-
-    @property
-    def damaged(self) -> Path:
-        return self.folder / "damaged"
-
-    @property
-    def scratch(self) -> Path:
-        return self.folder / "scratch"
-
-    @property
-    def live(self) -> Path:
-        return self.folder / "live"
-
-    @property
-    def driver(self) -> Path:
-        return self.folder / "driver.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "driver.lock"
-
-    @property
-    def table(self) -> Path:
-        return self.folder / "results.csv"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest, self.table = folder / "manifest.json", folder / "results.csv"
+        self.members, self.failed, self.damaged = folder / "members", folder / "failed", folder / "damaged"
+        self.scratch, self.live = folder / "scratch", folder / "live"
+        self.driver, self.lock = folder / "driver.json", folder / "driver.lock"
 
 
 def write_light(path: Path, text: str) -> None:

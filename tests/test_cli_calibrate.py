@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gammasky.analyses.calibration import study
+from gammasky.analyses.calibration import run
 from gammasky.cli import main
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
@@ -24,7 +24,7 @@ WORDS += ["--out", "a/out"]
 
 @pytest.fixture
 def _few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "N_DRAWS", 100)
+    monkeypatch.setattr(run, "N_DRAWS", 100)
 
 
 def members() -> dict[str, bytes]:

@@ -41,9 +41,6 @@ class RankHistogram:
         """Chi-square p-value of uniform ranks."""
         return float(chisquare(self.counts, self.expected).pvalue)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {name: value.tolist() for name, value in vars(self).items()}
-
 
 @dataclass(frozen=True)
 class Band:
@@ -66,13 +63,10 @@ class PPCurve:
     low: np.ndarray
     high: np.ndarray
 
-    def as_dict(self) -> dict[str, Any]:
-        return {name: value.tolist() for name, value in vars(self).items()}
-
 
 @dataclass(frozen=True)
 class LevelCoverage:
-    """Of the truths, the share `fraction` is inside the central interval of `level`; [`low`, `high`] binomial."""
+    """The share `fraction` of the truths in the central interval of a level; its binomial interval [`low`, `high`]."""
 
     level: float
     fraction: float

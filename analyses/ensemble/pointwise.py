@@ -54,7 +54,7 @@ def pointwise(model: SkyModel, z: Floats) -> Pointwise:
 
 
 def waic(log_likelihood: Floats) -> Pointwise:
-    """The same from the log-likelihood (n, P) of each pixel in each draw."""
+    """Predictive density of each pixel by WAIC, from its log-likelihood in each draw (n, P)."""
     mean = logsumexp(log_likelihood, axis=0) - np.log(len(log_likelihood))
     penalty = log_likelihood.var(axis=0, ddof=1)
     return Pointwise(mean - penalty, penalty)

@@ -38,7 +38,7 @@ from gammasky.engine.sky import DeltaPSF
 from gammasky.engine.sky.dataset import Dataset
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
-METHOD = Settings(guide="diagonal", steps=5, particles=2)
+METHOD = Settings(method="laplace")
 NAMES = ("S_flat", "Sps", "mix[flat]", "mix[peak]", "PS fraction (all)")
 
 
@@ -259,7 +259,7 @@ def test_other_settings_are_other_members(study: Calibration, posterior: str) ->
     others = [
         replace(study, seed=2),
         replace(study, scenario="photons"),
-        replace(study, method=replace(METHOD, steps=6)),
+        replace(study, method=replace(METHOD, steps=5)),
         replace(study, posterior=posterior),
     ]
     found = [module.identity(other, model) for other in (study, *others)]
@@ -363,7 +363,7 @@ def test_the_task_travels_without_its_skies(study: Calibration) -> None:
 def test_reweighted_draws_are_draws_of_the_same_fit(study: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many, some more than once, and moved towards the posterior; the two are different members."""
     monkeypatch.setattr(module, "N_WEIGHTED", 400)
-    rough = replace(study, method=replace(METHOD, steps=1, learning_rate=0.5))
+    rough = replace(study, method=Settings(guide="diagonal", steps=1, particles=2, learning_rate=0.5))
     plain, weighted = (fitted(replace(rough, reweight=reweight), 0) for reweight in (False, True))
     assert plain.arrays["draws"].shape == weighted.arrays["draws"].shape == (100, 5)
     np.testing.assert_array_equal(plain.arrays["truth"], weighted.arrays["truth"])
@@ -382,7 +382,7 @@ def test_posterior_sbc_keeps_the_psf(study: Calibration, posterior: str) -> None
 def test_a_study_of_another_model_or_data(study: Calibration, tmp_path: Path) -> None:
     run_calibration(study, InlineRunner(), tmp_path / "study")
     np.save(Path(study.data) / "counts.npy", np.load(Path(study.data) / "counts.npy") + 1)
-    with pytest.raises(InputError, match=r"of other settings or data: data.sha256.counts.npy was .*; choose an"):
+    with pytest.raises(InputError, match=r"has changed: data.sha256.counts.npy was .*; start a new one in another"):
         run_calibration(study, InlineRunner(), tmp_path / "study")
 
 

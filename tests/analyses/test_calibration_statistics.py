@@ -117,7 +117,6 @@ def test_expected_counts_are_those_of_the_ranks_in_each_bin(n_draws: int, bins: 
     for low, high, count in zip(histogram.edges, histogram.edges[1:], histogram.counts, strict=False):
         assert count == sum(low <= rank < high for rank in every_rank)
     assert histogram.p_value() == pytest.approx(1.0, abs=1e-12) or bins == 1
-    assert json.loads(json.dumps(histogram.as_dict()))["counts"] == histogram.counts.tolist()
 
 
 def test_bad_bins_and_ranks() -> None:
@@ -218,7 +217,6 @@ def test_pp_curve_counts_truths_in_central_intervals() -> None:
     assert (curve.low <= curve.coverage).all()
     assert (curve.coverage <= curve.high).all()
     assert len(pp_curve([0.2, 0.4]).levels) == 99
-    assert json.loads(json.dumps(curve.as_dict()))["levels"] == [0.1, 0.45, 0.5, 0.97, 0.99]
     with pytest.raises(InputError, match=r"levels of credible intervals: expected numbers between 0 and 1"):
         pp_curve([0.5], [0.5, 1.0])
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gammasky.commands.options import FILE, FOLDER, start_engine, svi_options
+from gammasky.commands.runners import runner_of
 
 
 @click.command()
@@ -58,9 +59,6 @@ def calibrate(
     from gammasky.analyses.calibration.report import check_folder, write_report
     from gammasky.analyses.calibration.run import Calibration, run_calibration
     from gammasky.distributed.member import Resources
-    from gammasky.distributed.runners.base import Runner
-    from gammasky.distributed.runners.inline import InlineRunner
-    from gammasky.distributed.runners.ray import RayRunner
     from gammasky.engine.folders import folder_made
     from gammasky.engine.infer.settings import Settings
     from gammasky.engine.kernels.threads import thread_count
@@ -78,7 +76,7 @@ def calibrate(
     )
     studies = [replace(study, scenario=scenario) for scenario in dict.fromkeys(scenarios)]
     check_folder(out, studies)
-    runner: Runner = InlineRunner() if workers == 1 else RayRunner("local", workers)
+    runner = runner_of(None if workers == 1 else "local", workers)
     resources = Resources(cpus=max(thread_count() // workers, 1))
     with folder_made(out):
         results = [

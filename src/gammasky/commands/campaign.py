@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gammasky.commands.options import FILE, FOLDER, start_engine
+from gammasky.commands.runners import runner_of
 
 if TYPE_CHECKING:
     from gammasky.analyses.ensemble.ensemble import Ensemble
@@ -189,17 +190,13 @@ def _run(
     if executor == "inline" and (workers, address) != (None, "auto"):
         raise click.UsageError("--executor inline is this process alone: leave out --workers and --address")
     from gammasky.distributed.campaign import run_campaign
-    from gammasky.distributed.runners.base import Runner
-    from gammasky.distributed.runners.inline import InlineRunner
-    from gammasky.distributed.runners.ray import RayRunner
 
-    runner: Runner = InlineRunner() if executor == "inline" else RayRunner(address, workers)
     tally = run_campaign(
         folder,
         ensemble.task(),
         ensemble.members(),
         ensemble.resources,
-        runner,
+        runner_of(None if executor == "inline" else address, workers),
         manifest=ensemble.manifest(),
         resume=resume,
         retry_failed=retry_failed,

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gammasky.commands.options import FOLDER, start_engine
+from gammasky.commands.runners import runner_of
 
 
 @click.command()
@@ -56,13 +57,9 @@ def study(
     chosen = read_study(name, quick=quick, data=data, data_dir=folder, n_skies=n_skies)
     start_engine("gammasky.analyses.ensemble.ensemble")
     from gammasky.analyses.studies.run import run_study
-    from gammasky.distributed.runners.base import Runner
-    from gammasky.distributed.runners.inline import InlineRunner
-    from gammasky.distributed.runners.ray import RayRunner
 
-    runner: Runner = InlineRunner() if address is None else RayRunner(address, workers)
     place = out or Path(f"study_{chosen.name}{'_quick' if quick else ''}")
-    report, failed = run_study(chosen, place, runner, quick=quick, quiet=quiet)
+    report, failed = run_study(chosen, place, runner_of(address, workers), quick=quick, quiet=quiet)
     click.echo(report)
     if failed:
         click.echo(f"{failed} failed (see {place / 'campaign' / 'failed'}); the same command tries again", err=True)

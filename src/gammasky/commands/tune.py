@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gammasky.commands.options import FILE, FOLDER, data_options, positive_finite, start_engine
+from gammasky.commands.runners import runner_of
 
 if TYPE_CHECKING:
-    from gammasky.distributed.runners.base import Runner
     from gammasky.distributed.tuning.search import Found
 
 
@@ -73,7 +73,8 @@ def tune(
     from gammasky.analyses.tuning.search import tune_fit, tune_models
     from gammasky.analyses.tuning.settings import settings_space
 
-    places: dict[str, Any] = {"runner": _runner(workers, address), "at_once": workers, **options}
+    place = address or ("auto" if workers else None)
+    places: dict[str, Any] = {"runner": runner_of(place, workers), "at_once": workers, **options}
     if ensemble is not None:
         objective = objective or "log_z"
         found = tune_models(out, _ensemble(ensemble, data_dir, asked), trials, objective=objective, **places)
@@ -85,16 +86,6 @@ def tune(
     _show(found, DIRECTIONS[objective], objective)
     if found.best and ensemble is None:
         click.echo(f"the best settings: {fit_command(model, data_name, found.best, steps)}")
-
-
-def _runner(workers: int | None, address: str | None) -> Runner:
-    if workers is None and address is None:
-        from gammasky.distributed.runners.inline import InlineRunner
-
-        return InlineRunner()
-    from gammasky.distributed.runners.ray import RayRunner
-
-    return RayRunner(address or "auto", workers)
 
 
 def _ensemble(path: Path, data_dir: Path | None, asked: tuple[str, ...]) -> Any:
