@@ -88,7 +88,7 @@ def test_report(fits: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["report", "a", "--threshold", "nan"], "expected a finite number above 0"),
         (["report", "a", "--out", "a/summary.json"], "is no report of gammasky; use --overwrite"),
         (["report", "a", "--out", "none/page.html"], "choose another path"),
-        (["report", "a", "--out", "b"], "expected a file, got a folder"),
+        (["report", "a", "--out", "b"], "is a directory"),
         (["compare", "a", "--out", "c"], "at least two fits"),
         (["compare", "a", "a", "--out", "c"], "given twice"),
         (["compare", "a", "none", "--out", "c"], "no such folder"),

@@ -47,8 +47,6 @@ def _check_out(out: Path, overwrite: bool) -> None:
     from gammasky.engine.infer.compare import RESULT
     from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR
 
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
     if (out / POSTERIOR).exists() or (out / CHECKPOINT).exists():
         raise InputError(f"--out {out}: holds a fit; choose another folder")
     if (out / RESULT).exists() and not overwrite:

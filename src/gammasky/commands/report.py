@@ -31,10 +31,8 @@ def report(folder: Path, out: Path | None, threshold: float | None, overwrite: b
     It needs neither the data nor the model's files: the posterior, the summary and the figures in DIR suffice.
     """
     start_engine("gammasky.engine.infer.report")
-    from gammasky.engine.infer.report.page import REPORT, is_report, write_report
+    from gammasky.engine.infer.report.page import is_report, write_report
 
-    if out is not None and out.is_dir():
-        raise InputError(f"--out {out}: expected a file, got a folder; add a name such as {REPORT}")
     if out is not None and out.is_file() and not overwrite and not is_report(out):
         raise InputError(f"--out {out}: is no report of gammasky; use --overwrite, or choose another name")
     page = write_report(folder, out, threshold=threshold)
