@@ -10,7 +10,7 @@ from scipy.special import kve
 from gammasky.engine.kernels import policy
 from gammasky.engine.kernels.bar.lines import DENSITY, LOG_R, RADIUS, SLOPE, WEIGHT
 from gammasky.engine.kernels.bar.quadrature import LANES
-from gammasky.engine.kernels.profiles.cpu import exponential
+from gammasky.engine.kernels.elementary import exponential
 
 Floats = NDArray[np.float64]
 

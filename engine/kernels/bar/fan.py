@@ -16,7 +16,7 @@ from gammasky.engine.kernels.bar import lines
 from gammasky.engine.kernels.bar.falloff import fill_falloff
 from gammasky.engine.kernels.bar.grid import LONGITUDES, POINTS, Grid, bend, longitude, longitude_stencil
 from gammasky.engine.kernels.bar.quadrature import LANES, PANELS
-from gammasky.engine.kernels.profiles.cpu import exponential
+from gammasky.engine.kernels.elementary import exponential
 from gammasky.engine.kernels.profiles.geometry import PixelGroups
 
 Floats = NDArray[np.float64]

@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 
 from gammasky.engine.kernels import policy
 from gammasky.engine.kernels.bar.quadrature import CUT_WIDTHS, LANES, MAX_DISTANCE_KPC, PANELS
-from gammasky.engine.kernels.profiles.cpu import LN2_HIGH, LN2_LOW, ROUNDER, _bits_of, _float_of, exponential
+from gammasky.engine.kernels.elementary import exponential, logarithm
 
 Floats = NDArray[np.float64]
 
 TINY = 1e-290
-_HALF_ROOT = 0x3FE6A09E667F3BCD  # bits of sqrt(1/2)
-_ROUNDER_BITS = 0x4338000000000000  # bits of ROUNDER: whole numbers added to them are added to the number
 
 #: Where in the work array the LANES numbers of each kind begin. It is one flat array with these fixed offsets, because
 #: only then does LLVM see that its rows do not overlap; and what is taken to the logarithm or exponentiated lies in a
@@ -35,32 +33,6 @@ _ROUNDER_BITS = 0x4338000000000000  # bits of ROUNDER: whole numbers added to th
 (TURN_X, TURN_Y, TURN_Z, EXCESS, DENSITY, SLOPE) = (LANES * row for row in range(13, 19))
 WORK = 19 * LANES
 COS_LON, SIN_LON, COS_LAT, SIN_LAT = (LANES * row for row in range(4))  # the same of the directions of one block
-
-
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
-def logarithm(x: float) -> float:
-    """log(x) of a normal x > 0 to 2 units in the last place, without branches: k log 2 + 2 artanh((m - 1) / (m + 1)).
-
-    `exponential` says why it is written out.
-    """
-    bits = _bits_of(x)
-    power = (bits - _HALF_ROOT) >> 52
-    whole = _float_of(power + _ROUNDER_BITS) - ROUNDER
-    mantissa = _float_of(bits - (power << 52))  # in [sqrt(1/2), sqrt(2))
-    f = (mantissa - 1.0) / (mantissa + 1.0)
-    s = f * f
-    p = 1.0 / 23.0
-    p = p * s + 1.0 / 21.0
-    p = p * s + 1.0 / 19.0
-    p = p * s + 1.0 / 17.0
-    p = p * s + 1.0 / 15.0
-    p = p * s + 1.0 / 13.0
-    p = p * s + 1.0 / 11.0
-    p = p * s + 1.0 / 9.0
-    p = p * s + 1.0 / 7.0
-    p = p * s + 1.0 / 5.0
-    p = p * s + 1.0 / 3.0
-    return whole * LN2_HIGH + (2.0 * f + (2.0 * f * s * p + whole * LN2_LOW))
 
 
 @njit(**policy.COMPILE)

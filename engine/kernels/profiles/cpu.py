@@ -1,81 +1,23 @@
 """Line-of-sight kernels for one core: template and parameter derivatives in one pass, one exponential per node.
 
 Lines of sight lie side by side as vector lanes, so nothing is reduced across a register and every pixel's sum is
-taken in one fixed order. `exp` is written out because LLVM does not vectorise the library's.
+taken in one fixed order.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 from numpy.typing import NDArray
 
 from gammasky.engine.kernels import policy
+from gammasky.engine.kernels.elementary import exponential
 from gammasky.engine.kernels.profiles.geometry import LANES, DiskNodes, PixelGroups
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-LOG2_E = 1.4426950408889634
-LN2_HIGH = 6.93147180369123816490e-01  # trailing zeros: products with whole numbers below 2^11 are exact
-LN2_LOW = 1.90821492927058770002e-10
-ROUNDER = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to a whole number, held in the low bits
-EXP_MAX = 709.43  # above, 2^k itself overflows
-EXP_MIN = -708.0  # below, the result would be denormal: flushed to zero
 BLOCK = 64  # pixels interpolated side by side
-
-
-@intrinsic
-def _bits_of(_context: Any, _value: Any) -> Any:
-    """The bit pattern of a float64 as int64."""
-
-    def generate(_ctx: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(64))
-
-    return types.int64(types.float64), generate
-
-
-@intrinsic
-def _float_of(_context: Any, _value: Any) -> Any:
-    """The float64 with the bit pattern of an int64."""
-
-    def generate(_ctx: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), generate
-
-
-@njit(nogil=True, cache=True, fastmath={"contract"})
-def exponential(x: float) -> float:
-    """exp(x) to 1 unit in the last place, without branches: 2^k times the Taylor series of exp(r), |r| <= ln(2) / 2.
-
-    Above 709.43 the result is inf, below -708 it is 0; NaN stays NaN.
-    """
-    shifted = x * LOG2_E + ROUNDER
-    whole = shifted - ROUNDER
-    r = (x - whole * LN2_HIGH) - whole * LN2_LOW
-    p = 1.0 / 6227020800.0
-    p = p * r + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    # the shift by 52 keeps the low 12 bits: the exponent field
-    result = p * _float_of((_bits_of(shifted) + 1023) << 52)
-    result = np.inf if x > EXP_MAX else result
-    return 0.0 if x < EXP_MIN else result
 
 
 @njit(**policy.COMPILE)

@@ -12,7 +12,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import k0, k0e, k1e
 
-from gammasky.engine.kernels.bar import falloff, lines
+from gammasky.engine.kernels import elementary
+from gammasky.engine.kernels.bar import falloff
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.op import FREUDENREICH_S, triaxial_bar
 
@@ -128,7 +129,7 @@ def test_logarithm_is_good_to_two_units_in_the_last_place() -> None:
     points = np.concatenate([np.exp(rng.uniform(-660, 700, 1000)), 1.0 + rng.uniform(-1e-3, 1e-3, 200), [1.0, 0.5]])
     with mpmath.workdps(40):
         exact = np.array([float(mpmath.log(mpmath.mpf(float(x)))) for x in points])
-    found = np.array([lines.logarithm(x) for x in points])
+    found = np.array([elementary.logarithm(x) for x in points])
     assert np.abs((found - exact) / np.spacing(np.maximum(np.abs(exact), 1e-300))).max() <= 2.0
 
 

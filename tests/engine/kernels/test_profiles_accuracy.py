@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from gammasky.engine.kernels.profiles import cpu
+from gammasky.engine.kernels import elementary
 from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky
 from gammasky.engine.kernels.profiles.op import lorimer_disk, nfw_squared
 
@@ -159,14 +159,14 @@ def test_exponential_is_good_to_two_units_in_the_last_place() -> None:
     )
     with mpmath.workdps(40):
         exact = np.array([float(mpmath.exp(mpmath.mpf(float(x)))) for x in points])
-    found = np.array([cpu.exponential(x) for x in points])
+    found = np.array([elementary.exponential(x) for x in points])
     assert np.abs((found - exact) / np.spacing(exact)).max() <= 2.0
 
 
 def test_exponential_beyond_the_range_of_doubles() -> None:
-    assert cpu.exponential(710.0) == np.inf
-    assert cpu.exponential(np.inf) == np.inf
-    assert cpu.exponential(-709.0) == 0.0
-    assert cpu.exponential(-1e9) == 0.0
-    assert cpu.exponential(-np.inf) == 0.0
-    assert np.isnan(cpu.exponential(np.nan))
+    assert elementary.exponential(710.0) == np.inf
+    assert elementary.exponential(np.inf) == np.inf
+    assert elementary.exponential(-709.0) == 0.0
+    assert elementary.exponential(-1e9) == 0.0
+    assert elementary.exponential(-np.inf) == 0.0
+    assert np.isnan(elementary.exponential(np.nan))

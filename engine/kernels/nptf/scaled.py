@@ -1,0 +1,77 @@
+"""The recursion of `recursion` for one pixel whose numbers leave the range of float64: each carries a power of 2."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from gammasky.engine.kernels.nptf.recursion import Floats, Whole
+from gammasky.engine.kernels.policy import COMPILE
+
+ZERO_POWER = -(10**9)  # power of 2 that stands for zero: below any that occurs, and twice it still fits 32 bits
+_POWERS = np.append(0.5 ** np.arange(256), 0.0)  # a term below 2^-255 of the largest one adds nothing
+_LOG_2 = math.log(2.0)
+
+
+@njit(**COMPILE)
+def _scaled(value: float, power: int) -> tuple[float, int]:
+    """value * 2^power as a mantissa in [0.5, 1) and a power of 2."""
+    mantissa, shift = math.frexp(value)
+    return mantissa, power + shift if mantissa != 0.0 else ZERO_POWER
+
+
+@njit(**COMPILE)
+def _scaled_dot(n: int, a: Floats, a_power: Whole, q: Floats, q_power: Whole, divisor: float) -> tuple[float, int]:
+    """(1 / divisor) sum_{m=1..n} a[m] q[n - m] for numbers that are each a mantissa times a power of 2."""
+    top = 2 * ZERO_POWER
+    for m in range(1, n + 1):
+        top = max(top, a_power[m] + q_power[n - m])
+    total = 0.0
+    if top > ZERO_POWER:
+        for m in range(1, n + 1):
+            total += a[m] * q[n - m] * _POWERS[min(top - a_power[m] - q_power[n - m], _POWERS.size - 1)]
+    return _scaled(total / divisor, top)
+
+
+@njit(**COMPILE)
+def _scaled_recursion(k: int, y: Floats, q: Floats, q_power: Whole) -> bool:
+    """Fill q_n = q[n] * 2^q_power[n] (k + 1,) from y (k + 1,) = m x_m; False where a y is negative, infinite or NaN."""
+    mantissa, y_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
+    for m in range(1, k + 1):
+        if not (y[m] >= 0.0 and y[m] < math.inf):  # NaN too
+            return False
+        mantissa[m], y_power[m] = _scaled(y[m], 0)
+    q[0], q_power[0] = 0.5, 1
+    for n in range(1, k + 1):
+        q[n], q_power[n] = _scaled_dot(n, mantissa, y_power, q, q_power, n)
+    return True
+
+
+@njit(**COMPILE)
+def scaled_pixel(k: int, y: Floats, weight: Floats, weight_power: Whole) -> float:
+    """log q_k of one pixel in the whole range of float64 and beyond, from y (k + 1,) = m x_m and k >= 1.
+
+    Fills d log p_k / d x_m = weight[m] * 2^weight_power[m] for m >= 1.
+    """
+    q, q_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
+    if not _scaled_recursion(k, y, q, q_power):
+        weight[:] = math.nan
+        return math.nan
+    for m in range(1, k + 1):
+        weight[m] = q[k - m] / q[k] if q[k] > 0.0 else math.nan
+        weight_power[m] = q_power[k - m] - q_power[k]
+    return math.log(q[k]) + q_power[k] * _LOG_2 if q[k] > 0.0 else -math.inf
+
+
+@njit(**COMPILE)
+def scaled_gradient(k: int, scale: float, weight: Floats, weight_power: Whole, x: Floats, d_x: Floats) -> float:
+    """Add scale d log p_k / d x_m to d_x[m], from the weights of `scaled_pixel`; return sum_m x_m d log p_k / d x_m."""
+    total = x[0]
+    d_x[0] += scale
+    for m in range(1, k + 1):
+        d_x[m] += math.ldexp(scale * weight[m], weight_power[m])
+        mantissa, power = math.frexp(x[m])  # neither factor alone needs to be in range
+        total += math.ldexp(mantissa * weight[m], power + weight_power[m])
+    return total
