@@ -6,6 +6,7 @@ import logging
 import os
 from contextlib import suppress
 
+from gammasky.engine.errors import InputError
 from gammasky.engine.files import cache_folder
 from gammasky.engine.kernels.threads import thread_count
 
@@ -19,7 +20,8 @@ def configure() -> None:
     decides where compiled programs are kept.
 
     Raises:
-        InputError: `GAMMASKY_NUM_THREADS` is no number of threads; in the middle of a kernel it would be XLA's error.
+        InputError: `GAMMASKY_NUM_THREADS` is no number of threads (in the middle of a kernel it would be XLA's error);
+            or `JAX_PLATFORMS` asks for a platform that is not there.
     """
     thread_count()
     # healpy imports Matplotlib, which tells of a home that cannot be written; our own cache tells it once
@@ -27,6 +29,7 @@ def configure() -> None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    _require_platform()
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         with suppress(OSError):  # without a cache every run compiles anew; JAX would warn of each program
             cache_folder("jax").mkdir(parents=True, exist_ok=True)
@@ -35,3 +38,20 @@ def configure() -> None:
             jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # JAX keeps only what took a second to compile; a fit is many programs just below that
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _require_platform() -> None:
+    """Refuse platforms that are asked for by name and cannot be had: JAX fails with whatever it meets first."""
+    import jax
+
+    wanted = os.environ.get("JAX_PLATFORMS", "")
+    if not wanted:
+        return
+    try:
+        jax.default_backend()
+    except (RuntimeError, AssertionError) as error:
+        reason = f" ({' '.join(str(error).split())})" if str(error) else ""
+        raise InputError(
+            f"JAX_PLATFORMS: expected a platform that JAX finds here, got '{wanted}'{reason}; "
+            "unset it, or set JAX_PLATFORMS=cpu"
+        ) from error

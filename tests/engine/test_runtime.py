@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # a program that another thread is writing at this moment: JAX's own write, slowed down to half a second
 SLOW_WRITER = """
 import pathlib, time, warnings
@@ -53,3 +55,15 @@ def test_a_program_that_another_thread_is_writing_is_not_read(tmp_path: Path) ->
     )
     assert result.returncode == 0, result.stderr
     assert list((tmp_path / "gammasky" / "jax").glob("*-cache"))
+
+
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_a_platform_that_is_not_there_is_one_line(platform: str, tmp_path: Path) -> None:
+    environment = os.environ | {"JAX_PLATFORMS": platform, "CUDA_VISIBLE_DEVICES": "", "XDG_CACHE_HOME": str(tmp_path)}
+    script = "from gammasky.engine.runtime import configure\nconfigure()"
+    result = subprocess.run([sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True)
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 1
+    assert "InputError: JAX_PLATFORMS: expected a platform that JAX finds here" in last
+    assert f"got '{platform}'" in last
+    assert last.endswith("unset it, or set JAX_PLATFORMS=cpu")
