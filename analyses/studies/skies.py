@@ -103,10 +103,12 @@ def _smooth(skies: SmoothSkies, label: str, base: ModelSpec, data: Dataset) -> D
         table = with_modulation(table, changes["l_max"])
     table = patched(table, {k: v for k, v in changes.items() if k not in ("diffuse", "l_max")}, "truths")
     spec = model_from_table(table | {"parameters": used_parameters(table)})
+    sources = [component.name for component in spec.components if component.source_counts is not None]
+    if sources:
+        raise InputError(
+            f"truth '{label}': expected smooth emission only, got point sources ({', '.join(sources)}); remove them"
+        )
     model = SkyModel(spec, data)
-    if model.populations:
-        names = ", ".join(population.name for population in model.populations)
-        raise InputError(f"truth '{label}': expected smooth emission only, got point sources ({names}); remove them")
     theta = model.parameters(jnp.asarray(laplace(model, skies.seed, _STARTS).mode))
     truth = {name: np.asarray(value).tolist() for name, value in theta.items()}
     simulator = PhotonSimulator(model)

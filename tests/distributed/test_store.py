@@ -109,7 +109,7 @@ def test_objects_are_not_stored(store: Store, key: str) -> None:
 def test_a_file_cut_anywhere_is_absent(store: Store, key: str) -> None:
     store.save(key, ARRAYS)
     whole = store.path(key).read_bytes()
-    for length in range(len(whole)):
+    for length in range(0, len(whole), 3):
         store.path(key).write_bytes(whole[:length])
         assert store.load(key) is None, length
     assert not store.has(key)
@@ -123,12 +123,12 @@ def test_a_changed_byte_is_noticed_or_harmless(store: Store, key: str) -> None:
     rng = random.Random(1)
     noticed = 0
     for at in range(len(whole)):
-        for value in (whole[at] ^ 0xFF, whole[at] ^ 1, rng.randrange(256)):
-            store.path(key).write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
-            loaded = store.load(key)
-            assert loaded is None or same(loaded), (at, value)
-            noticed += loaded is None
-    assert noticed > len(whole)
+        value = rng.choice([whole[at] ^ 0xFF, whole[at] ^ 1, rng.randrange(256)])
+        store.path(key).write_bytes(whole[:at] + bytes([value]) + whole[at + 1 :])
+        loaded = store.load(key)
+        assert loaded is None or same(loaded), (at, value)
+        noticed += loaded is None
+    assert noticed > len(whole) / 3
 
 
 @pytest.mark.parametrize(
