@@ -14,7 +14,8 @@ import numpy as np
 from gammasky.engine.kernels.nptf.op import total_log_likelihood
 from gammasky.engine.kernels.threads import thread_count
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.templates import Arrays
+from gammasky.engine.model.terms import NptfTerm
+from gammasky.engine.model.values import Arrays
 from gammasky.engine.sky.dataset import Dataset
 
 #: Consecutive evaluations in one compiled scan, as in a fit; and timed calls of the slow reference.
@@ -65,15 +66,16 @@ def _density(model: SkyModel) -> Callable[[Arrays, jax.Array], jax.Array]:
 
 
 def _operation(backend: str) -> Callable[[Arrays, Point], jax.Array]:
-    return lambda arrays, point: total_log_likelihood(arrays["plans"][0], *point, backend=backend)
+    return lambda arrays, point: total_log_likelihood(arrays["counts"]["plans"][0], *point, backend=backend)
 
 
 def _point(model: SkyModel) -> Callable[[Arrays, jax.Array], Point]:
     """What the operation is given at z."""
 
     def ingredients(arrays: Arrays, z: jax.Array) -> Point:
-        mean, templates, dnds = model.ingredients(model.parameters(z, arrays), arrays)
-        return mean, templates, model.expected_sources(dnds, arrays)
+        term, sky = model.counts_term, model.sky(model.parameters(z, arrays), arrays)
+        assert isinstance(term, NptfTerm)  # the fiducial model has point sources
+        return term.kernel_point(sky, arrays["counts"])
 
     return ingredients
 

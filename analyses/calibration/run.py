@@ -25,13 +25,13 @@ from gammasky.distributed.member import Desk, Member, Resources, Result
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, derive, group_names
+from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, derive
 from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.simulate import build_simulator, with_psf
+from gammasky.engine.model.simulate import build_simulator
 from gammasky.engine.model.spec import presets
 from gammasky.engine.runtime import configure
 from gammasky.engine.sky.dataset import Dataset
@@ -99,19 +99,10 @@ class Skies:
     truth: Floats
     counts: NDArray[np.int64]
     observed: NDArray[np.int64] | None
-    _models: dict[int, SkyModel] = field(default_factory=dict, repr=False)
 
     def model_of(self, number: int) -> SkyModel:
-        """The model on the counts of sky `number`.
-
-        Its response holds the next power of two of counts: a few compiled programs serve all skies, and not even the
-        last digit of a fit depends on what other skies there are.
-        """
-        looks = [self.counts[number], *([] if self.observed is None else [self.observed])]
-        largest = max(FEWEST_COUNTS, 1 << max(int(look.max()) for look in looks).bit_length())
-        if largest not in self._models:
-            self._models[largest] = SkyModel(self.model.spec, self.model.dataset, max_count=largest)
-        return self._models[largest].with_counts(*looks)
+        """The model on the counts of sky `number`."""
+        return self.model.with_counts(self.counts[number], *([] if self.observed is None else [self.observed]))
 
 
 def simulate_skies(study: Calibration) -> Skies:
@@ -122,7 +113,7 @@ def simulate_skies(study: Calibration) -> Skies:
     """
     simulator_name, no_psf = SCENARIOS[study.scenario]
     dataset = Dataset.open(study.data, study.data_dir)
-    dataset = with_psf(dataset, DeltaPSF()) if no_psf else dataset
+    dataset = dataset.with_psf(DeltaPSF()) if no_psf else dataset
     model = SkyModel(study.model, dataset)
     truth = _truths(study, model)
     simulator, n_fit = build_simulator(simulator_name, model), model.pixels.n_fit
@@ -153,7 +144,9 @@ def _posterior_draws(path: str, model: SkyModel) -> Floats:
 def quantities(model: SkyModel) -> list[str]:
     """Names of what is calibrated: every element of every parameter, and the point-source fractions."""
     names = [f"{name}[{label}]" for name, slot in model.latent.slots.items() for label in slot.labels or [""]]
-    return [name.removesuffix("[]") for name in names] + [f"PS fraction ({group})" for group in group_names(model)]
+    return [name.removesuffix("[]") for name in names] + [
+        f"PS fraction ({group})" for group in model.expectation.groups
+    ]
 
 
 def values_of(model: SkyModel, z: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gammasky.engine.infer.methods.stage import N_STARTS
 from gammasky.engine.infer.settings import Settings
-from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.sky.observation import Observation
 
 # 2.5 ms per value and gradient of one particle (`gammasky bench likelihood`, one thread), of which the NPTF kernel 1.0
 MODEL_SECONDS, KERNEL_SECONDS = 1.5e-3, 1.0e-3
@@ -22,7 +22,7 @@ LEAPFROGS = 30  # of one iteration of NUTS
 FINAL = 3000  # evaluations after the fit: weights, predictive densities
 
 
-def gradient_seconds(pixels: FlatPixels, *, points: bool) -> float:
+def gradient_seconds(pixels: Observation, *, points: bool) -> float:
     """Time of one value and gradient of the log density on one core [s]."""
     share = pixels.n_pixels / PIXELS
     squares = float((pixels.counts.astype(np.float64) ** 2).sum()) / SQUARED_COUNTS
@@ -38,7 +38,7 @@ def gradients(settings: Settings, n_parameters: int) -> float:
     return climbs + of_method[settings.method] + FINAL
 
 
-def estimated_seconds(settings: Settings, pixels: FlatPixels, n_parameters: int, *, points: bool) -> float:
+def estimated_seconds(settings: Settings, pixels: Observation, n_parameters: int, *, points: bool) -> float:
     """Time of one fit on one core [s].
 
     Args:

@@ -18,10 +18,10 @@ from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.model.latent import Latent
+from gammasky.engine.model.parameters import parameter_labels
 from gammasky.engine.model.spec import ModelSpec, model_from_table, read_model
-from gammasky.engine.model.uses import component_uses, parameter_labels
 from gammasky.engine.sky.dataset import Dataset
-from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.sky.observation import Observation
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Expansion:
         self._base = read_model(ensemble.beside(ensemble.model))
         data_dir = ensemble.data_dir and ensemble.beside(ensemble.data_dir)
         self._skies = {name: place_of(data, data_dir) for name, data in self._named_skies().items()}
-        self._flat: tuple[str, FlatPixels] | None = None
+        self._flat: tuple[str, Observation] | None = None
         self._lit: set[str] = set()  # maps that are known to shine in a region
         self._sizes: dict[str, Size] = {}
 
@@ -125,7 +125,7 @@ class Expansion:
     def _checked(self, table: Table) -> ModelSpec:
         """The model of a member; parameters of the base that nothing uses any more are dropped."""
         spec = model_from_table(table)
-        used = {name for component in spec.components for name, _, _ in component_uses(component)}
+        used = {use.parameter for component in spec.components for use in component.uses()}
         undeclared = sorted(used - spec.parameters.keys())
         if undeclared:
             raise unknown_name("parameter", undeclared[0], spec.parameters)
@@ -133,7 +133,7 @@ class Expansion:
         kept = {name: prior for name, prior in table["parameters"].items() if name not in idle}
         return model_from_table({**table, "parameters": kept})
 
-    def _flattened(self, sky: str, spec: ModelSpec, dataset: Dataset) -> FlatPixels:
+    def _flattened(self, sky: str, spec: ModelSpec, dataset: Dataset) -> Observation:
         """The pixels of a region, kept for the next member, which mostly has the same; every map shines in it."""
         region = json.dumps([sky, spec.region.model_dump(mode="json")])
         if self._flat is None or self._flat[0] != region:

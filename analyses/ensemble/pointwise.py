@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.templates import Arrays
+from gammasky.engine.model.values import Arrays
 
 Floats = NDArray[np.float64]
 MOST_DRAWS = 1000

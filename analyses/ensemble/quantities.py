@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.analyses.ensemble.tables import EXCESS, roles
-from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, group_names
-from gammasky.engine.infer.report.sources import dnds, source_grid, sources_above, thinned
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.report.sources import sources_above, thinned
 from gammasky.engine.infer.summary import described
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.spec import Component
@@ -54,11 +54,11 @@ def quantity_draws(model: SkyModel, derived: Mapping[str, Floats]) -> dict[str, 
     found = {"excess_flux": flux, "excess_share": flux / derived[FLUX].sum(axis=1)}
     if smooth:
         found["smooth_flux"] = derived[FLUX][:, smooth].sum(axis=1)
-    if group in group_names(model):
-        found["ps_fraction"] = derived[POINT_SOURCE_FRACTION][:, group_names(model).index(group)]
+    if group in model.expectation.groups:
+        found["ps_fraction"] = derived[POINT_SOURCE_FRACTION][:, model.expectation.groups.index(group)]
     for component in (components[number] for number in inside):
         found |= _shape(component, derived)
-    populations = [component for component in model.populations if component.group == group]
+    populations = [component for component in model.spec.populations if component.group == group]
     if populations:
         found["n_sources"] = _sources(model, populations, derived)
     return {name: found[name] for name in QUANTITIES if name in found}
@@ -74,8 +74,10 @@ def _shape(component: Component, derived: Mapping[str, Floats]) -> dict[str, Flo
 
 def _sources(model: SkyModel, populations: list[Component], derived: Mapping[str, Floats]) -> Floats:
     """Sources above 1 photon in the region of interest; of evenly spread draws, if there are many."""
-    draws, grid = thinned(derived), source_grid(model.spec)
-    per_pixel = [sources_above(grid, dnds(model.spec, population, draws), FAINTEST) for population in populations]
+    every = model.expectation.populations
+    dnds = every.dnds({name: values for name, values in thinned(derived).items() if name in model.latent.slots})
+    inside = [every.names.index(population.name) for population in populations]
+    per_pixel = [sources_above(every.s_grid, dnds[:, number], FAINTEST) for number in inside]
     return np.asarray(np.sum(per_pixel, axis=0) * model.pixels.n_region)
 
 

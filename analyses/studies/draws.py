@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.distributed.member import Result
-from gammasky.engine.infer.derived import intensity_scale, mean_exposure
+from gammasky.engine.infer.derived import intensity_scale, reference_exposure
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, systematic
 from gammasky.engine.model import model_from_table
 from gammasky.engine.model.latent import Latent
+from gammasky.engine.model.parameters import parameter_labels
 from gammasky.engine.model.spec import ModelSpec
-from gammasky.engine.model.uses import parameter_labels
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def _scales(task: EnsembleTask, spec: Mapping[str, Any]) -> Scales | None:
     """The scales of a member; None with several energy bins, whose exposures are not one number."""
     dataset = task.dataset(dict(spec))
     pixels = model_from_table(spec["model"]).region.flatten(dataset)
-    intensity, exposure = intensity_scale(pixels, dataset), mean_exposure(pixels, dataset)
+    intensity, exposure = intensity_scale(pixels), reference_exposure(pixels)
     if intensity is None or exposure is None:
         return None
     return Scales(intensity, exposure, dataset.manifest.thresholds_in_counts(exposure))

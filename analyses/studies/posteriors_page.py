@@ -15,12 +15,12 @@ from gammasky.engine.infer.figures.compare import Curve, draw_dnds
 from gammasky.engine.infer.figures.style import save, styled
 from gammasky.engine.infer.report.html import Section, Table, picture
 from gammasky.engine.infer.report.numbers import ABSENT, described, number
-from gammasky.engine.infer.report.sources import dnds, populations, source_grid, thinned
+from gammasky.engine.infer.report.sources import thinned
 from gammasky.engine.infer.result import log_prior
 from gammasky.engine.infer.sensitivity import SENSITIVE, power_scaling
 from gammasky.engine.infer.summary import described as moments
-from gammasky.engine.model.spec import Component, ModelSpec
-from gammasky.engine.model.uses import component_uses
+from gammasky.engine.model.populations import Populations
+from gammasky.engine.model.spec import ModelSpec
 
 Floats = NDArray[np.float64]
 SOURCE_COUNTS = "source_counts.png"
@@ -69,12 +69,11 @@ def source_counts(
     members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None], path: Path
 ) -> Section | None:
     """dN/dS and dN/dF of every member with point sources, as a figure at `path`."""
-    shown = {label: member for label, member in members.items() if populations(member.spec)}
+    shown = {label: member for label, member in members.items() if member.spec.populations}
     shown = dict(list(shown.items())[:MOST_PANELS])
     if not shown:
         return None
-    panels = {label: [_curve(member, population) for population in populations(member.spec)]
-              for label, member in shown.items()}  # fmt: skip
+    panels = {label: _curves(member) for label, member in shown.items()}
     known = [scale for label in shown if (scale := scales[label]) is not None]
     exposure = known[0].exposure_cm2_s if len(known) == len(shown) else None
     bands = {} if exposure is None else known[0].thresholds
@@ -91,9 +90,10 @@ def source_counts(
     return Section("sources", "Source counts", {"picture": shown_figure}, template="picture.html")
 
 
-def _curve(member: MemberDraws, population: Component) -> Curve:
-    parameters = {name: member.numbers[name] for name in member.spec.parameters}
-    return Curve(population.name, source_grid(member.spec), dnds(member.spec, population, thinned(parameters)))
+def _curves(member: MemberDraws) -> list[Curve]:
+    populations = Populations(member.spec)
+    dnds = populations.dnds(thinned({name: member.numbers[name] for name in member.spec.parameters}))
+    return [Curve(name, populations.s_grid, dnds[:, number]) for number, name in enumerate(populations.names)]
 
 
 def sensitivities(member: MemberDraws) -> dict[str, dict[str, float]]:
@@ -112,8 +112,8 @@ def sensitivities(member: MemberDraws) -> dict[str, dict[str, float]]:
 
 def source_parameters(spec: ModelSpec) -> set[str]:
     """Slopes, breaks and nodes of the source-count functions."""
-    uses = [use for component in populations(spec) for use in component_uses(component)]
-    return {name for name, _, where in uses if "source_counts" in where}
+    counts = [component.source_counts for component in spec.populations]
+    return {use.parameter for function in counts if function is not None for use in function.uses("")}
 
 
 def power_scaled(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Section:

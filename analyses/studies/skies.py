@@ -22,7 +22,6 @@ from gammasky.engine.infer.optimise import laplace
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.model.spec import ModelSpec
-from gammasky.engine.model.uses import component_uses
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.manifest import read_any_manifest
 from gammasky.engine.sky.simulated import sky_name, write_sky
@@ -103,7 +102,7 @@ def _smooth(skies: SmoothSkies, label: str, base: ModelSpec, data: Dataset) -> D
         table = with_modulation(table, changes["l_max"])
     table = patched(table, {k: v for k, v in changes.items() if k not in ("diffuse", "l_max")}, "truths")
     spec = model_from_table(table | {"parameters": used_parameters(table)})
-    sources = [component.name for component in spec.components if component.source_counts is not None]
+    sources = [component.name for component in spec.populations]
     if sources:
         raise InputError(
             f"truth '{label}': expected smooth emission only, got point sources ({', '.join(sources)}); remove them"
@@ -119,7 +118,7 @@ def _smooth(skies: SmoothSkies, label: str, base: ModelSpec, data: Dataset) -> D
 def used_parameters(table: dict[str, Any]) -> dict[str, Any]:
     """The parameters that a component uses."""
     spec = model_from_table(table)
-    used = {name for component in spec.components for name, _, _ in component_uses(component)}
+    used = {use.parameter for component in spec.components for use in component.uses()}
     return {name: prior for name, prior in table["parameters"].items() if name in used}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib import metadata, resources
@@ -12,15 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.model.spec import (
-    AnyTemplate,
-    BarTemplate,
-    DiskTemplate,
-    MapTemplate,
-    MixTemplate,
-    ModelSpec,
-    NfwTemplate,
-)
+from gammasky.engine.model.spec import ModelSpec
+from gammasky.engine.model.templates import MapTemplate
 from gammasky.engine.sky.manifest import MANIFEST_NAME, OtherCounts, read_any_manifest, read_manifest, shipped_manifests
 
 ARXIV = re.compile(r"(?:arXiv:|^)([a-z-]+/\d{7}|\d{4}\.\d{4,5})")
@@ -62,23 +55,16 @@ def bibtex(works: Iterable[Citation]) -> str:
 
 def used(spec: ModelSpec, datasets: Iterable[str], methods: Iterable[str]) -> Used:
     """List what a model, its data and a fit use, by kind."""
-    templates = [template for component in spec.components for template in _leaves(component.template)]
-    maps, datasets = {name for name in map(_map_name, templates) if name}, set(datasets)
-    masks = (spec.region.mask,) if isinstance(spec.region.mask, str) else spec.region.mask or ()
-    profiles = {"nfw": NfwTemplate, "disk": DiskTemplate, "bar": BarTemplate}
+    templates = [leaf for component in spec.components for leaf in component.template.leaves()]
+    maps, datasets = {leaf.map for leaf in templates if isinstance(leaf, MapTemplate)}, set(datasets)
     return {
         "dataset": datasets,
         "template": maps,
-        "catalogue": maps | set(masks),
-        "profile": {name for name, kind in profiles.items() if any(isinstance(leaf, kind) for leaf in templates)}
-        | {
-            f"bar {leaf.bar.falloff}"
-            for leaf in templates
-            if isinstance(leaf, BarTemplate) and leaf.bar.falloff != "sech2"
-        }
+        "catalogue": maps | set(spec.region.mask_names),
+        "profile": set().union(*(leaf.cited() for leaf in templates))
         | ({"bar"} if "f98" in maps and "fermi" in datasets else set()),
         "method": {method.lower() for method in methods},
-        "uses": {"points"} if any(component.source_counts for component in spec.components) else set(),
+        "uses": {"points"} if spec.populations else set(),
         "reference": set(ARXIV.findall(spec.reference)),
     }
 
@@ -140,16 +126,3 @@ def _only_identifier(number: str) -> Citation:
     key = f"arXiv{number.replace('/', '-')}"
     entry = f"@misc{{{key},\n  eprint        = {{{number}}},\n  archivePrefix = {{arXiv}}\n}}"
     return Citation(key, "named by the model or the data set; complete the entry", entry)
-
-
-def _leaves(template: AnyTemplate) -> Iterator[AnyTemplate]:
-    """List the maps and profiles that a template is made of."""
-    if isinstance(template, MixTemplate):
-        for member in template.mix:
-            yield from _leaves(member)
-    else:
-        yield template
-
-
-def _map_name(template: AnyTemplate) -> str:
-    return template if isinstance(template, str) else template.map if isinstance(template, MapTemplate) else ""

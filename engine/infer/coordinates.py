@@ -34,13 +34,13 @@ from jax.scipy.stats.norm import pdf as norm_pdf
 from numpy.typing import NDArray
 
 from gammasky.engine.model.priors import LogUniform, Uniform
-from gammasky.engine.model.spec import Component, MixTemplate
-from gammasky.engine.model.uses import component_uses
+from gammasky.engine.model.spec import Component
+from gammasky.engine.model.templates import MixTemplate
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.optimise import Laplace
     from gammasky.engine.model import SkyModel
-    from gammasky.engine.model.latent import Slot
+    from gammasky.engine.model.priors import Slot
 
 Floats = NDArray[np.float64]
 _SOFT = 1 / 10  # s: width of the ends, of the prior's range
@@ -108,7 +108,7 @@ def latent_coordinates() -> Coordinates:
 def flux_coordinates(model: SkyModel) -> Coordinates:
     """Those of a model: of components whose norm has a uniform prior, or whose amplitude has a log-uniform one, and is
     in no other place of the model."""
-    used = [name for component in model.spec.components for name, _, _ in component_uses(component)]
+    used = [use.parameter for component in model.spec.components for use in component.uses()]
 
     def slot(name: Any, prior: type[Uniform | LogUniform]) -> Slot | None:
         """That of a scalar parameter with such a prior, used once; None for anything else."""
@@ -145,7 +145,8 @@ def _counts_shift(
 
     def logs(z: jax.Array) -> jax.Array:
         theta = model.parameters(z) | {str(c.amplitude): jnp.asarray(1.0) for c in populations}
-        return jnp.log(jnp.stack([model.mean_counts(c, theta) for c in populations])) / widths
+        norms = model.sky(theta).norms
+        return jnp.log(jnp.stack([norms[component.name] for component in populations])) / widths
 
     middle = np.asarray(logs(jnp.zeros(model.n_latent)))
     return lambda z: jnp.concatenate([jnp.zeros(n_norms), logs(z) - middle])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.templates import Arrays, value_of
-from gammasky.engine.sky.dataset import Dataset
-from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.model.values import Arrays
+from gammasky.engine.sky.observation import Observation
 
 BATCH = 64  # draws that are evaluated side by side
+MAP_DRAWS = 256  # for the mean of the expected counts
+DNDS_DRAWS = 500  # for quantiles of source-count functions
 
 FLUX = "flux"
 POINT_SOURCE_FRACTION = "point_source_fraction"
@@ -35,90 +37,107 @@ def derive(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
 
     def one(point: jax.Array, arrays: Arrays) -> dict[str, jax.Array]:
         theta = model.parameters(point, arrays)
-        fluxes = model.fluxes(theta, arrays)
-        fractions = model.point_source_fractions(theta, arrays)
-        shares = {POINT_SOURCE_FRACTION: _stacked(fractions)} if fractions else {}  # lax.map knows no empty output
-        return {**theta, FLUX: _stacked(fluxes), **shares}
+        sky = model.sky(theta, arrays)
+        fractions = list(model.expectation.point_source_fractions(sky).values())
+        fluxes = jnp.stack(list(model.expectation.fluxes(sky).values()))
+        shares = {POINT_SOURCE_FRACTION: jnp.stack(fractions)} if fractions else {}  # lax.map knows no empty output
+        return {**theta, FLUX: fluxes, **shares}
 
     found = {POINT_SOURCE_FRACTION: np.zeros((len(z), 0)), **_mapped("derive", one, model, z)}
     return {name: np.asarray(found[name]) for name in (*model.latent.slots, FLUX, POINT_SOURCE_FRACTION)}
 
 
-def intensity_scale(pixels: FlatPixels, dataset: Dataset) -> float | None:
-    """Intensity [cm^-2 s^-1 sr^-1] of one count per pixel: over the mean exposure of the fitted pixels and the solid
-    angle of a pixel; None with several energy bins, whose exposures are not one number."""
-    if pixels.n_energy > 1:
-        return None
-    exposure = float(pixels.values(dataset.exposure)[: pixels.n_fit].mean())
-    return 3 * pixels.nside**2 / (np.pi * exposure)
+def intensity_scale(pixels: Observation) -> float | None:
+    """Intensity [cm^-2 s^-1 sr^-1] of one count per pixel; None with several energy bins, where it is not one
+    number."""
+    return float(1 / pixels.counts_per_intensity[0]) if pixels.n_energy == 1 else None
 
 
-def mean_exposure(pixels: FlatPixels, dataset: Dataset) -> float | None:
-    """Exposure [cm^2 s] at which S is counted: the mean over the exposure regions of their means; None as above."""
-    if pixels.n_energy > 1:
-        return None
-    exposure = pixels.values(dataset.exposure)[: pixels.n_fit]
-    return float(np.mean([exposure[pixels.region == region].mean() for region in np.unique(pixels.region)]))
+def reference_exposure(pixels: Observation) -> float | None:
+    """Exposure [cm^2 s] at which the source counts S are expected counts; None as above."""
+    return float(pixels.reference_exposure[0]) if pixels.n_energy == 1 else None
 
 
-def group_names(model: SkyModel) -> list[str]:
-    """Groups with smooth emission and point sources, in the order of the columns of "point_source_fraction"."""
-    smooth, populations = ({c.group for c in kind if c.group} for kind in (model.smooth, model.populations))
-    return sorted(smooth & populations)
+def true_values(model: SkyModel) -> dict[str, np.ndarray]:
+    """What simulated counts were drawn with: parameters that the dataset knows the truth of, by name.
+
+    Where these are all parameters of the model, also the fluxes and point-source fractions that follow.
+    """
+    given = model.dataset.manifest.truth
+    known = {
+        name: np.asarray(given[name])
+        for name, slot in model.latent.slots.items()
+        if name in given and np.shape(given[name]) == slot.shape
+    }
+    if known and len(known) == len(model.latent.slots):
+        theta = {name: jnp.asarray(value) for name, value in known.items()}  # as given: it may be another model's
+        sky = model.sky(theta)
+        known[FLUX] = np.array([float(flux) for flux in model.expectation.fluxes(sky).values()])
+        shares = model.expectation.point_source_fractions(sky)
+        known[POINT_SOURCE_FRACTION] = np.array([float(shares[group]) for group in model.expectation.groups])
+    return known
 
 
 def predicted_maps(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
-    """Expected counts per pixel of each component, averaged over the draws.
+    """Expected counts (N,) of each component, fitted pixels first, averaged over draws z (k, D) of the latent space."""
 
-    Smooth components: norm * template. Point sources: (int S dN/dS dS) * template * exposure ratio of the pixel's
-    region, as in the likelihood; masked pixels belong to no region and take their own exposure.
-
-    Args:
-        model: the model.
-        z (k, D): draws on the latent space.
-
-    Returns:
-        component -> counts (N,), fitted pixels first.
-    """
-    pixels = model.pixels
-    masked = pixels.source_exposure[pixels.n_fit :]
-    exposure = jnp.asarray(np.concatenate([pixels.exposure_ratios[pixels.region], masked]))
-
-    def one(point: jax.Array, arrays: Arrays, exposure: jax.Array) -> dict[str, jax.Array]:
-        theta = model.parameters(point, arrays)
-        norms = {c.name: c.norm for c in model.smooth if c.norm is not None}  # which smooth components all have
-        maps = {name: value_of(norm, theta) * model.template(name, theta, arrays) for name, norm in norms.items()}
-        for population in model.populations:
-            dnds = model.source_counts(population.name, theta, arrays)
-            counts = jnp.sum(arrays["quadrature"] * arrays["source_grid"] * dnds)
-            maps[population.name] = counts * model.template(population.name, theta, arrays) * exposure
-        return maps
-
-    def mean(points: jax.Array, arrays: Arrays, exposure: jax.Array) -> dict[str, jax.Array]:
+    def mean(points: jax.Array, arrays: Arrays) -> dict[str, jax.Array]:
         def add(sums: dict[str, jax.Array], point: jax.Array) -> tuple[dict[str, jax.Array], None]:
-            return jax.tree.map(jnp.add, sums, one(point, arrays, exposure)), None
+            sky = model.sky(model.parameters(point, arrays), arrays)
+            return jax.tree.map(jnp.add, sums, model.expectation.counts(sky, arrays["sky"])), None
 
-        start = {component.name: jnp.zeros(pixels.n_pixels) for component in model.spec.components}
+        start = {component.name: jnp.zeros(model.pixels.n_pixels) for component in model.spec.components}
         sums, _ = jax.lax.scan(add, start, points)
         return jax.tree.map(lambda total: total / len(points), sums)
 
-    found = model.program("predicted maps", lambda: jax.jit(mean))(jnp.asarray(z), model.arrays, exposure)
+    found = model.program("predicted maps", lambda: jax.jit(mean))(jnp.asarray(z), model.arrays)
     return {component.name: np.asarray(found[component.name]) for component in model.spec.components}
 
 
-def dnds_draws(model: SkyModel, z: np.ndarray) -> np.ndarray:
-    """dN/dS (k, I, S) [sources per pixel per count] of every population, for draws z (k, D).
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a fitted model expects of the sky.
 
-    The source counts S [counts at mean exposure] are `model.response.s_grid`; I is 0 for a model without populations.
+    Attributes:
+        counts: expected counts (N,) of each component, fitted pixels first, averaged over draws.
+        draws (k,): numbers of the draws that `dnds` is of, evenly spread.
+        dnds (k, I, S) [sources per pixel per count]: source-count functions of the populations.
+        true_dnds (I, S): the same of the truth of simulated counts, where all of it is known.
     """
-    if not model.populations:
-        return np.zeros((len(z), 0, 0))
+
+    counts: dict[str, np.ndarray]
+    draws: np.ndarray
+    dnds: np.ndarray
+    true_dnds: np.ndarray | None
+
+
+def predict(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.ndarray]) -> Predictions:
+    """Expected counts and dN/dS of draws z (n, D), for which `derive` gave `derived`."""
+    draws = spread(len(z), DNDS_DRAWS)
+    populations, truth = model.expectation.populations, true_values(model)
+    known = FLUX in truth  # only where all parameters are known
+    return Predictions(
+        predicted_maps(model, z[spread(len(z), MAP_DRAWS)]),
+        draws,
+        populations.dnds({name: derived[name][draws] for name in model.latent.slots}),
+        populations.dnds({name: truth[name][None] for name in model.latent.slots})[0] if known else None,
+    )
+
+
+def spread(size: int, most: int) -> np.ndarray:
+    """Numbers of at most `most` of `size` draws, evenly spread."""
+    return np.linspace(0, size - 1, min(most, size)).astype(int)
+
+
+def expected_counts(model: SkyModel, z: np.ndarray) -> np.ndarray:
+    """Mean counts (k, P) of the fitted pixels, point sources included, at each of the draws z (k, D)."""
 
     def one(point: jax.Array, arrays: Arrays) -> jax.Array:
-        theta = model.parameters(point, arrays)
-        return jnp.stack([model.source_counts(c.name, theta, arrays) for c in model.populations])
+        sky = model.sky(model.parameters(point, arrays), arrays)
+        counts = model.expectation.counts(sky, arrays["sky"])
+        return jnp.sum(jnp.stack([values[: model.pixels.n_fit] for values in counts.values()]), axis=0)
 
-    return np.asarray(_mapped("dnds", one, model, z))
+    return np.asarray(_mapped("expected counts", one, model, z))
 
 
 def _mapped(name: str, one: Callable[[jax.Array, Arrays], Any], model: SkyModel, z: np.ndarray) -> Any:
@@ -128,7 +147,3 @@ def _mapped(name: str, one: Callable[[jax.Array, Arrays], Any], model: SkyModel,
         return jax.lax.map(lambda point: one(point, arrays), points, batch_size=min(BATCH, len(points)))
 
     return model.program(name, lambda: jax.jit(run))(jnp.asarray(z), model.arrays)
-
-
-def _stacked(values: dict[str, jax.Array]) -> jax.Array:
-    return jnp.stack(list(values.values()))

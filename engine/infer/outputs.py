@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gammasky.engine import interrupt
 from gammasky.engine.errors import ImpossibleCountsError
 from gammasky.engine.files import replacing, write_json
+from gammasky.engine.infer.derived import predict
 from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
@@ -60,13 +61,14 @@ def write_outputs(
     interrupt.check()
     write_json(out / SUMMARY, summary)
     _write_trace(out / TRACE, result.elbo)
-    figures = save_figures(model, result.z, result.derived, result.elbo, out / "figures", check)
+    predictions = predict(model, result.z, result.derived)
+    figures = save_figures(model, predictions, result.derived, result.elbo, out / "figures", check)
     for stale in {out / "figures" / f"{name}.png" for name in FIGURES} - set(figures):
         stale.unlink(missing_ok=True)  # of the fit that is replaced; other files in the folder are the user's
     interrupt.check()
     write_posterior(
         out / POSTERIOR, model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
-        attributes={**info, **trust}, derived=result.derived, chains=result.chains,
+        attributes={**info, **trust}, derived=result.derived, chains=result.chains, predictions=predictions,
     )  # fmt: skip
     (out / CHECKPOINT).unlink(missing_ok=True)
     if not quiet:

@@ -14,11 +14,12 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, derive
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, Predictions, derive, predict
 from gammasky.engine.infer.posterior_groups import (
     constant_data_group,
     observed_data_group,
     posterior_group,
+    predictions_group,
     sample_stats_group,
 )
 from gammasky.engine.model import ModelSpec, SkyModel
@@ -55,12 +56,14 @@ def write_posterior(
     attributes: Mapping[str, Any],
     derived: Mapping[str, np.ndarray] | None = None,
     chains: int = 1,
+    predictions: Predictions | None = None,
 ) -> None:
     """Write the draws as NetCDF, whole or not at all.
 
     Groups: `posterior` (every parameter, `flux`, `point_source_fraction`, `z`; dimensions chain, draw, and
     `<parameter>_element` with the names of the elements), `sample_stats` (lp, the log density on the latent space;
-    log_likelihood; log_guide where there is one), `observed_data` (counts) and `constant_data` (the fitted pixels and
+    log_likelihood; log_guide where there is one), `predictions` (expected counts of each component in the pixels of
+    the region, and dN/dS of some of the draws), `observed_data` (counts) and `constant_data` (the fitted pixels and
     exposure regions).
 
     Args:
@@ -72,6 +75,7 @@ def write_posterior(
         attributes: about the fit (guide, seed, steps, ...); numbers and text are kept, anything else becomes JSON.
         derived: what `derive(model, z)` gave, where it is known already.
         chains: the draws are those of so many chains, one after another.
+        predictions: what `predict` gave, where it is known already.
 
     Raises:
         InputError: a parameter name that the file cannot hold.
@@ -80,16 +84,22 @@ def write_posterior(
     import xarray
 
     check_parameter_names(model.spec)
+    derived = derive(model, z) if derived is None else derived
+    predictions = predict(model, z, derived) if predictions is None else predictions
     tree = xarray.DataTree.from_dict(
         {
             "/": xarray.Dataset(attrs={**_attributes(attributes), **_attributes(_root(model))}),
-            "posterior": posterior_group(model, z, derive(model, z) if derived is None else derived, chains),
+            "posterior": posterior_group(model, z, derived, chains),
             "sample_stats": sample_stats_group(z, log_likelihood, log_guide, chains),
+            "predictions": predictions_group(model, predictions),
             "observed_data": observed_data_group(model),
             "constant_data": constant_data_group(model),
         }
     )
-    content = tree.to_netcdf(engine="h5netcdf")  # in memory: a full disk is then an OSError like any other
+    packed = {"/predictions": {"dnds": {"zlib": True, "complevel": 4}}} if model.spec.populations else None
+    content = tree.to_netcdf(
+        engine="h5netcdf", encoding=packed
+    )  # in memory: a full disk is then an OSError like any other
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
@@ -118,7 +128,7 @@ def read_posterior_of(path: Path | str, model: SkyModel) -> DataTree:
     """The posterior file of this very model on these very data.
 
     Raises:
-        InputError: as of `read_posterior`; of another model, or of data with other checksums (names the first).
+        InputError: as of `read_posterior`; of another model, or of other data (says what differs).
     """
     tree = read_posterior(path)
     if tree.attrs.get("model") != model.spec.model_dump_json():
@@ -126,23 +136,27 @@ def read_posterior_of(path: Path | str, model: SkyModel) -> DataTree:
             f"{path}: posterior of another model ('{tree.attrs.get('model_name')}'), expected one of "
             f"'{model.spec.name}' as it is now; fit it again"
         )
-    theirs, ours = json.loads(str(tree.attrs.get("data_sha256", "{}"))), dict(model.dataset.checksums)
-    for name in sorted(set(theirs) | set(ours)):
-        if theirs.get(name) != ours.get(name):
-            raise InputError(
-                f"{path}: posterior of other data than '{model.dataset.name}': SHA-256 of {name} differs; "
-                "give the data that it was fitted to"
-            )
+    theirs, ours = json.loads(str(tree.attrs.get("identity", "{}"))), model.identity
+    different = [what for what in ours if theirs.get(what) != ours[what]]
+    if different:
+        known = json.loads(str(tree.attrs.get("data_sha256", "{}")))
+        files = [name for name, sha256 in model.checksums.items() if known.get(name) != sha256]
+        told = f" (SHA-256 of {files[0]})" if files else ""
+        raise InputError(
+            f"{path}: posterior of other data than '{model.dataset.name}': another {' and another '.join(different)}"
+            f"{told}; give the data that it was fitted to"
+        )
     return tree
 
 
 def provenance(model: SkyModel) -> dict[str, Any]:
-    """What a result rests on: model, dataset, SHA-256 of the data files, versions."""
+    """What a result rests on: model, data set, digests of contents, SHA-256 of the data files, versions."""
     versions = {package: metadata.version(package) for package in PACKAGES}
     return {
         "model_name": model.spec.name,
         "dataset": model.dataset.name,
-        "data_sha256": dict(model.dataset.checksums),
+        "identity": model.identity,
+        "data_sha256": model.checksums,
         "versions": {**versions, "python": platform.python_version()},
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, group_names
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, Predictions
 from gammasky.engine.model import SkyModel
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.nda
     notes = {"units": "counts/pixel", "long_name": "mean counts per pixel over the region of interest"}
     variables[FLUX] = draws(derived[FLUX], ["component"], notes)
     axes["component"] = _names([component.name for component in model.spec.components])
-    groups = group_names(model)
+    groups = model.expectation.groups
     if groups:
         notes = {"units": "1", "long_name": "share of point sources in the flux of the group"}
         variables[POINT_SOURCE_FRACTION] = draws(derived[POINT_SOURCE_FRACTION], ["group"], notes)
@@ -63,6 +63,35 @@ def sample_stats_group(
     return xarray.Dataset(variables, _draw_axes(chains, len(z)))
 
 
+def predictions_group(model: SkyModel, predictions: Predictions) -> Dataset:
+    """What the fitted model expects: counts by component and pixel, and source-count functions of some draws."""
+    import xarray
+
+    pixels, populations = model.pixels, model.expectation.populations
+    notes = {"units": "counts", "long_name": "expected counts, averaged over the posterior"}
+    counts = np.stack([predictions.counts[component.name] for component in model.spec.components])
+    variables: dict[str, Any] = {"expected_counts": (("component", "region_pixel"), counts, notes)}
+    axes: dict[str, Any] = {
+        "component": _names([component.name for component in model.spec.components]),
+        "region_healpix": ("region_pixel", pixels.index % (12 * pixels.nside**2)),
+    }
+    if not populations.components:
+        return xarray.Dataset(variables, axes)
+    unit = {"units": "sources/pixel/count", "long_name": "source-count function dN/dS"}
+    # single precision is far below the width of any posterior, and halves the file
+    variables["dnds"] = (("sample", "population", "source"), predictions.dnds.astype(np.float32), unit)
+    if predictions.true_dnds is not None:
+        variables["true_dnds"] = (("population", "source"), predictions.true_dnds, unit)
+    axes["population"] = _names(populations.names)
+    axes["draw_number"] = ("sample", predictions.draws)
+    notes = {"units": "counts", "long_name": "expected photons of a source at the reference exposure"}
+    axes["source_counts"] = ("source", populations.s_grid, notes)
+    if pixels.n_energy == 1:
+        notes = {"units": "cm-2 s-1", "long_name": "flux of a source"}
+        axes["source_flux"] = ("source", populations.s_grid / pixels.reference_exposure[0], notes)
+    return xarray.Dataset(variables, axes)
+
+
 def observed_data_group(model: SkyModel) -> Dataset:
     """Photons in the fitted pixels."""
     import xarray
@@ -81,12 +110,14 @@ def constant_data_group(model: SkyModel) -> Dataset:
         "lon": (pixels.lon_deg, "deg", "Galactic longitude"),
         "lat": (pixels.lat_deg, "deg", "Galactic latitude"),
         "region": (pixels.region, "1", "exposure region"),
-        "exposure": (pixels.values(model.dataset.exposure), "cm2 s", "exposure"),
+        "exposure": (pixels.exposure, "cm2 s", "exposure"),
         "relative_exposure": (pixels.relative_exposure, "1", "exposure over its mean"),
     }
     variables = {name: _pixels(values[: pixels.n_fit], *text) for name, (values, *text) in of_pixels.items()}
     ratios = {"units": "1", "long_name": "exposure of a region over the mean"}
     variables["exposure_ratios"] = ("exposure_region", pixels.exposure_ratios, ratios)
+    at = {"units": "cm2 s", "long_name": "exposure at which source counts are expected counts"}
+    variables["reference_exposure"] = ("energy", pixels.reference_exposure, at)
     axes = {**_pixel_axis(model), "exposure_region": np.arange(len(pixels.exposure_ratios))}
     about = {"nside": pixels.nside, "n_region": pixels.n_region, "ordering": "RING", "frame": "galactic"}
     return xarray.Dataset(variables, axes, about)

@@ -7,7 +7,6 @@ sources that are too bright or too few would change (Gelman, Meng & Stern 1996, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer.derived import expected_counts
 from gammasky.engine.infer.draws import picked
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.latent import Parameters
 from gammasky.engine.model.simulate import PhotonSimulator
-from gammasky.engine.model.templates import Arrays
 from gammasky.engine.sky.roi import angular_distance_deg
 
 Floats = NDArray[np.float64]
@@ -95,29 +93,18 @@ def predictive_check(model: SkyModel, z: Floats, *, n: int = N_REPLICAS, seed: i
     """
     if n < 20 or not len(z):
         raise InputError(f"predictive check: expected at least 20 replicas and one draw, got {n} and {len(z)}")
-    points = [model.parameters(jnp.asarray(z[draw])) for draw in picked(len(z), n, seed)]
+    chosen = z[picked(len(z), n, seed)]
+    program = model.program("parameters", lambda: jax.jit(jax.vmap(model.parameters, in_axes=(0, None))))
+    points = program(jnp.asarray(chosen), model.arrays)
     simulator, n_fit = PhotonSimulator(model), model.pixels.n_fit
-    replicas = np.concatenate(
-        [simulator.draw(point, seed=seed, first=number)[:, :n_fit] for number, point in enumerate(points)]
-    )
-    expected = np.stack([expected_counts(model, point) for point in points])
+    replicas = np.empty((n, n_fit), dtype=np.int64)
+    for number in range(n):
+        point = {name: values[number] for name, values in points.items()}
+        replicas[number] = simulator.draw(point, seed=seed, first=number)[0, :n_fit]
+    expected = expected_counts(model, chosen)
     counts = model.pixels.counts
     bands = [_band(*limits, counts, replicas, expected) for limits in _limits(model)]
     return PredictiveCheck(counts, replicas, tuple(bands))
-
-
-def expected_counts(model: SkyModel, theta: Parameters) -> Floats:
-    """Mean counts (P,) of the fitted pixels in the likelihood."""
-
-    def mean(theta: Mapping[str, jax.Array], arrays: Arrays) -> jax.Array:
-        smooth, templates, dnds = model.ingredients(dict(theta), arrays)
-        if not model.populations:
-            return smooth
-        counts = dnds @ (arrays["quadrature"] * arrays["source_grid"])
-        exposure = jnp.asarray(model.pixels.exposure_ratios)[model.pixels.region]
-        return smooth + exposure * (counts @ templates)
-
-    return np.asarray(model.program("expected counts", lambda: jax.jit(mean))(theta, model.arrays))
 
 
 def _limits(model: SkyModel) -> list[tuple[str, float, float, NDArray[np.bool_]]]:

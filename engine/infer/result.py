@@ -100,7 +100,7 @@ def log_likelihoods(model: SkyModel, z: Floats) -> Floats:
 
 def marginals(model: SkyModel, derived: dict[str, Floats]) -> dict[str, Floats]:
     """Draws (n,) of every parameter, element by element, and of the point-source fractions, by name."""
-    from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, group_names
+    from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION
 
     columns: dict[str, Floats] = {}
     for name, slot in model.latent.slots.items():
@@ -108,5 +108,5 @@ def marginals(model: SkyModel, derived: dict[str, Floats]) -> dict[str, Floats]:
         labels = [f"{name}[{label}]" for label in slot.labels] or [name]
         columns |= dict(zip(labels, values.T, strict=True))
     fractions = derived[POINT_SOURCE_FRACTION].reshape(len(next(iter(derived.values()))), -1)
-    names = [f"PS fraction ({group})" for group in group_names(model)]
+    names = [f"PS fraction ({group})" for group in model.expectation.groups]
     return columns | dict(zip(names, fractions.T, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -85,8 +84,7 @@ def fit_identity(model: SkyModel, settings: Settings) -> dict[str, Any]:
     """What makes two fits the same: model, data and settings."""
     return {
         **asdict(settings),
-        "model": model.spec.name,
-        "model_sha256": hashlib.sha256(model.spec.model_dump_json().encode()).hexdigest(),
+        "model_name": model.spec.name,
         "dataset": model.dataset.name,
-        "data_sha256": dict(sorted(model.dataset.checksums.items())),
+        **model.identity,
     }

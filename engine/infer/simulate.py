@@ -19,16 +19,15 @@ from gammasky.engine.infer.draws import picked
 from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.latent import Parameters
-from gammasky.engine.model.points import require_inside_priors
 from gammasky.engine.model.simulate import PhotonSimulator, build_simulator
+from gammasky.engine.model.values import Parameters
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.manifest import shipped_manifests
 from gammasky.engine.sky.simulated import sky_name, write_sky, write_sources
 
 
 @dataclass(frozen=True)
-class Order:
+class SimulationPlan:
     """What to simulate.
 
     Attributes:
@@ -60,7 +59,7 @@ def simulate_to_folder(
     data: str,
     data_dir: Path | None,
     out: Path,
-    order: Order,
+    plan: SimulationPlan,
     *,
     overwrite: bool = False,
     quiet: bool = False,
@@ -69,7 +68,7 @@ def simulate_to_folder(
 
     Args:
         model: a preset's name or a TOML file; data, data_dir: the dataset that gives exposure, templates and PSF.
-        out: receives sky_NNNN.fits, sky_NNNN.toml and, with `order.sources`, sky_NNNN_sources.fits.
+        out: receives sky_NNNN.fits, sky_NNNN.toml and, with `plan.sources`, sky_NNNN_sources.fits.
         overwrite: replace skies that `out` holds.
 
     Returns:
@@ -81,47 +80,45 @@ def simulate_to_folder(
     """
     _check_folder(out, overwrite)
     sky_model = SkyModel(model, Dataset.open(data, data_dir))
-    simulator = build_simulator(order.simulator, sky_model)
-    points = parameter_points(sky_model, order)
-    exposure, pixels = sky_model.dataset.exposure.ravel(), simulator.pixels
-    of_bin = [int(np.argmax(pixels.energy_bin == energy_bin)) for energy_bin in range(pixels.n_energy)]
-    reference = exposure[pixels.index[of_bin]] / pixels.source_exposure[of_bin]
+    simulator = build_simulator(plan.simulator, sky_model)
+    points = parameter_points(sky_model, plan)
+    pixels = simulator.pixels
     base = _base(sky_model.dataset, data, data_dir)
-    about = f"simulated ({order.simulator}, seed {order.seed}): model {sky_model.spec.name} on {sky_model.dataset.name}"
+    about = f"simulated ({plan.simulator}, seed {plan.seed}): model {sky_model.spec.name} on {sky_model.dataset.name}"
     written: list[Path] = []
     with folder_made(out), Interrupts() as interrupts:
         for number, point in enumerate(points):
             truth = {name: np.asarray(value).tolist() for name, value in point.items()}
-            if order.sources and isinstance(simulator, PhotonSimulator):
-                counts, lists = simulator.draw_with_sources(point, seed=order.seed, first=number)
-                names = [population.name for population in sky_model.populations]
-                write_sources(out / f"{sky_name(number)}_sources.fits", lists[0], names, reference)
+            if plan.sources and isinstance(simulator, PhotonSimulator):
+                counts, lists = simulator.draw_with_sources(point, seed=plan.seed, first=number)
+                names = [population.name for population in sky_model.spec.populations]
+                write_sources(out / f"{sky_name(number)}_sources.fits", lists[0], names, pixels.reference_exposure)
             else:
-                counts = simulator.draw(point, seed=order.seed, first=number)
+                counts = simulator.draw(point, seed=plan.seed, first=number)
             written.append(write_sky(out, number, pixels, counts[0], base=base, truth=truth, description=about))
             if not quiet and (number + 1) % 100 == 0:
-                print(f"gammasky: {number + 1}/{order.n} skies", file=sys.stderr, flush=True)
+                print(f"gammasky: {number + 1}/{plan.n} skies", file=sys.stderr, flush=True)
             interrupts.raise_if_pending()
-        _remove_older(out, order)
+        _remove_older(out, plan)
     return written
 
 
-def parameter_points(model: SkyModel, order: Order) -> list[Parameters]:
+def parameter_points(model: SkyModel, plan: SimulationPlan) -> list[Parameters]:
     """The parameters of each sky, inside their priors.
 
     Raises:
         InputError: a parameter that is missing, unknown or outside its prior; a posterior of another model.
     """
-    if order.params is not None:
-        point = model.point(order.params)
-        require_inside_priors(model.spec, point)
-        return [point] * order.n
-    if order.posterior is None:
-        draws = np.random.default_rng(order.seed).standard_normal((order.n, model.n_latent))
+    if plan.params is not None:
+        point = model.point(plan.params)
+        model.require_inside_priors(point)
+        return [point] * plan.n
+    if plan.posterior is None:
+        draws = np.random.default_rng(plan.seed).standard_normal((plan.n, model.n_latent))
         return [model.parameters(jnp.asarray(z)) for z in draws]
-    points = list(_posterior_points(model, order.posterior, order.n, order.seed))
+    points = list(_posterior_points(model, plan.posterior, plan.n, plan.seed))
     for point in points:
-        require_inside_priors(model.spec, point)
+        model.require_inside_priors(point)
     return points
 
 
@@ -143,10 +140,10 @@ def _base(dataset: Dataset, data: str, data_dir: Path | None) -> str:
     return str(Path(data).absolute())
 
 
-def _remove_older(out: Path, order: Order) -> None:
-    """Remove what is left of older skies once the new ones are there: files that the order does not make."""
-    kinds = (".fits", ".toml", "_sources.fits") if order.sources else (".fits", ".toml")
-    made = {f"{sky_name(number)}{kind}" for number in range(order.n) for kind in kinds}
+def _remove_older(out: Path, plan: SimulationPlan) -> None:
+    """Remove what is left of older skies once the new ones are there: files that the plan does not make."""
+    kinds = (".fits", ".toml", "_sources.fits") if plan.sources else (".fits", ".toml")
+    made = {f"{sky_name(number)}{kind}" for number in range(plan.n) for kind in kinds}
     for path in out.iterdir():
         if re.fullmatch(r"sky_\d{4,}(\.fits|\.toml|_sources\.fits)", path.name) and path.name not in made:
             path.unlink()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.infer.derived import (
@@ -13,13 +12,13 @@ from gammasky.engine.infer.derived import (
     INTENSITY,
     INTENSITY_UNIT,
     POINT_SOURCE_FRACTION,
-    group_names,
     intensity_scale,
+    true_values,
 )
 from gammasky.engine.infer.importance import weighted_quantiles
 from gammasky.engine.infer.posterior import provenance
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.spec import AnyTemplate, BarTemplate, Component, DiskTemplate, MixTemplate, NfwTemplate
+from gammasky.engine.model.spec import Component
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,7 +51,7 @@ def summarise(
         names = [f"{name}[{label}]" for label in slot.labels] or [name]
         parameters |= _described(names, derived[name], unit, truth.get(name), weights)
     components = [component.name for component in model.spec.components]
-    scale, flux = intensity_scale(model.pixels, model.dataset), truth.get(FLUX)
+    scale, flux = intensity_scale(model.pixels), truth.get(FLUX)
     told = None if scale is None or flux is None else flux * scale
     intensity = {} if scale is None else {
         INTENSITY: _described(components, derived[FLUX] * scale, INTENSITY_UNIT, told, weights)
@@ -66,28 +65,9 @@ def summarise(
         FLUX: _described(components, derived[FLUX], "counts/pixel", truth.get(FLUX), weights),
         **intensity,
         POINT_SOURCE_FRACTION: _described(
-            group_names(model), derived[POINT_SOURCE_FRACTION], "1", truth.get(POINT_SOURCE_FRACTION), weights
+            model.expectation.groups, derived[POINT_SOURCE_FRACTION], "1", truth.get(POINT_SOURCE_FRACTION), weights
         ),
     }
-
-
-def true_values(model: SkyModel) -> dict[str, np.ndarray]:
-    """List what simulated counts were drawn with: the parameters of which the dataset knows the truth, by name.
-
-    Where these are all parameters of the model, also the fluxes and point-source fractions that follow.
-    """
-    given = model.dataset.manifest.truth
-    known = {
-        name: np.asarray(given[name])
-        for name, slot in model.latent.slots.items()
-        if name in given and np.shape(given[name]) == slot.shape
-    }
-    if known and len(known) == len(model.latent.slots):
-        theta = {name: jnp.asarray(value) for name, value in known.items()}  # as given: it may be another model's
-        known[FLUX] = np.array([float(flux) for flux in model.fluxes(theta).values()])
-        shares = model.point_source_fractions(theta)
-        known[POINT_SOURCE_FRACTION] = np.array([float(shares[group]) for group in group_names(model)])
-    return known
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
@@ -118,15 +98,15 @@ def main_parameters(model: SkyModel, most: int = MOST_MAIN_PARAMETERS) -> list[s
     group with them; the shapes of their templates; norms of smooth components whose template is free; other norms;
     shapes of smooth templates.
     """
-    groups = {component.group for component in model.populations if component.group}
+    groups = {component.group for component in model.spec.populations if component.group}
     in_question = [c for c in model.spec.components if c.source_counts is not None or c.group in groups]
-    flexible = [c for c in model.smooth if _names_in_template(c.template)]
+    flexible = [c for c in model.spec.smooth if _free_shape(c)]
     classes = [
         _norms(in_question),
-        _shapes(model.populations),
+        _shapes(model.spec.populations),
         _norms(flexible),
         _norms(model.spec.components),
-        _shapes(model.smooth),
+        _shapes(model.spec.smooth),
     ]
     chosen: set[str] = set()
     for names in classes:
@@ -143,22 +123,12 @@ def _norms(components: Iterable[Component]) -> list[str]:
 
 
 def _shapes(components: Iterable[Component]) -> list[str]:
-    return [name for component in components for name in _names_in_template(component.template)]
+    return [name for component in components for name in _free_shape(component)]
 
 
-def _names_in_template(template: AnyTemplate) -> list[str]:
-    """Parameters of a template other than its modulation."""
-    values: list[Any] = []
-    if isinstance(template, NfwTemplate):
-        values = [template.nfw.gamma]
-    elif isinstance(template, DiskTemplate):
-        values = [template.disk.scale_height, template.disk.C, template.disk.B]
-    elif isinstance(template, BarTemplate):
-        values = [*template.bar.shape().values()]
-    elif isinstance(template, MixTemplate):
-        members = [name for member in template.mix for name in _names_in_template(member)]
-        values = [template.fractions, *members]
-    return [value for value in values if isinstance(value, str)]
+def _free_shape(component: Component) -> list[str]:
+    """Parameters of a component's template other than its modulation, which has no single numbers."""
+    return [use.parameter for use in component.template.uses("")]
 
 
 def _described(

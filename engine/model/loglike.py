@@ -10,9 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from gammasky.engine.model.latent import Parameters
 from gammasky.engine.model.sky_model import SkyModel
-from gammasky.engine.model.templates import Arrays
+from gammasky.engine.model.values import Arrays, Parameters
 from gammasky.engine.sky.dataset import Dataset
 
 

@@ -6,200 +6,22 @@ every parameter its prior, so a parameter can be shared, fixed or varied without
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, model_validator
 
 from gammasky.engine.files import named_file, read_toml, shipped_files
-from gammasky.engine.model.priors import SCALAR_KINDS, Dirichlet, Prior, Smooth
+from gammasky.engine.model.priors import PRIORS, Prior
+from gammasky.engine.model.source_counts import SOURCE_COUNTS, AnySourceCounts
+from gammasky.engine.model.templates import TEMPLATES, AnyTemplate
+from gammasky.engine.model.terms.base import TERMS, AnyTerm
+from gammasky.engine.model.values import Use, Value, uses_of
 from gammasky.engine.sky.roi import RegionOfInterest
 from gammasky.engine.sky.schema import Schema, validated
-
-#: A number, or the name of a parameter that takes its place.
-Value = Annotated[float, Field(allow_inf_nan=False)] | str
-
-
-class Modulation(Schema):
-    """Multiply a template by 1 + sum_{l=1..l_max} sum_{m=0..l} A_lm Re Y_lm(l, b); normalised anew afterwards."""
-
-    l_max: Annotated[int, Field(ge=1, le=16)]
-    coefficients: str
-
-
-class _Template(Schema):
-    """Options of every template."""
-
-    modulation: Modulation | None = None
-    hemisphere: Literal["north", "south"] | None = None
-
-
-class MapTemplate(_Template):
-    """A map of the dataset, by name."""
-
-    map: str
-
-
-class MixTemplate(_Template):
-    """A mixture of templates, each of mean 1. `fractions`: a Dirichlet parameter, numbers, or for two templates the
-    share of the first (a number or a scalar parameter)."""
-
-    mix: Annotated[list[AnyTemplate], Field(min_length=1)]
-    fractions: str | float | list[float]
-
-
-class NfwSettings(Schema):
-    """Generalised-NFW density squared along the line of sight."""
-
-    gamma: Value
-    scale_radius_kpc: Annotated[float, Field(gt=0)] = 20.0
-    sun_kpc: Annotated[float, Field(gt=0)] = 8.224
-
-
-class NfwTemplate(_Template):
-    """The NFW^2 template with inner slope gamma."""
-
-    nfw: NfwSettings
-
-
-class DiskSettings(Schema):
-    """Lorimer disk: (R/R0)^B exp(-C (R - R0)/R0) exp(-|z|/z_s) along the line of sight."""
-
-    scale_height: Value
-    C: Value
-    B: Value = 0.0
-    sun_kpc: Annotated[float, Field(gt=0)] = 8.224
-
-
-class DiskTemplate(_Template):
-    """The Lorimer disk template."""
-
-    disk: DiskSettings
-
-
-class BarSettings(Schema):
-    """Triaxial bar along the line of sight: falloff(r_s) and a Gaussian cut-off (see `engine.kernels.bar.op`).
-
-    The defaults are model S of Freudenreich (1998), but for the Sun's height of 0.01646 kpc and the pitch of
-    0.023 deg, which cost twice the lines of sight; the lengths are on its scale, with the Sun at 8.5 kpc. `angle`
-    [deg]: of the bar's near end, towards positive longitude. `length` [kpc]: scale length of the major axis; `ratio_y`,
-    `ratio_z`: the other two, over it. `c_perp`, `c_par`: boxiness in the plane and across it. `cut_radius`, `cut_width`
-    [kpc]: of the cut-off.
-    """
-
-    angle: Value = 13.79
-    length: Value = 1.696
-    ratio_y: Value = 0.6426 / 1.696
-    ratio_z: Value = 0.4425 / 1.696
-    c_perp: Value = 1.574
-    c_par: Value = 3.501
-    cut_radius: Value = 3.128
-    cut_width: Value = 0.461
-    falloff: Literal["sech2", "exponential", "gaussian", "bessel_k0"] = "sech2"
-    sun_kpc: Annotated[float, Field(gt=0)] = 8.5
-    sun_height_kpc: float = 0.0
-    pitch: float = 0.0
-
-    def shape(self) -> dict[str, Value]:
-        """The numbers that may be parameters, by name."""
-        return {name: getattr(self, name) for name in BAR_LIMITS}
-
-
-#: The lowest value of each number of a bar: what the quadrature resolves; below exponents of 1 a bar's edges are sharp.
-BAR_LIMITS = {
-    "angle": -math.inf, "length": 0.05, "ratio_y": 0.05, "ratio_z": 0.05, "c_perp": 1.0, "c_par": 1.0,
-    "cut_radius": 0.0, "cut_width": 0.05,
-}  # fmt: skip
-
-
-class BarTemplate(_Template):
-    """The template of a triaxial bar."""
-
-    bar: BarSettings
-
-
-_TEMPLATES = ("map", "mix", "nfw", "disk", "bar")
-
-
-def _template_kind(value: Any) -> str | None:
-    """Which template a TOML value describes: a bare string is a map."""
-    if isinstance(value, str):
-        return "name"
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
-    return next((kind for kind in _TEMPLATES if kind in keys), None)
-
-
-AnyTemplate = Annotated[
-    Annotated[str, Tag("name")]
-    | Annotated[MapTemplate, Tag("map")]
-    | Annotated[MixTemplate, Tag("mix")]
-    | Annotated[NfwTemplate, Tag("nfw")]
-    | Annotated[DiskTemplate, Tag("disk")]
-    | Annotated[BarTemplate, Tag("bar")],
-    Discriminator(
-        _template_kind,
-        custom_error_type="template_kind",
-        custom_error_message="a template is the name of a map or a table with one of map, mix, nfw, disk, bar",
-    ),
-]
-MixTemplate.model_rebuild()
-
-
-class SourceCounts(Schema):
-    """Broken power law dN/dS: slopes from above the highest break to below the lowest; breaks [counts], highest first.
-
-    With `relative`, breaks after the first are factors of the one before.
-    """
-
-    slopes: list[Value]
-    breaks: Annotated[list[Value], Field(min_length=1)]
-    relative: bool = False
-
-    @model_validator(mode="after")
-    def _lengths(self) -> SourceCounts:
-        if len(self.slopes) != len(self.breaks) + 1:
-            raise ValueError(f"{len(self.breaks)} breaks need {len(self.breaks) + 1} slopes, got {len(self.slopes)}")
-        fixed = [value for value in self.breaks if isinstance(value, float)]
-        if any(value <= 0 for value in fixed):
-            raise ValueError(f"breaks must be positive, got {min(fixed):g}")
-        if self.relative:
-            if any(isinstance(value, float) and value >= 1 for value in self.breaks[1:]):
-                raise ValueError("relative breaks after the first must be below 1")
-        elif fixed != sorted(fixed, reverse=True):
-            raise ValueError(f"breaks must fall from the highest to the lowest, got {fixed}")
-        return self
-
-
-class FreeSourceCounts(Schema):
-    """Free dN/dS: `values` of log10(S^2 dN/dS) at `nodes` [counts], rising, and a spline of that degree in log S.
-
-    Without a norm the values are absolute [counts per pixel]; with one they are relative: only the shape counts.
-    """
-
-    nodes: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3)]
-    values: str | list[float]
-    degree: Literal[1, 3] = 3
-
-    @model_validator(mode="after")
-    def _lengths(self) -> FreeSourceCounts:
-        if any(b <= a for a, b in pairwise(self.nodes)):
-            raise ValueError(f"nodes must rise, got {self.nodes}")
-        if isinstance(self.values, list) and len(self.values) != len(self.nodes):
-            raise ValueError(f"{len(self.nodes)} nodes need as many values, got {len(self.values)}")
-        return self
-
-
-def _counts_kind(value: Any) -> str:
-    """Which source-count function a table describes."""
-    keys = value if isinstance(value, dict) else getattr(type(value), "model_fields", ())
-    return "free" if "nodes" in keys or "values" in keys else "broken"
-
-
-AnySourceCounts = Annotated[
-    Annotated[SourceCounts, Tag("broken")] | Annotated[FreeSourceCounts, Tag("free")], Discriminator(_counts_kind)
-]
 
 
 class Component(Schema):
@@ -220,8 +42,8 @@ class Component(Schema):
     group: str = ""
 
     @model_validator(mode="after")
-    def _one_scale(self) -> Component:
-        if isinstance(self.source_counts, FreeSourceCounts):
+    def _one_scale(self) -> Self:
+        if self.source_counts is not None and self.source_counts.absolute:
             if self.amplitude is not None:
                 raise ValueError(f"component '{self.name}': the values of a free dN/dS are its amplitude; leave it out")
             return self
@@ -230,6 +52,18 @@ class Component(Schema):
         if self.amplitude is not None and self.source_counts is None:
             raise ValueError(f"component '{self.name}': amplitude is for point sources; use norm")
         return self
+
+    def uses(self) -> Iterator[Use]:
+        """Every place of a parameter in the component.
+
+        Raises:
+            InputError: a fixed number that makes no sense.
+        """
+        where = f"component '{self.name}'"
+        yield from uses_of(where, self.norm, self.amplitude)
+        if self.source_counts is not None:
+            yield from self.source_counts.uses(where)
+        yield from self.template.uses(where)
 
 
 class SourceGrid(Schema):
@@ -240,14 +74,21 @@ class SourceGrid(Schema):
     nodes: Annotated[int, Field(ge=10, le=100_000)] = 1000
 
     @model_validator(mode="after")
-    def _order(self) -> SourceGrid:
+    def _order(self) -> Self:
         if self.min >= self.max:
             raise ValueError(f"min must be below max, got min={self.min:g}, max={self.max:g}")
         return self
 
+    def points(self) -> NDArray[np.float64]:
+        """The nodes S (S,) [counts at the reference exposure]."""
+        return np.geomspace(self.min, self.max, self.nodes)
+
 
 class ModelSpec(Schema):
-    """A sky model as read from TOML."""
+    """A sky model as read from TOML.
+
+    `terms` are further terms of the likelihood beside that of the counts, which every model has.
+    """
 
     name: str
     description: str = ""
@@ -256,24 +97,35 @@ class ModelSpec(Schema):
     source_grid: SourceGrid = SourceGrid()
     parameters: dict[str, Prior]
     components: Annotated[list[Component], Field(min_length=1)]
+    terms: tuple[AnyTerm, ...] = ()
 
     @model_validator(mode="after")
-    def _component_names(self) -> ModelSpec:
+    def _component_names(self) -> Self:
         names = [component.name for component in self.components]
         if len(set(names)) < len(names):
             raise ValueError(f"component names must differ, got {names}")
         return self
 
+    @property
+    def smooth(self) -> list[Component]:
+        """The components without point sources."""
+        return [component for component in self.components if component.source_counts is None]
 
-_FIELDS = frozenset(
-    field
-    for kind in (
-        ModelSpec, Component, SourceCounts, FreeSourceCounts, SourceGrid, Modulation, MapTemplate, MixTemplate,
-        NfwTemplate, NfwSettings, DiskTemplate, DiskSettings, BarTemplate, BarSettings, RegionOfInterest,
-        *SCALAR_KINDS, Dirichlet, Smooth,
-    )
-    for field in kind.model_fields
-)  # fmt: skip
+    @property
+    def populations(self) -> list[Component]:
+        """The components that are populations of point sources."""
+        return [component for component in self.components if component.source_counts is not None]
+
+
+def _known_fields() -> frozenset[str]:
+    """Every key that a model file may hold, for the nearest match of one that is unknown."""
+    kinds: list[type[BaseModel]] = [ModelSpec, Component, SourceGrid, RegionOfInterest]
+    for registry in (PRIORS, SOURCE_COUNTS, TEMPLATES, TERMS):
+        kinds += registry.kinds.values()
+    fields = [field for kind in kinds for field in kind.model_fields.items()]
+    tables = [info.annotation for _, info in fields]
+    inner = [table for table in tables if isinstance(table, type) and issubclass(table, BaseModel)]
+    return frozenset([name for name, _ in fields] + [name for table in inner for name in table.model_fields])
 
 
 def presets() -> dict[str, Path]:
@@ -297,4 +149,4 @@ def model_from_table(table: dict[str, Any], where: str = "model") -> ModelSpec:
     Raises:
         InputError: one line with `where`, the field and the remedy.
     """
-    return validated(ModelSpec, table, where, _FIELDS)
+    return validated(ModelSpec, table, where, _known_fields())

@@ -2,7 +2,7 @@
 
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.fetch import DatasetEntry, check, fetch, list_datasets
-from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.pixel_fractions import PixelFractions, pixel_fractions
 from gammasky.engine.sky.psf import PSF, DeltaPSF, GaussianPSF, KingPSF
 from gammasky.engine.sky.response import Response
@@ -14,9 +14,9 @@ __all__ = [
     "Dataset",
     "DatasetEntry",
     "DeltaPSF",
-    "FlatPixels",
     "GaussianPSF",
     "KingPSF",
+    "Observation",
     "PixelFractions",
     "RegionOfInterest",
     "Response",

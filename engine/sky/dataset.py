@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +173,20 @@ class Dataset:
             _content(table.file, self.manifest, self.folder, self.checksums), str(self.folder / table.file), table
         )
 
+    def with_psf(self, psf: PSF) -> Dataset:
+        """The same data with another point-spread function, for likelihoods and simulations alike."""
+        return replace(self, manifest=self.manifest.model_copy(update={"psf": psf}))
+
+    def checksums_of(self, templates: Iterable[str], masks: Iterable[str], catalogues: Iterable[str]) -> dict[str, str]:
+        """SHA-256 by file name of counts, exposure and PSF, and of these templates, masks and catalogues, once read."""
+        manifest = self.manifest
+        files = [manifest.counts.file, manifest.exposure.file]
+        files += [manifest.templates[name].file for name in templates] + [manifest.masks[name].file for name in masks]
+        files += [manifest.sources[name].file for name in catalogues]
+        if isinstance(manifest.psf, IRFSettings):
+            files.append(manifest.psf.file)
+        return {name: self.checksums[name] for name in sorted(map(_name_of, files))}
+
     @property
     def psf(self) -> PSF:
         """The point-spread function.
@@ -236,9 +251,13 @@ def _content(file: str, manifest: Manifest, folder: Path, checksums: dict[str, s
             f"{folder / file}: not the file of dataset '{manifest.name}': SHA-256 is {digest[:12]}..., expected "
             f"{manifest.files[file].sha256[:12]}...; restore it, or describe your own files in a {MANIFEST_NAME}"
         )
-    name = Path(file).name if Path(file).is_absolute() else file  # where a folder lies is no part of the data
-    checksums[name] = digest
+    checksums[_name_of(file)] = digest
     return content
+
+
+def _name_of(file: str) -> str:
+    """How a file is called among the checksums: where a folder lies is no part of the data."""
+    return Path(file).name if Path(file).is_absolute() else file
 
 
 def _read(entry: MapFile, manifest: Manifest, folder: Path, checksums: dict[str, str]) -> tuple[np.ndarray, str]:

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.sky.flat_pixels import FlatPixels, exposure_split
 from gammasky.engine.sky.maps import NOT_OBSERVED
+from gammasky.engine.sky.observation import Observation, exposure_split
 from gammasky.engine.sky.schema import Schema, first_problem
 
 if TYPE_CHECKING:
@@ -83,6 +83,16 @@ class RegionOfInterest(Schema):
                 raise ValueError(f"{name}_min must be below {name}_max, got {' and '.join(told)}")
         return self
 
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Names of the masks of the data set that it uses."""
+        return (self.mask,) if isinstance(self.mask, str) else self.mask or ()
+
+    @property
+    def catalogue_names(self) -> tuple[str, ...]:
+        """Names of the catalogues of the data set that it uses."""
+        return tuple(source.catalogue for source in self.sources if isinstance(source, CatalogueDiscs))
+
     def contains(self, lon_deg: np.ndarray, lat_deg: np.ndarray) -> np.ndarray:
         """Whether each position (lon in (-180, 180], lat) [deg] is in the region, masks aside."""
         distance = angular_distance_deg(lon_deg, lat_deg, self.center_lon, self.center_lat)
@@ -98,7 +108,7 @@ class RegionOfInterest(Schema):
                 inside &= (value >= 0) == (choice == positive)
         return inside
 
-    def flatten(self, dataset: Dataset, *, around_deg: float = 0.0) -> FlatPixels:
+    def flatten(self, dataset: Dataset, *, around_deg: float = 0.0) -> Observation:
         """The pixels of the region in `dataset`, and those whose centre is within `around_deg` [deg] of one of them.
 
         Raises:
@@ -142,7 +152,7 @@ class RegionOfInterest(Schema):
         import healpy
 
         masked = np.zeros(12 * dataset.nside**2, dtype=bool)
-        for name in (self.mask,) if isinstance(self.mask, str) else self.mask or ():
+        for name in self.mask_names:
             masked |= dataset.mask(name, inside)
         for source in self.sources:
             for lon, lat, radius in _discs(source, dataset):
@@ -194,7 +204,7 @@ def _flatten(
     lat: np.ndarray,
     groups: tuple[np.ndarray, np.ndarray, np.ndarray],
     n_regions: int,
-) -> FlatPixels:
+) -> Observation:
     """Lay the fitted, then the masked pixels and then those around the region, of every energy bin, side by side."""
     fitted, masked, _ = groups
     n_energy, n_pix = dataset.counts.shape
@@ -202,21 +212,20 @@ def _flatten(
     index = np.concatenate([(offsets + group).ravel() for group in groups])
     splits = [exposure_split(exposure[fitted], n_regions) for exposure in dataset.exposure]
     means = np.array([means for _, means in splits])
-    inside = np.concatenate([fitted, masked])
-    relative = dataset.exposure / dataset.exposure[:, inside].mean(axis=1, keepdims=True)
-    reference = means.mean(axis=1, keepdims=True)
+    reference = means.mean(axis=1)
     n_fit = n_energy * len(fitted)
-    return FlatPixels(
+    return Observation(
         nside=dataset.nside,
-        n_energy=n_energy,
+        energy_edges_gev=dataset.energy_edges_gev,
+        psf=(dataset.psf,) * n_energy,
         index=index,
         lon_deg=lon[index % n_pix],
         lat_deg=lat[index % n_pix],
         n_fit=n_fit,
-        n_region=n_energy * len(inside),
+        n_region=n_energy * (len(fitted) + len(masked)),
         counts=dataset.counts.ravel()[index[:n_fit]],
+        exposure=dataset.exposure.ravel()[index],
         region=np.concatenate([e * n_regions + region for e, (region, _) in enumerate(splits)]),
-        exposure_ratios=(means / reference).ravel(),
-        relative_exposure=relative.ravel()[index],
-        source_exposure=(dataset.exposure / reference).ravel()[index],
+        exposure_ratios=(means / reference[:, None]).ravel(),
+        reference_exposure=reference,
     )

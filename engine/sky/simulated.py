@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from gammasky.engine.files import replacing
-from gammasky.engine.sky.flat_pixels import FlatPixels
 from gammasky.engine.sky.maps import UNSEEN
+from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.simulator import SourceList
 
 Truth = Mapping[str, float | Sequence[float]]
@@ -23,7 +23,7 @@ def sky_name(number: int) -> str:
 def write_sky(
     folder: Path,
     number: int,
-    pixels: FlatPixels,
+    pixels: Observation,
     counts: np.ndarray,
     *,
     base: str,

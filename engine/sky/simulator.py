@@ -18,7 +18,7 @@ from gammasky.engine.kernels.simulate.philox import SEEDS, SKIES
 from gammasky.engine.kernels.simulate.tables import PixelTable, SourceTable, radius_table
 from gammasky.engine.kernels.simulate.variates import LARGEST_MEAN
 from gammasky.engine.kernels.threads import run_tasks
-from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.psf import PSF, DeltaPSF
 
 MOST_SOURCES = 1e8
@@ -81,7 +81,7 @@ class SkySimulator:
         InputError: a PSF as wide as the sphere.
     """
 
-    def __init__(self, pixels: FlatPixels, psf: PSF) -> None:
+    def __init__(self, pixels: Observation, psf: PSF) -> None:
         self.pixels = pixels
         self._table = _pixel_table(pixels)
         self._radii = _radii(psf)
@@ -243,7 +243,7 @@ def _checked_dnds(name: str, s_grid: np.ndarray, dnds: np.ndarray) -> tuple[np.n
     return s_grid, dnds
 
 
-def _pixel_table(pixels: FlatPixels) -> PixelTable:
+def _pixel_table(pixels: Observation) -> PixelTable:
     """The pixels as the kernel takes them."""
     import healpy
 

@@ -12,7 +12,7 @@ from gammasky.analyses.ensemble.patch import patched
 from gammasky.analyses.ensemble.tables import Roles, map_names, roles
 from gammasky.engine.errors import InputError
 from gammasky.engine.model import ModelSpec, model_from_table, read_model
-from gammasky.engine.model.uses import component_uses, parameter_labels
+from gammasky.engine.model.parameters import parameter_labels
 
 KNOWN = Known(
     masks=["3fgl_0p8deg", "4fgl_95pct"],
@@ -28,7 +28,7 @@ def chosen(*choices: tuple[str, Any], model: str = "fiducial") -> ModelSpec:
     for axis, value in choices:
         plan = read_choice(axis, value, KNOWN).change(plan)
     spec = model_from_table(plan.model)
-    used = {name for component in spec.components for name, _, _ in component_uses(component)}
+    used = {use.parameter for component in spec.components for use in component.uses()}
     table = {**plan.model, "parameters": {n: p for n, p in plan.model["parameters"].items() if n in used}}
     spec = model_from_table(table)
     parameter_labels(spec)  # every parameter declared and of the right size

@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 from gammasky.engine import nptf_log_likelihood
-from gammasky.engine.sky import DeltaPSF, FlatPixels, KingPSF, Response, pixel_fractions
+from gammasky.engine.sky import DeltaPSF, KingPSF, Observation, Response, pixel_fractions
 from gammasky.engine.sky.simulator import SkySimulator, SourcePopulation
 
 SKIES = 10_000
@@ -30,7 +30,7 @@ KING = KingPSF(
 )  # fmt: skip
 
 
-def patch(nside: int, counted: float, around: float) -> FlatPixels:
+def patch(nside: int, counted: float, around: float) -> Observation:
     """Pixels within `counted` [deg] of a direction at mid latitudes, with those within `around` about them."""
     centre = healpy.ang2vec(40.0, 33.0, lonlat=True)
     inner = healpy.query_disc(nside, centre, np.deg2rad(counted))
@@ -38,10 +38,10 @@ def patch(nside: int, counted: float, around: float) -> FlatPixels:
     index = np.concatenate([inner, outer])
     lon, lat = healpy.pix2ang(nside, index, lonlat=True)
     ones = np.ones(index.size)
-    return FlatPixels(
-        nside=nside, n_energy=1, index=index, lon_deg=lon, lat_deg=lat, n_fit=inner.size, n_region=inner.size,
-        counts=np.zeros(inner.size, dtype=np.int64), region=np.zeros(inner.size, dtype=np.int64),
-        exposure_ratios=np.ones(1), relative_exposure=ones, source_exposure=ones,
+    return Observation(
+        nside=nside, energy_edges_gev=np.array([2.0, 20.0]), psf=(DeltaPSF(),), index=index, lon_deg=lon, lat_deg=lat,
+        n_fit=inner.size, n_region=inner.size, counts=np.zeros(inner.size, dtype=np.int64), exposure=ones,
+        region=np.zeros(inner.size, dtype=np.int64), exposure_ratios=np.ones(1), reference_exposure=np.ones(1),
     )  # fmt: skip
 
 

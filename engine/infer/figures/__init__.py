@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gammasky.engine.infer.derived import dnds_draws, predicted_maps
+from gammasky.engine.infer.derived import Predictions
 from gammasky.engine.infer.summary import main_parameters
 from gammasky.engine.model import SkyModel
 
@@ -19,13 +19,11 @@ if TYPE_CHECKING:
     from gammasky.engine.infer.predictive import PredictiveCheck
 
 FIGURES = ("maps", "fluxes", "corner", "dnds", "elbo", "predictive")
-MAP_DRAWS = 256  # for the mean of the expected counts
-DNDS_DRAWS = 1000
 
 
 def save_figures(
     model: SkyModel,
-    z: np.ndarray,
+    predictions: Predictions,
     derived: Mapping[str, np.ndarray],
     elbo_trace: np.ndarray,
     folder: Path | str,
@@ -35,7 +33,7 @@ def save_figures(
 
     Args:
         model: the model.
-        z (n, D): draws on the latent space.
+        predictions: what `predict` gave.
         derived: what `derive(model, z)` gave.
         elbo_trace (steps,): ELBO of each step.
         folder: where maps.png, corner.png, dnds.png, fluxes.png, elbo.png and predictive.png go.
@@ -52,13 +50,13 @@ def save_figures(
     from gammasky.engine.infer.figures.style import save, styled
 
     figures: dict[str, Callable[[], Figure]] = {
-        "maps": lambda: maps.draw(model, predicted_maps(model, _thinned(z, MAP_DRAWS))),
+        "maps": partial(maps.draw, model, predictions.counts),
         "fluxes": partial(fluxes.draw, model, derived),
     }
     if main_parameters(model):
         figures["corner"] = partial(corner.draw, model, derived)
-    if model.populations:
-        figures["dnds"] = lambda: dnds.draw(model, dnds_draws(model, _thinned(z, DNDS_DRAWS)))
+    if model.spec.populations:
+        figures["dnds"] = partial(dnds.draw, model, predictions.dnds)
     if len(elbo_trace):
         figures["elbo"] = partial(elbo.draw, np.asarray(elbo_trace))
     if check is not None:
@@ -66,8 +64,3 @@ def save_figures(
     Path(folder).mkdir(parents=True, exist_ok=True)
     with styled():
         return [save(figure(), Path(folder) / f"{name}.png") for name, figure in figures.items()]
-
-
-def _thinned(z: np.ndarray, most: int) -> np.ndarray:
-    """At most `most` of the draws, evenly spread."""
-    return z[np.linspace(0, len(z) - 1, min(most, len(z))).astype(int)]

@@ -20,7 +20,7 @@ from gammasky.engine.infer.figures.corner import axis_label, overlay, shown
 from gammasky.engine.infer.figures.dnds import mark_thresholds
 from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
 from gammasky.engine.infer.report.fit_folder import Posterior
-from gammasky.engine.infer.report.sources import dnds, mean_source_exposure_cm2_s, populations, source_grid, thinned
+from gammasky.engine.infer.report.sources import reference_exposure_cm2_s
 from gammasky.engine.model.priors import LogUniform, Prior
 
 Floats = NDArray[np.float64]
@@ -62,7 +62,7 @@ def save_comparison(posteriors: Mapping[str, Posterior], folder: Path, *, exposu
             written.append(save(figure, folder / "corner.png"))
         panels = _curves(posteriors)
         if panels:
-            scale = mean_source_exposure_cm2_s(first) if exposure else None
+            scale = reference_exposure_cm2_s(first) if exposure else None
             figure = draw_dnds(panels, lines={"1 photon": 1.0}, exposure_cm2_s=scale)
             written.append(save(figure, folder / "dnds.png"))
         rows, shares = (_shared_columns(posteriors, name) for name in (FLUX, POINT_SOURCE_FRACTION))
@@ -100,10 +100,9 @@ def _curves(posteriors: Mapping[str, Posterior]) -> dict[str, list[Curve]]:
     """dN/dS of every population that at least two posteriors have, one curve for each of them."""
     panels: dict[str, list[Curve]] = {}
     for label, posterior in posteriors.items():
-        draws = thinned(posterior.draws)
-        for component in populations(posterior.spec):
-            values = dnds(posterior.spec, component, draws)
-            panels.setdefault(component.name, []).append(Curve(label, source_grid(posterior.spec), values))
+        grid = posterior.spec.source_grid.points()
+        for name, values in posterior.dnds.items():
+            panels.setdefault(name, []).append(Curve(label, grid, values))
     return {name: curves for name, curves in panels.items() if len(curves) > 1}
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gammasky.engine.infer.derived import mean_exposure
+from gammasky.engine.infer.derived import reference_exposure
 from gammasky.engine.infer.figures.style import COLOURS, GREY
 from gammasky.engine.model import SkyModel
 
@@ -23,15 +23,13 @@ def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
 
     Args:
         model: the model.
-        dnds (k, I, S) [sources per pixel per count]: draws, from `dnds_draws`.
+        dnds (k, I, S) [sources per pixel per count]: draws, from `predict`.
     """
-    if model.response is None:
-        raise ValueError("dnds: the model has no point sources")
-    counts = model.response.s_grid
+    counts = model.expectation.populations.s_grid
     figure = Figure(figsize=(7.4, 5.4), layout="constrained")
     axis = figure.subplots()
     top = 0.0
-    for number, population in enumerate(model.populations):
+    for number, population in enumerate(model.spec.populations):
         values = counts**2 * dnds[:, number]
         top = max(top, _band(axis, counts, values, population.name, COLOURS[number % len(COLOURS)]))
     axis.set(xscale="log", yscale="log", xlim=(counts[0], counts[-1]), ylim=(top * 10**-DECADES, top * 12))
@@ -46,7 +44,7 @@ def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
             "ha": "right",
         }
         axis.annotate("1 photon", (1, 0.98), (-3, 0), rotation=90, color=GREY, **where)
-    exposure = mean_exposure(model.pixels, model.dataset)
+    exposure = reference_exposure(model.pixels)
     if exposure is not None:
         mark_thresholds(axis, model.dataset.manifest.thresholds_in_counts(exposure))
         _flux_axis(axis, exposure)

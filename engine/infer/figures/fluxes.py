@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, group_names
+from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.figures.style import COLOURS
 from gammasky.engine.model import SkyModel
 
@@ -21,7 +21,7 @@ def draw(model: SkyModel, derived: Mapping[str, np.ndarray]) -> Figure:
         model: the model.
         derived: "flux" (n, components) and "point_source_fraction" (n, groups), from `derive`.
     """
-    components, groups = model.spec.components, group_names(model)
+    components, groups = model.spec.components, model.expectation.groups
     rows = [len(components), len(groups)] if groups else [len(components)]
     figure = Figure(figsize=(7.4, 1.8 + 0.5 * sum(rows) + 0.8 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 1, height_ratios=[count + 0.5 for count in rows], squeeze=False)[:, 0]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from gammasky.engine.infer.figures.style import MASKED
 from gammasky.engine.model import SkyModel
-from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.sky.observation import Observation
 
 SAMPLES = 800  # along the longer side of a panel
 LARGEST_RESIDUAL = 5.0
@@ -59,7 +59,7 @@ def residual_scale() -> Normalize:
     return Normalize(-LARGEST_RESIDUAL, LARGEST_RESIDUAL)
 
 
-def _on_sphere(pixels: FlatPixels, values: np.ndarray) -> np.ndarray:
+def _on_sphere(pixels: Observation, values: np.ndarray) -> np.ndarray:
     """A map (npix,) of values (P,), energy bins added up, NaN outside."""
     return pixels.to_map(values).sum(axis=0)
 
@@ -67,7 +67,7 @@ def _on_sphere(pixels: FlatPixels, values: np.ndarray) -> np.ndarray:
 class Window:
     """A grid of directions around the region, longitude rising to the left, and the HEALPix pixel of each."""
 
-    def __init__(self, pixels: FlatPixels) -> None:
+    def __init__(self, pixels: Observation) -> None:
         lon, lat = pixels.lon_deg, pixels.lat_deg
         if np.abs(lon).min() > 90:
             lon = lon % 360  # a region around the anticentre stays in one piece

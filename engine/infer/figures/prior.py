@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, erf, ndtr
 
-from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Prior, Smooth, Uniform
+from gammasky.engine.model.priors import LogUniform, Prior
 
 Floats = NDArray[np.float64]
 BINS = 32  # of the posterior
 PRIOR_BINS = 160  # of the prior's line: its mass in a bin is finite even where its density is not
 WIDTH, HEIGHT, FOOT = 200, 84, 14
-REACH = 3.0  # an unbounded prior is shown to that many standard deviations
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,52 +54,20 @@ def panel(
         element, n_elements: which element of a vector, and of how many (for a Dirichlet prior).
     """
     log10 = isinstance(prior, LogUniform)
-    unit, prior = prior.unit, prior.marginal(element, n_elements) if isinstance(prior, Smooth) else prior
     shown = np.log10(draws) if log10 else draws
-    low, high = _support(prior, draws)
+    low, high = prior.shown(element, n_elements)
+    low, high = min(low, float(draws.min())), max(high, float(draws.max()))
     limits = (math.log10(low), math.log10(high)) if log10 else (low, high)
     if truth is not None:
         truth = math.log10(truth) if log10 and truth > 0 else truth
     edges = _posterior_edges(shown, limits)
     counts = np.histogram(shown, edges)[0]
     prior_edges = np.linspace(*limits, PRIOR_BINS + 1)
-    mass = np.diff(cumulative(prior, 10**prior_edges if log10 else prior_edges, element, n_elements))
+    mass = np.diff(prior.cumulative(10**prior_edges if log10 else prior_edges, element, n_elements))
     return Panel(
-        name, unit, log10, limits, edges, counts / (counts.sum() * np.diff(edges)), prior_edges,
+        name, prior.unit, log10, limits, edges, counts / (counts.sum() * np.diff(edges)), prior_edges,
         mass / np.diff(prior_edges), truth,
     )  # fmt: skip
-
-
-def cumulative(prior: Prior, x: Floats, element: int = 0, n_elements: int = 1) -> Floats:
-    """Evaluate the prior's distribution function at x. An element i of a Dirichlet has that of
-    Beta(alpha_i, sum_{j != i} alpha_j).
-
-    Raises:
-        TypeError: a kind of prior that is not known here.
-    """
-    if isinstance(prior, Uniform):
-        return np.clip((x - prior.low) / (prior.high - prior.low), 0.0, 1.0)
-    if isinstance(prior, LogUniform):
-        return np.clip(np.log(x / prior.low) / np.log(prior.high / prior.low), 0.0, 1.0)
-    if isinstance(prior, Normal):
-        return np.asarray(ndtr((x - prior.mean) / prior.sd))
-    if isinstance(prior, HalfNormal):
-        return np.asarray(erf(np.maximum(x - prior.low, 0.0) / (prior.sd * math.sqrt(2))))
-    if isinstance(prior, Dirichlet):
-        alphas = prior.alphas(n_elements)
-        others = float(alphas.sum() - alphas[element])
-        return np.asarray(betainc(alphas[element], others, x)) if others else np.where(x < 1, 0.0, 1.0)
-    raise TypeError(f"cumulative: unknown prior {type(prior).__name__}")
-
-
-def _support(prior: Prior, draws: Floats) -> tuple[float, float]:
-    """Limits of the axis: the prior's own, or as far as it or the draws reach."""
-    low, high = prior.support()
-    if isinstance(prior, Normal):
-        low, high = prior.mean - REACH * prior.sd, prior.mean + REACH * prior.sd
-    elif isinstance(prior, HalfNormal):
-        high = prior.low + REACH * prior.sd
-    return min(low, float(draws.min())), max(high, float(draws.max()))
 
 
 def _posterior_edges(draws: Floats, limits: tuple[float, float]) -> Floats:

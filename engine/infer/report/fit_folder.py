@@ -42,6 +42,8 @@ class Posterior:
         attributes: of the file's root, JSON read.
         counts (P,): photons in the fitted pixels.
         pixels: "healpix", "lon", "lat", "region", ... of these (P,).
+        dnds: source-count functions (k, S) of each population [sources per pixel per count], of the draws
+            `source_draws` (k,); true_dnds: the same (S,) of the truth of simulated counts, where it is known.
     """
 
     path: Path
@@ -51,6 +53,9 @@ class Posterior:
     attributes: dict[str, Any]
     counts: NDArray[np.int64]
     pixels: Dataset
+    dnds: dict[str, Floats]
+    source_draws: NDArray[np.int64]
+    true_dnds: dict[str, Floats] | None
 
     @property
     def n_draws(self) -> int:
@@ -126,11 +131,25 @@ def read_fit_posterior(path: Path) -> Posterior:
         draws = {name: _draws(tree, name) for name in names}
         elements = {name: _elements(tree, name) for name in names}
         counts, pixels = tree["observed_data"].to_dataset()["counts"].values, tree["constant_data"].to_dataset()
+        sources = _source_counts(tree["predictions"].to_dataset(), spec)
     except KeyError as error:
         raise InputError(f"{path}: damaged, has no {str(error.args[0])[:60]!r}; run the fit again") from None
     if not len(draws[FLUX]) or not all(np.isfinite(values).all() for values in draws.values()):
         raise InputError(f"{path}: holds no draws, or draws that are not finite; run the fit again")
-    return Posterior(path, spec, draws, elements, attributes, counts, pixels)
+    return Posterior(path, spec, draws, elements, attributes, counts, pixels, *sources)
+
+
+def _source_counts(
+    predictions: Dataset, spec: ModelSpec
+) -> tuple[dict[str, Floats], NDArray[np.int64], dict[str, Floats] | None]:
+    """Source-count functions by population, the numbers of their draws, and those of the truth."""
+    if not spec.populations:
+        return {}, np.zeros(0, dtype=np.int64), None
+    values, names = predictions["dnds"].values.astype(np.float64), predictions["population"].values
+    found = {str(name): values[:, number] for number, name in enumerate(names)}
+    truth = predictions["true_dnds"].values if "true_dnds" in predictions else None
+    known = None if truth is None else {str(name): truth[number] for number, name in enumerate(names)}
+    return found, predictions["draw_number"].values, known
 
 
 def _posterior_path(folder: Path) -> Path:

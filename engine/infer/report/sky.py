@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.citations import datasets_of
-from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.derived import FLUX
 from gammasky.engine.infer.report import sources
 from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.headline import INTERVALS
@@ -56,22 +56,23 @@ def _one(identity: str, title: str, figure: Picture | None) -> Section | None:
 
 def point_sources(fit: FitFolder, threshold: float | None) -> Section | None:
     """dN/dS with bands, the lines of one photon and of detection, and the numbers of sources."""
-    posterior, members = fit.posterior, sources.populations(fit.posterior.spec)
-    if not members:
+    posterior = fit.posterior
+    if not posterior.dnds:
         return None
     known_bands = catalogue_thresholds(fit) if threshold is None else {}
     lines, at, note = _threshold(fit, threshold, known_bands)
-    draws, truth = sources.thinned(posterior.draws), true_draws(fit)
-    known = truth.keys() >= posterior.draws.keys() - {POINT_SOURCE_FRACTION}
-    if known:  # the truth is one more draw, the last
-        draws = {name: np.concatenate([draws[name], truth[name]]) for name in truth}
-    curves = {component.name: sources.dnds(posterior.spec, component, draws) for component in members}
+    flux, true_flux = posterior.draws[FLUX][posterior.source_draws], true_draws(fit).get(FLUX)
+    curves, truth = posterior.dnds, posterior.true_dnds
+    known = truth is not None and true_flux is not None
+    if truth is not None and true_flux is not None:  # the truth is one more draw, the last
+        flux = np.concatenate([flux, true_flux])
+        curves = {name: np.concatenate([values, truth[name][None]]) for name, values in curves.items()}
     image = _draw(fit, curves, known, {"1 photon": 1.0, **lines}, known_bands)
     shown = picture(image, "source-count functions with credible bands", f"{SOURCE_COUNTS} {note}", "dnds")
     several = sources.n_energy(posterior) > 1
     values = {
         "picture": shown,
-        "numbers": None if several else _numbers(fit, curves, draws[FLUX], known, at),
+        "numbers": None if several else _numbers(fit, curves, flux, known, at),
         "pixels": f"{sources.pixels_of_region(posterior):,}",
     }
     return Section("sources", "Point sources", values, "Point sources")
@@ -82,7 +83,7 @@ def catalogue_thresholds(fit: FitFolder) -> Bands:
 
     They are of the shipped data sets whose files were fitted; none with several energy bins.
     """
-    exposure = sources.mean_source_exposure_cm2_s(fit.posterior)
+    exposure = sources.reference_exposure_cm2_s(fit.posterior)
     if exposure is None:
         return {}
     names = datasets_of(fit.summary["dataset"], fit.summary["data_sha256"])
@@ -121,13 +122,13 @@ def _draw(
     from gammasky.engine.infer.figures.compare import Curve, draw_dnds
     from gammasky.engine.infer.figures.style import DPI, styled
 
-    grid, content = sources.source_grid(fit.posterior.spec), BytesIO()
+    grid, content = fit.posterior.spec.source_grid.points(), BytesIO()
     drawn = [
         Curve(name, grid, values[:-1] if known else values, values[-1] if known else None)
         for name, values in curves.items()
     ]
     with styled():
-        exposure = sources.mean_source_exposure_cm2_s(fit.posterior)
+        exposure = sources.reference_exposure_cm2_s(fit.posterior)
         figure = draw_dnds({"": drawn}, lines=lines, thresholds=thresholds, exposure_cm2_s=exposure)
         figure.savefig(content, dpi=DPI, format="png", facecolor="white")
     return content.getvalue()

@@ -14,8 +14,8 @@ from gammasky.engine.sky.demo import SEED, SUMS_NAME
 from gammasky.engine.sky.demo.expectation import SOURCE_GRID, expectation
 from gammasky.engine.sky.demo.shapes import EXPOSURE_CM2_S, bulge_maps, diffuse_maps, relative_exposure
 from gammasky.engine.sky.demo.sources import source_map, source_mask
-from gammasky.engine.sky.flat_pixels import FlatPixels
 from gammasky.engine.sky.manifest import MANIFEST_NAME, read_manifest
+from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.psf import KingPSF
 from gammasky.engine.sky.roi import RegionOfInterest
 from gammasky.engine.sky.simulator import SkySimulator, SourcePopulation
@@ -45,7 +45,7 @@ def write_demo(folder: Path, manifest_file: Path) -> None:
     (folder / SUMS_NAME).write_text("".join(lines), encoding="ascii")
 
 
-def whole_sky(dataset: Dataset) -> FlatPixels:
+def whole_sky(dataset: Dataset) -> Observation:
     """Every pixel of the sphere: those of the region first, in the order in which a model has them."""
     return REGION.flatten(dataset, around_deg=180.0)
 

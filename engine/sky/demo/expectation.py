@@ -15,7 +15,7 @@ import numpy as np
 from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.demo import SUN_KPC
-from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.response import trapezoid_weights
 
 SOURCE_GRID = np.geomspace(0.1, 100.0, 1000)  # [counts], of fiducial.toml
@@ -39,7 +39,7 @@ class Expectation:
     dnds: dict[str, np.ndarray]
 
 
-def expectation(dataset: Dataset, pixels: FlatPixels, truth: Mapping[str, Any]) -> Expectation:
+def expectation(dataset: Dataset, pixels: Observation, truth: Mapping[str, Any]) -> Expectation:
     """The fiducial model at `truth`, without modulation of the gas (Alm = 0).
 
     Args:
@@ -71,29 +71,29 @@ def _source_counts(truth: Mapping[str, Any], name: str) -> np.ndarray:
     return truth[f"Sps_{name}"] * shape / np.sum(trapezoid_weights(SOURCE_GRID) * SOURCE_GRID * shape)
 
 
-def _excess(dataset: Dataset, pixels: FlatPixels, truth: Mapping[str, Any], kind: str) -> np.ndarray:
+def _excess(dataset: Dataset, pixels: Observation, truth: Mapping[str, Any], kind: str) -> np.ndarray:
     """Bulge and NFW^2, as they are: the fiducial model multiplies no exposure into the smooth excess either."""
     share = truth[f"f_bulge_{kind}"]
     bulge = _mixed(dataset, pixels, BULGES, truth[f"theta_bulge_{kind}"])
     return share * bulge + (1.0 - share) * _nfw_squared(pixels, truth[f"gamma_{kind}"])
 
 
-def _mixed(dataset: Dataset, pixels: FlatPixels, names: tuple[str, ...], shares: tuple[float, ...]) -> np.ndarray:
+def _mixed(dataset: Dataset, pixels: Observation, names: tuple[str, ...], shares: tuple[float, ...]) -> np.ndarray:
     return np.asarray(shares) @ np.stack([_map(dataset, pixels, name) for name in names])
 
 
-def _map(dataset: Dataset, pixels: FlatPixels, name: str) -> np.ndarray:
+def _map(dataset: Dataset, pixels: Observation, name: str) -> np.ndarray:
     return _unit_mean(dataset.template_at(name, pixels.index), pixels)
 
 
-def _nfw_squared(pixels: FlatPixels, gamma: float) -> np.ndarray:
+def _nfw_squared(pixels: Observation, gamma: float) -> np.ndarray:
     """Line-of-sight integral of the squared generalised NFW density; see `NFWSky` for the two sums."""
     sky = NFWSky.build(pixels.lon_deg, pixels.lat_deg, sun_kpc=SUN_KPC)
     log_integrals = np.log((sky.weight * np.exp(-2.0 * gamma * sky.log_shape)).sum(axis=0))
     return _unit_mean(np.exp(log_integrals @ sky.cardinal)[sky.groups.inverse], pixels)
 
 
-def _disk(pixels: FlatPixels, scale_height_kpc: float, C: float) -> np.ndarray:
+def _disk(pixels: Observation, scale_height_kpc: float, C: float) -> np.ndarray:
     """Line-of-sight integral of the Lorimer disk with B = 0; see `DiskNodes` for the layout."""
     sky = DiskSky.build(pixels.lon_deg, pixels.lat_deg, sun_kpc=SUN_KPC)
     nodes = sky.nodes
@@ -102,5 +102,5 @@ def _disk(pixels: FlatPixels, scale_height_kpc: float, C: float) -> np.ndarray:
     return _unit_mean(lines[sky.groups.inverse], pixels)
 
 
-def _unit_mean(values: np.ndarray, pixels: FlatPixels) -> np.ndarray:
+def _unit_mean(values: np.ndarray, pixels: Observation) -> np.ndarray:
     return values / values[: pixels.n_region].mean()

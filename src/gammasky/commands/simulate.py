@@ -53,8 +53,8 @@ def simulate(
         raise click.UsageError("expected exactly one of --params, --posterior and --prior")
     point = None if params is None else read_point(params)
     start_engine("gammasky.engine.infer.simulate")
-    from gammasky.engine.infer.simulate import Order, simulate_to_folder
+    from gammasky.engine.infer.simulate import SimulationPlan, simulate_to_folder
 
-    order = Order(point, posterior, number, seed, simulator, sources)
-    written = simulate_to_folder(model, data_name, data_dir, out, order, overwrite=overwrite, quiet=quiet)
+    plan = SimulationPlan(point, posterior, number, seed, simulator, sources)
+    written = simulate_to_folder(model, data_name, data_dir, out, plan, overwrite=overwrite, quiet=quiet)
     click.echo(f"{len(written)} skies in {out}; fit one with: gammasky fit {model} --data {written[0]} --out DIR")

@@ -45,7 +45,7 @@ source_counts = { slopes = [5.0, 1.2], breaks = [15.0] }
 
 
 def failing_without_sources(model: SkyModel, *arguments: Any, **settings: Any) -> Any:
-    if not model.populations:
+    if not model.spec.populations:
         raise ValueError("no sources")
     return fit(model, *arguments, **settings)
 

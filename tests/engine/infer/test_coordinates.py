@@ -112,7 +112,8 @@ def test_an_amplitude_follows_its_counts(population_model: Callable[..., SkyMode
     steps = np.random.default_rng(1).standard_normal((20, 3))
     steps[:, amplitude] = 0.55
     z, log_volume = in_blocks(found.to_latent)(steps)
-    mean_counts = jax.jit(lambda point: model.mean_counts(model.populations[0], model.parameters(point)))
+    name = model.spec.populations[0].name
+    mean_counts = jax.jit(lambda point: model.sky(model.parameters(point)).norms[name])
     counts = [float(mean_counts(point)) for point in z]
     middle = np.abs(steps).max(axis=1) < 1.5  # away from the ends of the prior of A
     assert middle.sum() > 5

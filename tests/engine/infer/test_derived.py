@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from gammasky.engine.infer.derived import derive, dnds_draws, group_names, predicted_maps
+from gammasky.engine.infer.derived import derive, predicted_maps
 from gammasky.engine.model import SkyModel
 
 UNIFORM = {"S_pib": (1e-3, 14.0), "gamma_ps": (0.2, 2.0), "zs": (0.1, 2.5), "sb1_gce": (5.0, 40.0)}
@@ -49,7 +49,7 @@ def test_fluxes_are_norms(small_fiducial: SkyModel, derived: dict[str, np.ndarra
 
 
 def test_point_source_fraction(small_fiducial: SkyModel, derived: dict[str, np.ndarray]) -> None:
-    assert group_names(small_fiducial) == ["gce"]
+    assert small_fiducial.expectation.groups == ["gce"]
     wanted = derived["Sps_gce"] / (derived["Sps_gce"] + derived["S_gce"])
     np.testing.assert_allclose(derived["point_source_fraction"][:, 0], wanted, rtol=1e-10)
 
@@ -62,9 +62,9 @@ def test_a_draw_does_not_depend_on_the_others(
         np.testing.assert_allclose(values, derived[name][[70, 3]], rtol=1e-12, err_msg=name)
 
 
-def test_dnds(small_fiducial: SkyModel, draws: np.ndarray, derived: dict[str, np.ndarray]) -> None:
+def test_dnds(small_fiducial: SkyModel, derived: dict[str, np.ndarray]) -> None:
     s = np.geomspace(0.1, 100.0, 100)
-    found = dnds_draws(small_fiducial, draws[:5])
+    found = small_fiducial.expectation.populations.dnds({name: values[:5] for name, values in derived.items()})
     assert found.shape == (5, 2, 100)
     for column, name in enumerate(("gce", "dsk")):
         for row in range(5):
@@ -82,8 +82,13 @@ def test_predicted_maps_are_the_mean_of_the_likelihood(small_fiducial: SkyModel,
     assert all(values.shape == (pixels.n_pixels,) for values in maps.values())
     wanted = np.zeros(pixels.n_fit)
     for z in draws[:4]:
-        mean, templates, dnds = (np.asarray(a) for a in small_fiducial.ingredients(small_fiducial.parameters(z)))
-        per_pixel = np.trapezoid(s * dnds, s, axis=1) @ templates
+        sky, model = small_fiducial.sky(small_fiducial.parameters(z)), small_fiducial.expectation
+        mean, templates, dnds = (
+            model.smooth_mean(sky, pixels.n_fit),
+            model.source_templates(sky, pixels.n_fit),
+            sky.dnds,
+        )
+        per_pixel = np.trapezoid(s * np.stack(list(dnds.values())), s, axis=1) @ np.asarray(templates)
         wanted += (mean + per_pixel * pixels.exposure_ratios[pixels.region]) / 4
     np.testing.assert_allclose(sum(maps.values())[: pixels.n_fit], wanted, rtol=1e-10)
 
@@ -103,7 +108,7 @@ def test_no_point_sources(smooth_only: SkyModel) -> None:
     found = derive(smooth_only, z)
     assert found["point_source_fraction"].shape == (3, 0)
     np.testing.assert_allclose(found["flux"], np.stack([1 + 2 * norm.cdf(z[:, 0]), np.full(3, 0.5)], axis=1))
-    assert dnds_draws(smooth_only, z).shape == (3, 0, 0)
+    assert smooth_only.expectation.populations.dnds(found).shape[:2] == (3, 0)
     np.testing.assert_allclose(predicted_maps(smooth_only, z)["dif"].mean(), (1 + 2 * norm.cdf(z)).mean())
 
 
@@ -112,5 +117,5 @@ def test_amplitude_in_place_of_a_norm(population_model: Callable[..., SkyModel])
     s = np.geomspace(0.1, 100.0, 50)
     dnds = 0.15 * np.where(s >= 5.0, (s / 5) ** -3.0, (s / 5) ** -1.5)
     z = np.zeros((2, 1))
-    np.testing.assert_allclose(dnds_draws(model, z)[0, 0], dnds, rtol=1e-12)
+    np.testing.assert_allclose(model.expectation.populations.dnds(derive(model, z))[0, 0], dnds, rtol=1e-12)
     np.testing.assert_allclose(derive(model, z)["flux"], np.full((2, 1), np.trapezoid(s * dnds, s)), rtol=1e-12)

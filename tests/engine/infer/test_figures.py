@@ -14,7 +14,7 @@ from matplotlib import rcParams
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 
-from gammasky.engine.infer.derived import derive, dnds_draws, mean_exposure, predicted_maps
+from gammasky.engine.infer.derived import Predictions, derive, predict, predicted_maps, reference_exposure
 from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, save_figures
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
@@ -40,11 +40,17 @@ def check_png(path: Path) -> None:
     assert (ink.max(axis=0) < [height - 6, width - 6]).all(), "clipped at the bottom or right"
 
 
+def predicted(model: SkyModel, z: np.ndarray) -> tuple[Predictions, dict[str, np.ndarray]]:
+    derived = derive(model, z)
+    return predict(model, z, derived), derived
+
+
 def test_every_figure(
     small_fiducial: SkyModel, draws: np.ndarray, derived: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     settings = {name: value for name, value in rcParams.items() if name != "backend"}  # chosen at the first figure
-    written = save_figures(small_fiducial, draws, derived, trace(), tmp_path / "new" / "figures")
+    predictions = predict(small_fiducial, draws, derived)
+    written = save_figures(small_fiducial, predictions, derived, trace(), tmp_path / "new" / "figures")
     assert {path.name for path in written} == ALL
     assert {path.name for path in (tmp_path / "new" / "figures").iterdir()} == ALL
     for path in written:
@@ -56,7 +62,7 @@ def test_every_figure(
 
 def test_only_what_the_model_has(smooth_only: SkyModel, tmp_path: Path) -> None:
     z = np.random.default_rng(0).normal(size=(50, 1))
-    written = save_figures(smooth_only, z, derive(smooth_only, z), np.array([]), tmp_path)
+    written = save_figures(smooth_only, *predicted(smooth_only, z), np.array([]), tmp_path)
     assert {path.name for path in written} == {"maps.png", "fluxes.png", "corner.png"}
     for path in written:
         check_png(path)
@@ -64,7 +70,7 @@ def test_only_what_the_model_has(smooth_only: SkyModel, tmp_path: Path) -> None:
 
 def test_draws_that_do_not_vary(smooth_only: SkyModel, tmp_path: Path) -> None:
     z = np.zeros((3, 1))
-    for path in save_figures(smooth_only, z, derive(smooth_only, z), trace(1), tmp_path):
+    for path in save_figures(smooth_only, *predicted(smooth_only, z), trace(1), tmp_path):
         assert imread(path).std() > 0.02
 
 
@@ -103,7 +109,8 @@ def test_a_region_around_the_anticentre_stays_in_one_piece(fermi: object, smooth
     centres = healpy.pix2ang(128, index, lonlat=True)
     options = {
         "nside": 128,
-        "n_energy": 1,
+        "energy_edges_gev": np.array([2.0, 20.0]),
+        "psf": smooth_only.pixels.psf,
         "n_fit": 3,
         "n_region": 3,
         "counts": np.arange(3),
@@ -114,8 +121,8 @@ def test_a_region_around_the_anticentre_stays_in_one_piece(fermi: object, smooth
         lon_deg=(centres[0] + 180) % 360 - 180,
         lat_deg=centres[1],
         exposure_ratios=np.ones(1),
-        relative_exposure=np.ones(3),
-        source_exposure=np.ones(3),
+        exposure=np.ones(3),
+        reference_exposure=np.ones(1),
         **options,
     )
     stand_in = type("Model", (), {"pixels": pixels})()
@@ -138,8 +145,8 @@ def test_corner_panels(small_fiducial: SkyModel, derived: dict[str, np.ndarray])
     assert left < low < high < right
 
 
-def test_dnds_bands(small_fiducial: SkyModel, draws: np.ndarray) -> None:
-    values = dnds_draws(small_fiducial, draws)
+def test_dnds_bands(small_fiducial: SkyModel, derived: dict[str, np.ndarray]) -> None:
+    values = small_fiducial.expectation.populations.dnds(derived)
     figure = dnds.draw(small_fiducial, values)
     (axis,) = figure.axes
     s = np.geomspace(0.1, 100, 100)
@@ -153,7 +160,7 @@ def test_dnds_bands(small_fiducial: SkyModel, draws: np.ndarray) -> None:
     pixels = small_fiducial.pixels
     exposure = small_fiducial.dataset.exposure[0, pixels.index[: pixels.n_fit]]
     mean = np.mean([exposure[pixels.region == region].mean() for region in range(3)])
-    assert mean_exposure(small_fiducial.pixels, small_fiducial.dataset) == pytest.approx(mean, rel=1e-12)
+    assert reference_exposure(small_fiducial.pixels) == pytest.approx(mean, rel=1e-12)
     np.testing.assert_allclose(flux_axis.get_xlim(), np.array([0.1, 100]) / mean, rtol=1e-9)
 
 
@@ -188,7 +195,7 @@ def test_elbo_of_a_diverged_fit_is_drawn(tmp_path: Path, smooth_only: SkyModel) 
     values[40:] = np.nan
     values[30] = -np.inf
     z = np.random.default_rng(3).normal(size=(20, 1))
-    written = save_figures(smooth_only, z, derive(smooth_only, z), values, tmp_path)
+    written = save_figures(smooth_only, *predicted(smooth_only, z), values, tmp_path)
     check_png(next(path for path in written if path.name == "elbo.png"))
 
 

@@ -16,9 +16,10 @@ from scipy import stats
 from gammasky.commands.fit import run_fit
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer import outputs
+from gammasky.engine.infer.derived import expected_counts
 from gammasky.engine.infer.figures import predictive as figure
 from gammasky.engine.infer.figures import save_figures
-from gammasky.engine.infer.predictive import PredictiveCheck, expected_counts, predictive_check
+from gammasky.engine.infer.predictive import PredictiveCheck, predictive_check
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 @pytest.fixture(scope="module")
 def tiny_model(tiny_files: Path) -> SkyModel:
-    return SkyModel(tiny_files / "model.toml", Dataset.open(tiny_files / "sky"), max_count=300)
+    return SkyModel(tiny_files / "model.toml", Dataset.open(tiny_files / "sky"))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,8 @@ def test_expected_counts(tiny_model: SkyModel, theta: Any) -> None:
     peak = dataset.template("peak")[0, pixels.index]
     shape = peak / peak.mean()
     expected = 2.0 * (0.7 + 0.3 * shape) + 3.0 * shape
-    np.testing.assert_allclose(expected_counts(tiny_model, theta), expected[: pixels.n_fit], rtol=2e-3)
+    found = tiny_model.expectation.counts(tiny_model.sky(theta), tiny_model.arrays["sky"])
+    np.testing.assert_allclose(sum(found.values())[: pixels.n_fit], expected[: pixels.n_fit], rtol=2e-3)
     skies = PhotonSimulator(tiny_model).draw(theta, n=400, seed=3)[:, : pixels.n_fit].sum(axis=1)
     assert abs(skies.mean() - expected[: pixels.n_fit].sum()) < 4 * skies.std() / 20
 
@@ -100,7 +102,7 @@ def test_p_values_are_uniform_for_skies_of_the_model(tiny_model: SkyModel, z: np
 
 def test_thirty_per_cent_more_counts_are_noticed(tiny_model: SkyModel, z: np.ndarray) -> None:
     rng = np.random.default_rng(1)
-    expected = expected_counts(tiny_model, tiny_model.parameters(np.zeros(tiny_model.n_latent)))
+    expected = expected_counts(tiny_model, np.zeros((1, tiny_model.n_latent)))[0]
     for share, limit in ((1.0, (0.1, 1.0)), (1.3, (0.0, 0.03)), (0.6, (0.0, 0.03))):
         band = predictive_check(tiny_model.with_counts(rng.poisson(share * expected)), z, n=200).bands[0]
         assert band.counts == pytest.approx(share * band.expected, rel=0.1)
@@ -178,9 +180,10 @@ def test_figure(check: PredictiveCheck, tiny_model: SkyModel, z: np.ndarray, tmp
     assert len(labels) == 12
     dots = next(line for line in histogram.get_lines() if line.get_label() == "counts")
     assert dots.get_ydata()[2] == (check.counts == 2).sum()
-    from gammasky.engine.infer.derived import derive
+    from gammasky.engine.infer.derived import derive, predict
 
-    written = save_figures(model, z, derive(model, z), np.array([]), tmp_path, check)
+    derived = derive(model, z)
+    written = save_figures(model, predict(model, z, derived), derived, np.array([]), tmp_path, check)
     path = next(path for path in written if path.name == "predictive.png")
     assert imread(path)[..., :3].std() > 0.05
 
@@ -208,7 +211,7 @@ def test_a_negative_mean_is_told_in_the_summary(tiny: Path, capsys: pytest.Captu
     np.save("sky/counts.npy", np.zeros(3072, dtype=int))
     model = SkyModel("model.toml", Dataset.open("sky"))
     theta = model.point({"S_flat": -0.4, "Sps": 3.0})
-    assert np.asarray(model.ingredients(theta)[0]).min() < 0
+    assert np.asarray(model.expectation.smooth_mean(model.sky(theta), model.pixels.n_fit)).min() < 0
     assert np.isfinite(float(model.log_likelihood(theta)))
     run_fit("model.toml", "sky", None, tiny / "out", settings=Settings(guide="diagonal", steps=3), quiet=False)
     summary = json.loads((tiny / "out/summary.json").read_text())

@@ -13,7 +13,7 @@ import pytest
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer import simulate as module
 from gammasky.engine.infer.posterior import write_posterior
-from gammasky.engine.infer.simulate import Order, parameter_points, simulate_to_folder
+from gammasky.engine.infer.simulate import SimulationPlan, parameter_points, simulate_to_folder
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.sky.dataset import Dataset
@@ -48,29 +48,29 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_one_point_for_every_sky(tiny_model: SkyModel, point: dict[str, Any]) -> None:
-    points = parameter_points(tiny_model, Order(params=point, n=3))
+    points = parameter_points(tiny_model, SimulationPlan(params=point, n=3))
     assert norms(points) == [2.0, 2.0, 2.0]
     np.testing.assert_array_equal(points[2]["mix"], [0.7, 0.3])
 
 
 def test_draws_of_the_prior(tiny_model: SkyModel) -> None:
-    points = parameter_points(tiny_model, Order(n=200, seed=4))
+    points = parameter_points(tiny_model, SimulationPlan(n=200, seed=4))
     values = np.array(norms(points))
     assert abs(values.mean() - 3.25) < 4 * 5.5 / np.sqrt(12 * 200)  # uniform between 0.5 and 6
     assert 0.5 < values.min() < 0.7
     assert 5.8 < values.max() < 6.0
-    assert norms(parameter_points(tiny_model, Order(n=3, seed=4))) == norms(points)[:3]
-    assert norms(parameter_points(tiny_model, Order(n=3, seed=5))) != norms(points)[:3]
+    assert norms(parameter_points(tiny_model, SimulationPlan(n=3, seed=4))) == norms(points)[:3]
+    assert norms(parameter_points(tiny_model, SimulationPlan(n=3, seed=5))) != norms(points)[:3]
 
 
 def test_draws_of_a_posterior(tiny_model: SkyModel, posterior: Path) -> None:
     from gammasky.engine.infer import read_posterior
 
     draws = read_posterior(posterior)["posterior"]["S_flat"].values[0]
-    points = parameter_points(tiny_model, Order(posterior=posterior, n=N_DRAWS, seed=2))
+    points = parameter_points(tiny_model, SimulationPlan(posterior=posterior, n=N_DRAWS, seed=2))
     assert norms(points) != list(draws)
     assert sorted(norms(points)) == sorted(draws)  # each once
-    more = norms(parameter_points(tiny_model, Order(posterior=posterior, n=2 * N_DRAWS, seed=2)))
+    more = norms(parameter_points(tiny_model, SimulationPlan(posterior=posterior, n=2 * N_DRAWS, seed=2)))
     assert sorted(more) == sorted([*draws, *draws])
 
 
@@ -78,7 +78,7 @@ def test_draws_of_a_posterior(tiny_model: SkyModel, posterior: Path) -> None:
 def test_the_first_skies_stay_when_others_are_added(tiny_model: SkyModel, posterior: Path, kind: str) -> None:
     place = posterior if kind == "posterior" else None
     few, more, many = (
-        norms(parameter_points(tiny_model, Order(posterior=place, n=n, seed=4))) for n in (2, 3, N_DRAWS + 5)
+        norms(parameter_points(tiny_model, SimulationPlan(posterior=place, n=n, seed=4))) for n in (2, 3, N_DRAWS + 5)
     )
     assert few == more[:2]
     assert more == many[:3]
@@ -92,15 +92,17 @@ def test_a_posterior_of_another_model(tiny_model: SkyModel, posterior: Path, tin
     other = tiny / "other.toml"
     other.write_text((tiny / "model.toml").read_text().replace(old, new))
     with pytest.raises(InputError, match=r"posterior of another model \('tiny'\), expected one of 'tiny' as it is now"):
-        parameter_points(SkyModel(other, tiny_model.dataset), Order(posterior=posterior))
+        parameter_points(SkyModel(other, tiny_model.dataset), SimulationPlan(posterior=posterior))
 
 
 def test_a_posterior_of_other_data(tiny_model: SkyModel, posterior: Path, tiny: Path) -> None:
     counts = tiny / "sky" / "counts.npy"
     np.save(counts, np.load(counts) + 1)
     other = SkyModel(tiny_model.spec, Dataset.open(tiny / "sky"))
-    with pytest.raises(InputError, match=r"posterior of other data than 'tiny': SHA-256 of counts\.npy differs"):
-        parameter_points(other, Order(posterior=posterior))
+    with pytest.raises(
+        InputError, match=r"posterior of other data than 'tiny': another observation \(SHA-256 of counts\.npy\)"
+    ):
+        parameter_points(other, SimulationPlan(posterior=posterior))
 
 
 @pytest.mark.parametrize(
@@ -114,9 +116,9 @@ def test_a_posterior_of_other_data(tiny_model: SkyModel, posterior: Path, tiny: 
 )
 def test_bad_points(change: dict[str, Any], message: str, tiny_model: SkyModel, point: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=message):
-        parameter_points(tiny_model, Order(params=point | change))
+        parameter_points(tiny_model, SimulationPlan(params=point | change))
     with pytest.raises(InputError, match="parameter 'S_flat' is missing"):
-        parameter_points(tiny_model, Order(params={"Sps": 1.0, "mix": [0.5, 0.5]}))
+        parameter_points(tiny_model, SimulationPlan(params={"Sps": 1.0, "mix": [0.5, 0.5]}))
 
 
 @pytest.mark.parametrize(
@@ -129,11 +131,14 @@ def test_bad_points(change: dict[str, Any], message: str, tiny_model: SkyModel, 
 )
 def test_bad_orders(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Order(**options)
+        SimulationPlan(**options)
 
 
 def test_skies_do_not_depend_on_how_many_there_are(tiny: Path, point: dict[str, Any]) -> None:
-    few, many = Order(params=point, n=1, seed=6, sources=True), Order(params=point, n=3, seed=6, sources=True)
+    few, many = (
+        SimulationPlan(params=point, n=1, seed=6, sources=True),
+        SimulationPlan(params=point, n=3, seed=6, sources=True),
+    )
     simulate_to_folder("model.toml", "sky", None, tiny / "few", few, quiet=True)
     written = simulate_to_folder("model.toml", "sky", None, tiny / "many", many, quiet=True)
     assert [path.name for path in written] == ["sky_0000.toml", "sky_0001.toml", "sky_0002.toml"]
@@ -148,7 +153,9 @@ def test_skies_do_not_depend_on_how_many_there_are(tiny: Path, point: dict[str, 
 
 
 def test_a_sky_is_a_dataset(tiny: Path, tiny_model: SkyModel, point: dict[str, Any]) -> None:
-    (path,) = simulate_to_folder("model.toml", "sky", None, tiny / "out", Order(params=point, seed=6), quiet=True)
+    (path,) = simulate_to_folder(
+        "model.toml", "sky", None, tiny / "out", SimulationPlan(params=point, seed=6), quiet=True
+    )
     sky = Dataset.open(path)
     assert (sky.name, sky.nside) == ("sky_0000", 16)
     assert {name: np.asarray(value).tolist() for name, value in sky.manifest.truth.items()} == point
@@ -164,7 +171,7 @@ def test_a_sky_is_a_dataset(tiny: Path, tiny_model: SkyModel, point: dict[str, A
 
 def test_skies_of_a_sky(tiny: Path, point: dict[str, Any]) -> None:
     """A simulated sky can be the data set of further simulations and keeps the base's files."""
-    order = Order(params=point, simulator="likelihood")
+    order = SimulationPlan(params=point, simulator="likelihood")
     (path,) = simulate_to_folder("model.toml", "sky", None, tiny / "one", order, quiet=True)
     (path,) = simulate_to_folder("model.toml", str(path), None, tiny / "two", replace(order, seed=1), quiet=True)
     sky = Dataset.open(path)
@@ -175,7 +182,7 @@ def test_skies_of_a_sky(tiny: Path, point: dict[str, Any]) -> None:
 def test_a_manifest_apart_from_its_files(tiny: Path, point: dict[str, Any]) -> None:
     """With --data MANIFEST --data-dir FOLDER the skies name the manifest, and open with the same --data-dir."""
     (tiny / "sky/dataset.toml").rename(tiny / "elsewhere.toml")
-    order = Order(params=point, n=1)
+    order = SimulationPlan(params=point, n=1)
     (path,) = simulate_to_folder("model.toml", "elsewhere.toml", Path("sky"), tiny / "out", order, quiet=True)
     assert SkyModel("model.toml", Dataset.open(path, "sky")).pixels.counts.sum() > 0
 
@@ -183,7 +190,7 @@ def test_a_manifest_apart_from_its_files(tiny: Path, point: dict[str, Any]) -> N
 def test_true_sources(tiny: Path, tiny_model: SkyModel, point: dict[str, Any]) -> None:
     from astropy.table import Table
 
-    order = Order(params=point, seed=6, sources=True)
+    order = SimulationPlan(params=point, seed=6, sources=True)
     (path,) = simulate_to_folder("model.toml", "sky", None, tiny / "out", order, quiet=True)
     table = Table.read(tiny / "out/sky_0000_sources.fits")
     _, (sources,) = PhotonSimulator(tiny_model).draw_with_sources(tiny_model.point(point), seed=6)
@@ -194,7 +201,7 @@ def test_true_sources(tiny: Path, tiny_model: SkyModel, point: dict[str, Any]) -
 
 
 def test_a_folder_with_skies_is_kept(tiny: Path, point: dict[str, Any]) -> None:
-    order = Order(params=point, n=2, sources=True)
+    order = SimulationPlan(params=point, n=2, sources=True)
     simulate_to_folder("model.toml", "sky", None, tiny / "out", order, quiet=True)
     before = files(tiny / "out")
     with pytest.raises(InputError, match="out: holds simulated skies; use --overwrite"):
@@ -203,11 +210,11 @@ def test_a_folder_with_skies_is_kept(tiny: Path, point: dict[str, Any]) -> None:
 
 
 def test_overwrite_leaves_nothing_of_the_older_skies(tiny: Path, point: dict[str, Any]) -> None:
-    order = Order(params=point, n=2, sources=True)
+    order = SimulationPlan(params=point, n=2, sources=True)
     simulate_to_folder("model.toml", "sky", None, tiny / "out", order, quiet=True)
     (tiny / "out/sky_notes.txt").write_text("mine")
     before = files(tiny / "out")
-    other = Order(params=point, n=1, seed=1)
+    other = SimulationPlan(params=point, n=1, seed=1)
     simulate_to_folder("model.toml", "sky", None, tiny / "out", other, overwrite=True, quiet=True)
     after = files(tiny / "out")
     assert set(after) == {"sky_0000.fits", "sky_0000.toml", "sky_notes.txt"}
@@ -218,7 +225,9 @@ def test_nothing_is_written_for_a_point_that_cannot_be_simulated(tiny: Path, poi
     text = (tiny / "model.toml").read_text().replace('"uniform", low = 0.5', '"uniform", low = -9.0')
     (tiny / "model.toml").write_text(text)
     with pytest.raises(InputError, match=r"smooth mean: expected at least 0.*got -"):
-        simulate_to_folder("model.toml", "sky", None, tiny / "a/b", Order(params=point | {"S_flat": -3.0}), quiet=True)
+        simulate_to_folder(
+            "model.toml", "sky", None, tiny / "a/b", SimulationPlan(params=point | {"S_flat": -3.0}), quiet=True
+        )
     assert not (tiny / "a").exists()
 
 
@@ -235,7 +244,7 @@ def test_an_interrupt_leaves_whole_skies(tiny: Path, point: dict[str, Any], monk
 
     monkeypatch.setattr(module, "write_sky", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        simulate_to_folder("model.toml", "sky", None, tiny / "out", Order(params=point, n=5), quiet=True)
+        simulate_to_folder("model.toml", "sky", None, tiny / "out", SimulationPlan(params=point, n=5), quiet=True)
     assert sorted(files(tiny / "out")) == ["sky_0000.fits", "sky_0000.toml", "sky_0001.fits", "sky_0001.toml"]
     for number in (0, 1):
         SkyModel("model.toml", Dataset.open(tiny / f"out/sky_000{number}.toml"))

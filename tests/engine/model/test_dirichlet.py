@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from scipy.special import ndtr
 
-from gammasky.engine.model.dirichlet import fractions, stick_tables
+from gammasky.engine.model.priors.sticks import fractions, stick_tables
 
 ALPHAS = [[1 / 3, 1 / 3, 1 / 3], [0.2] * 5, [1.0, 1.0], [5.0, 0.5, 30.0], [0.05, 2.0]]
 Z = np.array([-6.0, -3.3, -1.0, -0.02, 0.0, 0.4, 1.9, 3.7, 5.5])

@@ -12,9 +12,8 @@ import pytest
 from scipy.interpolate import CubicSpline
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.figures.prior import cumulative
-from gammasky.engine.infer.report.sources import dnds
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.populations import Populations
 from gammasky.engine.model.priors import Smooth
 from gammasky.engine.model.source_counts import broken_power_law, free_form, spline_matrix
 
@@ -69,12 +68,12 @@ def test_the_likelihood_of_a_broken_power_law_that_it_holds(build: Build, free_t
     broken = build(table)
     point = {"S_flat": 2.0, "S_peak": 3.0}
     at = broken.point(point | {"Sps": 1.5})
-    law = broken.source_counts("peak_ps", at)
+    law = broken.sky(at).dnds["peak_ps"]
     shape = lambda s: broken_power_law(jnp.asarray(s), *counts.values())  # noqa: E731
-    amplitude = law[0] / shape(broken.arrays["source_grid"][:1])
+    amplitude = law[0] / shape(broken.expectation.populations.s_grid[:1])
     theta = free.point(point | {"y": jnp.log10(jnp.array(NODES) ** 2 * amplitude * shape(NODES)).tolist()})
-    np.testing.assert_allclose(free.source_counts("peak_ps", theta), law, rtol=1e-11)
-    assert float(free.mean_counts(free.populations[0], theta)) == pytest.approx(1.5, rel=1e-11)
+    np.testing.assert_allclose(free.sky(theta).dnds["peak_ps"], law, rtol=1e-11)
+    assert float(free.sky(theta).norms["peak_ps"]) == pytest.approx(1.5, rel=1e-11)
     np.testing.assert_allclose(free.pixel_log_likelihood(theta), broken.pixel_log_likelihood(at), rtol=1e-10)
 
 
@@ -96,15 +95,16 @@ def test_with_a_norm_only_the_shape_counts(build: Build, free_table: dict[str, A
     model = build(free_table)
     point = {"S_flat": 2.0, "S_peak": 3.0, "Sps": 1.5}
     low, high = (model.point(point | {"y": [v + shift for v in (0.0, 0.5, 0.2, -2.0)]}) for shift in (-3.0, 4.0))
-    np.testing.assert_allclose(model.source_counts("peak_ps", low), model.source_counts("peak_ps", high), rtol=1e-12)
-    assert float(model.mean_counts(model.populations[0], low)) == 1.5
+    np.testing.assert_allclose(model.sky(low).dnds["peak_ps"], model.sky(high).dnds["peak_ps"], rtol=1e-12)
+    assert float(model.sky(low).norms["peak_ps"]) == 1.5
 
 
-def test_report_and_model_agree(build: Build, free_table: dict[str, Any]) -> None:
+def test_source_counts_without_data(build: Build, free_table: dict[str, Any]) -> None:
     model = build(free_table)
     y = np.array([[-1.0, -0.5, -0.8, -2.0], [0.0, 0.1, 0.2, 0.3]])
-    found = dnds(model.spec, model.populations[0], {"y": y})
-    expected = [model.source_counts("peak_ps", {"y": jnp.asarray(row)}) for row in y]
+    found = Populations(model.spec).dnds({"y": y, "another": y})[:, 0]
+    point = model.point({"S_flat": 2.0, "S_peak": 3.0, "y": y[0].tolist()})
+    expected = [model.sky({**point, "y": jnp.asarray(row)}).dnds["peak_ps"] for row in y]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -123,7 +123,7 @@ def test_the_smooth_prior(build: Build, free_table: dict[str, Any]) -> None:
     prior = Smooth(**PRIOR)
     for j in range(4):
         assert y[:, j].std() == pytest.approx(prior.marginal(j, 4).sd, rel=0.03)
-    assert cumulative(prior.marginal(0, 4), np.array([-1.0]))[0] == pytest.approx(0.5)
+    assert prior.cumulative(np.array([-1.0]), 0, 4)[0] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ def counts_with_a_hole(build: Build, smooth_table: dict[str, Any]) -> SkyModel:
     """A sky with S_flat = 5 and S_peak = -0.6, a prior of S_peak from -9 on: half of it is impossible."""
     smooth_table["parameters"]["S_peak"] = {"prior": "uniform", "low": -9.0, "high": 9.0}
     model = build(smooth_table)
-    mean = np.asarray(model.ingredients(model.point({"S_flat": 5.0, "S_peak": -0.6}))[0])
+    sky = model.sky(model.point({"S_flat": 5.0, "S_peak": -0.6}))
+    mean = np.asarray(model.expectation.smooth_mean(sky, model.pixels.n_fit))
     assert mean.min() > 0
     return model.with_counts(np.random.default_rng(3).poisson(mean))
 

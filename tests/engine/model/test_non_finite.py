@@ -11,6 +11,7 @@ import pytest
 
 from gammasky.engine.errors import InputError, NonFiniteLikelihoodError
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.terms import NptfTerm
 
 POINT = {"S_flat": 2.0, "S_peak": 3.0, "Sps": 1.5, "n1": 3.0, "n2": 1.0, "sb": 8.0}
 
@@ -21,7 +22,7 @@ def test_a_negative_norm_with_a_positive_total_is_finite(
     model = build(signed_table)
     point = {name: POINT[name] for name in model.latent.slots} | {"S_flat": 6.0, "S_peak": -0.2}
     theta = model.point(point)
-    mean = np.asarray(model.ingredients(theta)[0])
+    mean = np.asarray(model.expectation.smooth_mean(model.sky(theta), model.pixels.n_fit))
     assert (mean > 0).all()
     assert np.isfinite(model.pixel_log_likelihood(theta)).all()
 
@@ -34,11 +35,10 @@ def test_a_negative_total_is_nan_and_explained(
     point = {name: POINT[name] for name in model.latent.slots} | {"S_flat": -4.0, "S_peak": 4.0}
     theta = model.point(point)
     log_p = np.asarray(model.pixel_log_likelihood(theta))
-    total = np.asarray(model.ingredients(theta)[0])
-    if model.response is not None:
-        _, templates, dnds = model.ingredients(theta)
-        x = np.asarray(model.expected_sources(dnds))[0, model.pixels.region, 1]
-        total = total + np.asarray(templates)[0] * x
+    total = np.asarray(model.expectation.smooth_mean(model.sky(theta), model.pixels.n_fit))
+    if isinstance(model.counts_term, NptfTerm):
+        _, templates, x = model.counts_term.kernel_point(model.sky(theta), model.arrays["counts"])
+        total = total + np.asarray(templates)[0] * np.asarray(x)[0, model.pixels.region, 1]
     assert (total < 0).any()
     assert (total > 0).any()
     np.testing.assert_array_equal(np.isnan(log_p), total < 0)

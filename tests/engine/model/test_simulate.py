@@ -12,13 +12,11 @@ from scipy import stats
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.model import SkyModel, model_from_table
-from gammasky.engine.model.points import require_inside_priors
 from gammasky.engine.model.simulate import (
     LikelihoodSimulator,
     PhotonSimulator,
     build_simulator,
     margin_deg,
-    with_psf,
 )
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.psf import DeltaPSF, GaussianPSF
@@ -120,7 +118,7 @@ def test_as_many_photons_leak_in_as_out(even: Dataset, population_table: dict[st
     del population_table["components"][0]["group"]
     for name in ("S_flat", "S_peak"):
         del population_table["parameters"][name]
-    model = SkyModel(model_from_table(population_table), with_psf(even, GaussianPSF(sigma_deg=3.0)))
+    model = SkyModel(model_from_table(population_table), even.with_psf(GaussianPSF(sigma_deg=3.0)))
     simulator = PhotonSimulator(model)
     assert simulator.pixels.n_pixels > simulator.pixels.n_region
     skies = simulator.draw(point_of(model), n=2 * SKIES, seed=9)
@@ -138,7 +136,7 @@ def test_neighbours_share_sources_through_the_psf_only(even: Dataset, population
     spec = model_from_table(population_table)
     scatter = {}
     for name, psf in (("delta", DeltaPSF()), ("wide", GaussianPSF(sigma_deg=3.0))):
-        model = SkyModel(spec, with_psf(even, psf))
+        model = SkyModel(spec, even.with_psf(psf))
         skies = PhotonSimulator(model).draw(point_of(model), n=SKIES, seed=9)
         centre = np.hypot(model.pixels.lon_deg, model.pixels.lat_deg)[: skies.shape[1]] < 6.0
         inner = skies[:, centre].astype(float)
@@ -173,7 +171,7 @@ def test_smooth_models_have_no_sources(smooth_table: dict[str, Any], build: Buil
     np.testing.assert_array_equal(counts, PhotonSimulator(model).draw(theta, n=2, seed=1))
     assert [len(sources.s) for sources in lists] == [0, 0]
     skies = LikelihoodSimulator(model).draw(theta, n=SKIES, seed=1)
-    mean = np.asarray(model.ingredients(theta)[0])
+    mean = np.asarray(model.expectation.smooth_mean(model.sky(theta), model.pixels.n_fit))
     ratio = ((skies - mean) ** 2 / mean).mean()
     assert ratio == pytest.approx(1.0, abs=5 * np.sqrt(3.0 / skies.size))  # Poisson
 
@@ -213,7 +211,7 @@ def test_margin() -> None:
 
 
 def test_with_psf_changes_nothing_else(small: Dataset) -> None:
-    other = with_psf(small, GaussianPSF(sigma_deg=0.5))
+    other = small.with_psf(GaussianPSF(sigma_deg=0.5))
     assert other.psf == GaussianPSF(sigma_deg=0.5)
     assert small.psf == DeltaPSF()
     assert other.counts is small.counts
@@ -243,7 +241,7 @@ def test_unknown_simulator(smooth_table: dict[str, Any], build: Build) -> None:
 
 def test_a_psf_wider_than_the_sphere(small: Dataset, population_table: dict[str, Any]) -> None:
     model = SkyModel(model_from_table(population_table), small)
-    model.dataset = with_psf(small, GaussianPSF(sigma_deg=900.0))
+    model.pixels = replace(model.pixels, psf=(GaussianPSF(sigma_deg=900.0),))
     with pytest.raises(InputError, match="psf: wider than the sphere"):
         PhotonSimulator(model)
 
@@ -259,17 +257,17 @@ def test_a_psf_wider_than_the_sphere(small: Dataset, population_table: dict[str,
 )
 def test_outside_the_prior(name: str, value: Any, message: str, full_model: SkyModel) -> None:
     theta = full_model.parameters(np.zeros(full_model.n_latent))
-    require_inside_priors(full_model.spec, theta)
+    full_model.require_inside_priors(theta)
     with pytest.raises(InputError, match=message):
-        require_inside_priors(full_model.spec, {**theta, name: value})
+        full_model.require_inside_priors({**theta, name: value})
 
 
 @pytest.mark.parametrize("z", [-9.0, -3.0, 3.0, 9.0])
 def test_draws_of_the_prior_are_inside_it(z: float, full_model: SkyModel) -> None:
     """Even where rounding takes them to its limits."""
-    require_inside_priors(full_model.spec, full_model.parameters(np.full(full_model.n_latent, z)))
+    full_model.require_inside_priors(full_model.parameters(np.full(full_model.n_latent, z)))
 
 
 def test_limits_belong_to_the_prior(full_model: SkyModel) -> None:
     theta = full_model.parameters(np.zeros(full_model.n_latent))
-    require_inside_priors(full_model.spec, {**theta, "S_south": 8.0, "S_mix": 0.2, "zs": 0.1})
+    full_model.require_inside_priors({**theta, "S_south": 8.0, "S_mix": 0.2, "zs": 0.1})

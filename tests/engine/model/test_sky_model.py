@@ -15,6 +15,7 @@ from scipy import stats
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.model import SkyModel, model_from_table
+from gammasky.engine.model.terms import PoissonTerm
 from gammasky.engine.sky.dataset import Dataset
 
 
@@ -102,9 +103,10 @@ def test_the_numpyro_model_has_the_same_density(any_table: dict[str, Any], build
 
 def test_poisson_without_populations(build: Callable[..., SkyModel], smooth_table: dict[str, Any]) -> None:
     model = build(smooth_table)
-    assert model.response is None
+    assert isinstance(model.counts_term, PoissonTerm)
     theta = model.point({"S_flat": 2.0, "S_peak": 3.0})
-    mean = 2.0 * model.template("flat", theta) + 3.0 * model.template("peak", theta)
+    templates = model.sky(theta).templates
+    mean = 2.0 * templates["flat"] + 3.0 * templates["peak"]
     expected = stats.poisson.logpmf(model.pixels.counts, mean[: model.pixels.n_fit])
     np.testing.assert_allclose(model.pixel_log_likelihood(theta), expected, rtol=1e-11)
 
@@ -127,39 +129,37 @@ def test_a_population_of_very_faint_sources_is_poisson(
 
 def test_source_counts_have_the_flux_that_norm_says(full_model: SkyModel) -> None:
     theta = full_model.parameters(jnp.asarray(draws(1, full_model.n_latent)[0]))
-    assert full_model.response is not None
-    s = full_model.response.s_grid
+    s = full_model.expectation.populations.s_grid
     for name, norm in (("two", "Sps_two"), ("three", "Sps_three")):
-        dnds = np.asarray(full_model.source_counts(name, theta))
+        dnds = np.asarray(full_model.sky(theta).dnds[name])
         np.testing.assert_allclose(np.trapezoid(s * dnds, s), theta[norm], rtol=1e-12)
-    dnds = np.asarray(full_model.source_counts("one", theta))
+    dnds = np.asarray(full_model.sky(theta).dnds["one"])
     at_break = np.exp(np.interp(np.log(theta["b_one"]), np.log(s), np.log(dnds)))
     np.testing.assert_allclose(at_break, theta["A"], rtol=5e-2)  # the kink lies between two nodes
-    with pytest.raises(InputError, match="unknown population 'thre'; did you mean 'three'"):
-        full_model.source_counts("thre", theta)
 
 
 def test_fluxes_add_up_and_so_do_fractions(build: Callable[..., SkyModel], population_table: dict[str, Any]) -> None:
     model = build(population_table)
     theta = model.point({"S_flat": 2.0, "S_peak": 3.0, "Sps": 1.5, "n1": 3.0, "n2": 1.0, "sb": 8.0})
-    fluxes = {name: float(value) for name, value in model.fluxes(theta).items()}
+    sky = model.sky(theta)
+    fluxes = {name: float(value) for name, value in model.expectation.fluxes(sky).items()}
     assert fluxes == pytest.approx({"flat": 2.0, "peak": 3.0, "peak_ps": 1.5}, rel=1e-12)
-    fractions = model.point_source_fractions(theta)
+    fractions = model.expectation.point_source_fractions(sky)
     assert list(fractions) == ["peak"]
     np.testing.assert_allclose(fractions["peak"], 1.5 / 4.5, rtol=1e-12)
 
 
 def test_the_flux_of_a_population_with_an_amplitude(full_model: SkyModel) -> None:
     theta = full_model.parameters(jnp.asarray(draws(1, full_model.n_latent)[0]))
-    assert full_model.response is not None
-    s, dnds = full_model.response.s_grid, np.asarray(full_model.source_counts("one", theta))
-    np.testing.assert_allclose(full_model.fluxes(theta)["one"], np.trapezoid(s * dnds, s), rtol=1e-12)
-    assert full_model.point_source_fractions(theta) == {}
+    sky, s = full_model.sky(theta), full_model.expectation.populations.s_grid
+    flux = full_model.expectation.fluxes(sky)["one"]
+    np.testing.assert_allclose(flux, np.trapezoid(s * np.asarray(sky.dnds["one"]), s), rtol=1e-12)
+    assert full_model.expectation.point_source_fractions(sky) == {}
 
 
 def test_other_counts(any_table: dict[str, Any], small: Dataset, build: Callable[..., SkyModel]) -> None:
     """A model `with_counts` is the model of a dataset that holds them; looks at one sky add up."""
-    model = build(any_table, max_count=90)
+    model = build(any_table)
     rng = np.random.default_rng(8)
     z = jnp.asarray(draws(1, model.n_latent)[0])
     theta, looks = model.parameters(z), [rng.permutation(model.pixels.counts) for _ in range(2)]
@@ -183,22 +183,36 @@ def test_other_counts_that_do_not_fit(any_table: dict[str, Any], build: Callable
     counts[3] = -1
     with pytest.raises(InputError, match="counts of pixel 3: expected at least 0, got -1"):
         model.with_counts(counts)
-    if model.populations:
-        counts[3] = 10_000
-        with pytest.raises(InputError, match=r"count of pixel 3: .*max_count=\d+, got 10000"):
-            model.with_counts(counts)
+
+
+def test_counts_above_those_of_the_data_set(
+    population_table: dict[str, Any], small: Dataset, build: Callable[..., SkyModel]
+) -> None:
+    """The response grows with the counts; how far it reaches depends on these counts alone."""
+    model = build(population_table)
+    counts = model.pixels.counts.copy()
+    counts[3] = 3 * counts.max()
+    theta = model.point({"S_flat": 2.0, "S_peak": 3.0, "Sps": 1.5, "n1": 3.0, "n2": 1.0, "sb": 8.0})
+    sky = small.counts.copy()
+    sky[0, model.pixels.index[: model.pixels.n_fit]] = counts
+    expected = SkyModel(model.spec, replace(small, counts=sky)).pixel_log_likelihood(theta)
+    bright = model.with_counts(counts)
+    np.testing.assert_allclose(bright.pixel_log_likelihood(theta), expected, rtol=1e-12)
+    again = bright.with_counts(model.pixels.counts)
+    np.testing.assert_array_equal(again.arrays["counts"]["response"], model.arrays["counts"]["response"])
+    assert again.identity == model.identity != bright.identity
 
 
 def test_templates_reach_beyond_the_region(full_table: dict[str, Any], build: Callable[..., SkyModel]) -> None:
     """Pixels around the region are added at the end; nothing in the region changes."""
-    model, wide = build(full_table), build(full_table, around_deg=6.0)
+    model = build(full_table)
+    wide = model.expectation.on(model.spec.region.flatten(model.dataset, around_deg=6.0))
     n_region, theta = model.pixels.n_region, model.parameters(jnp.asarray(draws(1, model.n_latent)[0]))
     assert model.pixels.n_pixels == wide.pixels.n_region == n_region < wide.pixels.n_pixels
-    for component in model.spec.components:
-        inner, outer = model.template(component.name, theta), wide.template(component.name, theta)
+    inner, outer = model.sky(theta), wide.sky(theta, wide.arrays)
+    for name, template in inner.templates.items():
         # profiles interpolate over another range of angles
-        np.testing.assert_allclose(outer[:n_region], inner, rtol=1e-8)
-        assert outer.shape == (wide.pixels.n_pixels,)
-    np.testing.assert_allclose(wide.log_likelihood(theta), model.log_likelihood(theta), rtol=1e-9)
-    for name, flux in model.fluxes(theta).items():
-        np.testing.assert_allclose(wide.fluxes(theta)[name], flux, rtol=1e-9)
+        np.testing.assert_allclose(outer.templates[name][:n_region], template, rtol=1e-8)
+        assert outer.templates[name].shape == (wide.pixels.n_pixels,)
+    for name, flux in model.expectation.fluxes(inner).items():
+        np.testing.assert_allclose(wide.fluxes(outer)[name], flux, rtol=1e-9)

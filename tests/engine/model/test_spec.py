@@ -10,7 +10,7 @@ import pytest
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.model import SkyModel, model_from_table, presets, read_model
-from gammasky.engine.model.uses import parameter_labels
+from gammasky.engine.model.parameters import parameter_labels
 
 UNIFORM = {"prior": "uniform", "low": 0.0, "high": 1.0}
 

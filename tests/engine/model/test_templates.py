@@ -14,7 +14,8 @@ from scipy.special import sph_harm_y
 
 from gammasky.engine.kernels.profiles.geometry import NFWSky
 from gammasky.engine.kernels.profiles.op import nfw_squared
-from gammasky.engine.model import SkyModel, templates
+from gammasky.engine.model import SkyModel
+from gammasky.engine.model.templates import nfw
 from gammasky.engine.sky.dataset import Dataset
 
 Build = Callable[..., SkyModel]
@@ -36,7 +37,8 @@ def one_template(smooth_table: dict[str, Any]) -> MakeTable:
 
 
 def values(model: SkyModel, name: str = "x", **theta: Any) -> np.ndarray:
-    return np.asarray(model.template(name, {key: jnp.asarray(value) for key, value in theta.items()}))
+    point = {key: jnp.asarray(value) for key, value in theta.items()}
+    return np.asarray(model.expectation.template(name, point, model.arrays["sky"]))
 
 
 def raw(small: Dataset, model: SkyModel, name: str) -> np.ndarray:
@@ -130,9 +132,10 @@ def test_equal_norms_north_and_south_give_the_whole_template(
     ]
     split, whole = build(table), build(one_template("ring"))
     point = {"S_flat": 2.5, "S_peak": 2.5}
-    together = split.template("north", split.point(point)) + split.template("south", split.point(point))
+    templates = split.sky(split.point(point)).templates
+    together = templates["north"] + templates["south"]
     np.testing.assert_allclose(together, values(whole), rtol=1e-13)
-    north = np.asarray(split.template("north", split.point(point)))
+    north = np.asarray(templates["north"])
     assert (north[split.pixels.lat_deg < 0] == 0).all()
     assert (north[split.pixels.lat_deg >= 0] > 0).all()
     table["components"] = [{"name": "ring", "norm": "S_flat", "template": "ring"}]
@@ -160,8 +163,7 @@ def test_region_count_and_order_of_regions(build: Build, full_table: dict[str, A
     for regions in (1, 4):
         table["region"]["exposure_regions"] = regions
         model = build(table)
-        assert model.response is not None
-        assert model.response.matrix.shape[0] == regions
+        assert model.counts_term.response.matrix.shape[0] == regions
         assert np.isfinite(model.log_density(jnp.zeros(model.n_latent)))
 
 
@@ -169,7 +171,9 @@ def test_two_components_of_one_map_share_its_numbers(build: Build, smooth_table:
     table = smooth_table
     table["components"][1]["template"] = {"map": "flat"}
     model = build(table)
-    assert [name for name in model.arrays["templates"] if name.startswith("map:")] == ["map:flat:intensity:False:False"]
+    assert [name for name in model.expectation.arrays["templates"] if name.startswith("map:")] == [
+        "map:flat:intensity:False:False"
+    ]
 
 
 @pytest.mark.parametrize("fixed", [True, False])
@@ -182,7 +186,7 @@ def test_a_profile_of_fixed_numbers_is_integrated_once(
         calls.append(None)
         return nfw_squared(*args, **options)
 
-    monkeypatch.setattr(templates, "nfw_squared", counted)
+    monkeypatch.setattr(nfw, "nfw_squared", counted)
     table = one_template({"nfw": {"gamma": 1.2 if fixed else "gamma"}})
     if not fixed:
         table["parameters"]["gamma"] = {"prior": "uniform", "low": 0.5, "high": 1.5}

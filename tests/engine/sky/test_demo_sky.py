@@ -18,7 +18,7 @@ from gammasky.engine.sky.demo.expectation import SOURCE_GRID, Expectation, expec
 from gammasky.engine.sky.demo.lines import line_of_sight_map
 from gammasky.engine.sky.demo.shapes import _smoothing, bar, gas_disk
 from gammasky.engine.sky.demo.sources import bright_sources
-from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.sky.observation import Observation
 
 N_PIX = 12 * 64**2
 LON, LAT = healpy.pix2ang(64, np.arange(N_PIX), lonlat=True)
@@ -46,7 +46,7 @@ def model(demo: Dataset) -> SkyModel:
 
 
 @pytest.fixture(scope="module")
-def expected(demo: Dataset) -> tuple[FlatPixels, Expectation]:
+def expected(demo: Dataset) -> tuple[Observation, Expectation]:
     pixels = whole_sky(demo)
     return pixels, expectation(demo, pixels, demo.manifest.truth)
 
@@ -213,14 +213,16 @@ def test_truth_is_inside_the_priors(demo: Dataset, model: SkyModel) -> None:
 
 
 def test_the_model_expects_what_was_simulated(
-    demo: Dataset, model: SkyModel, expected: tuple[FlatPixels, Expectation]
+    demo: Dataset, model: SkyModel, expected: tuple[Observation, Expectation]
 ) -> None:
     pixels, own = expected
     np.testing.assert_array_equal(pixels.index[: model.pixels.n_fit], model.pixels.index[: model.pixels.n_fit])
-    mean, templates, dnds = (np.asarray(part) for part in model.ingredients(model.point(demo.manifest.truth)))
-    assert [component.name for component in model.populations] == list(own.templates)
-    assert model.response is not None
-    np.testing.assert_allclose(SOURCE_GRID, model.response.s_grid, rtol=1e-12)
+    sky, size = model.sky(model.point(demo.manifest.truth)), model.pixels.n_fit
+    mean = np.asarray(model.expectation.smooth_mean(sky, size))
+    templates = np.asarray(model.expectation.source_templates(sky, size))
+    dnds = np.asarray(model.expectation.source_functions(sky))
+    assert [component.name for component in model.spec.populations] == list(own.templates)
+    np.testing.assert_allclose(SOURCE_GRID, model.expectation.populations.s_grid, rtol=1e-12)
     np.testing.assert_allclose(own.mean[: len(mean)], mean, rtol=1e-6)
     for number, name in enumerate(own.templates):
         np.testing.assert_allclose(own.templates[name][: len(mean)], templates[number], rtol=1e-6)
@@ -237,7 +239,7 @@ def test_log_likelihood_is_highest_near_the_truth(demo: Dataset, model: SkyModel
             assert float(model.log_likelihood(other)) < at_truth, (name, factor)
 
 
-def test_counts_agree_with_the_expectation(demo: Dataset, expected: tuple[FlatPixels, Expectation]) -> None:
+def test_counts_agree_with_the_expectation(demo: Dataset, expected: tuple[Observation, Expectation]) -> None:
     """Sums over areas much wider than the PSF; variance of point sources: the mean of S + S^2 per source."""
     pixels, own = expected
     step = np.gradient(SOURCE_GRID)

@@ -13,7 +13,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.units import Unit
 
-from gammasky.engine.sky import Dataset, FlatPixels, RegionOfInterest
+from gammasky.engine.sky import Dataset, Observation, RegionOfInterest
 from gammasky.engine.sky.simulated import sky_name, write_sky, write_sources
 from gammasky.engine.sky.simulator import SourceList
 
@@ -28,12 +28,12 @@ def folder(request: pytest.FixtureRequest, small_folder: Folder) -> Path:
 
 
 @pytest.fixture
-def pixels(folder: Path) -> FlatPixels:
+def pixels(folder: Path) -> Observation:
     region = RegionOfInterest(radius_max=40.0, sources=[[10.0, 10.0, 10.0]], exposure_regions=1)
     return region.flatten(Dataset.open(folder), around_deg=10.0)
 
 
-def write(folder: Path, pixels: FlatPixels, counts: np.ndarray, number: int = 3) -> Path:
+def write(folder: Path, pixels: Observation, counts: np.ndarray, number: int = 3) -> Path:
     out = folder.parent / "out"
     out.mkdir(exist_ok=True)
     return write_sky(out, number, pixels, counts, base=str(folder), truth=TRUTH, description='a "quoted" \\ line')
@@ -44,7 +44,7 @@ def test_names_sort_as_numbers() -> None:
 
 
 @pytest.mark.parametrize("part", ["region", "fitted"])
-def test_what_is_written_is_read(part: str, folder: Path, pixels: FlatPixels) -> None:
+def test_what_is_written_is_read(part: str, folder: Path, pixels: Observation) -> None:
     size = pixels.n_region if part == "region" else pixels.n_fit
     counts = np.random.default_rng(1).poisson(2.0, size)
     counts[:3] = [0, 1, 999_999_937]  # beyond what single precision holds
@@ -59,7 +59,7 @@ def test_what_is_written_is_read(part: str, folder: Path, pixels: FlatPixels) ->
     np.testing.assert_array_equal(sky.exposure, Dataset.open(folder).exposure)
 
 
-def test_the_map_is_a_partial_one(folder: Path, pixels: FlatPixels) -> None:
+def test_the_map_is_a_partial_one(folder: Path, pixels: Observation) -> None:
     path = write(folder, pixels, np.ones(pixels.n_region, dtype=int))
     with fits.open(path.with_suffix(".fits")) as hdus:
         header, table = hdus[1].header, hdus[1].data
@@ -68,21 +68,21 @@ def test_the_map_is_a_partial_one(folder: Path, pixels: FlatPixels) -> None:
         assert [name for name in table.names if name != "PIXEL"] == [f"COUNTS_{e}" for e in range(pixels.n_energy)]
 
 
-def test_the_manifest_is_plain_toml(folder: Path, pixels: FlatPixels) -> None:
+def test_the_manifest_is_plain_toml(folder: Path, pixels: Observation) -> None:
     content = tomllib.loads(write(folder, pixels, np.ones(pixels.n_region, dtype=int)).read_text())
     assert content["truth"] == TRUTH
     assert content["base"] == str(folder)
     assert content["counts"]["file"] == "sky_0003.fits"
 
 
-def test_a_folder_of_skies_may_be_moved(folder: Path, pixels: FlatPixels) -> None:
+def test_a_folder_of_skies_may_be_moved(folder: Path, pixels: Observation) -> None:
     path = write(folder, pixels, np.ones(pixels.n_region, dtype=int))
     moved = path.parent.rename(path.parent.with_name("moved")) / path.name
     assert Dataset.open(moved).checksums.keys() == {"sky_0003.fits", "exposure.npy"}
 
 
 def test_an_interrupted_write_leaves_the_old_sky(
-    folder: Path, pixels: FlatPixels, monkeypatch: pytest.MonkeyPatch
+    folder: Path, pixels: Observation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(folder, pixels, np.ones(pixels.n_region, dtype=int))
 

@@ -12,7 +12,7 @@ from scipy.stats import chi2_contingency, chisquare, kstest, poisson
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.simulate.tables import LARGEST_W, radius_table
 from gammasky.engine.kernels.simulate.variates import radius
-from gammasky.engine.sky.flat_pixels import FlatPixels
+from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.psf import PSF, DeltaPSF, GaussianPSF, KingPSF
 from gammasky.engine.sky.simulator import SkySimulator, SourceList, SourcePopulation
 
@@ -33,21 +33,22 @@ def flat(
     around: np.ndarray | None = None,
     n_energy: int = 1,
     exposure: np.ndarray | float = 1.0,
-) -> FlatPixels:
+) -> Observation:
     """Flat pixels with every pixel of the region fitted."""
     around = np.empty(0, dtype=np.int64) if around is None else around
     offsets = 12 * nside**2 * np.arange(n_energy)[:, None]
     index = np.concatenate([(offsets + region).ravel(), (offsets + around).ravel()]).astype(np.int64)
     lon, lat = healpy.pix2ang(nside, index % (12 * nside**2), lonlat=True)
     n = n_energy * len(region)
-    return FlatPixels(
-        nside=nside, n_energy=n_energy, index=index, lon_deg=lon, lat_deg=lat, n_fit=n, n_region=n,
-        counts=np.zeros(n, dtype=np.int64), region=np.zeros(n, dtype=np.int64), exposure_ratios=np.ones(n_energy),
-        relative_exposure=np.ones(len(index)), source_exposure=np.broadcast_to(exposure, index.shape),
+    return Observation(
+        nside=nside, energy_edges_gev=np.geomspace(1.0, 10.0, n_energy + 1), psf=(DeltaPSF(),) * n_energy, index=index,
+        lon_deg=lon, lat_deg=lat, n_fit=n, n_region=n, counts=np.zeros(n, dtype=np.int64),
+        exposure=np.broadcast_to(exposure, index.shape), region=np.zeros(n, dtype=np.int64),
+        exposure_ratios=np.ones(n_energy), reference_exposure=np.ones(n_energy),
     )  # fmt: skip
 
 
-def whole(nside: int, n_energy: int = 1, exposure: np.ndarray | float = 1.0) -> FlatPixels:
+def whole(nside: int, n_energy: int = 1, exposure: np.ndarray | float = 1.0) -> Observation:
     return flat(nside, np.arange(12 * nside**2), None, n_energy, exposure)
 
 

@@ -1,16 +1,22 @@
-"""Flat pixels: below this point there is no sphere, only a list of pixels with counts and regions."""
+"""What was seen: flat pixels with counts and exposure, and the point-spread function of each energy bin.
+
+Below this point there is no sphere, only a list of pixels.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.sky.psf import PSF
 
 
 @dataclass(frozen=True, eq=False)
-class FlatPixels:
+class Observation:
     """N pixels: the first P are fitted, the first `n_region` set the normalisation, any others lie around the region.
 
     Each of the three groups is in the order of the flat index, energy bin * npix + HEALPix pixel (RING), so a second
@@ -18,33 +24,79 @@ class FlatPixels:
 
     Args:
         nside: HEALPix resolution.
-        n_energy: number of energy bins E.
+        energy_edges_gev (E + 1,) [GeV]: edges of the energy bins.
+        psf (E): point-spread function of each energy bin.
         index (N,): flat index into a raveled (E, npix) map.
         lon_deg (N,) [deg]: longitude in (-180, 180].
         lat_deg (N,) [deg]: latitude.
         n_fit: number of fitted pixels P.
         n_region: number of pixels of the normalisation region (fitted or masked).
         counts (P,): photons.
+        exposure (N,) [cm^2 s]: exposure.
         region (P,): exposure region of each fitted pixel, 0 to R - 1; energy bin e has the regions e R/E to
             (e + 1) R/E - 1, by rising exposure.
-        exposure_ratios (R,): mean exposure of a region over the mean of these means in its energy bin.
-        relative_exposure (N,): exposure over its mean in the normalisation region, per energy bin.
-        source_exposure (N,): exposure over that at which the source counts S of the likelihood are expected counts, the
-            mean over the exposure regions of its energy bin: the pixel's own version of `exposure_ratios`.
+        exposure_ratios (R,): mean exposure of a region over the reference exposure of its energy bin.
+        reference_exposure (E,) [cm^2 s]: the exposure at which the source counts S are expected counts: the mean over
+            the exposure regions of their mean exposures.
     """
 
     nside: int
-    n_energy: int
+    energy_edges_gev: np.ndarray
+    psf: tuple[PSF, ...]
     index: np.ndarray
     lon_deg: np.ndarray
     lat_deg: np.ndarray
     n_fit: int
     n_region: int
     counts: np.ndarray
+    exposure: np.ndarray
     region: np.ndarray
     exposure_ratios: np.ndarray
-    relative_exposure: np.ndarray
-    source_exposure: np.ndarray
+    reference_exposure: np.ndarray
+
+    @property
+    def n_energy(self) -> int:
+        """Number of energy bins E."""
+        return len(self.energy_edges_gev) - 1
+
+    @cached_property
+    def relative_exposure(self) -> np.ndarray:
+        """Exposure over its mean in the normalisation region of its energy bin (N,)."""
+        in_region, bins = self.exposure[: self.n_region], self.energy_bin[: self.n_region]
+        means = np.array([in_region[bins == energy_bin].mean() for energy_bin in range(self.n_energy)])
+        return self.exposure / means[self.energy_bin]
+
+    @cached_property
+    def source_exposure(self) -> np.ndarray:
+        """Exposure over the reference exposure (N,): the pixel's own version of `exposure_ratios`."""
+        return self.exposure / self.reference_exposure[self.energy_bin]
+
+    @cached_property
+    def likelihood_exposure(self) -> np.ndarray:
+        """The same as the likelihood of sources takes it (N,): of fitted pixels, the ratio of their region."""
+        return np.concatenate([self.exposure_ratios[self.region], self.source_exposure[self.n_fit :]])
+
+    @property
+    def counts_per_intensity(self) -> np.ndarray:
+        """Counts per pixel of an intensity of 1 cm^-2 s^-1 sr^-1, for each energy bin (E,): the mean exposure of the
+        fitted pixels times the solid angle of a pixel."""
+        fitted, bins = self.exposure[: self.n_fit], self.energy_bin[: self.n_fit]
+        means = np.array([fitted[bins == energy_bin].mean() for energy_bin in range(self.n_energy)])
+        return means * np.pi / (3 * self.nside**2)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that a likelihood depends on: pixels, counts, exposure, regions, PSF and energies."""
+        digest = hashlib.sha256()
+        shapes = [self.nside, self.n_fit, self.n_region, *(psf.model_dump_json() for psf in self.psf)]
+        digest.update(repr(shapes).encode())
+        for part in (self.energy_edges_gev, self.index, self.counts, self.exposure, self.region):
+            digest.update(np.ascontiguousarray(part).tobytes())
+        return digest.hexdigest()
+
+    def with_counts(self, counts: np.ndarray) -> Observation:
+        """The same with other counts (P,)."""
+        return replace(self, counts=counts)
 
     @property
     def n_pixels(self) -> int:

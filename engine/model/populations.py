@@ -1,0 +1,76 @@
+"""The populations of point sources of a model: their source-count functions, which no data are needed for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.model.spec import Component, ModelSpec
+from gammasky.engine.model.values import Arrays, Parameters, value_of
+from gammasky.engine.sky.response import trapezoid_weights
+
+BATCH = 64  # draws that are evaluated side by side
+
+
+class Populations:
+    """The source-count functions of a model on its grid of S.
+
+    Args:
+        spec: the model.
+
+    Attributes:
+        components: the populations, in the order of the model.
+        s_grid: nodes S (S,) [counts at the reference exposure]; `quadrature` (S,) integrates over them.
+        arrays: every fixed number; functions that are traced take it as an argument.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.components = spec.populations
+        self.s_grid = spec.source_grid.points()
+        self.quadrature = trapezoid_weights(self.s_grid)
+        tables = {c.name: c.source_counts.tables(self.s_grid) for c in self.components if c.source_counts is not None}
+        self.arrays: Arrays = {"s_grid": self.s_grid, "quadrature": self.quadrature, "tables": tables}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the populations."""
+        return [component.name for component in self.components]
+
+    def evaluate(self, component: Component, theta: Parameters, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+        """Mean counts per pixel of a population, and its dN/dS (S,) [sources per pixel per count]."""
+        counts, weights = component.source_counts, arrays["quadrature"] * arrays["s_grid"]
+        assert counts is not None  # as of every population
+        shape = counts.shape(theta, arrays["s_grid"], arrays["tables"][component.name])
+        if component.norm is not None:
+            norm = value_of(component.norm, theta)
+            return norm, norm / jnp.sum(weights * shape) * shape
+        dnds = shape if component.amplitude is None else value_of(component.amplitude, theta) * shape
+        return jnp.sum(weights * dnds), dnds
+
+    def dnds(self, draws: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """dN/dS (n, I, S) [sources per pixel per count] of all populations, for draws (n, ...) of the parameters.
+
+        Draws of other names are ignored.
+        """
+        n = len(next(iter(draws.values())))
+        if not self.components:
+            return np.zeros((n, 0, len(self.s_grid)))
+        used = {use.parameter for component in self.components for use in component.uses()}
+        return np.asarray(self._program({name: jnp.asarray(draws[name]) for name in sorted(used)}, self.arrays))
+
+    @cached_property
+    def _program(self) -> Any:
+        def one(theta: Parameters, arrays: Arrays) -> jax.Array:
+            return jnp.stack([self.evaluate(component, theta, arrays)[1] for component in self.components])
+
+        def run(draws: Parameters, arrays: Arrays) -> jax.Array:
+            n = len(next(iter(draws.values())))
+            return jax.lax.map(lambda theta: one(theta, arrays), draws, batch_size=min(BATCH, n))
+
+        return jax.jit(run)

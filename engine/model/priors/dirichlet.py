@@ -1,0 +1,86 @@
+"""The Dirichlet prior of the shares of a mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import jax
+import numpy as np
+from pydantic import model_validator
+from scipy.special import betainc
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.model.priors import sticks
+from gammasky.engine.model.priors.base import PRIORS, Floats, PriorKind, Slot
+from gammasky.engine.model.values import Parameters, Use
+
+#: How far fractions that come from a text file may be from adding up to 1.
+SUM_TOLERANCE = 1e-6
+
+
+@PRIORS.add
+class Dirichlet(PriorKind):
+    """Dirichlet over the members of a mixture; `concentration` for each of them, 1/n where it is not given."""
+
+    kind: ClassVar[str] = "dirichlet"
+
+    prior: Literal["dirichlet"]
+    concentration: float | list[float] | None = None
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        if self.concentration is not None and not np.all(np.asarray(self.concentration) > 0):
+            raise ValueError(f"concentration must be positive, got {self.concentration}")
+        return self
+
+    def alphas(self, n: int) -> Floats:
+        """Concentrations (n,) for a mixture of n members."""
+        if self.concentration is None:
+            return np.full(n, 1.0 / n)
+        return np.broadcast_to(np.asarray(self.concentration, dtype=np.float64), (n,))
+
+    def latent_size(self, n_elements: int) -> int:
+        return n_elements - 1
+
+    @classmethod
+    def tables(cls, slots: Sequence[Slot]) -> dict[str, Floats]:
+        return {slot.name: sticks.stick_tables(slot.prior.alphas(len(slot.labels))) for slot in slots}
+
+    @classmethod
+    def values(cls, tables: Any, z: jax.Array, slots: Sequence[Slot]) -> Parameters:
+        found = {}
+        for slot in slots:
+            at = slot.start - slots[0].start
+            found[slot.name] = sticks.fractions(tables[slot.name], z[at : at + slot.n_latent])
+        return found
+
+    def support(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def cumulative(self, x: Floats, element: int = 0, n_elements: int = 1) -> Floats:
+        """That of one share, Beta(alpha_i, sum_{j != i} alpha_j)."""
+        alphas = self.alphas(n_elements)
+        others = float(alphas.sum() - alphas[element])
+        return np.asarray(betainc(alphas[element], others, x)) if others else np.where(x < 1, 0.0, 1.0)
+
+    def require_fit(self, name: str, use: Use) -> None:
+        if not use.shares:
+            raise InputError(
+                f"{use.where}: parameter '{name}' has a dirichlet prior, expected a prior of a single number"
+            )
+        if isinstance(self.concentration, list) and len(self.concentration) != len(use.elements):
+            raise InputError(
+                f"prior of '{name}': expected {len(use.elements)} concentrations for {', '.join(use.elements)}, "
+                f"got {len(self.concentration)}"
+            )
+
+    def require_possible(self, name: str, value: Floats) -> None:
+        if (value < 0).any() or abs(value.sum() - 1.0) > SUM_TOLERANCE:
+            raise InputError(
+                f"parameter '{name}': expected fractions of at least 0 that add up to 1, got {value.tolist()} "
+                f"(sum {value.sum():.9g})"
+            )
+
+    def require_inside(self, name: str, value: Floats) -> None:
+        self.require_possible(name, value)

@@ -1,0 +1,72 @@
+"""The uniform prior, in a parameter or in its logarithm."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr
+from pydantic import Field, model_validator
+
+from gammasky.engine.model.priors.base import PRIORS, Floats, ScalarPrior, require_in_order
+
+
+@PRIORS.add
+class Uniform(ScalarPrior):
+    """Uniform(low, high)."""
+
+    kind: ClassVar[str] = "uniform"
+
+    prior: Literal["uniform"]
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        require_in_order(self.low, self.high)
+        return self
+
+    def numbers(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    @staticmethod
+    def quantile(z: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        return low + (high - low) * ndtr(z)
+
+    def support(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def mass(self, x: Floats) -> Floats:
+        return np.clip((x - self.low) / (self.high - self.low), 0.0, 1.0)
+
+
+@PRIORS.add
+class LogUniform(ScalarPrior):
+    """Log-uniform: uniform in log theta between low > 0 and high."""
+
+    kind: ClassVar[str] = "loguniform"
+
+    prior: Literal["loguniform"]
+    low: Annotated[float, Field(gt=0)]
+    high: Annotated[float, Field(gt=0)]
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        require_in_order(self.low, self.high)
+        return self
+
+    def numbers(self) -> tuple[float, float]:
+        return math.log(self.low), math.log(self.high)
+
+    @staticmethod
+    def quantile(z: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        return jnp.exp(low + (high - low) * ndtr(z))
+
+    def support(self) -> tuple[float, float]:
+        return self.low, self.high
+
+    def mass(self, x: Floats) -> Floats:
+        return np.clip(np.log(x / self.low) / np.log(self.high / self.low), 0.0, 1.0)

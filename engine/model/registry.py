@@ -1,0 +1,46 @@
+"""The kinds of one thing that a model file may name: a new kind is one class and one call of `add`."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from gammasky.engine.errors import unknown_name
+
+Kind = TypeVar("Kind", bound=type)
+
+
+class Registry(Generic[Kind]):
+    """Classes by the word that stands for them in model files.
+
+    Args:
+        what: what they are kinds of, for messages.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.kinds: dict[str, Kind] = {}
+
+    def add(self, kind: Kind) -> Kind:
+        """Register a class under its attribute `kind`; usable as a decorator.
+
+        Raises:
+            ValueError: the word already stands for another class.
+        """
+        word = str(kind.kind)  # type: ignore[attr-defined]
+        if self.kinds.setdefault(word, kind) is not kind:
+            raise ValueError(f"{self.what} '{word}': this word already stands for {self.kinds[word].__qualname__}")
+        return kind
+
+    def named(self, word: str) -> Kind:
+        """The class of that word.
+
+        Raises:
+            InputError: unknown word; names the nearest that is known.
+        """
+        if word not in self.kinds:
+            raise unknown_name(self.what, word, self.kinds)
+        return self.kinds[word]
+
+    def words(self) -> str:
+        """All words, for messages."""
+        return ", ".join(self.kinds)

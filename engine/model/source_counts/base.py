@@ -1,0 +1,67 @@
+"""What every source-count function is: a description in a model file that becomes dN/dS on the grid of S."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+import jax
+from numpy.typing import ArrayLike
+from pydantic import BeforeValidator, SerializeAsAny
+
+from gammasky.engine.model.priors import PriorKind
+from gammasky.engine.model.registry import Registry
+from gammasky.engine.model.values import Arrays, Parameters, Use
+from gammasky.engine.sky.schema import Schema
+
+
+class SourceCounts(Schema):
+    """Base of all source-count functions; the keys of its table in a model file tell which one it is."""
+
+    kind: ClassVar[str]
+    #: whether `shape` is dN/dS itself where the component has no norm, rather than relative to an amplitude
+    absolute: ClassVar[bool] = False
+
+    @abstractmethod
+    def uses(self, where: str) -> Iterator[Use]:
+        """Every place of a parameter in it."""
+
+    @abstractmethod
+    def shape(self, theta: Parameters, s: jax.Array, tables: Arrays) -> jax.Array:
+        """dN/dS (S,) at s (S,) [counts], in the unit that `absolute` says; `tables` as this class has made them."""
+
+    def tables(self, s: ArrayLike) -> Arrays:
+        """Fixed numbers that `shape` needs, for s (S,) [counts]."""
+        del s
+        return {}
+
+    def require_priors(self, where: str, priors: Mapping[str, PriorKind], limits: tuple[float, float]) -> None:
+        """Refuse priors that allow what makes no sense on a grid of S with these limits.
+
+        Raises:
+            InputError: names the component and the number.
+        """
+        del where, priors, limits
+
+    def require_point(self, where: str, theta: Parameters) -> None:
+        """Refuse a parameter point that makes no sense.
+
+        Raises:
+            InputError: names the component and the numbers.
+        """
+        del where, theta
+
+
+SOURCE_COUNTS: Registry[type[SourceCounts]] = Registry("source-count function")
+
+
+def _as_source_counts(value: Any) -> Any:
+    """The source-count function that a table describes: the kind most of whose keys it has, the first on a tie."""
+    if not isinstance(value, dict):
+        return value
+    kinds = SOURCE_COUNTS.kinds.values()
+    return max(kinds, key=lambda kind: len(kind.model_fields.keys() & value.keys())).model_validate(value)
+
+
+AnySourceCounts = Annotated[SerializeAsAny[SourceCounts], BeforeValidator(_as_source_counts)]

@@ -1,0 +1,23 @@
+"""Templates, one file for each kind; the imports below register them."""
+
+from gammasky.engine.model.templates.base import TEMPLATES, AnyTemplate, Function, Profile, Setting, Template
+
+from gammasky.engine.model.templates.map import MapTemplate  # isort: skip
+from gammasky.engine.model.templates.mix import MixTemplate  # isort: skip
+from gammasky.engine.model.templates.nfw import NfwTemplate  # isort: skip
+from gammasky.engine.model.templates.disk import DiskTemplate  # isort: skip
+from gammasky.engine.model.templates.bar import BarTemplate  # isort: skip
+
+__all__ = [
+    "TEMPLATES",
+    "AnyTemplate",
+    "BarTemplate",
+    "DiskTemplate",
+    "Function",
+    "MapTemplate",
+    "MixTemplate",
+    "NfwTemplate",
+    "Profile",
+    "Setting",
+    "Template",
+]

@@ -1,0 +1,46 @@
+"""The Lorimer disk of sources along the line of sight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, ClassVar
+
+import jax
+from pydantic import Field
+
+from gammasky.engine.kernels.profiles.geometry import DiskSky
+from gammasky.engine.kernels.profiles.op import lorimer_disk
+from gammasky.engine.model.templates.base import TEMPLATES, Profile, Setting
+from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
+from gammasky.engine.sky.schema import Schema
+
+
+class DiskSettings(Schema):
+    """Lorimer disk: (R/R0)^B exp(-C (R - R0)/R0) exp(-|z|/z_s) along the line of sight."""
+
+    scale_height: Value
+    C: Value
+    B: Value = 0.0
+    sun_kpc: Annotated[float, Field(gt=0)] = 8.224
+
+
+@TEMPLATES.add
+class DiskTemplate(Profile):
+    """The Lorimer disk template."""
+
+    kind: ClassVar[str] = "disk"
+
+    disk: DiskSettings
+
+    def shape_uses(self, where: str) -> Iterator[Use]:
+        return uses_of(f"{where}, disk", self.disk.scale_height, self.disk.C, self.disk.B)
+
+    def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
+        disk, backend = self.disk, setting.backend
+        sky = setting.geometry(DiskSky, sun_kpc=disk.sun_kpc)
+
+        def intensity(theta: Parameters) -> jax.Array:
+            scale_height, C, B = (value_of(value, theta) for value in (disk.scale_height, disk.C, disk.B))
+            return lorimer_disk(scale_height, C, B, sky, backend=backend)
+
+        return intensity

@@ -1,0 +1,50 @@
+"""A map of the data set as a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.model.templates.base import TEMPLATES, Function, Setting, Template
+from gammasky.engine.model.values import Use
+
+
+@TEMPLATES.add
+class MapTemplate(Template):
+    """A map of the data set, by name; in model files the bare name says the same."""
+
+    kind: ClassVar[str] = "map"
+
+    map: str
+
+    @model_serializer(mode="wrap")
+    def _bare(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """The bare name where there are no options."""
+        plain = self.modulation is None and self.hemisphere is None
+        return self.map if plain else handler(self)
+
+    def label(self) -> str:
+        return self.map
+
+    def cited(self) -> set[str]:
+        return set()
+
+    def shape_uses(self, where: str) -> Iterator[Use]:
+        del where
+        return iter(())
+
+    def shape(self, setting: Setting) -> Function:
+        pixels, unit = setting.pixels, setting.dataset.template_unit(self.map)
+        values = setting.dataset.template_at(self.map, pixels.index)
+        if not setting.as_is and setting.point_sources and unit == "counts":
+            values = values / pixels.relative_exposure
+        if not setting.as_is and not setting.point_sources and unit == "intensity":
+            values = values * pixels.relative_exposure
+        mean = values[: pixels.n_region].mean()
+        if not mean > 0:
+            raise InputError(f"template '{self.map}' is zero everywhere in the region of interest; leave it out")
+        key = setting.store(f"map:{self.map}:{unit}:{setting.point_sources}:{setting.as_is}", values / mean)
+        return lambda arrays, _theta: arrays[key]

@@ -1,0 +1,68 @@
+"""A mixture of templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar
+
+import jax
+import jax.numpy as jnp
+from pydantic import Field
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.model.priors import SUM_TOLERANCE
+from gammasky.engine.model.templates.base import TEMPLATES, AnyTemplate, Function, Setting, Template
+from gammasky.engine.model.values import Arrays, Parameters, Use, value_of
+
+
+@TEMPLATES.add
+class MixTemplate(Template):
+    """A mixture of templates, each of mean 1. `fractions`: a Dirichlet parameter, numbers, or for two templates the
+    share of the first (a number or the parameter of one)."""
+
+    kind: ClassVar[str] = "mix"
+
+    mix: Annotated[list[AnyTemplate], Field(min_length=1)]
+    fractions: str | float | list[float]
+
+    def label(self) -> str:
+        return self.kind
+
+    def leaves(self) -> Iterator[Template]:
+        for member in self.mix:
+            yield from member.leaves()
+
+    def shape_uses(self, where: str) -> Iterator[Use]:
+        members = [member.label() for member in self.mix]
+        if len(set(members)) < len(members):
+            members = [f"{number}:{member}" for number, member in enumerate(members)]
+        if isinstance(self.fractions, str):
+            yield Use(self.fractions, f"{where}, mix", tuple(members), shares=True)
+        else:
+            _require_shares(self.fractions, len(members), where)
+        for member in self.mix:
+            yield from member.uses(where)
+
+    def shape(self, setting: Setting) -> Function:
+        members, given = [member.build(setting) for member in self.mix], self.fractions
+
+        def mixture(arrays: Arrays, theta: Parameters) -> jax.Array:
+            if isinstance(given, list):
+                shares = jnp.asarray(given)
+            else:
+                shares = value_of(given, theta)
+                shares = shares if shares.ndim else jnp.stack([shares, 1.0 - shares])
+            return shares @ jnp.stack([member(arrays, theta) for member in members])
+
+        return mixture
+
+
+def _require_shares(fractions: float | list[float], n_members: int, where: str) -> None:
+    """Refuse fixed shares that are not one from 0 to 1, or as many as there are members and add up to 1."""
+    if isinstance(fractions, list) and len(fractions) != n_members:
+        raise InputError(f"{where}: a mix of {n_members} templates needs as many fractions")
+    if isinstance(fractions, float) and n_members != 2:
+        raise InputError(f"{where}: one number as fractions is the share of the first of TWO templates")
+    shares = fractions if isinstance(fractions, list) else [fractions, 1.0 - fractions]
+    if min(shares) < 0 or abs(sum(shares) - 1.0) > SUM_TOLERANCE:
+        raise InputError(f"{where}: fractions must lie in 0 to 1 and add up to 1, got {fractions}")

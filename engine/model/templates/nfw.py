@@ -1,0 +1,40 @@
+"""The generalised-NFW density squared along the line of sight: smooth dark-matter annihilation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, ClassVar
+
+import jax
+from pydantic import Field
+
+from gammasky.engine.kernels.profiles.geometry import NFWSky
+from gammasky.engine.kernels.profiles.op import nfw_squared
+from gammasky.engine.model.templates.base import TEMPLATES, Profile, Setting
+from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
+from gammasky.engine.sky.schema import Schema
+
+
+class NfwSettings(Schema):
+    """Inner slope, scale radius and distance of the Sun."""
+
+    gamma: Value
+    scale_radius_kpc: Annotated[float, Field(gt=0)] = 20.0
+    sun_kpc: Annotated[float, Field(gt=0)] = 8.224
+
+
+@TEMPLATES.add
+class NfwTemplate(Profile):
+    """The NFW^2 template with inner slope gamma."""
+
+    kind: ClassVar[str] = "nfw"
+
+    nfw: NfwSettings
+
+    def shape_uses(self, where: str) -> Iterator[Use]:
+        return uses_of(f"{where}, nfw", self.nfw.gamma)
+
+    def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
+        nfw, backend = self.nfw, setting.backend
+        sky = setting.geometry(NFWSky, sun_kpc=nfw.sun_kpc, scale_radius_kpc=nfw.scale_radius_kpc)
+        return lambda theta: nfw_squared(value_of(nfw.gamma, theta), sky, backend=backend)

@@ -1,0 +1,8 @@
+"""Terms of the log-likelihood, one file for each kind."""
+
+from gammasky.engine.model.terms.base import TERMS, AnyTerm, Term, TermKind
+from gammasky.engine.model.terms.counts import CountsTerm
+from gammasky.engine.model.terms.nptf import NptfTerm
+from gammasky.engine.model.terms.poisson import PoissonTerm
+
+__all__ = ["TERMS", "AnyTerm", "CountsTerm", "NptfTerm", "PoissonTerm", "Term", "TermKind"]

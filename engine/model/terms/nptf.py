@@ -1,0 +1,100 @@
+"""The non-Poissonian likelihood of the counts (NPTF), for models with populations of point sources."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.kernels.nptf import op as nptf
+from gammasky.engine.model.terms.counts import CountsTerm
+from gammasky.engine.model.values import Arrays, Parameters
+from gammasky.engine.sky.pixel_fractions import PixelFractions, pixel_fractions
+from gammasky.engine.sky.response import Response
+
+if TYPE_CHECKING:
+    from gammasky.engine.model.expectation import Expectation
+    from gammasky.engine.model.expected_sky import Sky
+
+
+class NptfTerm(CountsTerm):
+    """sum_p log p(k_p | mu_p, T_p, dN/dS): smooth mean mu_p, templates T_ip and source-count functions of populations.
+
+    Source: arXiv:1104.0010, arXiv:1412.6099; see `engine.kernels.nptf.op`.
+
+    Raises:
+        InputError: several energy bins, whose photons come from the same sources: this likelihood takes bins for
+            independent, and the likelihood of sources that are seen in several bins is not there yet.
+    """
+
+    name = "nptf"
+
+    def __init__(self, expectation: Expectation, backend: str) -> None:
+        if expectation.pixels.n_energy > 1:
+            names = ", ".join(f"'{name}'" for name in expectation.populations.names)
+            raise InputError(
+                f"point sources ({names}) in {expectation.pixels.n_energy} energy bins: a source shines in all bins, "
+                "and there is no likelihood for that yet; add the bins up, fit one of them, or leave the sources out"
+            )
+        self._responses: dict[int, tuple[Response, jax.Array]] = {}
+        super().__init__(expectation, backend)
+
+    def _look_at(self, counts: np.ndarray, *more: np.ndarray) -> None:
+        """The response reaches as far as the counts of the observation or, for larger ones, to the next power of two:
+        few programs serve all skies, and no last digit depends on which skies there were before."""
+        super()._look_at(counts, *more)
+        size = max(int(self.pixels.counts.max(initial=0)), 1)
+        size = size if self.max_count <= size else 1 << self.max_count.bit_length()
+        if size not in self._responses:
+            response = self._response(size)
+            regions, rows, nodes = response.matrix.shape
+            self._responses[size] = response, jnp.asarray(response.matrix.reshape(regions * rows, nodes))
+        self.response, matrix = self._responses[size]
+        self.arrays |= {"response": matrix}
+
+    def _response(self, max_count: int) -> Response:
+        """The response up to `max_count` photons in a pixel."""
+        grid, fractions = self.expectation.populations.s_grid, self._fractions
+        return Response.build(grid, fractions.fraction, fractions.weight, self.pixels.exposure_ratios, max_count)
+
+    @cached_property
+    def _fractions(self) -> PixelFractions:
+        return pixel_fractions(self.pixels.psf[0], self.pixels.nside)
+
+    def expected_sources(self, dnds: jax.Array, arrays: Arrays) -> jax.Array:
+        """X (I, R, M + 1) = response @ dN/dS: sources that put m photons in a pixel; row 0 is minus their total."""
+        x = dnds @ arrays["response"].T
+        return x.reshape(dnds.shape[0], self.pixels.exposure_ratios.size, -1)
+
+    def kernel_point(self, sky: Sky, arrays: Arrays) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """What the kernel takes: smooth mean (P,), templates (I, P) and X (I, R, M + 1)."""
+        size, dnds = self.pixels.n_fit, self.expectation.source_functions(sky)
+        templates = self.expectation.source_templates(sky, size)
+        return self.expectation.smooth_mean(sky, size), templates, self.expected_sources(dnds, arrays)
+
+    def per_pixel(self, sky: Sky, arrays: Arrays) -> jax.Array:
+        point = self.kernel_point(sky, arrays)
+        looks = [nptf.pixel_log_likelihood(plan, *point, backend=self.backend) for plan in arrays["plans"]]
+        return jnp.sum(jnp.stack(looks), axis=0)
+
+    def log_density(self, sky: Sky, theta: Parameters, arrays: Arrays) -> jax.Array:
+        del theta
+        point = self.kernel_point(sky, arrays)
+        looks = [nptf.total_log_likelihood(plan, *point, backend=self.backend) for plan in arrays["plans"]]
+        return jnp.sum(jnp.stack(looks))
+
+    def bunches(self, sky: Sky) -> np.ndarray:
+        dnds = np.asarray(self.expectation.source_functions(sky))
+        return np.asarray(np.einsum("rms,is->irm", self._wide_response.matrix, dnds))
+
+    @cached_property
+    def _wide_response(self) -> Response:
+        """Up to more photons than the brightest source of the grid ever puts in a pixel (12 standard deviations)."""
+        brightest = float(self.expectation.populations.s_grid[-1] * self.pixels.exposure_ratios.max())
+        most = math.ceil(brightest + 12.0 * math.sqrt(brightest) + 40.0)
+        return self.response if self.response.max_count >= most else self._response(most)

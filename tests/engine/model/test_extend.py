@@ -1,0 +1,146 @@
+"""A template, a source-count function, a prior and a likelihood term from outside the package, and a fit with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer import Settings, fit
+from gammasky.engine.model import SkyModel
+from gammasky.engine.model.priors import PRIORS, ScalarPrior
+from gammasky.engine.model.source_counts import SOURCE_COUNTS, SourceCounts
+from gammasky.engine.model.templates import TEMPLATES, Profile, Setting
+from gammasky.engine.model.terms import TERMS, Term, TermKind
+from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
+
+
+class Blob(Profile):
+    """exp(-r / scale), r [deg] from the centre."""
+
+    kind = "blob"
+    blob: Value
+
+    def shape_uses(self, where: str) -> Iterator[Use]:
+        return uses_of(f"{where}, blob", self.blob)
+
+    def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
+        distance = jnp.hypot(setting.pixels.lon_deg, setting.pixels.lat_deg)
+        return lambda theta: jnp.exp(-distance / value_of(self.blob, theta))
+
+
+class Bell(SourceCounts):
+    """S dN/dS is a normal distribution of ln S about ln peak, one wide."""
+
+    kind = "bell"
+    peak: Value
+
+    def uses(self, where: str) -> Iterator[Use]:
+        return uses_of(f"{where}, bell", self.peak)
+
+    def shape(self, theta: Parameters, s: jax.Array, tables: Any) -> jax.Array:
+        del tables
+        return jnp.exp(-0.5 * jnp.log(s / value_of(self.peak, theta)) ** 2) / s
+
+
+class Exponential(ScalarPrior):
+    """Exponential with the given mean."""
+
+    kind = "exponential"
+    prior: Literal["exponential"]
+    mean: float
+
+    def numbers(self) -> tuple[float, float]:
+        return self.mean, 0.0
+
+    @staticmethod
+    def quantile(z: jax.Array, mean: jax.Array, _: jax.Array) -> jax.Array:
+        return -mean * jax.scipy.special.log_ndtr(-z)
+
+    def support(self) -> tuple[float, float]:
+        return 0.0, np.inf
+
+
+class Known(TermKind):
+    """The flux of one component is known from elsewhere, with a normal error."""
+
+    kind = "known_flux"
+    component: str
+    mean: float
+    sd: float
+
+    def uses(self) -> Iterator[Use]:
+        return iter(())
+
+    def build(self, expectation: Any) -> Term:
+        return KnownFlux(self, expectation)
+
+
+class KnownFlux(Term):
+    def __init__(self, known: Known, expectation: Any) -> None:
+        self.name, self.known, self.expectation, self.arrays = "known_flux", known, expectation, {}
+
+    def log_density(self, sky: Any, theta: Parameters, arrays: Any) -> jax.Array:
+        del theta, arrays
+        flux = self.expectation.fluxes(sky)[self.known.component]
+        return -0.5 * ((flux - self.known.mean) / self.known.sd) ** 2
+
+    def explain(self, sky: Any, theta: Parameters) -> str | None:
+        del sky, theta
+        return None
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for registry, kind in ((TEMPLATES, Blob), (SOURCE_COUNTS, Bell), (PRIORS, Exponential), (TERMS, Known)):
+        monkeypatch.setattr(registry, "kinds", dict(registry.kinds))
+        registry.add(kind)
+
+
+TABLE = {
+    "name": "outside",
+    "region": {"radius_max": 15.0, "mask": "spot", "exposure_regions": 1},
+    "source_grid": {"max": 50.0, "nodes": 60},
+    "parameters": {
+        "S_flat": {"prior": "exponential", "mean": 4.0},
+        "Sps": {"prior": "exponential", "mean": 2.0},
+        "scale": {"prior": "uniform", "low": 3.0, "high": 20.0},
+        "peak": {"prior": "uniform", "low": 2.0, "high": 20.0},
+    },
+    "components": [
+        {"name": "flat", "norm": "S_flat", "template": "flat"},
+        {"name": "blob", "norm": "Sps", "template": {"blob": "scale"}, "source_counts": {"peak": "peak"}},
+    ],
+    "terms": [{"term": "known_flux", "component": "flat", "mean": 1.25, "sd": 1e-3}],
+}
+
+
+@pytest.mark.usefixtures("registered", "compiled_fast")
+def test_a_fit_with_kinds_from_outside(build: Callable[..., SkyModel]) -> None:
+    model = build(TABLE)
+    result = fit(model, Settings(method="laplace"), n_draws=200)
+    assert result.derived["S_flat"].mean() == pytest.approx(1.25, abs=0.01)  # the term decides it, not the counts
+    assert np.isfinite(result.log_likelihood).all()
+    assert PRIORS.kinds["exponential"](prior="exponential", mean=2.0).cumulative(np.array([2.0])) == pytest.approx(
+        1 - np.exp(-1), abs=1e-9
+    )
+    without = build({name: part for name, part in TABLE.items() if name != "terms"})
+    assert without.identity != model.identity
+    theta = model.parameters(jnp.zeros(model.n_latent))
+    pull = (float(model.expectation.fluxes(model.sky(theta))["flat"]) - 1.25) / 1e-3
+    np.testing.assert_allclose(model.log_likelihood(theta), without.log_likelihood(theta) - 0.5 * pull**2, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("registered")
+def test_what_they_say_is_checked_like_what_is_built_in(build: Callable[..., SkyModel]) -> None:
+    with pytest.raises(InputError, match="unknown prior 'exponentil'; did you mean 'exponential'"):
+        build(TABLE | {"parameters": {**TABLE["parameters"], "Sps": {"prior": "exponentil", "mean": 1.0}}})
+    with pytest.raises(InputError, match="unknown term 'known'; did you mean 'known_flux'"):
+        build(TABLE | {"terms": [{"term": "known", "component": "flat", "mean": 1.0, "sd": 1.0}]})
+    with pytest.raises(ValueError, match="this word already stands for Blob"):
+        TEMPLATES.add(type("Other", (Blob,), {}))
