@@ -9,6 +9,7 @@ from pathlib import Path
 import healpy
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from gammasky.engine.sky import Dataset, RegionOfInterest
 from tests.engine.sky.conftest import N_PIX, glow, refusal
@@ -24,11 +25,17 @@ LON, LAT = healpy.pix2ang(8, np.arange(N_PIX), lonlat=True)
 # ---------------------------------------------------------------- good where it is used
 
 
-@pytest.mark.parametrize("bad", [np.nan, healpy.UNSEEN, np.float64(np.float32(healpy.UNSEEN)), np.inf, -1.0])
-@pytest.mark.parametrize("name", ["counts", "exposure", "glow", "spots"])
+NO_VALUE = [np.nan, healpy.UNSEEN, np.float64(np.float32(healpy.UNSEEN))]
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [
+        *((name, bad) for name in ("counts", "exposure", "glow", "spots") for bad in NO_VALUE),
+        *((name, bad) for name in ("exposure", "glow") for bad in (np.inf, -1.0)),
+    ],
+)
 def test_maps_need_values_only_where_they_are_used(small_folder: Folder, name: str, bad: float) -> None:
-    if name in ("counts", "spots") and bad in (np.inf, -1.0):
-        pytest.skip("no such value of counts or of a mask: refused anywhere")
     folder = small_folder(glow(file="glow.npy") + '[masks.spots]\nfile = "spots.npy"\n')
     distance = np.rad2deg(np.arccos(np.cos(np.deg2rad(LAT)) * np.cos(np.deg2rad(LON))))
     good = {"counts": COUNTS, "exposure": 1e11 * SKY, "glow": SKY, "spots": distance < 10}
@@ -142,6 +149,20 @@ def test_truncated_files(small_folder: Folder, write_table: Write, kind: str, sh
     assert refusal(lambda: Dataset.open(folder).template("glow")).startswith(
         f"{folder}/glow.{kind}: not a complete {'.npy' if kind == 'npy' else 'FITS'} file"
     )
+
+
+@pytest.mark.parametrize(("missing", "whole"), [(100, True), (2870, False), (2980, False), (2 * 2880, True)])
+def test_files_cut_in_another_extension(small_folder: Folder, write_table: Write, missing: int, whole: bool) -> None:
+    """In the padding at the end, in the data, in the header, and before it."""
+    folder = small_folder(glow())
+    times = fits.BinTableHDU.from_columns([fits.Column("START", "D", array=[1.0, 2.0])], name="GTI")
+    write_table(folder / "glow.fits", {"A": SKY}, times)
+    content = (folder / "glow.fits").read_bytes()
+    (folder / "glow.fits").write_bytes(content[:-missing])
+    if whole:
+        np.testing.assert_array_equal(Dataset.open(folder).template("glow")[0], SKY)
+    else:
+        assert "glow.fits: not a complete FITS file" in refusal(lambda: Dataset.open(folder).template("glow"))
 
 
 @pytest.mark.parametrize("card", ["NAXIS1", "TFIELDS", "TFORM1", "BITPIX"])
