@@ -52,9 +52,13 @@ def load_map(content: bytes, label: str, entry: MapFile, nside: int, edges_gev: 
         InputError: a damaged file, or one that is not what the manifest says.
     """
     content = unpacked(content, label)
+    is_array = entry.file.removesuffix(".gz").endswith(".npy")
+    for setting in ("field", "hdu") if is_array else ("field", "ordering") if entry.projection == "car" else ():
+        if getattr(entry, setting) is not None:
+            raise InputError(f"{label}: {'an array' if is_array else 'an image'} has no `{setting}`; leave it out")
     if entry.projection == "car":
         return load_image(content, label, entry, nside)
-    if entry.file.removesuffix(".gz").endswith(".npy"):
+    if is_array:
         values = load_npy(content, label).astype(np.float64) * unit_factor(entry, None, label)
         return _galactic_ring(values, entry, entry.frame or "galactic", entry.ordering == "nested", label)
     return _load_table(content, label, entry, edges_gev)

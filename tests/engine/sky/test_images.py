@@ -93,6 +93,7 @@ def test_equatorial_images(small_folder: Folder) -> None:
     [
         ({"CTYPE1": "X", "CTYPE2": "Y"}, {}, "the header has no celestial WCS"),
         ({"CTYPE2": "GLAT-TAN"}, {}, "the header has no usable WCS (ERROR"),
+        ({}, {"ordering": "nested"}, "an image has no `ordering`; leave it out"),
         ({}, {"frame": "equatorial"}, "CTYPE1 is 'GLON-CAR', but in the manifest frame is 'equatorial'"),
         ({"BUNIT": "ct"}, {}, "its unit is 'ct', but in the manifest unit is 'intensity'"),
     ],

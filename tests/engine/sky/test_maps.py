@@ -84,6 +84,13 @@ def test_bad_counts(small_folder: Folder, counts: np.ndarray, message: str) -> N
     assert message in refusal(lambda: Dataset.open(folder))
 
 
+@pytest.mark.parametrize("settings", [{"field": 0}, {"hdu": 1}])
+def test_arrays_have_neither_columns_nor_extensions(small_folder: Folder, settings: dict[str, object]) -> None:
+    folder = small_folder(glow(file="glow.npy", **settings))
+    np.save(folder / "glow.npy", SKY)
+    assert f"an array has no `{next(iter(settings))}`" in refusal(lambda: Dataset.open(folder).template("glow"))
+
+
 # ---------------------------------------------------------------- masks
 
 SPOTS = np.arange(N_PIX) % 5 == 0
