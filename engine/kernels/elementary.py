@@ -12,6 +12,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from gammasky.engine.kernels.policy import CACHE
+
 LOG2_E = 1.4426950408889634
 LN2_HIGH = 6.93147180369123816490e-01  # trailing zeros: products with whole numbers below 2^11 are exact
 LN2_LOW = 1.90821492927058770002e-10
@@ -42,7 +44,7 @@ def _float_of(_context: Any, _value: Any) -> Any:
     return types.float64(types.int64), generate
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"})
+@njit(nogil=True, cache=CACHE, fastmath={"contract"})
 def exponential(x: float) -> float:
     """exp(x) to 1 unit in the last place, without branches: 2^k times the Taylor series of exp(r), |r| <= ln(2) / 2.
 
@@ -71,7 +73,7 @@ def exponential(x: float) -> float:
     return 0.0 if x < EXP_MIN else result
 
 
-@njit(nogil=True, cache=True, fastmath={"contract"}, error_model="numpy")
+@njit(nogil=True, cache=CACHE, fastmath={"contract"}, error_model="numpy")
 def logarithm(x: float) -> float:
     """log(x) of a normal x > 0 to 2 units in the last place, without branches: k log 2 + 2 artanh((m - 1) / (m + 1)).
 

@@ -9,12 +9,35 @@ from __future__ import annotations
 
 from typing import Any
 
+from numba import njit
+
 FAST_MATH = frozenset({"reassoc", "contract", "nsz"})
+
+
+def _nothing() -> None:
+    """What is compiled to see whether it would be kept."""
+
+
+def _can_cache() -> bool:
+    """Whether Numba finds a folder for compiled kernels: beside their source, or the user's own.
+
+    A read-only installation and a home that is not there leave it none: then every process compiles anew.
+    """
+    try:
+        njit(cache=True)(_nothing)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        return False
+    return True
+
+
+CACHE = _can_cache()
 
 #: Options of every compiled kernel: no Python lock, cached on disk, IEEE results of division by zero.
 COMPILE: dict[str, Any] = {
     "nogil": True,
-    "cache": True,
+    "cache": CACHE,
     "fastmath": set(FAST_MATH),
     "error_model": "numpy",
 }

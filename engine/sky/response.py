@@ -59,7 +59,7 @@ class Response:
 
         Source: Malyshev & Hogg, arXiv:1104.0010; Lee et al., arXiv:1412.6099, for the PSF.
         """
-        from gammasky.engine.kernels.response import fill_response
+        from gammasky.engine.kernels.response.matrix import fill_response
 
         grid = _numbers("s_grid", s_grid)
         shares = _numbers("fractions", fractions)

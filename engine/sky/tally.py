@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from gammasky.engine.kernels.policy import CACHE
 
-@njit(nogil=True, cache=True)
+
+@njit(nogil=True, cache=CACHE)
 def tally_sources(
     pixel: np.ndarray, weight: np.ndarray, edges: np.ndarray, scratch: np.ndarray, number: np.ndarray, total: np.ndarray
 ) -> None:

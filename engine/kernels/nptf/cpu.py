@@ -21,12 +21,13 @@ import numpy as np
 from numba import njit
 
 from gammasky.engine.kernels.elementary import logarithm
-from gammasky.engine.kernels.nptf.lanes import WIDTH, add_scaled, collect
+from gammasky.engine.kernels.nptf.lanes import add_scaled, collect
 from gammasky.engine.kernels.nptf.plan import CHUNKS, LANES, PixelPlan
 from gammasky.engine.kernels.nptf.recursion import Floats, Rows, Whole, recursion, rows_for
 from gammasky.engine.kernels.nptf.scaled import scaled_gradient, scaled_pixel
 from gammasky.engine.kernels.policy import COMPILE
 from gammasky.engine.kernels.threads import run_tasks, thread_count
+from gammasky.engine.kernels.vectors import WIDTH
 
 TASKS_PER_THREAD = 4
 

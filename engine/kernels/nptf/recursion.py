@@ -17,8 +17,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from gammasky.engine.kernels.nptf.lanes import WIDTH, add_scaled, add_terms, all_between, convolve, convolve_four
+from gammasky.engine.kernels.nptf.lanes import add_scaled, add_terms, all_between, convolve, convolve_four
 from gammasky.engine.kernels.policy import COMPILE, SAFE_HIGH, SAFE_LOW
+from gammasky.engine.kernels.vectors import WIDTH, rows_of
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -54,10 +55,7 @@ def rows_for(largest: int, populations: int) -> tuple[Floats, Rows]:
     template = (3 + populations) * step
     slope, mean = template + populations, template + 2 * populations
     at = Rows(0, step, 2 * step, 3 * step, template, slope, mean, mean + 1, mean + 2, step)
-    number = at.scale + 1
-    room = np.zeros((number + 1) * WIDTH)
-    start = -(room.ctypes.data // 8) % WIDTH
-    work = room[start : start + number * WIDTH].reshape(number, WIDTH)
+    work = rows_of(at.scale + 1)
     for n in range(1, step):
         work[at.inverse + n] = 1.0 / n
     return work, at

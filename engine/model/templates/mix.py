@@ -47,12 +47,10 @@ class MixTemplate(Template):
         members, given = [member.build(setting) for member in self.mix], self.fractions
 
         def mixture(arrays: Arrays, theta: Parameters) -> jax.Array:
-            if isinstance(given, list):
-                shares = jnp.asarray(given)
-            else:
-                shares = value_of(given, theta)
-                shares = shares if shares.ndim else jnp.stack([shares, 1.0 - shares])
-            return shares @ jnp.stack([member(arrays, theta) for member in members])
+            shares = jnp.asarray(given) if isinstance(given, list) else value_of(given, theta)
+            parts = [member(arrays, theta) for member in members]
+            # two maps that move are not stacked, which would copy them for every parameter point
+            return shares @ jnp.stack(parts) if shares.ndim else shares * parts[0] + (1.0 - shares) * parts[1]
 
         return mixture
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf import op as nptf
+from gammasky.engine.kernels.response.op import expected_sources
 from gammasky.engine.model.terms.counts import CountsTerm
 from gammasky.engine.model.values import Arrays, Parameters
 from gammasky.engine.sky.pixel_fractions import PixelFractions, pixel_fractions
@@ -68,7 +69,7 @@ class NptfTerm(CountsTerm):
 
     def expected_sources(self, dnds: jax.Array, arrays: Arrays) -> jax.Array:
         """X (I, R, M + 1) = response @ dN/dS: sources that put m photons in a pixel; row 0 is minus their total."""
-        x = dnds @ arrays["response"].T
+        x = expected_sources(arrays["response"], dnds, backend=self.backend)
         return x.reshape(dnds.shape[0], self.pixels.exposure_ratios.size, -1)
 
     def kernel_point(self, sky: Sky, arrays: Arrays) -> tuple[jax.Array, jax.Array, jax.Array]:

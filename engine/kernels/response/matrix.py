@@ -7,6 +7,8 @@ import math
 import numpy as np
 from numba import njit
 
+from gammasky.engine.kernels.policy import CACHE
+
 EXPONENT_LIMIT = 700.0  # exp(-lambda) is a normal number below this
 # Stirling's series: log n! - log sqrt(2 pi n) (n/e)^n for n = 0 to 15 (n = 0 is not used)
 _SMALL = np.array(
@@ -14,7 +16,7 @@ _SMALL = np.array(
 )
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=CACHE)
 def _stirling_error(n: int) -> float:
     """log n! minus Stirling's formula."""
     if n <= 15:
@@ -23,7 +25,7 @@ def _stirling_error(n: int) -> float:
     return (1 / 12.0 - (1 / 360.0 - (1 / 1260.0 - (1 / 1680.0 - square / 1188.0) * square) * square) * square) / n
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=CACHE)
 def _deviance(n: float, mean: float) -> float:
     """n log(n / mean) + mean - n without cancellation where n is near the mean."""
     difference, total = n - mean, n + mean
@@ -40,7 +42,7 @@ def _deviance(n: float, mean: float) -> float:
         result = following
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=CACHE)
 def _add_poisson(weight: float, mean: float, out: np.ndarray) -> None:
     """out[m] += weight Pois(m | mean) for m >= 1, by the recursion p_m = p_{m-1} mean / m.
 
@@ -68,7 +70,7 @@ def _add_poisson(weight: float, mean: float, out: np.ndarray) -> None:
         out[m] += p
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=CACHE)
 def fill_response(
     s_grid: np.ndarray,
     quadrature: np.ndarray,
