@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ class Dataset:
         folder: where they lie.
         counts (E, npix): photons.
         exposure (E, npix) [cm^2 s]: exposure.
-        checksums: SHA-256 of every file read so far, by file name.
+        checksums: SHA-256 of every file read so far, by file name; what identifies a fit is its Observation's digest.
     """
 
     manifest: Manifest
@@ -138,12 +139,12 @@ class Dataset:
             raise unknown_name("template", name, self.manifest.templates)
         return self.manifest.templates[name].unit
 
-    def mask(self, name: str, where: np.ndarray | None = None) -> np.ndarray:
-        """The mask `name` (npix,), True = masked.
+    def mask(self, name: str, needed: np.ndarray | None = None) -> np.ndarray:
+        """The mask `name` (npix,), True = masked; a pixel of which the file says nothing counts as masked.
 
         Args:
             name: of the mask.
-            where: numbers of the pixels for which the file must say whether they are masked; default: all of them.
+            needed: numbers of the pixels of which the file must say whether they are masked.
 
         Raises:
             InputError: unknown name, or a file that cannot be used.
@@ -153,12 +154,12 @@ class Dataset:
         entry = self.manifest.masks[name]
         values, label = _read(entry, self.manifest, self.folder, self.checksums)
         mask = maps.mask_map(values, self.nside, label, entry.masked_where)
-        unknown = int((mask[slice(None) if where is None else where] == maps.NOT_OBSERVED).sum())
+        unknown = 0 if needed is None else int((mask[needed] == maps.NOT_OBSERVED).sum())
         if unknown:
             raise InputError(
-                f"{label}: the mask has no value in {unknown} of the pixels that need one; correct the map"
+                f"{label}: the mask has no value in {unknown} of the pixels of the region; correct the map"
             )
-        return mask == 1
+        return mask != 0
 
     def source_positions(self, name: str) -> np.ndarray:
         """Longitude and latitude (n, 2) [deg] of the sources of the catalogue `name`.
@@ -178,13 +179,20 @@ class Dataset:
         return replace(self, manifest=self.manifest.model_copy(update={"psf": psf}))
 
     def checksums_of(self, templates: Iterable[str], masks: Iterable[str], catalogues: Iterable[str]) -> dict[str, str]:
-        """SHA-256 by file name of counts, exposure and PSF, and of these templates, masks and catalogues, once read."""
+        """SHA-256 by file name of counts, exposure and PSF, and of these templates, masks and catalogues.
+
+        Raises:
+            InputError: a file that is not there, or is not that of the shipped dataset.
+        """
         manifest = self.manifest
         files = [manifest.counts.file, manifest.exposure.file]
         files += [manifest.templates[name].file for name in templates] + [manifest.masks[name].file for name in masks]
         files += [manifest.sources[name].file for name in catalogues]
         if isinstance(manifest.psf, IRFSettings):
             files.append(manifest.psf.file)
+        for file in files:
+            if _name_of(file) not in self.checksums:
+                _content(file, self.manifest, self.folder, self.checksums)
         return {name: self.checksums[name] for name in sorted(map(_name_of, files))}
 
     @property
@@ -209,16 +217,17 @@ def _resolve(
     """The manifest and the folder of the files; `above` are the manifests that led here."""
     shipped = shipped_manifests()
     path = Path(name_or_path)
+    is_folder = os.path.isdir(path)  # unlike Path.is_dir, False for what may not be looked into
     if str(name_or_path) in shipped:
         manifest = read_manifest(shipped[str(name_or_path)])
         return manifest, find_folder(manifest, data_dir)
-    if path.is_dir() and not (path / MANIFEST_NAME).is_file():
+    if is_folder and not os.path.isfile(path / MANIFEST_NAME):
         for file in shipped.values():  # a folder with the files of a shipped dataset needs no manifest of its own
             if holds(path, manifest := read_manifest(file)):
                 return manifest, path
-    if path.is_dir():
+    if is_folder:
         path = path / MANIFEST_NAME
-    if not path.is_file():
+    if not os.path.isfile(path):
         if path.suffix or len(path.parts) > 1:
             raise InputError(f"{path}: no dataset there; expected a folder with {MANIFEST_NAME}, or such a file")
         raise unknown_name("dataset", str(name_or_path), shipped)

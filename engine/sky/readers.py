@@ -19,7 +19,7 @@ from gammasky.engine.sky.fits_files import extension_of, open_fits
 from gammasky.engine.sky.images import load_image
 from gammasky.engine.sky.manifest import CountsMap, MapFile, MaskMap
 from gammasky.engine.sky.maps import UNSEEN, nside_of, with_nan
-from gammasky.engine.sky.statements import check_energies, header_frame, unit_factor
+from gammasky.engine.sky.statements import check_energies, said, unit_factor
 
 INDEX_COLUMNS = ("PIXEL", "PIX", "HPX_INDEX", "IPIX", "HEALPIX")  # pixel numbers, under the names that are in use
 
@@ -60,7 +60,7 @@ def load_map(content: bytes, label: str, entry: MapFile, nside: int, edges_gev: 
         return load_image(content, label, entry, nside)
     if is_array:
         values = load_npy(content, label).astype(np.float64) * unit_factor(entry, None, label)
-        return _galactic_ring(values, entry, entry.frame or "galactic", entry.ordering == "nested", label)
+        return _galactic_ring(values, entry, entry.frame or "galactic", entry.ordering or "ring", label)
     return _load_table(content, label, entry, edges_gev)
 
 
@@ -99,9 +99,9 @@ def _load_table(content: bytes, label: str, entry: MapFile, edges_gev: Sequence[
         values = np.stack(
             [_column(table, columns[i]) * unit_factor(entry, table.columns[columns[i]].unit, label) for i in chosen]
         )
-        scheme = _ordering(header, entry, label)
+        frame, ordering = (said(entry, header, keyword, label) for keyword in ("COORDSYS", "ORDERING"))
         values = _whole_sky(values, None if index is None else _column(table, index), header, label)
-        return _galactic_ring(values, entry, header_frame(entry, header, label), scheme != "RING", label)
+        return _galactic_ring(values, entry, frame, ordering, label)
 
 
 def _chosen(columns: list[str], field: int | str | list[int | str] | None, n_bins: int, label: str) -> list[int]:
@@ -113,19 +113,6 @@ def _chosen(columns: list[str], field: int | str | list[int | str] | None, n_bin
         if wanted not in columns and not (isinstance(wanted, int) and 0 <= wanted < len(columns)):
             raise InputError(f"{label}: no column {wanted!r} of values; the table has {', '.join(columns)}")
     return [columns.index(wanted) if isinstance(wanted, str) else wanted for wanted in fields]
-
-
-def _ordering(header: Any, entry: MapFile, label: str) -> str:
-    """RING or NESTED, from the header or else from the manifest."""
-    keyword = str(header.get("ORDERING", "")).strip().upper().replace("NESTED", "NEST")
-    declared = (entry.ordering or "").upper().replace("NESTED", "NEST")
-    if keyword and declared and keyword != declared:
-        raise InputError(f"{label}: ORDERING is {keyword}, but `ordering` in the manifest is {declared}; correct it")
-    if (keyword or declared) not in ("RING", "NEST"):
-        raise InputError(
-            f"{label}: ORDERING is {keyword or 'missing'}; expected RING or NESTED (header, or `ordering`)"
-        )
-    return keyword or declared
 
 
 def _whole_sky(values: np.ndarray, pixel: np.ndarray | None, header: Any, label: str) -> np.ndarray:
@@ -157,7 +144,7 @@ def _column(table: Any, name: str) -> np.ndarray:
     return np.asarray(table.data[name], dtype=np.float64).ravel()
 
 
-def _galactic_ring(values: np.ndarray, entry: MapFile, frame: str, nested: bool, label: str) -> np.ndarray:
+def _galactic_ring(values: np.ndarray, entry: MapFile, frame: str, ordering: str, label: str) -> np.ndarray:
     """Maps in RING order and Galactic coordinates; a map that is interpolated for that has NaN where it has no value.
 
     Raises:
@@ -166,7 +153,7 @@ def _galactic_ring(values: np.ndarray, entry: MapFile, frame: str, nested: bool,
     import healpy
 
     nside_of(values.shape[1], label)
-    if nested:
+    if ordering == "nested":
         values = np.stack([healpy.reorder(sky, n2r=True) for sky in values])
     if frame == "galactic":
         return values

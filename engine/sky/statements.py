@@ -12,10 +12,13 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.sky.manifest import CountsMap, ExposureMap, MapFile, TemplateMap
 
 EXPOSURE_UNIT = "cm2 s"
-COORDSYS = {  # the values of this keyword that are in use
-    "galactic": ("G", "GAL", "GALACTIC"),
-    "equatorial": ("C", "CEL", "CELESTIAL", "EQU", "EQUATORIAL", "ICRS", "FK5"),
-}
+KEYWORDS = {  # of HEALPix tables: the setting of the manifest with the same meaning, and the values that are in use
+    "COORDSYS": ("frame", {
+        "galactic": ("G", "GAL", "GALACTIC"),
+        "equatorial": ("C", "CEL", "CELESTIAL", "EQU", "EQUATORIAL", "ICRS", "FK5"),
+    }),
+    "ORDERING": ("ordering", {"ring": ("RING",), "nested": ("NESTED", "NEST")}),
+}  # fmt: skip
 ENERGY_TOLERANCE = 1e-3  # relative: files hold energies in single precision
 
 
@@ -27,35 +30,34 @@ def unit_factor(entry: MapFile, text: str | None, label: str) -> float:
     Raises:
         InputError: a unit that contradicts the manifest, or that is not one of an exposure.
     """
-    said = _unit(text)
     if isinstance(entry, ExposureMap):
         return _exposure_factor(entry, text, label)
-    if isinstance(entry, CountsMap | TemplateMap) and said is not None:
-        kind = _kind(said)
+    unit = _unit(text)
+    if isinstance(entry, CountsMap | TemplateMap) and unit is not None:
+        kind = _kind(unit)
         if kind not in ((entry.unit,) if isinstance(entry, CountsMap) else (entry.unit, "other")):
             raise contradiction(label, f"its unit is '{text}'", f"unit is '{entry.unit}'")
     return 1.0
 
 
-def header_frame(entry: MapFile, header: Any, label: str) -> str:
-    """`galactic` or `equatorial`, from the keyword COORDSYS of a HEALPix table or else from the manifest.
+def said(entry: MapFile, header: Any, keyword: str, label: str) -> str:
+    """The frame or the ordering of a HEALPix table, from the keyword in its header or else from the manifest.
 
     Raises:
-        InputError: neither says it, they contradict each other, or it is another frame.
+        InputError: neither says it, they contradict each other, or the value of the keyword is not known.
     """
-    keyword = str(header.get("COORDSYS", "")).strip()
-    found = next((frame for frame, values in COORDSYS.items() if keyword.upper() in values), None)
-    if keyword and found is None:
-        raise InputError(f"{label}: COORDSYS is '{keyword}'; expected Galactic ('G') or equatorial ('C') coordinates")
-    if found and entry.frame and found != entry.frame:
-        raise contradiction(label, f"COORDSYS is '{keyword}'", f"frame is '{entry.frame}'")
-    frame = found or entry.frame
-    if frame is None:
-        raise InputError(
-            f"{label}: no COORDSYS keyword says which coordinates these are; give this file "
-            'frame = "galactic" or frame = "equatorial" in the manifest'
-        )
-    return frame
+    setting, meanings = KEYWORDS[keyword]
+    value, declared = str(header.get(keyword, "")).strip(), getattr(entry, setting)
+    found = next((meaning for meaning, values in meanings.items() if value.upper() in values), None)
+    choices = [f'{setting} = "{meaning}"' for meaning in meanings]
+    if value and found is None:
+        known = ", ".join(values[0] for values in meanings.values())
+        raise InputError(f"{label}: {keyword} is '{value}'; expected one of {known}")
+    if found and declared and found != declared:
+        raise contradiction(label, f"{keyword} is '{value}'", f"{setting} is '{declared}'")
+    if not (found or declared):
+        raise InputError(f"{label}: no keyword {keyword} in the header; give this file {' or '.join(choices)}")
+    return str(found or declared)
 
 
 def check_energies(hdus: Any, columns: Sequence[int], n_columns: int, edges_gev: Sequence[float], label: str) -> None:
@@ -102,10 +104,10 @@ def _exposure_factor(entry: ExposureMap, text: str | None, label: str) -> float:
     """From the unit of the file, or else of the manifest, to cm^2 s."""
     from astropy import units
 
-    said, declared = _unit(text), _unit(entry.unit)
-    if said is not None and declared is not None and said != declared:
+    in_file, declared = _unit(text), _unit(entry.unit)
+    if in_file is not None and declared is not None and in_file != declared:
         raise contradiction(label, f"its unit is '{text}'", f"unit is '{entry.unit}'")
-    unit = said or declared or (None if (text or "").strip() else units.Unit(EXPOSURE_UNIT))
+    unit = in_file or declared or (None if (text or "").strip() else units.Unit(EXPOSURE_UNIT))
     if unit is None or not unit.is_equivalent(units.Unit(EXPOSURE_UNIT)):
         raise InputError(f"{label}: '{text or entry.unit}' is no unit of exposure; expected such as 'cm2 s' or 'm2 s'")
     return float(unit.to(EXPOSURE_UNIT))

@@ -172,6 +172,17 @@ def test_psf_from_a_response_file(small_folder: Folder, fermi_dir: Path) -> None
     assert "p.fits" in dataset.checksums
 
 
+def test_checksums_hang_on_nothing_that_was_read_before(small_folder: Folder) -> None:
+    folder = small_folder(GLOW + '[masks.spots]\nfile = "spots.npy"\n')
+    np.save(folder / "glow.npy", np.ones(N_PIX))
+    np.save(folder / "spots.npy", np.arange(N_PIX) % 2)
+    first, second = Dataset.open(folder), Dataset.open(folder)
+    first.template("glow")
+    assert first.checksums_of((), ["spots"], ()) == second.checksums_of((), ["spots"], ())
+    digest = hashlib.sha256((folder / "glow.npy").read_bytes()).hexdigest()
+    assert second.checksums_of(["glow"], (), ())["glow.npy"] == digest
+
+
 # ---------------------------------------------------------------- other counts
 
 

@@ -106,6 +106,16 @@ def test_masks(small_folder: Folder, values: np.ndarray, masked_where: str) -> N
     np.testing.assert_array_equal(Dataset.open(folder).mask("spots"), SPOTS)
 
 
+def test_a_mask_of_a_part_of_the_sky(small_folder: Folder) -> None:
+    folder = small_folder('[masks.spots]\nfile = "spots.npy"\n')
+    np.save(folder / "spots.npy", np.where(np.arange(N_PIX) < 9, np.nan, SPOTS))
+    dataset = Dataset.open(folder)
+    np.testing.assert_array_equal(dataset.mask("spots", np.arange(9, 700)), SPOTS | (np.arange(N_PIX) < 9))
+    assert "spots.npy: the mask has no value in 4 of the pixels of the region" in refusal(
+        lambda: dataset.mask("spots", np.arange(5, 700))
+    )
+
+
 @pytest.mark.parametrize(
     ("values", "masked_where", "message"),
     [
@@ -119,7 +129,6 @@ def test_masks(small_folder: Folder, values: np.ndarray, masked_where: str) -> N
         (np.arange(N_PIX), "1", "got 0, 1, 2, 3, 4, ...;"),
         (np.full(N_PIX, np.nan), "1", "got none"),
         (np.stack([SPOTS, SPOTS]), "1", "expected one mask for all energies, got 2 maps"),
-        (np.where(np.arange(N_PIX) < 9, np.nan, SPOTS), "1", "the mask has no value in 9 of the pixels that need one"),
     ],
 )
 def test_masks_whose_values_are_not_those_declared(
