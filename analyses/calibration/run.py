@@ -49,7 +49,6 @@ SCENARIOS = {
 METHOD = Settings(steps=2000)
 N_DRAWS = 1000  # of each posterior
 N_WEIGHTED = 10_000  # draws that these are chosen from by their weights
-FEWEST_COUNTS = 64  # that a response holds
 ONE_CORE = Resources()
 DIAGNOSTICS = ("elbo", "log_z", "k_hat")
 

@@ -1,9 +1,9 @@
-"""The datasets of an ensemble: opened once, with the files that a model needs named by their checksums."""
+"""The datasets of an ensemble: where they are, and what identifies all that a model needs of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,7 @@ from gammasky.distributed.manifest import difference
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.sky.dataset import Dataset
-from gammasky.engine.sky.manifest import MapFile, SourceTable, shipped_manifests
-from gammasky.engine.sky.psf import IRFSettings
-from gammasky.engine.sky.roi import CatalogueDiscs
+from gammasky.engine.sky.manifest import shipped_manifests
 from gammasky.engine.sky.schema import Schema
 
 
@@ -55,62 +53,38 @@ def place_of(data: str, data_dir: str | None) -> tuple[Place, Dataset]:
     return Place(data, str(dataset.folder.absolute()), data_dir is not None), dataset
 
 
-def only_used(dataset: Dataset, spec: ModelSpec) -> Dataset:
-    """The dataset with the checksums of exactly the files that a model needs, all of which are read.
-
-    Raises:
-        InputError: a map, mask or catalogue that is not there, or cannot be used.
-    """
-    return replace(dataset, checksums=_checksums(dataset, _used(dataset, spec)))
-
-
 def data_identity(dataset: Dataset, spec: ModelSpec) -> dict[str, Any]:
     """All that a fit of a model depends on in a dataset: the contents of its files, and how its manifest reads them.
 
     Raises:
         InputError: a map, mask or catalogue that is not there, or cannot be used.
     """
-    used, manifest = _used(dataset, spec), dataset.manifest
+    manifest, region = dataset.manifest, spec.region
+    maps = [name for component in spec.components for name in map_names(component.model_dump()["template"])]
+    used: dict[str, Schema] = {"counts": manifest.counts, "exposure": manifest.exposure}
+    for name in maps:  # asking for what it holds reads a file
+        dataset.template(name)
+        used[f"templates.{name}"] = manifest.templates[name]
+    for name in region.mask_names:
+        dataset.mask(name)
+        used[f"masks.{name}"] = manifest.masks[name]
+    for name in region.catalogue_names:
+        dataset.source_positions(name)
+        used[f"sources.{name}"] = manifest.sources[name]
+    if dataset.psf:
+        used["psf"] = manifest.psf
     settings: dict[str, Any] = {
         place: entry.model_dump(mode="json", exclude={"file", "description"}) for place, entry in used.items()
     }
     settings |= {"nside": manifest.nside, "energy_edges_gev": list(manifest.energy_edges_gev)}
-    return {"name": dataset.name, "sha256": _checksums(dataset, used), "manifest": settings}
-
-
-def _used(dataset: Dataset, spec: ModelSpec) -> dict[str, Schema]:
-    """The entries of the manifest that a model needs, by their places there; their files are read."""
-    manifest, region = dataset.manifest, spec.region
-    used: dict[str, Schema] = {"counts": manifest.counts, "exposure": manifest.exposure}
-    for name in (name for component in spec.components for name in map_names(component.model_dump()["template"])):
-        dataset.template(name)
-        used[f"templates.{name}"] = manifest.templates[name]
-    for name in (region.mask,) if isinstance(region.mask, str) else region.mask or ():
-        if name not in manifest.masks or _key(manifest.masks[name].file) not in dataset.checksums:
-            dataset.mask(name)
-        used[f"masks.{name}"] = manifest.masks[name]
-    for name in (source.catalogue for source in region.sources if isinstance(source, CatalogueDiscs)):
-        dataset.source_positions(name)
-        used[f"sources.{name}"] = manifest.sources[name]
-    if dataset.psf:  # asked for, so that its file is read
-        used["psf"] = manifest.psf
-    return used
-
-
-def _checksums(dataset: Dataset, used: Mapping[str, Schema]) -> dict[str, str]:
-    """SHA-256 of the files of these entries."""
-    files = {entry.file for entry in used.values() if isinstance(entry, MapFile | SourceTable | IRFSettings)}
-    return {_key(file): dataset.checksums[_key(file)] for file in sorted(files)}
-
-
-def _key(file: str) -> str:
-    """How `Dataset.checksums` names a file."""
-    return Path(file).name if Path(file).is_absolute() else file
+    checksums = dataset.checksums_of(maps, region.mask_names, region.catalogue_names)
+    return {"name": dataset.name, "sha256": checksums, "manifest": settings}
 
 
 def counts_checksum(dataset: Dataset) -> str:
     """SHA-256 of the counts."""
-    return dataset.checksums[_key(dataset.manifest.counts.file)]
+    file = dataset.manifest.counts.file
+    return dataset.checksums[Path(file).name if Path(file).is_absolute() else file]
 
 
 def check_unchanged(found: Mapping[str, Any], planned: Mapping[str, Any]) -> None:

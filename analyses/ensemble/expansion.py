@@ -9,7 +9,7 @@ from functools import cached_property
 from gammasky.analyses.ensemble.axes import Choice, Known, Plan
 from gammasky.analyses.ensemble.combine import combinations
 from gammasky.analyses.ensemble.cost import estimated_seconds
-from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, only_used, place_of
+from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
 from gammasky.analyses.ensemble.file import EnsembleFile
 from gammasky.analyses.ensemble.tables import Table, map_names
 from gammasky.analyses.ensemble.task import FORMAT, N_DRAWS, EnsembleTask
@@ -99,7 +99,8 @@ class Expansion:
                 plan = choice.change(plan)
             spec = self._checked(plan.model)
             check_parameter_names(spec)
-            dataset = only_used(self._skies[plan.sky][1], spec)
+            dataset = self._skies[plan.sky][1]
+            data = data_identity(dataset, spec)
             pixels = self._flattened(plan.sky, spec, dataset)
             dimension = Latent(spec.parameters, parameter_labels(spec)).n_latent
         except InputError as error:
@@ -109,7 +110,7 @@ class Expansion:
         identity = {
             "format": FORMAT,
             "model": {**spec.model_dump(mode="json"), "description": "", "reference": ""},
-            "data": data_identity(dataset, spec),
+            "data": data,
             "fit": asdict(settings),
             "draws": N_DRAWS,
         }

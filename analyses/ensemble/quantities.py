@@ -75,7 +75,9 @@ def _shape(component: Component, derived: Mapping[str, Floats]) -> dict[str, Flo
 def _sources(model: SkyModel, populations: list[Component], derived: Mapping[str, Floats]) -> Floats:
     """Sources above 1 photon in the region of interest; of evenly spread draws, if there are many."""
     every = model.expectation.populations
-    dnds = every.dnds({name: values for name, values in thinned(derived).items() if name in model.latent.slots})
+    program = model.program("source counts of draws", lambda: every.program)  # members of one structure share it
+    draws = {name: values for name, values in thinned(derived).items() if name in model.latent.slots}
+    dnds = every.dnds(draws, program)
     inside = [every.names.index(population.name) for population in populations]
     per_pixel = [sources_above(every.s_grid, dnds[:, number], FAINTEST) for number in inside]
     return np.asarray(np.sum(per_pixel, axis=0) * model.pixels.n_region)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gammasky.analyses.ensemble.datasets import Place, check_unchanged, data_identity, only_used
+from gammasky.analyses.ensemble.datasets import Place, check_unchanged, data_identity
 from gammasky.analyses.ensemble.pointwise import Pointwise, pointwise
 from gammasky.analyses.ensemble.quantities import as_row, quantity_draws
 from gammasky.analyses.programs import share_programs
@@ -85,7 +85,7 @@ class EnsembleTask:
         identities = [data_identity(_opened(place), table) for place in places]
         if planned not in identities:
             check_unchanged(identities[0], planned)
-        return only_used(_opened(places[identities.index(planned)]), table)
+        return _opened(places[identities.index(planned)])
 
 
 @lru_cache(maxsize=_DATASETS_KEPT)

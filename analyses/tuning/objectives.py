@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gammasky.analyses.ensemble.datasets import Place, check_unchanged, data_identity, only_used
+from gammasky.analyses.ensemble.datasets import Place, check_unchanged, data_identity
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.tuning.climb import Climb, start_elbo
@@ -160,7 +160,7 @@ def _opened(spec: str, place: Place, data: str, seed: int) -> tuple[SkyModel, La
     table = model_from_table(json.loads(spec))
     dataset = place.open()
     check_unchanged(data_identity(dataset, table), json.loads(data))
-    model = SkyModel(table, only_used(dataset, table))
+    model = SkyModel(table, dataset)
     return model, laplace(model, seed, N_STARTS)
 
 

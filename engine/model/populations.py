@@ -53,19 +53,23 @@ class Populations:
         dnds = shape if component.amplitude is None else value_of(component.amplitude, theta) * shape
         return jnp.sum(weights * dnds), dnds
 
-    def dnds(self, draws: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    def dnds(self, draws: Mapping[str, NDArray[np.float64]], program: Any = None) -> NDArray[np.float64]:
         """dN/dS (n, I, S) [sources per pixel per count] of all populations, for draws (n, ...) of the parameters.
 
-        Draws of other names are ignored.
+        Draws of other names are ignored. Models of one structure may share the compiled `program` of one of them.
         """
         n = len(next(iter(draws.values())))
         if not self.components:
             return np.zeros((n, 0, len(self.s_grid)))
         used = {use.parameter for component in self.components for use in component.uses()}
-        return np.asarray(self._program({name: jnp.asarray(draws[name]) for name in sorted(used)}, self.arrays))
+        return np.asarray(
+            (program or self.program)({name: jnp.asarray(draws[name]) for name in sorted(used)}, self.arrays)
+        )
 
     @cached_property
-    def _program(self) -> Any:
+    def program(self) -> Any:
+        """The compiled program that `dnds` runs; it takes draws and `arrays`."""
+
         def one(theta: Parameters, arrays: Arrays) -> jax.Array:
             return jnp.stack([self.evaluate(component, theta, arrays)[1] for component in self.components])
 
