@@ -12,7 +12,20 @@ import pytest
 
 import gammasky
 
-HEAVY = ("ray", "matplotlib", "jax", "numba", "healpy", "astropy", "scipy", "pydantic", "numpy", "optuna", "numpyro")
+HEAVY = (
+    "ray",
+    "matplotlib",
+    "jax",
+    "numba",
+    "healpy",
+    "astropy",
+    "scipy",
+    "pydantic",
+    "numpy",
+    "optuna",
+    "numpyro",
+    "jinja2",
+)
 
 
 def loaded_by(code: str, folder: Path) -> set[str]:

@@ -141,11 +141,14 @@ def _band(
 
 def _dispersion(counts: Integers, expected: Floats) -> Floats:
     """sum (k - mu)^2 / mu of each row of mu; pixels that the model leaves dark add nothing."""
-    terms = np.divide((counts - expected) ** 2, expected, out=np.zeros_like(expected), where=expected > 0)
+    terms = np.divide((counts - expected) ** 2, expected, out=np.zeros_like(expected), where=~(expected <= 0))
     return terms.sum(axis=1)
 
 
 def _tail(values: NDArray[Any], at: Any) -> float:
-    """Probability of a value above `at`, ties counted half; never 0 or 1, which n values cannot show."""
+    """Probability of a value above `at`, ties counted half; never 0 or 1, which n values cannot show. NaN where a value
+    is not a number."""
+    if np.isnan(values).any():
+        return np.nan
     larger = (values > at).sum() + 0.5 * (values == at).sum()
     return float((larger + 0.5) / (len(values) + 1.0))

@@ -35,7 +35,8 @@ def predictive(fit: FitFolder) -> Section | None:
         return None
     try:
         rows = [_band(band, whole=position == 0) for position, band in enumerate(bands or [])]
-        small = sum(_small(p) for band in bands or [] for p in (band["p_counts"], band["p_dispersion"]))
+        p_values = [p for band in bands or [] for p in (band["p_counts"], band["p_dispersion"])]
+        small = sum(p is not None and p < SMALL_P for p in p_values)
     except (KeyError, TypeError):
         raise InputError(f"{fit.folder / 'summary.json'}: damaged predictive_checks; run the fit again") from None
     headings = ["band", "counts", "expected", "p (counts)", "p (dispersion)"]
@@ -55,15 +56,13 @@ def predictive(fit: FitFolder) -> Section | None:
 def _band(band: Mapping[str, Any], *, whole: bool) -> list[Cell | str]:
     letter = "r" if band["coordinate"] == "radius" else "b"
     name = "whole region" if whole else f"{number(band['low'], 1.0)}° < {letter} < {number(band['high'], 1.0)}°"
-    p_values = [
-        Cell(number(p, 0.01), element="strong" if _small(p) else "") for p in (band["p_counts"], band["p_dispersion"])
-    ]
+    p_values = [_p_value(band["p_counts"]), _p_value(band["p_dispersion"])]
     return [name, number(int(band["counts"])), number(band["expected"], 10.0), *p_values]
 
 
-def _small(p: float | None) -> bool:
-    """Whether a p-value is a reason to look closer. One that is not finite, null in the file, is."""
-    return p is None or not p >= SMALL_P
+def _p_value(p: float | None) -> Cell:
+    """A p-value, bold where it is a reason to look closer. One that is not finite, null in the file, is a reason."""
+    return Cell(number(p, 0.01), element="strong" if p is None or not p >= SMALL_P else "")
 
 
 def prior_posterior(fit: FitFolder) -> Section:

@@ -241,3 +241,14 @@ def test_a_fit_has_the_checks_in_its_summary(tiny: Path, monkeypatch: pytest.Mon
         "coordinate", "low", "high", "counts", "expected", "p_counts", "p_dispersion",
     }  # fmt: skip
     assert (tiny / "out/figures/predictive.png").is_file()
+
+
+def test_an_expectation_that_is_not_a_number_has_no_p_value() -> None:
+    from gammasky.engine.infer.predictive import _band
+
+    rng = np.random.default_rng(0)
+    counts, replicas, expected = rng.poisson(3.0, 20), rng.poisson(3.0, (50, 20)), np.full((50, 20), 3.0)
+    expected[:, 5] = 0.0  # a dark pixel adds nothing
+    assert np.isfinite(_band("radius", 0.0, 1.0, np.ones(20, bool), counts, replicas, expected).p_dispersion)
+    expected[7, 3] = np.nan
+    assert np.isnan(_band("radius", 0.0, 1.0, np.ones(20, bool), counts, replicas, expected).p_dispersion)

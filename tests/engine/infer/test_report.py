@@ -6,7 +6,6 @@ import io
 import json
 import math
 import shutil
-import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
@@ -18,22 +17,18 @@ import pytest
 import xarray
 from jinja2 import UndefinedError
 from matplotlib.image import imsave
-from scipy import stats
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import write_json
 from gammasky.engine.infer.derived import derive
-from gammasky.engine.infer.figures.prior import drawing, panel
 from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.report import read_fit, report_page, sources, write_report
 from gammasky.engine.infer.report.html import Cell, Table, rendered
-from gammasky.engine.infer.report.model_toml import model_toml
-from gammasky.engine.infer.report.numbers import described, interval, number
+from gammasky.engine.infer.report.numbers import number
 from gammasky.engine.infer.report.provenance import works_of
-from gammasky.engine.infer.report.sky import catalogue_thresholds, count
+from gammasky.engine.infer.report.sky import catalogue_thresholds
 from gammasky.engine.infer.summary import summarise
-from gammasky.engine.model import ModelSpec, SkyModel, model_from_table, presets, read_model
-from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Uniform
+from gammasky.engine.model import SkyModel, read_model
 from gammasky.engine.sky.dataset import Dataset
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
@@ -469,100 +464,11 @@ def test_dnds_and_numbers_are_those_of_the_model(made: Path, model: SkyModel) ->
         assert found[row] == pytest.approx(template[: model.pixels.n_region].sum() * above, rel=1e-6)
 
 
-def test_sources_above_a_power_law() -> None:
-    grid = np.geomspace(0.1, 100.0, 4000)
-    values = np.stack([grid**-2.0, 3 * grid**-1.5])
-    for threshold in (0.1, 1.0, 7.3, 99.0):
-        exact = [1 / threshold - 0.01, 6 * (threshold**-0.5 - 0.1)]
-        np.testing.assert_allclose(sources.sources_above(grid, values, threshold), exact, rtol=1e-5)
-    np.testing.assert_array_equal(sources.sources_above(grid, values, 100.0), [0.0, 0.0])
-    np.testing.assert_allclose(sources.sources_above(grid, values, 0.01), [9.99, 6 * (0.1**-0.5 - 0.1)], rtol=1e-5)
-
-
-@pytest.mark.parametrize("background", [1e-3, 0.3, 19.8, 5000.0])
-def test_detectable_counts(background: float) -> None:
-    found = sources.detectable_counts(background)
-    total = background + found
-    assert 2 * (total * math.log(total / background) - found) == pytest.approx(25.0)
-    if background == 5000.0:
-        assert found == pytest.approx(5 * math.sqrt(background), rel=0.03)
-
-
 def test_pixels_of_the_region(made: Path, model: SkyModel) -> None:
     posterior = read_fit(made).posterior
     assert sources.pixels_of_region(posterior) == model.pixels.n_region
     posterior.pixels.attrs["n_region"] = 17
     assert sources.pixels_of_region(posterior) == 17
-
-
-PRIORS = [
-    (Uniform(prior="uniform", low=-1.0, high=3.0), stats.uniform(-1.0, 4.0)),
-    (LogUniform(prior="loguniform", low=1e-4, high=10.0), stats.loguniform(1e-4, 10.0)),
-    (Normal(prior="normal", mean=2.0, sd=0.5), stats.norm(2.0, 0.5)),
-    (HalfNormal(prior="halfnormal", sd=2.0, low=1.0), stats.halfnorm(1.0, 2.0)),
-]
-
-
-@pytest.mark.parametrize(("prior", "reference"), PRIORS, ids=lambda value: type(value).__name__)
-def test_prior_against_its_own_draws(prior: Any, reference: Any) -> None:
-    draws = reference.rvs(size=20_000, random_state=4)
-    x = np.sort(draws)[::50]
-    np.testing.assert_allclose(prior.cumulative(x), reference.cdf(x), atol=1e-12)
-    shown = panel("x", prior, draws)
-    assert shown.log10 is isinstance(prior, LogUniform)
-    assert np.sum(shown.histogram * np.diff(shown.edges)) == pytest.approx(1.0)
-    assert np.sum(shown.prior * np.diff(shown.prior_edges)) == pytest.approx(1.0, abs=0.01)
-    middle = 0.5 * (shown.edges[1:] + shown.edges[:-1])
-    expected = np.interp(middle, 0.5 * (shown.prior_edges[1:] + shown.prior_edges[:-1]), shown.prior)
-    inner = shown.histogram > 0.2 * shown.histogram.max()
-    np.testing.assert_allclose(shown.histogram[inner], expected[inner], rtol=0.2)
-
-
-def test_dirichlet_elements() -> None:
-    prior = Dirichlet(prior="dirichlet", concentration=[0.5, 2.0, 1.0])
-    draws = np.random.default_rng(5).dirichlet([0.5, 2.0, 1.0], size=40_000)
-    for element in range(3):
-        x = np.linspace(0.05, 0.95, 10)
-        share = (draws[:, element, None] < x).mean(axis=0)
-        np.testing.assert_allclose(prior.cumulative(x, element, 3), share, atol=0.01)
-
-
-@pytest.mark.parametrize("truth", [None, 0.01, 1e9])
-def test_panel_is_svg(truth: float | None) -> None:
-    draws = np.random.default_rng(6).lognormal(-3, 0.2, 500)
-    drawn = panel("a<b>", LogUniform(prior="loguniform", low=1e-6, high=1.0), draws, truth)
-    root = ElementTree.fromstring(rendered("panel.svg", PAGES, it=drawing(drawn)))
-    classes = [part.get("class") for part in root if part.get("class")]
-    assert ("truth" in classes) is (truth == 0.01)
-    assert {"posterior", "prior", "axis"} <= set(classes)
-    assert root.get("aria-label", "").startswith("a<b>")
-
-
-def test_draws_that_do_not_vary() -> None:
-    drawn = panel("x", Uniform(prior="uniform", low=0.0, high=1.0), np.full(10, 0.3))
-    ElementTree.fromstring(rendered("panel.svg", PAGES, it=drawing(drawn)))
-    assert np.isfinite(drawn.histogram).all()
-
-
-@pytest.mark.parametrize("name", sorted(presets()))
-def test_toml_gives_the_model_back(name: str) -> None:
-    import tomllib
-
-    spec = read_model(name)
-    assert model_from_table(tomllib.loads(model_toml(spec))) == spec
-
-
-def test_toml_of_odd_names() -> None:
-    import tomllib
-
-    table_ = {
-        "name": 'quo"te\\',
-        "description": "line\nbreak \x7f é",
-        "parameters": {"a b": {"prior": "uniform", "low": -1e-300, "high": 1.0}},
-        "components": [{"name": "x.y", "norm": "a b", "template": {"map": "m", "hemisphere": "north"}}],
-    }
-    spec = ModelSpec.model_validate(table_)
-    assert model_from_table(tomllib.loads(model_toml(spec))) == spec
 
 
 def test_all_text_is_escaped_but_an_element_that_the_code_names() -> None:
@@ -578,49 +484,6 @@ def test_all_text_is_escaped_but_an_element_that_the_code_names() -> None:
 def test_a_value_that_a_template_lacks_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="'picture' is undefined"):
         rendered("diagnostics.html", PAGES, tables=[])
-
-
-@pytest.mark.parametrize(
-    ("value", "spread", "text"),
-    [
-        (0.8612, 0.05, "0.861"),
-        (11.258, 0.155, "11.26"),
-        (-4974.9078, 0.1, "−4,974.91"),
-        (12345, None, "12,345"),
-        (0.82, None, "0.82"),
-        (212.0, None, "212"),
-        (1.234e-9, None, "1.23 × 10⁻⁹"),
-        (0.0, None, "0"),
-        (None, None, "–"),
-        (math.nan, 1.0, "–"),
-        ("svi", None, "svi"),
-        (1.5, 0.0, "1.500"),
-        (12_345_678, None, "12,345,678"),
-        (-1_234_567.891, 0.1, "−1,234,567.89"),
-        (1_234_567.891, 5000.0, "1.23 × 10⁶"),
-    ],
-)
-def test_numbers(value: Any, spread: float | None, text: str) -> None:
-    assert number(value, spread) == text
-
-
-def test_a_fixed_number_has_no_interval() -> None:
-    assert described(dict.fromkeys(("q05", "q16", "q50", "q84", "q95"), 17.11)) == ["17.11", "fixed", "fixed"]
-    numbers = {"q05": 1.0, "q16": 1.5, "q50": 2.0, "q84": 2.5, "q95": 3.0}
-    assert described(numbers) == ["2.00", "1.50 – 2.50", "1.00 – 3.00"]
-
-
-def test_intervals_and_counts() -> None:
-    assert interval(-1.0, 2.0, 0.5) == "−1.00 to 2.00"
-    assert interval(1.0, 2.0, 0.5) == "1.00 – 2.00"
-    assert [count(v) for v in (0.123, 3.44, 9.97, 56.3, 1234.0, 45_678.0)] == [
-        "0.12",
-        "3.4",
-        "10",
-        "56",
-        "1,230",
-        "45,700",
-    ]
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -689,6 +552,13 @@ def test_numbers_that_are_not_finite_are_dashes(folder: Path) -> None:
     text = page_of(folder).text
     assert "k-hat" not in text
     assert "diverged" in text
+
+
+def test_a_p_value_that_is_not_finite_is_no_good_sign(folder: Path) -> None:
+    change_summary(folder, predictive_checks={"replicas": 200, "bands": [{**BANDS[0], "p_dispersion": None}]})
+    page = page_of(folder)
+    page.shows("0 of 2 p-values are below 0.05")
+    assert "<strong>–</strong>" in page.source
 
 
 @pytest.mark.parametrize(("attribute", "message"), [("{}", "no model that this version"), ("x", "no model that this")])
