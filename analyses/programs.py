@@ -56,7 +56,7 @@ def structure(model: SkyModel, settings: Settings) -> str:
         spec["parameters"] = {
             name: [prior.prior, prior.support() == (0.0, 1.0)] for name, prior in model.spec.parameters.items()
         }
-    kept = {name: spec[name] for name in ("source_grid", "parameters", "components")}
+    kept = {name: spec[name] for name in ("source_grid", "parameters", "components", "terms")}
     shape = {**asdict(settings), "seed": 0}
     pixels = model.pixels
     text = json.dumps([kept, shape, pixels.nside, pixels.n_fit, pixels.n_region, model.backend])
