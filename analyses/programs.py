@@ -13,7 +13,6 @@ import json
 import platform
 import sys
 from collections.abc import Hashable
-from dataclasses import asdict
 from typing import Any
 
 import jax
@@ -57,7 +56,7 @@ def structure(model: SkyModel, settings: Settings) -> str:
             name: [prior.prior, prior.support() == (0.0, 1.0)] for name, prior in model.spec.parameters.items()
         }
     kept = {name: spec[name] for name in ("source_grid", "parameters", "components", "terms")}
-    shape = {**asdict(settings), "seed": 0}
+    shape = {**settings.resolved(), "seed": 0}
     pixels = model.pixels
     text = json.dumps([kept, shape, pixels.nside, pixels.n_fit, pixels.n_region, model.backend])
     digest = hashlib.sha256(text.encode())

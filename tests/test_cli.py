@@ -89,16 +89,16 @@ def test_a_remedy_is_a_command_that_can_be_pasted() -> None:
 def test_fit_hands_every_option_to_the_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls = []
     monkeypatch.setattr("gammasky.commands.fit.run_fit", lambda *args, **options: calls.append((args, options)))
-    names = ["gce_flows", "--data", "mine", "--data-dir", "here", "--guide", "mvn"]
+    names = ["gce_flows", "--data", "mine", "--data-dir", "here", "--guide", "flow"]
     numbers = ["--steps", "7", "--particles", "3", "--lr", "0.01", "--seed", "5"]
     numbers += ["--schedule", "cosine", "--early-stop", "--alpha", "0.5", "--starts", "2"]
-    numbers += ["--method", "nuts", "--chains", "6", "--warmup", "70", "--draws", "80"]
+    numbers += ["--method", "auto", "--chains", "6", "--warmup", "70", "--draws", "80"]
     assert main(["fit", *names, *numbers, "--overwrite", "--quiet", "--out", str(tmp_path)]) == 0
     from gammasky.engine.infer.settings import Settings
 
-    svi = {"guide": "mvn", "steps": 7, "particles": 3, "learning_rate": 0.01, "schedule": "cosine"}
+    svi = {"guide": "flow", "steps": 7, "particles": 3, "learning_rate": 0.01, "schedule": "cosine"}
     others = {"alpha": 0.5, "starts": 2, "chains": 6, "warmup": 70, "draws": 80}
-    options = {"settings": Settings(method="nuts", **svi, **others, early_stop=True, seed=5)}
+    options = {"settings": Settings(method="auto", **svi, **others, early_stop=True, seed=5)}
     flags = {"resume": False, "overwrite": True, "quiet": True}
     assert calls == [(("gce_flows", "mine", Path("here"), tmp_path), options | flags)]
 

@@ -10,7 +10,7 @@ et al., arXiv:2502.03279), and the calibration is that near the observed sky.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +263,7 @@ def identity(study: Calibration, model: SkyModel) -> dict[str, Any]:
         "model": hashlib.sha256(model.spec.model_dump_json().encode()).hexdigest(),
         "data": data_identity(model.dataset, model.spec),
         "scenario": study.scenario,
-        "method": asdict(study.method),
+        "method": study.method.resolved(),
         "reweight": study.reweight,
         "posterior": posterior,
         "seed": study.seed,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gammasky.engine.infer.methods.stage import N_STARTS
+from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages.stage import N_STARTS
 from gammasky.engine.sky.observation import Observation
 
 # 2.5 ms per value and gradient of one particle (`gammasky bench likelihood`, one thread), of which the NPTF kernel 1.0
@@ -18,7 +19,6 @@ PIXELS, SQUARED_COUNTS = 8292, 4.0e6  # of those data; the kernel's work goes wi
 GUIDE_SECONDS = 1.0e-3  # of a step, per particle: the flow, its densities and the optimiser
 START_SECONDS = 30.0  # building and compiling, which members of one structure do once in a process: an upper limit
 CLIMB = 150  # gradients of one climb to the best point
-LEAPFROGS = 30  # of one iteration of NUTS
 FINAL = 3000  # evaluations after the fit: weights, predictive densities
 
 
@@ -32,10 +32,7 @@ def gradient_seconds(pixels: Observation, *, points: bool) -> float:
 def gradients(settings: Settings, n_parameters: int) -> float:
     """Gradients of the log density that a fit asks for."""
     climbs = N_STARTS * CLIMB + 2 * n_parameters
-    steps = settings.steps * settings.particles
-    chains = settings.chains * (settings.warmup + settings.draws) * LEAPFROGS
-    of_method = {"laplace": 0, "svi": steps, "nuts": chains, "auto": steps + chains}
-    return climbs + of_method[settings.method] + FINAL
+    return climbs + METHODS[settings.method].gradients(settings.resolved()) + FINAL
 
 
 def estimated_seconds(settings: Settings, pixels: Observation, n_parameters: int, *, points: bool) -> float:
@@ -47,6 +44,7 @@ def estimated_seconds(settings: Settings, pixels: Observation, n_parameters: int
         n_parameters: dimension of its latent space.
         points: whether its model has point sources.
     """
-    guide = settings.steps * settings.particles * GUIDE_SECONDS if settings.method in ("svi", "auto") else 0.0
+    has_guide = "guide" in METHODS[settings.method].options
+    guide = settings.steps * settings.particles * GUIDE_SECONDS if has_guide else 0.0
     work = gradients(settings, n_parameters) * gradient_seconds(pixels, points=points)
     return round(START_SECONDS + guide + work, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gammasky.analyses.ensemble.axes import Choice, Known, Plan
@@ -111,7 +111,7 @@ class Expansion:
             "format": FORMAT,
             "model": {**spec.model_dump(mode="json"), "description": "", "reference": ""},
             "data": data,
-            "fit": asdict(settings),
+            "fit": settings.resolved(),
             "draws": N_DRAWS,
         }
         seconds = estimated_seconds(settings, pixels, dimension, points=has_points(spec))

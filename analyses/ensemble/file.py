@@ -7,7 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from gammasky.distributed.member import Resources
 from gammasky.engine.errors import InputError, unknown_name
@@ -33,13 +41,25 @@ def known_fields(kind: type, what: str) -> BeforeValidator:
     def check(value: Any) -> Any:
         names = [entry.name for entry in fields(kind)]
         for name in value if isinstance(value, Mapping) else ():
-            if kind is FitSettings and name == "seed":
-                raise ValueError("the seed is that of all fits: move `seed` out of `fit`")
             if name not in names:
                 raise ValueError(str(unknown_name(what, name, names)))
         return value
 
     return BeforeValidator(check)
+
+
+def _fit_settings(value: Any) -> FitSettings:
+    """A table of settings, or settings as they are."""
+    if isinstance(value, FitSettings):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected a table of settings of a fit, got {value!r}")
+    if "seed" in value:
+        raise ValueError("the seed is that of all fits: move `seed` out of `fit`")
+    return FitSettings(**value)
+
+
+FitTable = Annotated[FitSettings, PlainValidator(_fit_settings), PlainSerializer(FitSettings.resolved)]
 
 
 def _known_combination(value: Any) -> Any:
@@ -86,7 +106,7 @@ class EnsembleFile(Schema):
     combine: Annotated[Literal["product", "list"] | Sample, BeforeValidator(_known_combination)] = "product"
     axes: Axes = Field(default_factory=dict)
     listed: list[dict[str, Any]] = Field(default_factory=list, alias="members")
-    fit: Annotated[FitSettings, known_fields(FitSettings, "setting of a fit")] = FitSettings()
+    fit: FitTable = FitSettings()
     resources: Annotated[Resources, known_fields(Resources, "resource")] = Resources()
     _place: Path = PrivateAttr(default_factory=Path.cwd)
 

@@ -18,12 +18,12 @@ from gammasky.analyses.programs import share_programs
 from gammasky.distributed.member import Desk, Result
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.checkpoint import load_checkpoint
-from gammasky.engine.infer.methods.stage import Stage
-from gammasky.engine.infer.methods.svi import SviStage
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit, fit_identity
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages.stage import Stage
+from gammasky.engine.infer.stages.svi import SviStage
 from gammasky.engine.infer.verdict import unless_finite
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.runtime import configure

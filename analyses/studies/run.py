@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from gammasky.analyses.ensemble.file import beside, known_fields
+from gammasky.analyses.ensemble.file import FitTable, beside
 from gammasky.analyses.studies.study import (
     QUICK_DIFFUSE,
     QUICK_NODES,
@@ -125,7 +125,7 @@ def _skies(skies: SmoothSkies | InjectedSkies, table: dict[str, Any], folder: Pa
 class _Method(Schema):
     """The fits of a calibration."""
 
-    fit: Annotated[FitSettings, known_fields(FitSettings, "setting of a fit")] = FitSettings()
+    fit: FitTable = FitSettings()
 
 
 def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner, *, quiet: bool) -> Path:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.checkpoint import leaves, load_checkpoint, save_checkpoint
 from gammasky.engine.infer.importance import Importance, importance
-from gammasky.engine.infer.methods.stage import next_piece
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.result import log_likelihoods, log_prior
 from gammasky.engine.infer.run import fit_identity
+from gammasky.engine.infer.stages.stage import next_piece
 from gammasky.engine.infer.svi import MAX_CHUNK, VariationalFit, check_diverged
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from gammasky.distributed.tuning.rung import Reached, TrialDesk
 from gammasky.distributed.tuning.space import Params
 from gammasky.engine.errors import DivergedFitError, NonFiniteLikelihoodError
 from gammasky.engine.infer.importance import Importance
-from gammasky.engine.infer.methods.stage import N_STARTS
 from gammasky.engine.infer.optimise import Laplace, laplace
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages.stage import N_STARTS
 from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.runtime import configure

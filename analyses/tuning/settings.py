@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from gammasky.distributed.tuning.space import Choice, Params, Range, Space, Value
 from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.infer.methods.svi import Svi
 from gammasky.engine.infer.settings import Settings
 
-SEARCHABLE = ("guide", "learning_rate", "particles", "schedule", "steps", "alpha")
+SEARCHABLE = {name: option for name, option in Svi.options.items() if option.tunable}
 #: Settings of arXiv:2604.08648.
 PAPER: Params = {"guide": "iaf", "learning_rate": 3e-4, "particles": 8, "schedule": "constant"}
 FEWEST_STEPS = 8
-_WHOLE = ("particles", "steps")
-_WORDS = ("guide", "schedule")
 
 
 def settings_space(steps: int, objective: str, asked: Sequence[str] = ()) -> dict[str, Choice | Range]:
@@ -52,13 +50,13 @@ def settings_space(steps: int, objective: str, asked: Sequence[str] = ()) -> dic
 
 def paper_params(space: Space, steps: int) -> Params:
     """The paper's settings, as far as they are searched."""
-    whole = {**asdict(Settings(method="svi", guide="iaf")), **PAPER, "steps": steps}
+    whole = {**Settings(method="svi", guide="iaf").resolved(), **PAPER, "steps": steps}
     return {name: whole[name] for name in space}
 
 
 def default_params(space: Space, steps: int) -> Params | None:
     """The settings that a fit has unless it is told otherwise; None where they are not searched."""
-    whole = {**asdict(Settings(method="svi")), "steps": steps}
+    whole = {**Settings(method="svi").resolved(), "steps": steps}
     params = {name: whole[name] for name in space}
     return params if all(choice.holds(params[name]) for name, choice in space.items()) else None
 
@@ -86,25 +84,23 @@ def read_setting(text: str) -> tuple[str, Choice | Range]:
 
 def _range(name: str, values: str) -> Range:
     low, high, *more = values.split(":")
-    if name in _WORDS or more not in ([], ["log"]):
-        raise ValueError(f"expected {'names' if name in _WORDS else 'LOW:HIGH or LOW:HIGH:log'}, got '{values}'")
+    words = SEARCHABLE[name].kind is str
+    if words or more not in ([], ["log"]):
+        raise ValueError(f"expected {'names' if words else 'LOW:HIGH or LOW:HIGH:log'}, got '{values}'")
     return Range(_value(name, low), _value(name, high), log=bool(more))
 
 
 def _value(name: str, text: str) -> Any:
     text = text.strip()
-    if name in _WORDS:
-        return text
     try:
-        return int(text) if name in _WHOLE else float(text)
+        return SEARCHABLE[name].kind(text)
     except ValueError:
-        kind = "a whole number" if name in _WHOLE else "a number"
+        kind = "a whole number" if SEARCHABLE[name].kind is int else "a number"
         raise ValueError(f"expected {kind}, got '{text}'") from None
 
 
 def _check(name: str, value: Value) -> None:
-    given: dict[str, Any] = {"method": "svi", name: value}
-    Settings(**given)
+    SEARCHABLE[name].checked(name, value)
 
 
 def fit_options(params: Params, steps: int) -> str:

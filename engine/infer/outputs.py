@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +77,7 @@ def write_outputs(
 def _info(settings: Settings, result: Fit, wall_seconds: float) -> dict[str, Any]:
     """What was asked for, and what it took."""
     return {
-        **asdict(settings),
+        **settings.resolved(),
         "status": result.status,
         **{name: result.diagnostics[name] for name in ("elbo", "elbo_error") if name in result.diagnostics},
         "steps_done": int(result.elbo.size),

@@ -27,9 +27,9 @@ class Fit:
 
     Attributes:
         method: laplace, svi, nuts or auto.
-        status: of a variational fit "converged" (the ELBO is flat: see `is_flat`) or "stopped" (it still rose, or the
-            steps are too few to tell): of the optimiser, not of the guide, whose flat ELBO does not say that it can
-            hold the posterior. Of every other method "finished".
+        status: of a variational fit "converged" (the ELBO is flat: see `is_flat`) or "stopped" (it still rose, has
+            fallen, or the steps are too few to tell): of the optimiser, not of the guide, whose flat ELBO does not say
+            that it can hold the posterior. Of every other method "finished".
         z (n, D), log_likelihood (n,): draws, all with equal weight but for `weights`; chain after chain.
         log_guide (n,): log density of the guide that the draws came from; None where there is none.
         derived: parameters and derived quantities of the draws, by name.

@@ -5,18 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from gammasky.engine.folders import folder_held
 from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
-from gammasky.engine.infer.methods import STAGES
-from gammasky.engine.infer.methods.stage import Stage
+from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages.stage import Stage
 from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel
 
@@ -59,7 +58,7 @@ def fit(
     path = folder / CHECKPOINT if folder is not None else None
     held = folder_held(folder) if folder is not None else nullcontext()
     with held, Interrupts() as interrupts, Progress(quiet) as progress:
-        stage = STAGES[settings.method](model, settings, N_DRAWS if n_draws is None else n_draws)
+        stage = METHODS[settings.method].stage()(model, settings, N_DRAWS if n_draws is None else n_draws)
         if resume and path is not None:
             progress.note("reading the checkpoint")
             stage.restore(load_checkpoint(path, identity))
@@ -83,7 +82,7 @@ def fit(
 def fit_identity(model: SkyModel, settings: Settings) -> dict[str, Any]:
     """What makes two fits the same: model, data and settings."""
     return {
-        **asdict(settings),
+        **settings.resolved(),
         "model_name": model.spec.name,
         "dataset": model.dataset.name,
         **model.identity,

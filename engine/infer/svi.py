@@ -23,7 +23,6 @@ grows from 0 to 1 until half of that is done. Other bounds take the second throu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +34,9 @@ from numpy.typing import NDArray
 
 from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.coordinates import flux_coordinates, latent_coordinates
-from gammasky.engine.infer.guides import Frame, Guide, build_guide, frame_of
+from gammasky.engine.infer.guides import GUIDES, Family
+from gammasky.engine.infer.guides.frame import frame_of
+from gammasky.engine.infer.guides.guide import Frame
 from gammasky.engine.infer.objective import Objective
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.settings import Settings
@@ -49,7 +50,6 @@ MAX_CHUNK = 1000
 _BLOCK = 250  # draws from a fitted guide that are made at once
 _FINAL_RATE = 0.01  # of a cosine schedule, relative to its highest
 _WARM_UP = 100  # steps of a cosine schedule before that
-_WINDOWS = {"flow": (0.1, 0.2, 0.4), "iaf": (), "mvn": (), "diagonal": ()}  # where windows end, as shares of all steps
 _SETTLED = 0.5  # share of the steps after the last window by which the gradient is that through the points alone
 # Adam's memory of squared gradients that vanish at the posterior: where most are tiny, a single large one
 # is a step of at most one learning rate; with 0.999, of three, and such steps have taken a bound from 0 to -40
@@ -62,6 +62,8 @@ _FALL = 50.0  # nat that the bound may fall from its best window, or as many tim
 _FAR = 8.0  # prior standard deviations from 0, and the start's own from its mode: no posterior is there
 _SHARE = 0.1  # of the guide's draws that must be that far out
 _NOWHERE = 1e100
+# settings that programs hold as constants
+_SHAPING = ("guide", "steps", "particles", "learning_rate", "schedule", "clip", "alpha")
 _NAMED = 3  # parameters that the error names
 
 
@@ -74,24 +76,25 @@ class VariationalFit:
 
     def __init__(self, model: SkyModel, settings: Settings) -> None:
         self.model, self.settings = model, settings
-        self.guide: Guide = build_guide(settings.guide, model.n_latent)
-        self.coordinates = flux_coordinates(model) if settings.guide == "flow" else latent_coordinates()
+        self._used = settings.resolved()
+        guide = GUIDES[settings.guide]
+        self.guide: Family = guide.build(model.n_latent)
+        self.coordinates = flux_coordinates(model) if guide.flux_coordinates else latent_coordinates()
         self._objective = Objective(settings.alpha)
-        self._windows = sorted({int(share * settings.steps) for share in _WINDOWS[settings.guide]} - {0})
-        memory = _MEMORY if settings.guide == "flow" and settings.alpha == 1.0 else 0.999
+        self._windows = sorted({int(share * settings.steps) for share in guide.windows} - {0})
+        memory = _MEMORY if guide.has_density and settings.alpha == 1.0 else 0.999
         self._adam = optax.chain(optax.clip(settings.clip), optax.scale_by_adam(b2=memory))
         self._rate = self._schedule()
         self._key = jax.random.key(settings.seed)
-        # all settings of the guide but the seed shape the program; data, start and key are its arguments
-        shape = replace(settings, method="svi", seed=0)
+        # data, start and key are arguments of the programs
+        shape = tuple(self._used[name] for name in _SHAPING)
         self._steps = model.program(("svi steps", shape), lambda: jax.jit(self._run_steps))
         self._draws = model.program(("svi draws", shape), lambda: jax.jit(self._run_draws))
 
     def _schedule(self) -> Callable[[jax.Array], jax.Array]:
         """The learning rate of a step: constant, or in each window a warm-up and a cosine."""
-        rate = self.settings.learning_rate
-        assert rate is not None  # settings fill it in
-        if self.settings.schedule == "constant":
+        rate = self._used["learning_rate"]
+        if self._used["schedule"] == "constant":
             return optax.constant_schedule(rate)
         lengths = np.diff([0, *self._windows, self.settings.steps])
         parts = [
@@ -178,7 +181,7 @@ class VariationalFit:
         """
         density = self.guide.log_density
         if density is None:
-            raise ValueError(f"guide '{self.guide.name}' has no density at any point; use the flow")
+            raise ValueError(f"guide '{self.settings.guide}' has no density at any point; use the flow")
 
         def one(guide: Any, frame: Any, z: jax.Array) -> jax.Array:
             x = self.coordinates.from_latent(z)
@@ -259,15 +262,20 @@ Status = Literal["converged", "stopped"]
 
 
 def is_flat(elbo: Floats, window: int) -> bool:
-    """Whether the mean ELBO of the last `window` steps is no better than that of the window before.
+    """Whether the ELBO neither rises nor falls any more, and has not fallen before.
 
-    "No better" is less than 0.1 nat or twice the standard error of the difference, whichever is larger.
+    The mean of the last `window` steps is above that of the window before by less than 0.1 nat or twice the standard
+    error of the difference, whichever is larger; and it is below that of no earlier window by more than 1 nat and four
+    standard errors.
     """
     if elbo.size < 2 * window:
         return False
-    last, before = elbo[-window:], elbo[-2 * window : -window]
-    error = np.hypot(last.std(), before.std()) / np.sqrt(window)
-    return bool(last.mean() - before.mean() < max(0.1, 2.0 * error))
+    windows = elbo[elbo.size % window :].reshape(-1, window)
+    means, errors = windows.mean(axis=1), windows.std(axis=1) / np.sqrt(window)
+    rises = means[-1] - means[-2] >= max(0.1, 2.0 * np.hypot(errors[-1], errors[-2]))
+    best = int(np.argmax(means))
+    fallen = means[best] - means[-1] > max(1.0, 4.0 * np.hypot(errors[-1], errors[best]))
+    return not (rises or fallen)
 
 
 def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floats) -> None:
@@ -297,9 +305,10 @@ def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floa
     distance = np.median(moved, axis=0)
     furthest = np.lexsort((-distance, ~far))[:_NAMED]
     named = ", ".join(f"'{svi.model.latent.names[i]}' ({distance[i]:.3g} sd)" for i in furthest)
-    remedy = f"start again with a lower --lr (it is {svi.settings.learning_rate:g})"
-    if svi.settings.schedule == "constant":
-        remedy += " or with --schedule cosine"
+    used = svi.settings.resolved()
+    remedy = f"start again with a lower learning rate (it is {used['learning_rate']:g})"
+    if used["schedule"] == "constant":
+        remedy += " or with a cosine schedule"
     reason = fall or f"its draws are beyond |z| = {_FAR:g}"
     raise DivergedFitError(
         f"the fit diverged by step {elbo.size}: {reason}; furthest from where they started: {named}; {remedy}"

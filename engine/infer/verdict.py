@@ -112,7 +112,7 @@ def verdict_on_guide(weights: Importance, shifts: Mapping[str, float], status: s
     """
     trouble, doubts = weight_doubts(weights, shifts)
     if status == "stopped":
-        doubts.append("the optimiser stopped while the ELBO still rose")
+        doubts.append("the optimiser stopped before the ELBO was flat")
     doubts.append("no second method has looked for mass that the guide misses")
     moved = {f"the shift of the mean of {name} by the weights": shift for name, shift in shifts.items()}
     return judged(_numbers(weights) | moved, trouble, doubts, "", {"method": "auto"})
@@ -193,7 +193,7 @@ def verdict_on_checked_guide(
     if abs(log_z - weights.log_z) > LARGEST_DISAGREEMENT:
         doubts.append(_apart(log_z, weights))
     if status == "stopped" and (trouble or doubts):
-        doubts.append("the optimiser stopped while the ELBO still rose")
+        doubts.append("the optimiser stopped before the ELBO was flat")
     fine = f"guide and chains agree in all {n_numbers} numbers that are quoted"
     numbers = _numbers(weights) | {"log Z with the chains": log_z}
     return judged(numbers, trouble, doubts, fine, chains.remedy or {"method": "nuts"})

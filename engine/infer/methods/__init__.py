@@ -1,9 +1,9 @@
-"""The ways to a posterior, each a `Stage` that runs in bounded pieces, writes checkpoints and ends in a `Fit`."""
+"""The ways to a posterior, one file each. A new one is one class and its name in the list below."""
 
-from gammasky.engine.infer.methods.auto import AutoStage
-from gammasky.engine.infer.methods.laplace import LaplaceStage
-from gammasky.engine.infer.methods.nuts import NutsStage
-from gammasky.engine.infer.methods.stage import Stage
-from gammasky.engine.infer.methods.svi import SviStage
+from gammasky.engine.infer.methods.auto import Auto
+from gammasky.engine.infer.methods.laplace import Laplace
+from gammasky.engine.infer.methods.method import Method
+from gammasky.engine.infer.methods.nuts import Nuts
+from gammasky.engine.infer.methods.svi import Svi
 
-STAGES: dict[str, type[Stage]] = {stage.name: stage for stage in (LaplaceStage, SviStage, NutsStage, AutoStage)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Laplace, Svi, Nuts, Auto)}

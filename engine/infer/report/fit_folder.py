@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR, SUMMARY, TRACE
 from gammasky.engine.infer.posterior import read_posterior
 from gammasky.engine.model.spec import ModelSpec
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from xarray import Dataset, DataTree
 
 Floats = NDArray[np.float64]
-OF_SVI = (
-    "guide", "steps", "particles", "learning_rate", "schedule", "clip", "alpha", "starts", "early_stop",
-)  # fmt: skip
-OF_CHAINS = ("chains", "warmup", "draws")
-READ_BY = {"laplace": (), "svi": OF_SVI, "nuts": OF_CHAINS, "auto": (*OF_SVI, *OF_CHAINS)}
 TABLES = ("parameters", FLUX, POINT_SOURCE_FRACTION, "fit", "data_sha256", "versions")  # of every summary
 
 
@@ -90,8 +86,9 @@ class FitFolder:
     @property
     def settings(self) -> dict[str, Any]:
         """The entries of "fit" in the summary, without the settings that only other methods read."""
-        unread = {name for names in READ_BY.values() for name in names} - {*READ_BY.get(self.method, ())}
-        unread = unread if self.method in READ_BY else set()
+        if self.method not in METHODS:
+            return dict(self.summary["fit"])
+        unread = {name for method in METHODS.values() for name in method.options} - {*METHODS[self.method].options}
         return {name: value for name, value in self.summary["fit"].items() if name not in unread}
 
     def entry(self, name: str) -> Any:

@@ -8,8 +8,12 @@ from typing import Any
 
 import click
 
-from gammasky.commands.options import FILE, FOLDER, start_engine, svi_options
+from gammasky.commands.options import FILE, FOLDER, method_options, start_engine
 from gammasky.commands.runners import runner_of
+from gammasky.engine.infer.methods import METHODS
+from gammasky.engine.infer.settings import Settings
+
+DEFAULTS = {"steps": 2000}  # of methods that have steps: calibrations are many fits
 
 
 @click.command()
@@ -29,10 +33,8 @@ from gammasky.commands.runners import runner_of
 )
 @click.option("--skies", type=click.IntRange(min=2), default=32, show_default=True, help="Number of simulated skies.")
 @click.option("--posterior", type=FILE, metavar="FILE.nc", help="Truths from this posterior instead of the prior.")
-@click.option("--method", default="svi", show_default=True, metavar="NAME", help="As of gammasky fit.")
-@svi_options(steps=2000)
+@method_options(**DEFAULTS)
 @click.option("--reweight", is_flag=True, help="Correct each posterior by importance weights.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes for the fits.")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for fits, tables and figures.")
 @click.option("--quiet", is_flag=True, help="No live progress.")
@@ -60,10 +62,11 @@ def calibrate(
     from gammasky.analyses.calibration.run import Calibration, run_calibration
     from gammasky.distributed.member import Resources
     from gammasky.engine.folders import folder_made
-    from gammasky.engine.infer.settings import Settings
     from gammasky.engine.kernels.threads import thread_count
 
-    method = Settings(**settings, seed=seed)
+    known = METHODS[settings["method"]].options
+    given = {name: value for name, value in settings.items() if value is not None}
+    method = Settings(**{**{name: value for name, value in DEFAULTS.items() if name in known}, **given}, seed=seed)
     study = Calibration(
         model=model,
         data=data_name,

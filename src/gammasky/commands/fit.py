@@ -7,42 +7,22 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from gammasky.commands.options import FOLDER, data_options, start_engine, svi_options
+from gammasky.commands.options import FOLDER, data_options, method_options, start_engine
 from gammasky.commands.watch import answered
 from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_held, folder_made
-
-if TYPE_CHECKING:
-    from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.settings import Settings
 
 
 @click.command()
 @click.argument("model", default="fiducial")
 @data_options
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for posterior, summary and figures.")
-@click.option(
-    "--method",
-    default="svi",
-    show_default=True,
-    metavar="NAME",
-    help="laplace (seconds), svi (a minute or two), nuts, or auto: svi checked by nuts, for results to publish.",
-)
-@svi_options(steps=5000)
-@click.option("--starts", type=click.IntRange(min=1), default=1, show_default=True, help="svi: starts, best kept.")
-@click.option(
-    "--alpha", type=float, default=1.0, show_default=True, help="svi: bound, from 1 (ELBO) to 0 (importance-weighted)."
-)
-@click.option("--early-stop", is_flag=True, help="svi: stop when the ELBO is flat.")
-@click.option("--chains", type=click.IntRange(min=2), default=4, show_default=True, help="nuts: chains.")
-@click.option("--warmup", type=click.IntRange(min=50), default=400, show_default=True, help="nuts: tuning iterations.")
-@click.option(
-    "--draws", type=click.IntRange(min=50), default=1000, show_default=True, help="nuts: draws kept per chain."
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
+@method_options()
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a fit that --out already holds.")
 @click.option("--quiet", is_flag=True, help="No live progress.")
@@ -63,16 +43,15 @@ def fit(
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
+    asked = Settings(**settings)
     with answered(), folder_made(out), folder_held(out):
         start_engine("gammasky.engine.infer.run")
-        from gammasky.engine.infer.settings import Settings
-
         run_fit(
             model,
             data_name,
             data_dir,
             out,
-            settings=Settings(**settings),
+            settings=asked,
             resume=resume,
             overwrite=overwrite,
             quiet=quiet,

@@ -10,6 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.methods import METHODS
+from gammasky.engine.infer.option import Option
+from gammasky.engine.infer.settings import METHOD, SEED
+
+ALIASES = {"learning_rate": ("--lr",)}  # short names of options
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -44,42 +50,52 @@ def data_options(command: Command) -> Command:
     )(command)
 
 
-def svi_options(steps: int) -> Callable[[Command], Command]:
-    """Add the options of a variational fit; `steps` is their default."""
-    options = (
-        click.option(
-            "--guide",
-            default="flow",
-            show_default=True,
-            metavar="NAME",
-            help="svi: flow, iaf (that of arXiv:2604.08648), mvn or diagonal.",
-        ),
-        click.option(
-            "--steps", type=click.IntRange(min=1), default=steps, show_default=True, help="svi: optimiser steps."
-        ),
-        click.option(
-            "--particles", type=click.IntRange(min=1), default=8, show_default=True, help="svi: draws per step."
-        ),
-        click.option(
-            "--lr",
-            "learning_rate",
-            type=float,
-            callback=positive_finite,
-            help="svi: learning rate of Adam.  [default: 3e-3 for flow, else 3e-4]",
-        ),
-        click.option(
-            "--schedule",
-            metavar="NAME",
-            help="svi: rate constant or cosine.  [default: cosine for flow, else constant]",
-        ),
-    )
+def method_options(**defaults: Any) -> Callable[[Command], Command]:
+    """Add `--method`, `--seed` and the settings of all methods; those that are not given are None.
 
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
+    `defaults` are shown in place of the settings' own; the command puts them in.
+    """
+    return lambda command: _with_options(command, defaults)
 
-    return decorate
+
+def _with_options(command: Command, defaults: dict[str, Any]) -> Command:
+    for name, (owner, option) in reversed(_settings().items()):
+        flags = [*ALIASES.get(name, ()), f"--{name.replace('_', '-')}"]
+        text, check = f"{owner}: {option.help}.", _checked(option)
+        if option.kind is bool:
+            command = click.option(*flags, name, is_flag=True, default=None, callback=check, help=text)(command)
+            continue
+        text += f"  [default: {defaults.get(name) or option.default_text or option.default}]"
+        metavar = "NAME" if option.kind is str else None
+        command = click.option(*flags, name, type=option.kind, metavar=metavar, callback=check, help=text)(command)
+    methods = "; ".join(f"{name} ({method.summary})" for name, method in METHODS.items())
+    command = click.option(
+        "--seed", type=int, default=SEED.default, show_default=True, callback=_checked(SEED), help=f"{SEED.help}."
+    )(command)
+    return click.option(
+        "--method", default=METHOD.default, show_default=True, metavar="NAME", callback=_checked(METHOD), help=methods
+    )(command)
+
+
+def _settings() -> dict[str, tuple[str, Option]]:
+    """Every setting, with the name of the first method that has it."""
+    found: dict[str, tuple[str, Option]] = {}
+    for method in METHODS.values():
+        for name, option in method.options.items():
+            found.setdefault(name, (method.name, option))
+    return found
+
+
+def _checked(option: Option) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """Refuse a value that the setting cannot have, naming the option; None is one that is not given."""
+
+    def check(_context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        try:
+            return None if value is None else option.checked(str(parameter.name), value)
+        except InputError as error:
+            raise click.BadParameter(str(error).removeprefix(f"{parameter.name}: ")) from None
+
+    return check
 
 
 def positive_finite(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:

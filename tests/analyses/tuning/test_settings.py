@@ -47,7 +47,7 @@ def test_settings_by_name(text: str, name: str, choice: Choice | Range) -> None:
         ("gide=iaf", "unknown setting 'gide'; did you mean 'guide'"),
         ("guide=iaf,flou", "unknown guide 'flou'; did you mean 'flow'"),
         ("schedule=constant:cosine", "search schedule: expected names, got 'constant:cosine'"),
-        ("lr=0,1e-3", "learning_rate: expected a positive number, got 0.0"),
+        ("lr=0,1e-3", "learning_rate: expected a finite number above 0, got 0.0"),
         ("lr=1e-3:1e-4", "search learning_rate: range: expected finite numbers, the lower first"),
         ("lr=1e-3:1e-2:exp", "search learning_rate: expected LOW:HIGH or LOW:HIGH:log, got '1e-3:1e-2:exp'"),
         ("particles=2.5", "search particles: expected a whole number, got '2.5'"),

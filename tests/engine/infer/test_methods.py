@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from gammasky.engine.errors import DivergedFitError
-from gammasky.engine.infer.methods import auto as methods_auto
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages import auto as methods_auto
 from gammasky.engine.infer.svi import State, VariationalFit
 from gammasky.engine.model import SkyModel
 
@@ -82,7 +82,7 @@ def test_a_diverging_fit_keeps_its_last_good_checkpoint(
         return {**new, "guide": jax.tree.map(lambda leaf: leaf + far, new["guide"])}, elbo
 
     monkeypatch.setattr(VariationalFit, "advance", thrown_out)
-    with pytest.raises(DivergedFitError, match=r"diverged by step .*; start again with a lower --lr"):
+    with pytest.raises(DivergedFitError, match=r"diverged by step .*; start again with a lower learning rate"):
         fit(small_model, SHORT, folder=tmp_path, checkpoint_seconds=0.0)
     with np.load(tmp_path / CHECKPOINT) as kept:
         assert 1 <= kept["svi_0_elbo"].size <= 3

@@ -18,11 +18,11 @@ from gammasky.cli import main
 from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_held, folder_made
 from gammasky.engine.infer import read_posterior, run
-from gammasky.engine.infer.methods import stage
-from gammasky.engine.infer.methods import svi as methods_svi
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages import stage
+from gammasky.engine.infer.stages import svi as methods_svi
 from gammasky.engine.infer.svi import VariationalFit
 from gammasky.engine.model import SkyModel
 

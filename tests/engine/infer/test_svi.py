@@ -174,7 +174,7 @@ def test_runaway_draws_are_named() -> None:
     with pytest.raises(
         DivergedFitError,
         match=r"diverged by step 50: its draws are beyond \|z\| = 8; .*'S_a' \([0-9.e+]+ sd\).*"
-        r"lower --lr \(it is 30\) or with --schedule cosine",
+        r"lower learning rate \(it is 30\) or with a cosine schedule",
     ):
         in_chunks(fit, wide_start())
 
@@ -187,7 +187,7 @@ def test_a_bound_that_falls_is_a_diverged_fit() -> None:
         in_chunks(fit, wide_start())
     gone = VariationalFit(stand_in(), Settings(guide="mvn", learning_rate=0.02, schedule="cosine"))
     state, trace = gone.start(wide_start()), np.r_[np.full(20, -3.0), np.full(100, -54.0)]
-    with pytest.raises(DivergedFitError, match=r"lower --lr \(it is 0.02\)$"):
+    with pytest.raises(DivergedFitError, match=r"lower learning rate \(it is 0.02\)$"):
         check_diverged(gone, state, wide_start(), trace)
 
 
@@ -230,6 +230,10 @@ def test_flatness() -> None:
     assert is_flat(noise, 400)
     assert not is_flat(noise + 0.005 * np.arange(1000), 400)
     assert not is_flat(noise[:700], 400)  # too short to tell
+    assert not is_flat(np.linspace(0.0, -40.0, 1000), 400)  # it falls
+    level, small = np.zeros(400), 0.1 * rng.standard_normal(1200)
+    assert not is_flat(np.r_[level, level - 40.0, level - 40.0] + small, 400)  # it has fallen
+    assert is_flat(np.r_[np.linspace(-40.0, 0.0, 400), level, level] + small, 400)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +242,8 @@ def test_flatness() -> None:
         ({"guide": "flown"}, "unknown guide 'flown'; did you mean 'flow'"),
         ({"schedule": "cosin"}, "did you mean 'cosine'"),
         ({"steps": 0}, "steps: expected a whole number of at least 1, got 0"),
-        ({"learning_rate": float("nan")}, "learning_rate: expected a positive number"),
-        ({"clip": -1.0}, "clip: expected a positive number"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a finite number above 0, got nan"),
+        ({"clip": -1.0}, "clip: expected a finite number above 0, got -1.0"),
         ({"alpha": 1.5}, "alpha: expected a number from 0 to 1, got 1.5"),
     ],
 )

@@ -29,7 +29,12 @@ def counts_with_a_hole(build: Build, smooth_table: dict[str, Any]) -> SkyModel:
 
 @pytest.mark.parametrize("method", ["laplace", "svi", pytest.param("nuts", marks=pytest.mark.slow)])
 def test_a_negative_norm_is_found(counts_with_a_hole: SkyModel, method: str) -> None:
-    settings = Settings(method=method, guide="mvn", steps=300, learning_rate=0.02, warmup=100, draws=200)
+    own: dict[str, dict[str, Any]] = {
+        "laplace": {},
+        "svi": {"guide": "mvn", "steps": 300, "learning_rate": 0.02},
+        "nuts": {"warmup": 100, "draws": 200},
+    }
+    settings = Settings(method=method, **own[method])
     found = fit(counts_with_a_hole, settings, n_draws=500).derived["S_peak"]
     assert found.mean() == pytest.approx(-0.6, abs=3 * found.std())
     assert 0.2 < found.std() < 0.8

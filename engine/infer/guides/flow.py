@@ -1,0 +1,85 @@
+"""A coupling flow of rational-quadratic splines (arXiv:1906.04032; flowjax)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gammasky.engine.infer.guides.guide import Family, Frame, Guide, Parameters
+from gammasky.engine.infer.guides.mvn import Mvn
+
+if TYPE_CHECKING:
+    import jax
+
+N_LAYERS, WIDTH, KNOTS, INTERVAL = 6, 48, 8, 5.0  # splines act on |u| < INTERVAL
+_START = 1e-2  # of the last layers' weights: the flow starts near the identity
+
+
+class Flow(Guide):
+    """Splines on u, started near the identity, on an affine map that is free too; its density at any x is cheap."""
+
+    name = "flow"
+    learning_rate = 3e-3
+    schedule = "cosine"
+    windows = (0.1, 0.2, 0.4)
+    flux_coordinates = True
+    has_density = True
+
+    @staticmethod
+    def build(size: int) -> Family:
+        import equinox
+        import jax
+        import jax.numpy as jnp
+        from flowjax.bijections import RationalQuadraticSpline
+        from flowjax.distributions import Normal
+        from flowjax.flows import coupling_flow
+        from jax.scipy.linalg import solve_triangular
+
+        from gammasky.engine.infer.guides.frame import log_normal
+
+        if size < 2:
+            return Mvn.build(size)  # there is nothing to couple
+
+        def shrunk(leaf: Any) -> Any:
+            return _START * leaf if isinstance(leaf, jax.Array) else leaf
+
+        def layers(key: jax.Array) -> Any:
+            flow = coupling_flow(
+                key,
+                base_dist=Normal(jnp.zeros(size)),
+                transformer=RationalQuadraticSpline(knots=KNOTS, interval=INTERVAL),
+                flow_layers=N_LAYERS,
+                nn_width=WIDTH,
+                nn_activation=jax.nn.silu,
+            )
+            # small last layers: every spline starts near the identity
+            last = lambda bijection: bijection.bijection.bijection.bijections[0].conditioner.layers[-1]  # noqa: E731
+            bijection = equinox.tree_at(last, flow.bijection, replace_fn=lambda layer: jax.tree.map(shrunk, layer))
+            return equinox.partition(bijection, equinox.is_inexact_array)
+
+        _, structure = layers(jax.random.key(0))
+
+        def init(_frame: Frame, key: jax.Array) -> Parameters:
+            splines = jax.tree.map(lambda weights: weights.astype(float), layers(key)[0])
+            zeros = jnp.zeros(size)
+            return {"splines": splines, "loc": zeros, "log_scale": zeros, "below": jnp.zeros((size, size))}
+
+        def affine(parameters: Parameters) -> jax.Array:
+            lower = jnp.eye(size) + jnp.tril(parameters["below"], -1)
+            return jnp.exp(parameters["log_scale"])[:, None] * lower
+
+        def log_volume(parameters: Parameters, frame: Frame) -> jax.Array:
+            return jnp.sum(parameters["log_scale"]) + jnp.sum(jnp.log(jnp.diag(frame["scale_tril"])))
+
+        def sample(parameters: Parameters, frame: Frame, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+            u = jax.random.normal(key, (size,))
+            bent, log_det = equinox.combine(parameters["splines"], structure).transform_and_log_det(u)
+            z = frame["centre"] + frame["scale_tril"] @ (parameters["loc"] + affine(parameters) @ bent)
+            return z, log_normal(u) - log_det - log_volume(parameters, frame)
+
+        def log_density(parameters: Parameters, frame: Frame, z: jax.Array) -> jax.Array:
+            white = solve_triangular(frame["scale_tril"], z - frame["centre"], lower=True)
+            bent = solve_triangular(affine(parameters), white - parameters["loc"], lower=True)
+            u, log_det = equinox.combine(parameters["splines"], structure).inverse_and_log_det(bent)
+            return log_normal(u) + log_det - log_volume(parameters, frame)
+
+        return Family(init, sample, log_density)

@@ -1,0 +1,54 @@
+"""What a guide is: a family of densities that a variational fit chooses from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import jax
+
+Parameters = Any
+Frame = dict[str, "jax.Array"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """The densities of a guide over a latent space.
+
+    Attributes:
+        init: (frame, key) -> parameters, a pytree of arrays.
+        sample: (parameters, frame, key) -> one draw x (D,) and its log density; differentiable in the parameters.
+            `frame` is where the guide starts, see `frame_of`; it is not fitted.
+        log_density: (parameters, frame, x) -> log density at any x; None for a guide that is only cheap to draw from.
+    """
+
+    init: Callable[[Frame, jax.Array], Parameters]
+    sample: Callable[[Parameters, Frame, jax.Array], tuple[jax.Array, jax.Array]]
+    log_density: Callable[[Parameters, Frame, jax.Array], jax.Array] | None = None
+
+
+class Guide(ABC):
+    """A guide. Importing its file must be quick: what its densities need is imported by `build`.
+
+    Attributes:
+        name: as users choose it.
+        learning_rate, schedule: of the optimiser, where they are not asked for.
+        windows: shares of all steps after which it begins again on the frame of its own draws.
+        flux_coordinates: it works in coordinates of fluxes, see `coordinates`; else in those of the latent space.
+        has_density: its density is known at any point, not at its own draws only.
+    """
+
+    name: ClassVar[str]
+    learning_rate: ClassVar[float] = 3e-4
+    schedule: ClassVar[str] = "constant"
+    windows: ClassVar[tuple[float, ...]] = ()
+    flux_coordinates: ClassVar[bool] = False
+    has_density: ClassVar[bool] = False
+
+    @staticmethod
+    @abstractmethod
+    def build(size: int) -> Family:
+        """The family over `size` latent dimensions."""

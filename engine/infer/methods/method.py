@@ -1,0 +1,46 @@
+"""What a method is: its name, its settings, what does its work and how much work that is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, ClassVar
+
+from gammasky.engine.infer.option import Option
+
+
+class Method(ABC):
+    """A way to a posterior. Importing its file must be quick, since the command line shows its settings.
+
+    Attributes:
+        name: as users choose it.
+        summary: what it is good for, in a few words.
+        work: "MODULE:CLASS" of the `Stage` that does the work, imported when it begins.
+        options: its settings, by name.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    work: ClassVar[str]
+    options: ClassVar[Mapping[str, Option]] = {}
+
+    @classmethod
+    def stage(cls) -> Any:
+        """The class that does the work."""
+        module, _, name = cls.work.partition(":")
+        return getattr(import_module(module), name)
+
+    @staticmethod
+    def resolve(options: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, given or default, with values in place of None where they follow from others.
+
+        Raises:
+            InputError: options that exclude each other.
+        """
+        return dict(options)
+
+    @staticmethod
+    @abstractmethod
+    def gradients(options: Mapping[str, Any]) -> int:
+        """About how many gradients of the density it asks for, once the best point is known."""

@@ -1,0 +1,1 @@
+"""How methods do their work: each in bounded pieces, with a checkpoint between any two, ending in a `Fit`."""

@@ -1,0 +1,137 @@
+"""Settings of a fit: those that its method has, checked where they are made; methods and guides of one's own."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.guides import GUIDES, Family, Guide
+from gammasky.engine.infer.methods import METHODS
+from gammasky.engine.infer.methods.method import Method
+from gammasky.engine.infer.option import Option
+from gammasky.engine.infer.run import fit
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.model import SkyModel
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_defaults_are_those_of_the_method(method: str) -> None:
+    settings = Settings(method=method)
+    assert settings.resolved().keys() == {"method", "seed", *METHODS[method].options}
+    for name, option in METHODS[method].options.items():
+        assert getattr(settings, name) == option.default
+        if option.default is not None:
+            assert option.checked(name, option.default) == option.default
+    assert Settings(**settings.resolved()).resolved() == settings.resolved()
+
+
+def test_what_follows_from_the_guide_is_settled_at_use() -> None:
+    changed = replace(Settings(), guide="iaf")
+    assert (changed.learning_rate, changed.schedule) == (None, None)
+    assert (changed.resolved()["learning_rate"], changed.resolved()["schedule"]) == (3e-4, "constant")
+    assert replace(changed, guide="flow").resolved() == Settings().resolved()
+    assert Settings().resolved()["learning_rate"] == 3e-3
+    assert replace(Settings(learning_rate=0.01), guide="iaf").resolved()["learning_rate"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"steps": 2.5}, r"^steps: expected a whole number of at least 1, got 2\.5$"),
+        ({"steps": True}, "steps: expected a whole number of at least 1, got True"),
+        ({"steps": "8"}, "steps: expected a whole number of at least 1, got '8'"),
+        ({"steps": float("inf")}, "steps: expected a whole number of at least 1, got inf"),
+        ({"early_stop": 1}, "early_stop: expected true or false, got 1"),
+        ({"clip": "1"}, "clip: expected a finite number above 0, got '1'"),
+        ({"guide": 3}, "unknown guide '3'"),
+        ({"stepz": 5}, "unknown setting of method svi 'stepz'; did you mean 'steps'"),
+        ({"method": "nuts", "steps": 5}, "unknown setting of method nuts 'steps'"),
+        ({"method": "laplace", "chains": 4}, "unknown setting of method laplace 'chains'"),
+        ({"method": "svii"}, "unknown method 'svii'; did you mean 'svi'"),
+        ({"method": "auto", "guide": "iaf"}, r"guide: method auto needs .*\(flow\), got 'iaf'"),
+        ({"seed": -1}, "seed: expected a whole number from 0 to 9223372036854775807, got -1"),
+        ({"steps": 10**400, "alpha": 10**400}, "alpha: expected a number from 0 to 1"),
+        ({"seed": 2**63}, "seed: expected a whole number from 0 to"),
+        ({"seed": 1.0}, "seed: expected a whole number"),
+    ],
+)
+def test_what_is_refused(named: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Settings(**named)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    settings = Settings(steps=np.int64(7), alpha=np.float32(0.5), seed=np.uint8(3))
+    assert settings == Settings(steps=7, alpha=0.5, seed=3)
+    assert type(settings.steps) is int
+    assert hash(settings) == hash(Settings(steps=7, alpha=0.5, seed=3))
+    assert pickle.loads(pickle.dumps(settings)) == settings  # as they go to workers
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = Settings()
+    with pytest.raises(AttributeError):
+        settings.method = "nuts"  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="no 'chains'"):
+        _ = settings.chains
+
+
+class Wide(Guide):
+    """Normals twice as wide as the frame says, and half of that: a guide of somebody else's."""
+
+    name = "wide"
+    learning_rate = 0.01
+
+    @staticmethod
+    def build(size: int) -> Family:
+        import jax
+        import jax.numpy as jnp
+
+        from gammasky.engine.infer.guides.frame import log_normal
+
+        def sample(parameters: Any, frame: Any, key: Any) -> Any:
+            u = jax.random.normal(key, (size,))
+            x = frame["centre"] + jnp.exp(parameters) * (frame["scale_tril"] @ u)
+            return x, log_normal(u) - size * parameters - jnp.sum(jnp.log(jnp.diag(frame["scale_tril"])))
+
+        return Family(lambda _frame, _key: jnp.log(2.0), sample)
+
+
+class Twice(Method):
+    """The Laplace approximation with so many times the draws: a method of somebody else's."""
+
+    name, summary = "twice", "seconds"
+    work = METHODS["laplace"].work
+    options: ClassVar = {"times": Option(2, "times as many draws", int, low=1, high=5)}
+
+    @classmethod
+    def stage(cls) -> Any:
+        class Stage(super().stage()):  # type: ignore[misc]
+            name = cls.name
+
+            def finish(self) -> Any:
+                self.n_draws *= self.settings.times
+                return super().finish()
+
+        return Stage
+
+    @staticmethod
+    def gradients(options: Any) -> int:  # noqa: ARG004
+        return 0
+
+
+def test_a_guide_and_a_method_from_outside(small_model: SkyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GUIDES, Wide.name, Wide)
+    monkeypatch.setitem(METHODS, Twice.name, Twice)
+    found = fit(small_model, Settings(guide="wide", steps=200), n_draws=100)
+    assert found.elbo[-20:].mean() > found.elbo[:5].mean()  # it has narrowed
+    found = fit(small_model, Settings(method="twice", times=3), n_draws=100)
+    assert found.method == "twice"
+    assert len(found.z) == 300
+    with pytest.raises(InputError, match="times: expected a whole number from 1 to 5, got 6"):
+        Settings(method="twice", times=6)
