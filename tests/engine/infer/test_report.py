@@ -568,12 +568,16 @@ def test_model_that_cannot_be_read(folder: Path, attribute: str, message: str) -
         read_fit(folder)
 
 
-def test_posterior_without_a_parameter(folder: Path) -> None:
+def test_posterior_without_a_parameter_or_of_an_older_version(folder: Path) -> None:
     with xarray.open_datatree(folder / "posterior.nc", engine="h5netcdf") as tree:
         tree.load()
     tree["posterior"] = xarray.DataTree(tree["posterior"].to_dataset().drop_vars("Sps"))
     (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
     with pytest.raises(InputError, match="damaged, has no "):
+        read_fit(folder)
+    del tree["predictions"]
+    (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
+    with pytest.raises(InputError, match="written by an older version, without the predictions"):
         read_fit(folder)
 
 
