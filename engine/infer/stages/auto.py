@@ -1,4 +1,4 @@
-"""`--method auto`: a guide, checked by chains that know nothing of it; the chains decide where they disagree.
+"""Method auto: a guide, checked by chains that know nothing of it; the chains decide where they disagree.
 
 1. Laplace, then svi: the guide and its importance weights.
 2. nuts, from dispersed starts, until the chains have mixed well enough to judge. If guide and chains agree in every

@@ -1,4 +1,4 @@
-"""`--method laplace`: the best points and the normal distribution about the highest; seconds."""
+"""Method laplace: the best points and the normal distribution about the highest; seconds."""
 
 from __future__ import annotations
 

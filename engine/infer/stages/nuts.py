@@ -1,4 +1,4 @@
-"""`--method nuts`: Markov chains from dispersed starts; many minutes, and the arbiter of the other methods."""
+"""Method nuts: Markov chains from dispersed starts; many minutes, and the arbiter of the other methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--method svi`: a guide fitted by variational inference; minutes."""
+"""Method svi: a guide fitted by variational inference; minutes."""
 
 from __future__ import annotations
 
