@@ -60,9 +60,9 @@ class Density:
         """What is expected of the sky at `theta`."""
         return self.expectation.sky(theta, self._of(arrays)["sky"])
 
-    def log_density(self, z: jax.Array, arrays: Arrays | None = None, beta: jax.Array | float = 1.0) -> jax.Array:
-        """log N(z; 0, 1) + beta log-likelihood, a scalar; beta tempers the likelihood."""
-        return log_standard_normal(z) + beta * self.log_likelihood(self.parameters(z, arrays), arrays)
+    def log_density(self, z: jax.Array, arrays: Arrays | None = None) -> jax.Array:
+        """log N(z; 0, 1) + log-likelihood, a scalar."""
+        return log_standard_normal(z) + self.log_likelihood(self.parameters(z, arrays), arrays)
 
     def log_likelihood(self, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
         """The sum of all terms, a scalar."""
@@ -124,7 +124,7 @@ class Density:
             )
         return NonFiniteLikelihoodError(f"{reason} at {at}; correct the values, or narrow the priors")
 
-    def numpyro_model(self, arrays: Arrays | None = None, beta: jax.Array | float = 1.0) -> None:
+    def numpyro_model(self, arrays: Arrays | None = None) -> None:
         """The same density as a NumPyro model: one site `z`, every parameter as a deterministic site."""
         import numpyro
         import numpyro.distributions as dist
@@ -133,7 +133,7 @@ class Density:
         theta = self.parameters(z, arrays)
         for name, value in theta.items():
             numpyro.deterministic(name, value)
-        numpyro.factor("log_likelihood", beta * self.log_likelihood(theta, arrays))
+        numpyro.factor("log_likelihood", self.log_likelihood(theta, arrays))
 
     def _of(self, arrays: Arrays | None) -> Arrays:
         return self.arrays if arrays is None else arrays

@@ -26,10 +26,10 @@ def stand_in(wall: float = np.inf) -> Any:
     """A correlated normal distribution in the place of a sky model; not finite where z[0] > wall."""
     precision = jnp.linalg.inv(COVARIANCE)
 
-    def log_density(z: jax.Array, arrays: Any = None, beta: Any = 1.0) -> jax.Array:  # noqa: ARG001
+    def log_density(z: jax.Array, arrays: Any = None) -> jax.Array:  # noqa: ARG001
         offset = z - MEAN
         value = -0.5 * offset @ precision @ offset - 0.5 * jnp.linalg.slogdet(2 * jnp.pi * COVARIANCE)[1]
-        return beta * jnp.where(z[0] > wall, jnp.nan, value)
+        return jnp.where(z[0] > wall, jnp.nan, value)
 
     def explain(theta: Any) -> NonFiniteLikelihoodError:
         return NonFiniteLikelihoodError(f"bad at {float(theta['z'][0]):.3f}")

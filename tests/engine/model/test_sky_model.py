@@ -32,7 +32,6 @@ def test_the_density_is_prior_times_likelihood(any_table: dict[str, Any], build:
     prior = stats.norm.logpdf(z).sum()
     assert np.isfinite(likelihood)
     np.testing.assert_allclose(model.log_density(z), prior + likelihood, rtol=1e-13)
-    np.testing.assert_allclose(model.log_density(z, beta=0.25), prior + 0.25 * likelihood, rtol=1e-13)
     np.testing.assert_allclose(model.pixel_log_likelihood(theta).sum(), likelihood, rtol=1e-12)
     assert model.pixel_log_likelihood(theta).shape == (model.pixels.n_fit,)
 
@@ -95,8 +94,6 @@ def test_the_numpyro_model_has_the_same_density(any_table: dict[str, Any], build
     z = jnp.asarray(draws(1, model.n_latent)[0])
     found, trace = numpyro_log_density(model.numpyro_model, (), {}, {"z": z})
     np.testing.assert_allclose(found, model.log_density(z), rtol=1e-13)
-    tempered, _ = numpyro_log_density(model.numpyro_model, (model.arrays, 0.5), {}, {"z": z})
-    np.testing.assert_allclose(tempered, model.log_density(z, beta=0.5), rtol=1e-13)
     for name, value in model.parameters(z).items():
         np.testing.assert_array_equal(trace[name]["value"], value)
 
