@@ -72,7 +72,17 @@ def jax_out_of_place(module: str, name: str) -> bool:
     return within(name, "jax") and module.rsplit(".", 1)[-1] not in JAX_ALLOWED
 
 
+def beyond_the_density(module: str, name: str) -> bool:
+    """Methods and guides see a density, its latent axes and nothing else of a model or of the sky."""
+    parts = ("stages", "methods", "guides", "optimise", "nuts", "svi", "coordinates", "objective")
+    inside = any(within(module, f"gammasky.engine.infer.{part}") for part in parts)
+    allowed = ("gammasky.engine.model.Density", "gammasky.engine.model.flux_axes", "gammasky.engine.model.values")
+    of_model = within(name, "gammasky.engine.model") or within(name, "gammasky.engine.sky")
+    return inside and of_model and not any(within(name, known) for known in allowed)
+
+
 RULES = {
+    "methods and guides see a density only": ("gammasky.engine.infer", beyond_the_density),
     "engine imports nothing above it": ("gammasky.engine", above_engine),
     "engine is no cluster code": ("gammasky.engine", forbid("ray", "optuna", "click")),
     "kernels know no sphere": ("gammasky.engine.kernels", forbid("healpy", "astropy", "numpyro")),
@@ -155,6 +165,16 @@ def test_only_one_module_mentions_the_callback() -> None:
         ("sky imports no layer above and no JAX", "gammasky.engine.sky.roi", "from jax import numpy"),
         ("model imports no inference", "gammasky.engine.model.sky_model", "from gammasky.engine import infer"),
         ("distributed knows nothing of photons", "gammasky.distributed.run", "import gammasky.engine.sky.psf"),
+        (
+            "methods and guides see a density only",
+            "gammasky.engine.infer.svi",
+            "from gammasky.engine.model import SkyModel",
+        ),
+        (
+            "methods and guides see a density only",
+            "gammasky.engine.infer.stages.nuts",
+            "import gammasky.engine.sky.roi",
+        ),
     ],
 )
 def test_a_broken_rule_is_found(rule: str, module: str, line: str) -> None:

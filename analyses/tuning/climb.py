@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gammasky.engine.infer.optimise import Laplace
     from gammasky.engine.infer.settings import Settings
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
 N_DRAWS = 1000  # of a guide, to measure it: the least that k-hat is good with
@@ -39,7 +39,7 @@ class Climb:
             on the machine do not change what a search finds; else on the clock.
     """
 
-    def __init__(self, model: SkyModel, settings: Settings, start: Laplace) -> None:
+    def __init__(self, model: Density, settings: Settings, start: Laplace) -> None:
         self.svi = VariationalFit(model, settings)
         self.elbo: Floats = np.zeros(0)
         self.seconds = 0.0
@@ -99,12 +99,12 @@ class Climb:
         return weigh(self.svi.model, *self.svi.draw(self._state, n_draws))
 
 
-def weigh(model: SkyModel, z: Floats, log_guide: Floats) -> Importance:
+def weigh(model: Density, z: Floats, log_guide: Floats) -> Importance:
     """Importance weights of draws z (n, D) of log density log_guide (n,)."""
     return importance(log_likelihoods(model, z) + log_prior(z), log_guide)
 
 
-def start_elbo(model: SkyModel, start: Laplace, seed: int) -> float:
+def start_elbo(model: Density, start: Laplace, seed: int) -> float:
     """ELBO of the Laplace approximation [nat], from which every guide begins."""
     normal = np.random.default_rng(seed).standard_normal((N_DRAWS, model.n_latent))
     log_density = log_prior(normal) - np.log(np.diag(start.scale_tril)).sum()

@@ -33,14 +33,10 @@ from jax.scipy.stats.norm import logpdf as norm_logpdf
 from jax.scipy.stats.norm import pdf as norm_pdf
 from numpy.typing import NDArray
 
-from gammasky.engine.model.priors import LogUniform, Uniform
-from gammasky.engine.model.spec import Component
-from gammasky.engine.model.templates import MixTemplate
-
 if TYPE_CHECKING:
     from gammasky.engine.infer.optimise import Laplace
-    from gammasky.engine.model import SkyModel
-    from gammasky.engine.model.priors import Slot
+    from gammasky.engine.model import Density
+    from gammasky.engine.model.flux_axes import Amplitude
 
 Floats = NDArray[np.float64]
 _SOFT = 1 / 10  # s: width of the ends, of the prior's range
@@ -89,7 +85,7 @@ class Coordinates:
         first, second = _soft(_inverse_open(_open(z[self.norm]) * shares), _SOFT)
         return z.at[self.norms].set(alone).at[self.share].set(first).at[self.norm].set(second)
 
-    def frame(self, model: SkyModel, laplace: Laplace) -> tuple[Floats, Floats]:
+    def frame(self, model: Density, laplace: Laplace) -> tuple[Floats, Floats]:
         """Mean (D,) and covariance (D, D) in x of the model's Laplace approximation."""
         if not self.norms.size and not self.norm.size:
             return laplace.mode, laplace.scale_tril @ laplace.scale_tril.T
@@ -105,48 +101,27 @@ def latent_coordinates() -> Coordinates:
     return Coordinates(nothing, nothing, nothing)
 
 
-def flux_coordinates(model: SkyModel) -> Coordinates:
-    """Those of a model: of components whose norm has a uniform prior, or whose amplitude has a log-uniform one, and is
-    in no other place of the model."""
-    used = [use.parameter for component in model.spec.components for use in component.uses()]
-
-    def slot(name: Any, prior: type[Uniform | LogUniform]) -> Slot | None:
-        """That of a scalar parameter with such a prior, used once; None for anything else."""
-        found = model.latent.slots.get(name) if isinstance(name, str) else None
-        return found if found and isinstance(found.prior, prior) and used.count(name) == 1 else None
-
-    norms, pairs, amplitudes = [], [], []
-    for component in model.spec.components:
-        norm, amplitude = slot(component.norm, Uniform), slot(component.amplitude, LogUniform)
-        template = component.template
-        share = slot(template.fractions, Uniform) if isinstance(template, MixTemplate) else None
-        if amplitude is not None:
-            amplitudes.append((amplitude, component))
-        elif norm is not None and share is not None and share.prior.support() == (0.0, 1.0):
-            pairs.append((norm.start, share.start))
-        elif norm is not None:
-            norms.append(norm.start)
-    norm_axes, share_axes = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    axes = np.array([*norms, *(found.start for found, _ in amplitudes)], dtype=np.int64)
-    shift = _counts_shift(model, amplitudes, len(norms)) if amplitudes else None
-    soft = np.repeat([_SOFT, _SOFT_AMPLITUDE], [len(norms), len(amplitudes)])
+def flux_coordinates(model: Density) -> Coordinates:
+    """The coordinates of a model, on the axes where its norms lie (see `FluxAxes`)."""
+    found = model.flux_axes
+    norm_axes, share_axes = found.pairs.T
+    axes = np.array([*found.norms, *(amplitude.axis for amplitude in found.amplitudes)], dtype=np.int64)
+    shift = _counts_shift(model, found.amplitudes, len(found.norms)) if found.amplitudes else None
+    soft = np.repeat([_SOFT, _SOFT_AMPLITUDE], [len(found.norms), len(found.amplitudes)])
     return Coordinates(axes, norm_axes, share_axes, shift, soft)
 
 
-def _counts_shift(
-    model: SkyModel, amplitudes: list[tuple[Slot, Component]], n_norms: int
-) -> Callable[[jax.Array], jax.Array]:
+def _counts_shift(model: Density, amplitudes: tuple[Amplitude, ...], n_norms: int) -> Callable[[jax.Array], jax.Array]:
     """ln(counts per pixel of A = 1) of the populations, in the width of the prior of ln A, from its value at z = 0.
 
     `n_norms` zeros come first.
     """
-    widths = np.array([np.diff(np.log(slot.prior.support()))[0] for slot, _ in amplitudes])
-    populations = [component for _, component in amplitudes]
+    widths = np.array([amplitude.width for amplitude in amplitudes])
 
     def logs(z: jax.Array) -> jax.Array:
-        theta = model.parameters(z) | {str(c.amplitude): jnp.asarray(1.0) for c in populations}
+        theta = model.parameters(z) | {amplitude.parameter: jnp.asarray(1.0) for amplitude in amplitudes}
         norms = model.sky(theta).norms
-        return jnp.log(jnp.stack([norms[component.name] for component in populations])) / widths
+        return jnp.log(jnp.stack([norms[amplitude.component] for amplitude in amplitudes])) / widths
 
     middle = np.asarray(logs(jnp.zeros(model.n_latent)))
     return lambda z: jnp.concatenate([jnp.zeros(n_norms), logs(z) - middle])

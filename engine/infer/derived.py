@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import Density, SkyModel
 from gammasky.engine.model.values import Arrays
 from gammasky.engine.sky.observation import Observation
 
@@ -23,7 +23,7 @@ POINT_SOURCE_FRACTION = "point_source_fraction"
 INTENSITY, INTENSITY_UNIT = "intensity", "cm-2 s-1 sr-1"
 
 
-def derive(model: SkyModel, z: np.ndarray) -> dict[str, np.ndarray]:
+def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
     """Every parameter and every derived number of each draw.
 
     Args:
@@ -140,7 +140,7 @@ def expected_counts(model: SkyModel, z: np.ndarray) -> np.ndarray:
     return np.asarray(_mapped("expected counts", one, model, z))
 
 
-def _mapped(name: str, one: Callable[[jax.Array, Arrays], Any], model: SkyModel, z: np.ndarray) -> Any:
+def _mapped(name: str, one: Callable[[jax.Array, Arrays], Any], model: Density, z: np.ndarray) -> Any:
     """`one` for each draw, in the program `name` of the model."""
 
     def run(points: jax.Array, arrays: Arrays) -> Any:

@@ -22,7 +22,7 @@ from gammasky.engine.infer.coordinates import Coordinates, flux_coordinates
 from gammasky.engine.infer.optimise import Laplace
 
 if TYPE_CHECKING:
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
 State = dict[str, Any]
@@ -89,7 +89,7 @@ class Chains:
         coordinates: that they move in; None: those of the model's fluxes.
     """
 
-    def __init__(self, model: SkyModel, settings: ChainSettings, coordinates: Coordinates | None = None) -> None:
+    def __init__(self, model: Density, settings: ChainSettings, coordinates: Coordinates | None = None) -> None:
         from blackjax.adaptation.step_size import dual_averaging_adaptation
         from blackjax.mcmc import nuts
 

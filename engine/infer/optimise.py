@@ -20,7 +20,7 @@ from gammasky.engine import interrupt
 from gammasky.engine.errors import NonFiniteLikelihoodError
 
 if TYPE_CHECKING:
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
 Evaluate = Callable[[Floats], tuple[float, Floats]]
@@ -107,7 +107,7 @@ class Laplace:
         return [Optimum(z[group[0]], float(heights[group[0]]), len(group)) for group in groups]
 
 
-def laplace(model: SkyModel, seed: int, n_starts: int = 8) -> Laplace:
+def laplace(model: Density, seed: int, n_starts: int = 8) -> Laplace:
     """Climb from `n_starts` prior draws (from `seed`) with L-BFGS, keep the best, and measure its curvature.
 
     The curvature is the central difference of exact gradients. Directions flatter than a quarter of the prior's
@@ -124,7 +124,7 @@ def laplace(model: SkyModel, seed: int, n_starts: int = 8) -> Laplace:
     return Laplace(mode, _scale_tril(_curvature(model, mode)), float(heights.max()), heights, z)
 
 
-def laplace_at(model: SkyModel, start: Laplace, optimum: Optimum) -> Laplace:
+def laplace_at(model: Density, start: Laplace, optimum: Optimum) -> Laplace:
     """The same about another of the optima.
 
     Raises:
@@ -134,7 +134,7 @@ def laplace_at(model: SkyModel, start: Laplace, optimum: Optimum) -> Laplace:
     return replace(start, mode=optimum.z, scale_tril=scale_tril, log_density=optimum.log_density)
 
 
-def dispersed_starts(model: SkyModel, seed: int, n_starts: int) -> Floats:
+def dispersed_starts(model: Density, seed: int, n_starts: int) -> Floats:
     """Places (n_starts, D) far apart, for Markov chains: prior draws that have climbed a little.
 
     What the data fix at once is near its value then, and a chain need not find it in steps that are tiny out there;
@@ -150,7 +150,7 @@ def dispersed_starts(model: SkyModel, seed: int, n_starts: int) -> Floats:
     return places[np.arange(n_starts) % len(places)]
 
 
-def _evaluate(model: SkyModel, points: Floats) -> tuple[Floats, Floats]:
+def _evaluate(model: Density, points: Floats) -> tuple[Floats, Floats]:
     """Log density (n,) and its gradient (n, D) at points (n, D), BATCH at a time; the last batch is filled up."""
     values, gradients = np.empty(len(points)), np.empty(points.shape)
     for first in range(0, len(points), BATCH):
@@ -162,7 +162,7 @@ def _evaluate(model: SkyModel, points: Floats) -> tuple[Floats, Floats]:
     return values, gradients
 
 
-def _starts(model: SkyModel, seed: int, n_starts: int) -> Floats:
+def _starts(model: Density, seed: int, n_starts: int) -> Floats:
     """Prior draws (n, D) at which the likelihood is finite; up to 20 tries for each."""
     draws = np.random.default_rng(seed).standard_normal((20 * n_starts, model.n_latent))
     finite = np.zeros(len(draws), dtype=bool)
@@ -182,7 +182,7 @@ def _scale_tril(curvature: Floats) -> Floats:
     return np.linalg.cholesky((vectors / np.maximum(values, _FLATTEST)) @ vectors.T)
 
 
-def _climb(model: SkyModel, starts: Floats, *, most: int = _CLIMB["maxiter"]) -> tuple[Floats, Floats]:
+def _climb(model: Density, starts: Floats, *, most: int = _CLIMB["maxiter"]) -> tuple[Floats, Floats]:
     """Log density (n,) and position (n, D) of the optima that L-BFGS reaches in at most `most` iterations.
 
     -inf and NaN for a start (n, D) that gets stuck on its way up, because the likelihood does not exist further on.
@@ -263,7 +263,7 @@ def _climb_one(evaluate: Evaluate, start: Floats, most: int) -> tuple[float, Flo
     return -float(result.fun), np.asarray(result.x)
 
 
-def _curvature(model: SkyModel, mode: Floats) -> Floats:
+def _curvature(model: Density, mode: Floats) -> Floats:
     """Minus the Hessian of the log density at `mode` (D, D).
 
     Raises:

@@ -15,7 +15,7 @@ from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.verdict import Verdict, unless_finite
 
 if TYPE_CHECKING:
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
 BATCH = 50  # draws whose likelihoods are evaluated at once, between two looks at interrupts
@@ -75,7 +75,7 @@ def log_prior(z: Floats) -> Floats:
     return -0.5 * (z**2).sum(axis=-1) - 0.5 * z.shape[-1] * np.log(2 * np.pi)
 
 
-def log_likelihoods(model: SkyModel, z: Floats) -> Floats:
+def log_likelihoods(model: Density, z: Floats) -> Floats:
     """Log-likelihood (n,) of draws z (n, D).
 
     Raises:
@@ -98,7 +98,7 @@ def log_likelihoods(model: SkyModel, z: Floats) -> Floats:
     return found
 
 
-def marginals(model: SkyModel, derived: dict[str, Floats]) -> dict[str, Floats]:
+def marginals(model: Density, derived: dict[str, Floats]) -> dict[str, Floats]:
     """Draws (n,) of every parameter, element by element, and of the point-source fractions, by name."""
     from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION
 

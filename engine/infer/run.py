@@ -17,13 +17,13 @@ from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages.stage import Stage
 from gammasky.engine.interrupt import Interrupts
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import Density
 
 N_DRAWS = 5000
 
 
 def fit(
-    model: SkyModel,
+    model: Density,
     settings: Settings | None = None,
     *,
     folder: Path | None = None,
@@ -79,11 +79,9 @@ def fit(
         return stage.finish()
 
 
-def fit_identity(model: SkyModel, settings: Settings) -> dict[str, Any]:
+def fit_identity(model: Density, settings: Settings) -> dict[str, Any]:
     """What makes two fits the same: model, data and settings."""
     return {
         **settings.resolved(),
-        "model_name": model.spec.name,
-        "dataset": model.dataset.name,
         **model.identity,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,13 +18,11 @@ from gammasky.engine.infer.derived import (
 from gammasky.engine.infer.importance import weighted_quantiles
 from gammasky.engine.infer.posterior import provenance
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.spec import Component
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 QUANTILES = (0.05, 0.16, 0.50, 0.84, 0.95)
-MOST_MAIN_PARAMETERS = 10
 
 
 def summarise(
@@ -60,7 +58,7 @@ def summarise(
         **provenance(model),
         "fit": dict(info),
         "draws": len(derived[FLUX]),
-        "main_parameters": main_parameters(model),
+        "main_parameters": model.main_parameters(),
         "parameters": parameters,
         FLUX: _described(components, derived[FLUX], "counts/pixel", truth.get(FLUX), weights),
         **intensity,
@@ -89,46 +87,6 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         cells = (f"{numbers[key]:.4g}" if key in numbers else "" for key in shown.values())
         table.add_row(name, *cells, numbers["unit"])
     return table
-
-
-def main_parameters(model: SkyModel, most: int = MOST_MAIN_PARAMETERS) -> list[str]:
-    """Scalar parameters to show first, in the model's own order; never slopes or breaks.
-
-    Classes are taken whole, as long as no more than `most` come together: norms of point sources and of what shares a
-    group with them; the shapes of their templates; norms of smooth components whose template is free; other norms;
-    shapes of smooth templates.
-    """
-    groups = {component.group for component in model.spec.populations if component.group}
-    in_question = [c for c in model.spec.components if c.source_counts is not None or c.group in groups]
-    flexible = [c for c in model.spec.smooth if _free_shape(c)]
-    classes = [
-        _norms(in_question),
-        _shapes(model.spec.populations),
-        _norms(flexible),
-        _norms(model.spec.components),
-        _shapes(model.spec.smooth),
-    ]
-    chosen: set[str] = set()
-    for names in classes:
-        new = [name for name in dict.fromkeys(names) if name not in chosen and not model.latent.slots[name].shape]
-        if len(chosen) + len(new) > most and chosen:
-            break
-        chosen |= set(new[:most])
-    return [name for name in model.latent.slots if name in chosen]
-
-
-def _norms(components: Iterable[Component]) -> list[str]:
-    values = [c.norm if c.norm is not None else c.amplitude for c in components]
-    return [value for value in values if isinstance(value, str)]
-
-
-def _shapes(components: Iterable[Component]) -> list[str]:
-    return [name for component in components for name in _free_shape(component)]
-
-
-def _free_shape(component: Component) -> list[str]:
-    """Parameters of a component's template other than its modulation, which has no single numbers."""
-    return [use.parameter for use in component.template.uses("")]
 
 
 def _described(

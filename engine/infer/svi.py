@@ -42,7 +42,7 @@ from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.settings import Settings
 
 if TYPE_CHECKING:
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
 State = dict[str, Any]
@@ -74,7 +74,7 @@ class VariationalFit:
     the window's beginning and lately, and whether every step so far was finite; `advance` moves it.
     """
 
-    def __init__(self, model: SkyModel, settings: Settings) -> None:
+    def __init__(self, model: Density, settings: Settings) -> None:
         self.model, self.settings = model, settings
         self._used = settings.resolved()
         guide = GUIDES[settings.guide]

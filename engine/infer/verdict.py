@@ -16,7 +16,7 @@ from gammasky.engine.infer.importance import RELIABLE_K_HAT, Importance
 from gammasky.engine.infer.settings import Settings
 
 if TYPE_CHECKING:
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Level = Literal["reliable", "preview", "unreliable"]
 LARGEST_GAP = 1.0  # log Z - ELBO [nat]
@@ -224,7 +224,7 @@ def _apart(log_z: float, guide: Importance) -> str:
     )
 
 
-def shifts(model: SkyModel, derived: Mapping[str, np.ndarray], weights: Importance) -> dict[str, float]:
+def shifts(model: Density, derived: Mapping[str, np.ndarray], weights: Importance) -> dict[str, float]:
     """Measure how far the weights move the mean of each parameter, in standard deviations."""
     found: dict[str, float] = {}
     for name, slot in model.latent.slots.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from typing import Any, Self
 
 import jax
@@ -14,7 +16,10 @@ from jax.typing import ArrayLike
 from gammasky.engine.errors import NonFiniteLikelihoodError
 from gammasky.engine.model.expectation import Expectation
 from gammasky.engine.model.expected_sky import Sky
+from gammasky.engine.model.flux_axes import FluxAxes, flux_axes
 from gammasky.engine.model.latent import Latent, log_standard_normal
+from gammasky.engine.model.main_parameters import MOST, main_parameters
+from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.model.terms import CountsTerm, Term
 from gammasky.engine.model.values import Arrays, Parameters
 
@@ -51,6 +56,23 @@ class Density:
     def n_latent(self) -> int:
         """Dimension D of the latent space."""
         return self.latent.n_latent
+
+    @cached_property
+    def flux_axes(self) -> FluxAxes:
+        """Where norms lie in the latent space."""
+        return flux_axes(self.expectation.spec, self.latent)
+
+    def main_parameters(self, most: int = MOST) -> list[str]:
+        """Names of the parameters to show first, at most so many."""
+        return main_parameters(self.expectation.spec, self.latent, most)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Digests of all that the density depends on: with one identity, settings and seed, fits are the same."""
+        digest = hashlib.sha256()
+        for leaf in jax.tree.leaves(self.arrays):
+            digest.update(np.asarray(leaf).tobytes())
+        return {"model": digest_of(self.expectation.spec), "arrays": digest.hexdigest()}
 
     def parameters(self, z: jax.Array, arrays: Arrays | None = None) -> Parameters:
         """Parameters by name, from the latent z (D,)."""
@@ -137,6 +159,11 @@ class Density:
 
     def _of(self, arrays: Arrays | None) -> Arrays:
         return self.arrays if arrays is None else arrays
+
+
+def digest_of(spec: ModelSpec) -> str:
+    """SHA-256 of a model's description."""
+    return hashlib.sha256(spec.model_dump_json().encode()).hexdigest()
 
 
 def _text(value: Any) -> str:

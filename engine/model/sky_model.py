@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.kernels import callbacks
-from gammasky.engine.model.density import Density
+from gammasky.engine.model.density import Density, digest_of
 from gammasky.engine.model.expectation import Expectation
 from gammasky.engine.model.latent import Latent
 from gammasky.engine.model.parameters import parameter_labels
@@ -62,10 +61,9 @@ class SkyModel(Density):
     def with_counts(self, counts: np.ndarray, *more: np.ndarray) -> SkyModel:
         other = super().with_counts(counts, *more)
         other.pixels = self.pixels.with_counts(other.counts_term.counts)
-        other.__dict__.pop("identity", None)
         return other
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, str]:
         """What makes two models of data the same: digests of the description, of what was seen and of the templates.
 
@@ -76,7 +74,7 @@ class SkyModel(Density):
         for name, values in sorted(self.expectation.arrays["templates"].items()):
             templates.update(name.encode() + np.asarray(values).tobytes())
         return {
-            "model": hashlib.sha256(self.spec.model_dump_json().encode()).hexdigest(),
+            "model": digest_of(self.spec),
             "observation": self._seen(),
             "templates": templates.hexdigest(),
         }

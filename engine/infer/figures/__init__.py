@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gammasky.engine.infer.derived import Predictions
-from gammasky.engine.infer.summary import main_parameters
 from gammasky.engine.model import SkyModel
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def save_figures(
         "maps": partial(maps.draw, model, predictions.counts),
         "fluxes": partial(fluxes.draw, model, derived),
     }
-    if main_parameters(model):
+    if model.main_parameters():
         figures["corner"] = partial(corner.draw, model, derived)
     if model.spec.populations:
         figures["dnds"] = partial(dnds.draw, model, predictions.dnds)

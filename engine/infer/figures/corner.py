@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gammasky.engine.infer.figures.style import COLOURS
-from gammasky.engine.infer.summary import main_parameters, true_values
+from gammasky.engine.infer.summary import true_values
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.priors import LogUniform, Prior
 
@@ -29,7 +29,7 @@ def draw(model: SkyModel, derived: Mapping[str, np.ndarray]) -> Figure:
         model: the model.
         derived: draws (n,) of each parameter, from `derive`.
     """
-    names, truth, priors = main_parameters(model), true_values(model), model.spec.parameters
+    names, truth, priors = model.main_parameters(), true_values(model), model.spec.parameters
     draws = np.stack([shown(priors[name], derived[name]) for name in names], axis=1)
     truths = [float(shown(priors[name], truth[name])) if name in truth else None for name in names]
     figure = overlay([draws], [axis_label(priors[name], name, "\n") for name in names], truths)

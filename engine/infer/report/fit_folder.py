@@ -119,7 +119,7 @@ def read_fit_posterior(path: Path) -> Posterior:
     path = _posterior_path(path) if path.is_dir() or path.suffix != ".nc" else path
     tree = read_posterior(path)
     if "predictions" not in tree.children:
-        raise InputError(f"{path}: written by an older version, without the predictions of the model; run the fit again")
+        raise InputError(f"{path}: written by an older version, without predictions of the model; run the fit again")
     attributes = {str(name): _decoded(value) for name, value in tree.attrs.items()}
     try:
         spec = ModelSpec.model_validate_json(str(tree.attrs.get("model")))

@@ -32,7 +32,7 @@ from gammasky.engine.infer.verdict import verdict_on_chains_beside, verdict_on_c
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.settings import Settings
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
 Phase = Literal["svi", "nuts", "done"]
@@ -45,7 +45,7 @@ class AutoStage(Stage):
 
     name = "auto"
 
-    def __init__(self, model: SkyModel, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
+    def __init__(self, model: Density, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
         super().__init__(model, settings, n_draws, start)
         self._svi = SviStage(model, settings, n_draws)
         self._nuts = NutsStage(model, settings, n_draws, stop_every=LOOK_EVERY)

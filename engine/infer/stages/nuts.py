@@ -14,12 +14,11 @@ from gammasky.engine.infer.nuts import MAX_CHUNK, Chains, ChainSettings, Chunk, 
 from gammasky.engine.infer.optimise import Laplace, dispersed_starts
 from gammasky.engine.infer.result import Fit, log_prior, marginals
 from gammasky.engine.infer.stages.stage import Note, Stage, next_piece
-from gammasky.engine.infer.summary import main_parameters
 from gammasky.engine.infer.verdict import verdict_on_chains
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.settings import Settings
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -32,7 +31,7 @@ class NutsStage(Stage):
 
     def __init__(
         self,
-        model: SkyModel,
+        model: Density,
         settings: Settings,
         n_draws: int,
         start: Laplace | None = None,
@@ -143,9 +142,9 @@ class NutsStage(Stage):
         )
 
 
-def quoted(model: SkyModel, numbers: dict[str, T]) -> dict[str, T]:
-    """Of the numbers by name, those that results are quoted of: main parameters and point-source fractions."""
-    main = set(main_parameters(model))
+def quoted(model: Density, numbers: dict[str, T]) -> dict[str, T]:
+    """Keep the numbers that results are quoted with: main parameters and point-source fractions."""
+    main = set(model.main_parameters())
     return {name: value for name, value in numbers.items() if name in main or name.startswith("PS fraction")}
 
 

@@ -16,7 +16,7 @@ from gammasky.engine.infer.result import Fit
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.settings import Settings
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Note = Callable[[str], None]
 N_STARTS = 8  # prior draws that the best point is looked for from
@@ -36,7 +36,7 @@ class Stage(ABC):
 
     name: str
 
-    def __init__(self, model: SkyModel, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
+    def __init__(self, model: Density, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
         self.model, self.settings, self.n_draws = model, settings, n_draws
         self.start = start
         self.seconds = 0.0

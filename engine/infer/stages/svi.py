@@ -18,7 +18,7 @@ from gammasky.engine.infer.verdict import shifts, verdict_on_guide
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.settings import Settings
-    from gammasky.engine.model import SkyModel
+    from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
 FEWEST_FLAT = 200  # steps that two windows must each have before an ELBO may be called flat
@@ -36,7 +36,7 @@ class SviStage(Stage):
 
     name = "svi"
 
-    def __init__(self, model: SkyModel, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
+    def __init__(self, model: Density, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
         super().__init__(model, settings, n_draws, start)
         self.svi = VariationalFit(model, settings)
         self._elbos: list[Floats] = [np.zeros(0)] * settings.starts

@@ -577,7 +577,7 @@ def test_posterior_without_a_parameter_or_of_an_older_version(folder: Path) -> N
         read_fit(folder)
     del tree["predictions"]
     (folder / "posterior.nc").write_bytes(tree.to_netcdf(engine="h5netcdf"))
-    with pytest.raises(InputError, match="written by an older version, without the predictions"):
+    with pytest.raises(InputError, match="written by an older version, without predictions"):
         read_fit(folder)
 
 

@@ -18,7 +18,6 @@ from gammasky.engine.files import write_json
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.summary import (
     described,
-    main_parameters,
     summarise,
     summary_table,
     true_values,
@@ -93,22 +92,22 @@ def test_table(summary: dict[str, Any]) -> None:
 
 
 def test_main_parameters_of_the_fiducial_model(small_fiducial: SkyModel) -> None:
-    assert main_parameters(small_fiducial) == FIDUCIAL
-    assert main_parameters(small_fiducial, most=5) == ["S_gce", "Sps_gce", "Sps_dsk"]
-    assert main_parameters(small_fiducial, most=2) == ["S_gce", "Sps_gce"]
-    assert len(main_parameters(small_fiducial, most=12)) == 12
+    assert small_fiducial.main_parameters() == FIDUCIAL
+    assert small_fiducial.main_parameters(most=5) == ["S_gce", "Sps_gce", "Sps_dsk"]
+    assert small_fiducial.main_parameters(most=2) == ["S_gce", "Sps_gce"]
+    assert len(small_fiducial.main_parameters(most=12)) == 12
 
 
 def test_main_parameters_of_small_models(
     smooth_only: SkyModel, population_model: Callable[..., SkyModel], fermi: object
 ) -> None:
     assert fermi is smooth_only.dataset
-    assert main_parameters(smooth_only) == ["A"]
+    assert smooth_only.main_parameters() == ["A"]
     prior = {"prior": "loguniform", "low": 0.01, "high": 1.0}
     slope = {"prior": "uniform", "low": 2.1, "high": 4.0}
     counts = {"slopes": ["n1", 1.5], "breaks": [5.0]}
     model = population_model({"n1": slope, "A": prior}, amplitude="A", source_counts=counts)
-    assert main_parameters(model) == ["A"]
+    assert model.main_parameters() == ["A"]
 
 
 def test_one_draw(smooth_only: SkyModel) -> None:

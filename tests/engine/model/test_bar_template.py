@@ -55,9 +55,7 @@ def test_gradient_of_the_log_likelihood_by_every_number(build: Build, bar_table:
 
 
 def test_main_parameters_hold_the_shape(build: Build, bar_table: dict[str, Any]) -> None:
-    from gammasky.engine.infer.summary import main_parameters
-
-    assert "bar_angle" in main_parameters(build(bar_table))
+    assert "bar_angle" in build(bar_table).main_parameters()
 
 
 @pytest.mark.parametrize(

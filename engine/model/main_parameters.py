@@ -1,0 +1,46 @@
+"""Which parameters of a model to show first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gammasky.engine.model.latent import Latent
+from gammasky.engine.model.spec import Component, ModelSpec
+
+MOST = 10
+
+
+def main_parameters(spec: ModelSpec, latent: Latent, most: int = MOST) -> list[str]:
+    """Scalar parameters to show first, in the model's own order; never slopes or breaks.
+
+    Classes are taken whole, as long as no more than `most` come together: norms of point sources and of what shares a
+    group with them; the shapes of their templates; norms of smooth components whose template is free; other norms;
+    shapes of smooth templates.
+    """
+    groups = {component.group for component in spec.populations if component.group}
+    in_question = [c for c in spec.components if c.source_counts is not None or c.group in groups]
+    flexible = [component for component in spec.smooth if _shapes([component])]
+    classes = [
+        _norms(in_question),
+        _shapes(spec.populations),
+        _norms(flexible),
+        _norms(spec.components),
+        _shapes(spec.smooth),
+    ]
+    chosen: set[str] = set()
+    for names in classes:
+        new = [name for name in dict.fromkeys(names) if name not in chosen and not latent.slots[name].shape]
+        if len(chosen) + len(new) > most and chosen:
+            break
+        chosen |= set(new[:most])
+    return [name for name in latent.slots if name in chosen]
+
+
+def _norms(components: Iterable[Component]) -> list[str]:
+    values = [component.norm if component.norm is not None else component.amplitude for component in components]
+    return [value for value in values if isinstance(value, str)]
+
+
+def _shapes(components: Iterable[Component]) -> list[str]:
+    """Parameters of the templates."""
+    return [use.parameter for component in components for use in component.template.uses("")]
