@@ -184,11 +184,14 @@ def _from_here(data: str | None) -> str | None:
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:
-    """The table with changes: tables are merged, anything else takes the place of what was there."""
+    """The table with changes: tables are merged, anything else takes the place of what was there.
+
+    So do axes, truths, and a fit that names its method, since other methods have other settings.
+    """
     result = deepcopy(dict(table))
     for key, value in changes.items():
-        old = result.get(key)
-        if isinstance(old, dict) and isinstance(value, Mapping) and key not in ("axes", "truths"):
+        old, whole = result.get(key), key in ("axes", "truths") or (key == "fit" and "method" in value)
+        if isinstance(old, dict) and isinstance(value, Mapping) and not whole:
             result[key] = merged(old, value)
         else:
             result[key] = deepcopy(value)
