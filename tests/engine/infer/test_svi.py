@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from gammasky.engine.errors import DivergedFitError, InputError, NonFiniteLikelihoodError
-from gammasky.engine.infer import svi
+from gammasky.engine.infer.guides import GUIDES
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.svi import State, VariationalFit, check_diverged, is_flat
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.flux_axes import FluxAxes
 
 MEAN = jnp.array([0.5, -1.0, 0.2])
 COVARIANCE = jnp.array([[0.6, 0.3, 0.0], [0.3, 0.5, 0.1], [0.0, 0.1, 0.2]])
@@ -41,7 +42,7 @@ def stand_in(wall: float = np.inf) -> Any:
         latent=SimpleNamespace(names=["S_a", "S_b", "theta[F]"], slots={}),
         log_density=log_density,
         program=lambda _key, build: build(),
-        spec=SimpleNamespace(components=[]),
+        flux_axes=FluxAxes(np.zeros(0, dtype=int), np.zeros((0, 2), dtype=int), ()),
         value_and_gradient=lambda z: jax.vmap(single)(z) if jnp.ndim(z) == 2 else single(z),
         parameters=lambda z: {"z": z},
         explain=explain,
@@ -92,7 +93,7 @@ def test_windows_widen_a_frame_that_is_too_narrow(steps: int) -> None:
 
 @pytest.mark.slow
 def test_in_one_stretch_a_frame_that_is_too_narrow_is_not_filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(svi._WINDOWS, "flow", ())
+    monkeypatch.setattr(GUIDES["flow"], "windows", ())
     assert width(1200) < 0.7
 
 
