@@ -65,8 +65,8 @@ bench: .venv/.installed
 	@.venv/bin/gammasky bench likelihood
 
 # --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first), in two
-# processes: most of their time is compilation, on one core. On 3.12 every quick test runs, with two of its cases, on
-# programs that compile fast instead of running fast
+# processes: most of their time is compilation, on one core. On 3.12, whose JAX is newer, the quick tests of the engine and
+# of the command line run, with two of their cases, on programs that compile fast instead of running fast
 PYTEST = bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
 test: .venv-test/.installed
 	.venv-test/bin/ruff check .
@@ -82,7 +82,8 @@ test-312:
 	@echo "test-312 skipped: no python3.12 found"
 else
 test-312: .venv-312/.installed
-	JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-312/$(PYTEST) -m 'not slow' --thin
+	JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-312/$(PYTEST) -m 'not slow' --thin \
+		tests/engine tests/test_cli.py tests/test_imports.py tests/test_public_names.py
 endif
 
 test-gpu: .venv-gpu/.installed
