@@ -42,5 +42,6 @@ def _norms(components: Iterable[Component]) -> list[str]:
 
 
 def _shapes(components: Iterable[Component]) -> list[str]:
-    """Parameters of the templates."""
-    return [use.parameter for component in components for use in component.template.uses("")]
+    """Parameters of the templates other than the coefficients of modulations, the only vectors that are no shares."""
+    uses = [use for component in components for use in component.template.uses("")]
+    return [use.parameter for use in uses if use.shares or not use.elements]

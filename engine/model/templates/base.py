@@ -69,7 +69,6 @@ class Template(Schema):
     """
 
     kind: ClassVar[str]
-    #: what `gammasky cite` lists of the template besides its kind
     modulation: Modulation | None = None
     hemisphere: Literal["north", "south"] | None = None
 

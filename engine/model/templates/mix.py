@@ -25,9 +25,6 @@ class MixTemplate(Template):
     mix: Annotated[list[AnyTemplate], Field(min_length=1)]
     fractions: str | float | list[float]
 
-    def label(self) -> str:
-        return self.kind
-
     def leaves(self) -> Iterator[Template]:
         for member in self.mix:
             yield from member.leaves()

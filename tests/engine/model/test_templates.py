@@ -156,6 +156,8 @@ def test_modulation(build: Build, one_template: MakeTable) -> None:
     expected = values(base) * factor
     np.testing.assert_allclose(values(model, Alm=coefficients), expected / expected.mean(), rtol=1e-12)
     assert model.n_latent == 2 + 5
+    table["components"].reverse()
+    assert build(table).main_parameters(most=1) == ["S_peak"]  # a modulation alone makes no template free
 
 
 def test_region_count_and_order_of_regions(build: Build, full_table: dict[str, Any]) -> None:
