@@ -1,4 +1,7 @@
-"""Says how far a posterior can be trusted: one word, the reasons, and what to do about it."""
+"""Says how far a posterior can be trusted: one word, the reasons, and what to do about it.
+
+Here is what the verdicts of all methods have in common; the rule of each method is the `verdict` of its class.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gammasky.engine.infer.agreement import Disagreement
-from gammasky.engine.infer.convergence import LARGEST_R_HAT, MOST_DIVERGENT, SMALLEST_ESS, Convergence
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, Importance
-from gammasky.engine.infer.settings import Settings
 
 if TYPE_CHECKING:
     from gammasky.engine.model import Density
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 Level = Literal["reliable", "preview", "unreliable"]
 LARGEST_GAP = 1.0  # log Z - ELBO [nat]
 LARGEST_SHIFT = 0.2  # of a mean by the weights [sd]
-LARGEST_DISAGREEMENT = 0.3  # between two methods' log Z [nat]
-_SPLIT_R_HAT = 1.05  # above: the chains are in different places
-_BROKEN = 0.02  # share of divergent trajectories above which draws are biased
-
+STOPPED = "the optimiser stopped before the ELBO was flat"
 
 Remedy = Mapping[str, Any]  # names of settings -> values
 
@@ -99,27 +96,27 @@ def _not_finite(numbers: Mapping[str, ArrayLike]) -> list[str]:
     return told
 
 
-def verdict_on_guide(weights: Importance, shifts: Mapping[str, float], status: str) -> Verdict:
+def verdict_on_approximation(
+    weights: Importance, shifts: Mapping[str, float], more_doubts: Sequence[str] = ()
+) -> Verdict:
     """Judge one approximation by itself, which is never *reliable*.
 
-    Its draws cannot tell of mass where the guide never goes: on the Fermi data a k-hat of 0.5 goes with a missing
-    shoulder of the posterior. Only a second method, started elsewhere, could have seen it.
+    Its draws cannot tell of mass where it never goes: on the Fermi data a k-hat of 0.5 goes with a missing shoulder of
+    the posterior. Only a second method, started elsewhere, could have seen it.
 
     Args:
-        weights: importance weights of the guide's draws.
+        weights: importance weights of the draws.
         shifts: by parameter, how far the weights move its mean [sd].
-        status: of the optimiser, "converged" or "stopped"; "finished" where there is none.
+        more_doubts: reasons of the method's own not to quote the draws yet.
     """
     trouble, doubts = weight_doubts(weights, shifts)
-    if status == "stopped":
-        doubts.append("the optimiser stopped before the ELBO was flat")
-    doubts.append("no second method has looked for mass that the guide misses")
+    doubts += [*more_doubts, "no second method has looked for mass that the guide misses"]
     moved = {f"the shift of the mean of {name} by the weights": shift for name, shift in shifts.items()}
-    return judged(_numbers(weights) | moved, trouble, doubts, "", {"method": "auto"})
+    return judged(weight_numbers(weights) | moved, trouble, doubts, "", {"method": "auto"})
 
 
-def _numbers(weights: Importance) -> dict[str, float]:
-    """What a verdict on weighted draws rests on."""
+def weight_numbers(weights: Importance) -> dict[str, float]:
+    """The numbers that a verdict on weighted draws rests on, by the name that its reader knows."""
     names = {"k_hat": "k-hat", "ess": "the effective sample size of the weights", "log_z": "log Z", "elbo": "the ELBO"}
     return {told: getattr(weights, name) for name, told in names.items()}
 
@@ -142,86 +139,6 @@ def weight_doubts(weights: Importance, shifts: Mapping[str, float]) -> tuple[lis
     if abs(shift) > LARGEST_SHIFT:
         doubts.append(f"weights move the mean of {name} by {shift:+.2f} sd, more than {LARGEST_SHIFT}")
     return trouble, doubts
-
-
-def verdict_on_chains(found: Mapping[str, Convergence], divergent: float, settings: Settings) -> Verdict:
-    """Judge Markov chains from dispersed starts: they are reliable if they agree and have moved enough.
-
-    Args:
-        found: convergence of every number that is quoted, by name.
-        divergent: share of divergent trajectories.
-        settings: of the chains.
-    """
-    trouble: list[str] = []
-    doubts: list[str] = []
-    numbers = {"the share of divergent trajectories": divergent}
-    numbers |= {f"R-hat of {name}": of.r_hat for name, of in found.items()}
-    numbers |= {f"the effective sample size of {name}": of.ess_bulk for name, of in found.items()}
-    numbers |= {f"the effective sample size of the tails of {name}": of.ess_tail for name, of in found.items()}
-    worst = max(found, key=lambda name: found[name].r_hat)
-    slowest = min(found, key=lambda name: found[name].smallest_ess)
-    if found[worst].r_hat >= LARGEST_R_HAT:
-        told = doubts if found[worst].r_hat < _SPLIT_R_HAT else trouble
-        told.append(f"R-hat of {worst} is {found[worst].r_hat:.3f}, not below {LARGEST_R_HAT}: the chains disagree")
-    if found[slowest].smallest_ess < SMALLEST_ESS:
-        doubts.append(
-            f"{slowest} has an effective sample size of {found[slowest].smallest_ess:.0f}, below {SMALLEST_ESS:.0f}"
-        )
-    if divergent >= MOST_DIVERGENT:
-        told = doubts if divergent < _BROKEN else trouble
-        told.append(f"{divergent:.1%} of the trajectories diverged, not below {MOST_DIVERGENT:.1%}")
-    lacking = SMALLEST_ESS / float(np.fmax(found[slowest].smallest_ess, 20.0))
-    draws = int(math.ceil(settings.draws * max(1.5, 1.2 * lacking) / 500) * 500)
-    remedy = {"method": "nuts", "draws": draws, "warmup": 2 * settings.warmup}
-    return judged(numbers, trouble, doubts, f"{settings.chains} chains from dispersed starts agree", remedy)
-
-
-def verdict_on_checked_guide(
-    weights: Importance, status: str, n_numbers: int, chains: Verdict, *, can_judge: bool, log_z: float
-) -> Verdict:
-    """Judge a guide whose weighted draws agree with chains in all `n_numbers` that are quoted.
-
-    Args:
-        weights: of the guide's draws, which are drawn again by them.
-        status: of the optimiser.
-        chains: their own verdict; can_judge: whether they have mixed well enough to find a fault.
-        log_z: with the mass that only the chains have seen.
-    """
-    trouble, doubts = weight_doubts(weights, {})
-    if not can_judge:
-        doubts += ["the chains have not mixed well enough to judge the guide", *chains.reasons]
-    if abs(log_z - weights.log_z) > LARGEST_DISAGREEMENT:
-        doubts.append(_apart(log_z, weights))
-    if status == "stopped" and (trouble or doubts):
-        doubts.append("the optimiser stopped before the ELBO was flat")
-    fine = f"guide and chains agree in all {n_numbers} numbers that are quoted"
-    numbers = _numbers(weights) | {"log Z with the chains": log_z}
-    return judged(numbers, trouble, doubts, fine, chains.remedy or {"method": "nuts"})
-
-
-def verdict_on_chains_beside(
-    chains: Verdict, different: Sequence[Disagreement], guide: Importance, log_z: float
-) -> Verdict:
-    """Judge chains that disagree with a guide.
-
-    Args:
-        chains: their own verdict.
-        different: where the guide was wrong, the worst first.
-        guide: weights of its draws.
-        log_z: with the mass that only the chains have seen.
-    """
-    told = [f"svi alone (k-hat {guide.k_hat:.2f}) misleads in {len(different)} numbers; {different[0]}"]
-    if abs(log_z - guide.log_z) > LARGEST_DISAGREEMENT:
-        told.append(_apart(log_z, guide))
-    verdict = Verdict(chains.level, (*chains.reasons, *told), chains.remedy)
-    return unless_finite(verdict, {"log Z with the chains": log_z})
-
-
-def _apart(log_z: float, guide: Importance) -> str:
-    return (
-        f"log Z by the guide's weights is {guide.log_z:.2f}, and {log_z:.2f} with the chains: more than "
-        f"{LARGEST_DISAGREEMENT} apart"
-    )
 
 
 def shifts(model: Density, derived: Mapping[str, np.ndarray], weights: Importance) -> dict[str, float]:

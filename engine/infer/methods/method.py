@@ -1,29 +1,37 @@
-"""What a method is: its name, its settings, what does its work and how much work that is."""
+"""What a method is: its settings, what does its work, how much work that is, its verdict and what to cite for it."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gammasky.engine.infer.option import Option
 
+if TYPE_CHECKING:
+    from gammasky.engine.infer.verdict import Verdict
+
 
 class Method(ABC):
-    """A way to a posterior. Importing its file must be quick, since the command line shows its settings.
+    """A way to a posterior.
+
+    Importing its file must be quick, since the command line shows its settings: what `verdict` needs is imported there.
 
     Attributes:
         name: as users choose it.
         summary: what it is good for, in a few words.
         work: "MODULE:CLASS" of the `Stage` that does the work, imported when it begins.
         options: its settings, by name.
+        verdict: the rule by which its `Stage` judges what it has found. Its arguments are what this method rests on;
+            `engine.infer.verdict` has the rules that methods share.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     work: ClassVar[str]
     options: ClassVar[Mapping[str, Option]] = {}
+    verdict: ClassVar[Callable[..., Verdict]]
 
     @classmethod
     def stage(cls) -> Any:

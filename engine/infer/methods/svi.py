@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from gammasky.engine.infer.guides import GUIDES
 from gammasky.engine.infer.methods.method import Method
 from gammasky.engine.infer.option import Option
+
+if TYPE_CHECKING:
+    from gammasky.engine.infer.importance import Importance
+    from gammasky.engine.infer.verdict import Verdict
 
 SCHEDULES = ("constant", "cosine")
 
@@ -54,3 +58,16 @@ class Svi(Method):
     @staticmethod
     def gradients(options: Mapping[str, Any]) -> int:
         return int(options["steps"] * options["particles"])
+
+    @staticmethod
+    def verdict(weights: Importance, shifts: Mapping[str, float], status: str) -> Verdict:
+        """Judge the guide.
+
+        Args:
+            weights: importance weights of its draws.
+            shifts: by parameter, how far the weights move its mean [sd].
+            status: of the optimiser, "converged" or "stopped".
+        """
+        from gammasky.engine.infer.verdict import STOPPED, verdict_on_approximation
+
+        return verdict_on_approximation(weights, shifts, [STOPPED] if status == "stopped" else [])

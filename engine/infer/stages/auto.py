@@ -22,13 +22,13 @@ from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.evidence import Evidence, bridge_sampling
 from gammasky.engine.infer.importance import Importance
+from gammasky.engine.infer.methods.auto import Auto
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.result import Fit, log_prior, marginals
 from gammasky.engine.infer.stages.nuts import NutsStage, quoted
 from gammasky.engine.infer.stages.stage import Note, Stage
 from gammasky.engine.infer.stages.svi import SviStage
 from gammasky.engine.infer.summary import described
-from gammasky.engine.infer.verdict import verdict_on_chains_beside, verdict_on_checked_guide
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.settings import Settings
@@ -43,7 +43,7 @@ _FEWEST, _LARGEST = 200.0, 1.02  # effective size and R-hat of chains that can j
 class AutoStage(Stage):
     """The stages in order, and what they found."""
 
-    name = "auto"
+    name = Auto.name
 
     def __init__(self, model: Density, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
         super().__init__(model, settings, n_draws, start)
@@ -134,10 +134,18 @@ class AutoStage(Stage):
         with self.timed():
             chains = self._nuts.finish()
             bridged = self._bridge(guide, chains)
-            of_chains = bool(self._different)
-            result = self._by_chains(guide, chains, bridged) if of_chains else self._by_guide(guide, chains, bridged)
+            result = chains if self._different else self._by_guide(guide)
         kept = ("r_hat_max", "ess_bulk_min", "ess_tail_min", "slowest", "divergent")
         weights = _weights(guide)
+        verdict = Auto.verdict(
+            self._different,
+            weights,
+            guide.status,
+            chains.verdict,
+            n_numbers=len(self._chains),
+            can_judge=self._can_judge(),
+            log_z=bridged.log_z,
+        )
         diagnostics = {
             "method": self.name,
             "result": result.method,
@@ -156,6 +164,7 @@ class AutoStage(Stage):
         return replace(
             result,
             method=self.name,
+            verdict=verdict,
             diagnostics=diagnostics,
             stages=self._stages(guide, chains, bridged),
             laplace=self.laplace,
@@ -171,10 +180,9 @@ class AutoStage(Stage):
         at_guide = guide.log_likelihood + log_prior(guide.z) - guide.log_guide
         return bridge_sampling(at_chains.reshape(chains.chains, -1), at_guide)
 
-    def _by_guide(self, guide: Fit, chains: Fit, bridged: Evidence) -> Fit:
+    def _by_guide(self, guide: Fit) -> Fit:
         """The result where guide and chains agree: the guide's draws, drawn again by their weights."""
-        weights = _weights(guide)
-        chosen = weights.resampled(len(guide.z), self.settings.seed)
+        chosen = _weights(guide).resampled(len(guide.z), self.settings.seed)
         return replace(
             guide,
             method="svi, reweighted",
@@ -183,20 +191,7 @@ class AutoStage(Stage):
             log_guide=None,
             derived={name: values[chosen] for name, values in guide.derived.items()},
             weights=None,
-            verdict=verdict_on_checked_guide(
-                weights,
-                guide.status,
-                len(self._chains),
-                chains.verdict,
-                can_judge=self._can_judge(),
-                log_z=bridged.log_z,
-            ),
         )
-
-    def _by_chains(self, guide: Fit, chains: Fit, bridged: Evidence) -> Fit:
-        """The result where they do not: the chains' draws."""
-        verdict = verdict_on_chains_beside(chains.verdict, self._different, _weights(guide), bridged.log_z)
-        return replace(chains, verdict=verdict)
 
     def _stages(self, guide: Fit, chains: Fit, bridged: Evidence) -> tuple[dict[str, Any], ...]:
         """Diagnostics and marginals of each method, for tables that put them side by side."""

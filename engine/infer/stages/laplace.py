@@ -6,15 +6,16 @@ import numpy as np
 
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.importance import importance
+from gammasky.engine.infer.methods.laplace import Laplace
 from gammasky.engine.infer.result import Fit, log_likelihoods, log_prior
 from gammasky.engine.infer.stages.stage import Stage
-from gammasky.engine.infer.verdict import shifts, verdict_on_guide
+from gammasky.engine.infer.verdict import shifts
 
 
 class LaplaceStage(Stage):
     """All of it is done by `begin`."""
 
-    name = "laplace"
+    name = Laplace.name
 
     def done(self) -> bool:
         return True
@@ -42,7 +43,7 @@ class LaplaceStage(Stage):
             log_guide=log_guide,
             derived=derived,
             elbo=np.zeros(0),
-            verdict=verdict_on_guide(weights, shifts(model, derived, weights), "finished"),
+            verdict=Laplace.verdict(weights, shifts(model, derived, weights)),
             diagnostics={
                 "method": self.name,
                 **weights.diagnostics(),

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint, leaves
 from gammasky.engine.infer.convergence import Convergence, convergence
 from gammasky.engine.infer.derived import derive
+from gammasky.engine.infer.methods.nuts import Nuts
 from gammasky.engine.infer.nuts import MAX_CHUNK, Chains, ChainSettings, Chunk, State
 from gammasky.engine.infer.optimise import Laplace, dispersed_starts
 from gammasky.engine.infer.result import Fit, log_prior, marginals
 from gammasky.engine.infer.stages.stage import Note, Stage, next_piece
-from gammasky.engine.infer.verdict import verdict_on_chains
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.settings import Settings
@@ -27,7 +27,7 @@ T = TypeVar("T")
 class NutsStage(Stage):
     """Warm-up and draws of all chains; pieces of work end where `stop_every` more draws are kept."""
 
-    name = "nuts"
+    name = Nuts.name
 
     def __init__(
         self,
@@ -127,7 +127,7 @@ class NutsStage(Stage):
             log_guide=None,
             derived=derived,
             elbo=np.zeros(0),
-            verdict=verdict_on_chains(found, self.divergent, self.settings),
+            verdict=Nuts.verdict(found, self.divergent, self.settings.resolved()),
             diagnostics={
                 "method": self.name,
                 **chain_diagnostics(found),

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint, leaves
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.importance import importance
+from gammasky.engine.infer.methods.svi import Svi
 from gammasky.engine.infer.optimise import Laplace, laplace_at
 from gammasky.engine.infer.result import Fit, log_likelihoods, log_prior
 from gammasky.engine.infer.stages.stage import Note, Stage, next_piece
 from gammasky.engine.infer.svi import MAX_CHUNK, State, VariationalFit, check_diverged, is_flat
-from gammasky.engine.infer.verdict import shifts, verdict_on_guide
+from gammasky.engine.infer.verdict import shifts
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.settings import Settings
@@ -34,7 +35,7 @@ class SviStage(Stage):
     with other random numbers in the guide's first parameters.
     """
 
-    name = "svi"
+    name = Svi.name
 
     def __init__(self, model: Density, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
         super().__init__(model, settings, n_draws, start)
@@ -137,7 +138,7 @@ class SviStage(Stage):
             log_guide=log_guide,
             derived=derived,
             elbo=elbo,
-            verdict=verdict_on_guide(weights, shifts(model, derived, weights), status),
+            verdict=Svi.verdict(weights, shifts(model, derived, weights), status),
             diagnostics={
                 "method": self.name,
                 **weights.diagnostics(),

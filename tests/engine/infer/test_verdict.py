@@ -11,17 +11,15 @@ import pytest
 from gammasky.engine.infer.agreement import Disagreement
 from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.importance import Importance
+from gammasky.engine.infer.methods.auto import Auto
+from gammasky.engine.infer.methods.laplace import Laplace
+from gammasky.engine.infer.methods.nuts import Nuts
+from gammasky.engine.infer.methods.svi import Svi
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
-from gammasky.engine.infer.verdict import (
-    Verdict,
-    in_python,
-    verdict_on_chains,
-    verdict_on_chains_beside,
-    verdict_on_checked_guide,
-    verdict_on_guide,
-)
+from gammasky.engine.infer.verdict import Verdict, in_python
 
+OPTIONS = Settings(method="nuts").resolved()
 GOOD = Importance(
     np.full(1000, 1e-3),
     k_hat=0.3,
@@ -34,16 +32,28 @@ GOOD = Importance(
 )
 
 
+def beside(
+    weights: Importance, chains: Verdict, *different: Disagreement, log_z: float, can_judge: bool = True
+) -> Verdict:
+    """The verdict of auto on a guide that has converged and 12 numbers."""
+    return Auto.verdict(different, weights, "converged", chains, n_numbers=12, can_judge=can_judge, log_z=log_z)
+
+
 def test_a_good_fit_alone_is_a_preview() -> None:
-    verdict = verdict_on_guide(GOOD, {"S": 0.1}, "converged")
+    verdict = Svi.verdict(GOOD, {"S": 0.1}, "converged")
     assert verdict.level == "preview"
     assert verdict.reasons == ("no second method has looked for mass that the guide misses",)
     assert verdict.remedy == {"method": "auto"}
     assert in_python(verdict.remedy) == "fit(model, Settings(method='auto'))"
 
 
+def test_an_approximation_without_an_optimiser_is_judged_by_its_weights_alone() -> None:
+    assert Laplace.verdict(GOOD, {"S": 0.1}) == Svi.verdict(GOOD, {"S": 0.1}, "converged")
+    assert Laplace.verdict(GOOD, {"S": math.nan}).level == "unreliable"
+
+
 def test_a_heavy_tail_is_unreliable_and_named_first() -> None:
-    verdict = verdict_on_guide(replace(GOOD, k_hat=0.88, elbo=-12.0), {"S": 0.1}, "converged")
+    verdict = Svi.verdict(replace(GOOD, k_hat=0.88, elbo=-12.0), {"S": 0.1}, "converged")
     assert verdict.level == "unreliable"
     assert verdict.reasons[0].startswith("k-hat 0.88 is above 0.7")
     assert any(reason.startswith("log Z - ELBO is 2.00, above 1 nat") for reason in verdict.reasons)
@@ -58,7 +68,7 @@ def test_a_heavy_tail_is_unreliable_and_named_first() -> None:
     ],
 )
 def test_doubts(weights: Importance, shifts: dict[str, float], status: str, reason: str) -> None:
-    verdict = verdict_on_guide(weights, shifts, status)
+    verdict = Svi.verdict(weights, shifts, status)
     assert verdict.level == "preview"
     assert verdict.reasons[0].startswith(reason)
     assert verdict.as_dict(repr) == {
@@ -73,7 +83,7 @@ def chains(r_hat: float = 1.003, bulk: float = 900.0, tail: float = 700.0) -> di
 
 
 def test_chains_that_agree_are_reliable() -> None:
-    verdict = verdict_on_chains(chains(), 0.001, Settings(method="nuts"))
+    verdict = Nuts.verdict(chains(), 0.001, OPTIONS)
     assert verdict.level == "reliable"
     assert verdict.remedy == {}
     assert verdict.as_dict(repr)["remedy"] == ""
@@ -91,51 +101,51 @@ def test_chains_that_agree_are_reliable() -> None:
     ],
 )
 def test_chains_that_do_not(found: dict[str, Convergence], divergent: float, level: str, reason: str) -> None:
-    verdict = verdict_on_chains(found, divergent, Settings(method="nuts", draws=1000))
+    verdict = Nuts.verdict(found, divergent, OPTIONS)
     assert verdict.level == level
     assert verdict.reasons[0].startswith(reason)
     assert verdict.remedy.keys() == {"method", "draws", "warmup"}
 
 
 def test_the_remedy_for_few_effective_draws_is_as_many_more() -> None:
-    verdict = verdict_on_chains(chains(tail=100.0), 0.0, Settings(method="nuts", draws=1000))
+    verdict = Nuts.verdict(chains(tail=100.0), 0.0, OPTIONS)
     assert verdict.remedy == {"method": "nuts", "draws": 5000, "warmup": 800}  # 4.8 times as many, in steps of 500
 
 
-SURE = verdict_on_chains(chains(), 0.0, Settings(method="nuts"))
-UNSURE = verdict_on_chains(chains(r_hat=1.1), 0.0, Settings(method="nuts"))
+SURE = Nuts.verdict(chains(), 0.0, OPTIONS)
+UNSURE = Nuts.verdict(chains(r_hat=1.1), 0.0, OPTIONS)
 WRONG = Disagreement("f", shift=0.4, below=0.05, above=0.2, size=3.75)
 
 
 def test_a_guide_that_chains_have_confirmed_is_reliable() -> None:
-    verdict = verdict_on_checked_guide(GOOD, "converged", 12, SURE, can_judge=True, log_z=-10.05)
+    verdict = beside(GOOD, SURE, log_z=-10.05)
     assert verdict.level == "reliable"
     assert verdict.reasons == ("guide and chains agree in all 12 numbers that are quoted",)
 
 
 def test_chains_that_cannot_judge_confirm_nothing() -> None:
-    verdict = verdict_on_checked_guide(GOOD, "converged", 12, UNSURE, can_judge=False, log_z=-10.05)
+    verdict = beside(GOOD, UNSURE, can_judge=False, log_z=-10.05)
     assert verdict.level == "preview"
     assert verdict.reasons[0] == "the chains have not mixed well enough to judge the guide"
     assert verdict.remedy == UNSURE.remedy
-    heavy = verdict_on_checked_guide(replace(GOOD, k_hat=0.9), "converged", 12, SURE, can_judge=True, log_z=-10.05)
+    heavy = beside(replace(GOOD, k_hat=0.9), SURE, log_z=-10.05)
     assert heavy.level == "unreliable"
 
 
 def test_chains_beside_a_guide_that_misleads() -> None:
-    verdict = verdict_on_chains_beside(SURE, [WRONG], GOOD, -10.05)
+    verdict = beside(GOOD, SURE, WRONG, log_z=-10.05)
     assert verdict.level == "reliable"
     assert "svi alone (k-hat 0.30) misleads in 1 numbers; f: 20% of the chains" in verdict.reasons[-1]
-    assert verdict_on_chains_beside(UNSURE, [WRONG], GOOD, -10.05).level == "unreliable"
+    assert beside(GOOD, UNSURE, WRONG, log_z=-10.05).level == "unreliable"
 
 
 def test_evidences_that_are_apart_are_a_doubt() -> None:
-    verdict = verdict_on_checked_guide(GOOD, "converged", 12, SURE, can_judge=True, log_z=-9.6)
+    verdict = beside(GOOD, SURE, log_z=-9.6)
     assert verdict.level == "preview"
     assert verdict.reasons[0].startswith("log Z by the guide's weights is -10.00, and -9.60 with the chains")
-    beside = verdict_on_chains_beside(SURE, [WRONG], GOOD, -9.6)
-    assert beside.level == "reliable"
-    assert "more than 0.3 apart" in beside.reasons[-1]
+    different = beside(GOOD, SURE, WRONG, log_z=-9.6)
+    assert different.level == "reliable"
+    assert "more than 0.3 apart" in different.reasons[-1]
 
 
 BAD = pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -150,11 +160,11 @@ def test_a_guide_with_a_number_that_is_not_finite_is_unreliable(bad: float) -> N
     names = {"k_hat": "k-hat", "ess": "the effective sample size of the weights", "log_z": "log Z", "elbo": "the ELBO"}
     for field, name in names.items():
         weights = replace(GOOD, **{field: bad})
-        assert named(verdict_on_guide(weights, {"S": 0.0}, "converged"), name, bad)
-        checked = verdict_on_checked_guide(weights, "converged", 12, SURE, can_judge=True, log_z=-10.05)
+        assert named(Svi.verdict(weights, {"S": 0.0}, "converged"), name, bad)
+        checked = beside(weights, SURE, log_z=-10.05)
         assert named(checked, name, bad)
     for moved in ({"S": bad, "n1": 0.1}, {"n1": 0.1, "S": bad}):
-        assert named(verdict_on_guide(GOOD, moved, "converged"), "the shift of the mean of S by the weights", bad)
+        assert named(Svi.verdict(GOOD, moved, "converged"), "the shift of the mean of S by the weights", bad)
 
 
 @BAD
@@ -167,15 +177,15 @@ def test_chains_with_a_number_that_is_not_finite_are_unreliable(bad: float, bad_
         (Convergence(1.001, bad, 900.0), "the effective sample size of f"),
     ):
         found = {"f": wrong, **good} if bad_first else {**good, "f": wrong}
-        assert named(verdict_on_chains(found, 0.0, Settings(method="nuts")), name, bad)
-    assert named(verdict_on_chains(good, bad, Settings(method="nuts")), "the share of divergent trajectories", bad)
+        assert named(Nuts.verdict(found, 0.0, OPTIONS), name, bad)
+    assert named(Nuts.verdict(good, bad, OPTIONS), "the share of divergent trajectories", bad)
 
 
 @BAD
 def test_an_evidence_that_is_not_finite_is_unreliable(bad: float) -> None:
-    checked = verdict_on_checked_guide(GOOD, "converged", 12, SURE, can_judge=True, log_z=bad)
+    checked = beside(GOOD, SURE, log_z=bad)
     assert named(checked, "log Z with the chains", bad)
-    assert named(verdict_on_chains_beside(SURE, [WRONG], GOOD, bad), "log Z with the chains", bad)
+    assert named(beside(GOOD, SURE, WRONG, log_z=bad), "log Z with the chains", bad)
 
 
 @BAD
