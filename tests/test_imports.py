@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -55,14 +55,20 @@ def test_the_probe_sees_what_is_loaded(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [["--help"], ["fit", "--help"]])
-def test_help_answers_within_half_a_second(words: list[str], tmp_path: Path) -> None:
+def test_help_takes_less_than_half_a_second_of_a_core(words: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-c", "from gammasky.cli import main; main()", *words]
     times = []
     for _ in range(7):
-        start = time.perf_counter()
+        before = children_seconds()
         subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
-        times.append(time.perf_counter() - start)
-    assert statistics.median(times) < 0.5
+        times.append(children_seconds() - before)
+    assert 0.0 < statistics.median(times) < 0.5
+
+
+def children_seconds() -> float:
+    """Processor time of all processes that this one has waited for: what else the machine does is no part of it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @pytest.mark.parametrize(
