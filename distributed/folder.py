@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.distributed.runners.base import Outcome
-from gammasky.engine.files import replacing
+from gammasky.engine.files import write_text
 
 
 class Places:
@@ -52,8 +52,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def write_failure(places: Places, key: str, name: str, outcome: Outcome) -> None:
     """Say in the folder why a member has no result."""
     about = {"name": name, "ending": outcome.ending, "attempts": outcome.attempts, "error": outcome.error}
-    with replacing(places.failed / f"{key}.json") as temporary:
-        temporary.write_text(json.dumps({**about, "traceback": outcome.trace}, indent=1), encoding="utf-8")
+    write_text(places.failed / f"{key}.json", json.dumps({**about, "traceback": outcome.trace}, indent=1))
 
 
 def read_failure(places: Places, key: str) -> Outcome | None:

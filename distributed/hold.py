@@ -12,16 +12,17 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from gammasky.distributed.folder import Places, read_json, write_light
 from gammasky.engine.errors import InputError
-from gammasky.engine.files import replacing
+from gammasky.engine.files import write_text
+from gammasky.engine.folders import locked
 
 _LOCK_SECONDS = 0.5  # `driver_alive` in another terminal has the lock for an instant
 _LOOK_SECONDS = 0.1  # as long as another `driver_alive` may have it
@@ -73,8 +74,7 @@ def read_content(folder: Path, kind: Kind) -> dict[str, Any]:
 def write_content(folder: Path, kind: Kind, content: dict[str, Any]) -> None:
     """Write a manifest, whole or not at all."""
     head = {"format": kind.format, "version": kind.version}
-    with replacing(Places(folder).manifest) as temporary:
-        temporary.write_text(json.dumps({**head, **content}, allow_nan=False), encoding="utf-8")
+    write_text(Places(folder).manifest, json.dumps({**head, **content}, allow_nan=False))
 
 
 @contextmanager
@@ -94,24 +94,22 @@ def held(folder: Path, kind: Kind, *, resume: bool, grow: bool = False) -> Itera
     """
     places, new = Places(folder), not folder.exists()
     _check(places, kind, resume, grow)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(places.lock, timeout=_LOCK_SECONDS)
-        lock.acquire()
-    except Timeout:
-        raise InputError(f"{folder}: {_who(places)} is at work there; wait for it, or stop it first") from None
-    except OSError as error:
-        raise InputError(f"{folder}: cannot write there: {error.strerror or error}") from error
-    try:
-        write_light(places.driver, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-        _check(places, kind, resume, grow)  # what another driver has made meanwhile
-        yield places
-    except InputError:
-        if new and not (any(places.members.glob("*")) or any(places.failed.glob("*"))):
-            shutil.rmtree(folder)
-        raise
-    finally:
-        lock.release()
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(places.lock, _LOCK_SECONDS))
+        except Timeout:
+            raise InputError(f"{folder}: {_who(places)} is at work there; wait for it, or stop it first") from None
+        except OSError as error:
+            raise InputError(f"{folder}: cannot write there: {error.strerror or error}") from error
+        try:
+            write_light(places.driver, json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
+            _check(places, kind, resume, grow)  # what another driver has made meanwhile
+            yield places
+        except InputError:
+            if new and not (any(places.members.glob("*")) or any(places.failed.glob("*"))):
+                shutil.rmtree(folder)
+            raise
 
 
 def _check(places: Places, kind: Kind, resume: bool, grow: bool) -> None:
@@ -141,11 +139,11 @@ def driver_alive(places: Places) -> bool:
     if not places.lock.exists():
         return False
     try:
-        with FileLock(places.lock, timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 5):
+        with locked(places.lock, _LOOK_SECONDS):
             return False
     except Timeout:
         return True
-    except OSError:  # a folder of somebody else's, who lets others read: what its driver said last, and when
+    except (OSError, InputError):  # no locks, or somebody else's folder to read: what its driver said last, and when
         return places.driver.exists() and time.time() - places.driver.stat().st_mtime < _SILENT_SECONDS
 
 

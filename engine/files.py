@@ -110,15 +110,23 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_text(path: Path | str, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        OSError: what the file system refused; an older file is then still whole.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: Path | str, value: Any) -> None:
     """Write plain values and NumPy's as JSON, whole or not at all; numbers that are not finite become null.
 
     Raises:
         OSError: what the file system refused; an older file is then still whole.
     """
-    text = json.dumps(_plain(value), indent=2, allow_nan=False)
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, json.dumps(_plain(value), indent=2, allow_nan=False) + "\n")
 
 
 def _plain(value: Any) -> Any:

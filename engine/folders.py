@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -38,30 +38,51 @@ def folder_made(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def locked(path: Path, seconds: float = 0.0, *, again: bool = False) -> Iterator[FileLock]:
+    """Hold a lock, which belongs to the process: one that is killed gives it up.
+
+    Args:
+        path: of the file that is the lock.
+        seconds: to wait for somebody else, who may have it for an instant.
+        again: the thread that holds it may hold it once more.
+
+    Raises:
+        Timeout: somebody else holds it.
+        InputError: its file system knows no locks.
+    """
+    lock = FileLock(path, timeout=seconds, poll_interval=0.02, is_singleton=again)
+    try:
+        lock.acquire()
+    except NotImplementedError:
+        raise InputError(
+            f"folder {path.parent}: its file system knows no locks; choose a folder on another one"
+        ) from None
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+@contextmanager
 def folder_held(folder: Path) -> Iterator[None]:
     """Hold a folder, so that no other process writes its results there; held again by the same thread, it stays held.
-
-    The lock belongs to the process: one that is killed gives it up.
 
     Raises:
         InputError: somebody else holds the folder, or its file system knows no locks.
     """
     taken = InputError(f"folder {folder}: another fit is at work there; wait for it, or choose another folder")
-    lock = FileLock(folder / LOCK, timeout=0, is_singleton=True)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise taken from None
-    except NotImplementedError:
-        raise InputError(f"folder {folder}: its file system knows no locks; choose a folder on another one") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(locked(folder / LOCK, again=True))
+        except Timeout:
+            raise taken from None
         if not (folder / LOCK).exists():  # its holder has just left and has taken the file away
             raise taken
-        yield
-    finally:
-        if lock.lock_counter == 1:
-            (folder / LOCK).unlink(missing_ok=True)
-        lock.release()
+        try:
+            yield
+        finally:
+            if lock.lock_counter == 1:
+                (folder / LOCK).unlink(missing_ok=True)
 
 
 def _remove_empty(folders: list[Path]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from gammasky.analyses.calibration.run import Calibration, CalibrationResult
 from gammasky.analyses.calibration.statistics import coverage_markdown, coverage_table, ranks
 from gammasky.engine.errors import InputError
-from gammasky.engine.files import replacing
+from gammasky.engine.files import write_text
 
 RESULT, TABLES = "calibration.json", "coverage.md"
 
@@ -68,10 +68,8 @@ def write_report(folder: Path, results: Sequence[CalibrationResult]) -> str:
         "median_k_hat": {result.study.scenario: float(np.median(result.members["k_hat"])) for result in results},
         "converged": {result.study.scenario: int(result.members["converged"].sum()) for result in results},
     }
-    with replacing(folder / TABLES) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    with replacing(folder / RESULT) as temporary:
-        temporary.write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / TABLES, text)
+    write_text(folder / RESULT, json.dumps(numbers, indent=2) + "\n")
     n_draws = results[0].members["draws"].shape[1]
     by_scenario = {result.study.scenario: ranks(result.members["truth"], result.members["draws"]) for result in results}
     save_figures(by_scenario, n_draws, results[0].names, folder)

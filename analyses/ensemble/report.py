@@ -10,18 +10,22 @@ from gammasky.analyses.ensemble import answer_page, weights_page
 from gammasky.analyses.ensemble.answer import Answer, read_answer
 from gammasky.analyses.ensemble.export import write_tables
 from gammasky.analyses.ensemble.figures import save_figures
-from gammasky.engine.files import replacing
+from gammasky.engine.files import write_text
 from gammasky.engine.infer.report.html import page
 
 GENERATOR = "gammasky campaign report"
 REPORT, FIGURES = "report.html", "figures"
 
 
-def write_report(folder: Path | str) -> Path:
+def write_report(folder: Path | str, answer: Answer | None = None) -> Path:
     """Write the answer of the campaign in `folder`, as far as it is done.
 
     Beside the campaign's own files: report.html, which needs nothing from outside; answer.csv, the members
     with their weights; effects.csv; figures/.
+
+    Args:
+        folder: of the campaign.
+        answer: of it, where it has been read already.
 
     Returns:
         where the page is.
@@ -31,12 +35,10 @@ def write_report(folder: Path | str) -> Path:
         OSError: what the file system refused; an older page is then still whole.
     """
     folder = Path(folder)
-    answer = read_answer(folder)
+    answer = answer or read_answer(folder)
     pictures = save_figures(answer, folder / FIGURES)
     write_tables(answer, folder)
-    text = report_page(answer, pictures)
-    with replacing(folder / REPORT) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(folder / REPORT, report_page(answer, pictures))
     return folder / REPORT
 
 

@@ -10,7 +10,7 @@ from gammasky.analyses.calibration.report import RESULT
 from gammasky.analyses.studies.report import TABLE, question, study_page
 from gammasky.analyses.studies.study import Study
 from gammasky.distributed.table import write_csv
-from gammasky.engine.files import replacing
+from gammasky.engine.files import write_text
 from gammasky.engine.infer.report.html import Section, picture
 
 
@@ -37,8 +37,7 @@ def write_calibration(study: Study, coverage: str, path: Path) -> Path:
     write_csv(path.with_name(TABLE), lines)
     skies = {line["scenario"]: line["skies"] for line in lines}
     facts = "fits: " + ", ".join(f"{number} of {scenario}" for scenario, number in skies.items())
-    with replacing(path) as temporary:
-        temporary.write_text(study_page(study, facts, "", sections), encoding="utf-8")
+    write_text(path, study_page(study, facts, "", sections))
     return path
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.analyses.ensemble import answer_page
-from gammasky.analyses.ensemble.answer import Answer, Row, column, read_answer
+from gammasky.analyses.ensemble.answer import Answer, Row, column
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.figures import axis_title
 from gammasky.analyses.ensemble.posterior import planned_specs, spec_of
@@ -21,7 +21,7 @@ from gammasky.analyses.studies.skies import SEPARATOR
 from gammasky.analyses.studies.study import InjectedSkies, Study
 from gammasky.distributed.campaign import load_member
 from gammasky.distributed.table import write_csv
-from gammasky.engine.files import replacing
+from gammasky.engine.files import write_text
 from gammasky.engine.infer.figures.style import save
 from gammasky.engine.infer.report.html import Picture, Section, Table, page, picture
 from gammasky.engine.infer.report.numbers import ABSENT, number
@@ -33,19 +33,19 @@ AllScales = Mapping[str, Scales | None]
 SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge_ps", "n_sources")
 
 
-def write_study(study: Study, campaign: Path, path: Path) -> Path:
+def write_study(study: Study, answer: Answer, campaign: Path, path: Path) -> Path:
     """Write the page at `path`, and study.csv and, where skies were made, a figure beside it.
 
     Args:
         study: what was run.
+        answer: of its campaign.
         campaign: folder of its members.
         path: of the page.
 
     Raises:
-        InputError: no member is done.
+        InputError: a member's file that is damaged.
         OSError: what the file system refused.
     """
-    answer = read_answer(campaign)
     ensemble = Ensemble(**answer.campaign)
     planned = planned_specs(ensemble)
     found = {row["name"]: load_member(campaign, row["key"]) for row in answer.rows}
@@ -65,9 +65,7 @@ def write_study(study: Study, campaign: Path, path: Path) -> Path:
         values = {"table": _told(study, groups), "picture": _picture(study, figure)}
         parts.insert(1, Section("skies", "All skies together", values))
     write_csv(path.with_name(TABLE), groups)
-    with replacing(path) as temporary:
-        text = study_page(study, _facts(answer), f"{campaign.name}/report.html", parts)
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, study_page(study, _facts(answer), f"{campaign.name}/report.html", parts))
     return path
 
 

@@ -18,7 +18,7 @@ from gammasky.analyses.studies.study import (
 )
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
-from gammasky.engine.files import replacing
+from gammasky.engine.files import write_text
 from gammasky.engine.folders import folder_made
 from gammasky.engine.infer.settings import Settings as FitSettings
 from gammasky.engine.sky.schema import Schema, validated
@@ -55,6 +55,7 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, q
 
 def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bool) -> tuple[Path, int]:
     """A study that is an ensemble, made on the spot."""
+    from gammasky.analyses.ensemble.answer import read_answer
     from gammasky.analyses.ensemble.ensemble import Ensemble
     from gammasky.analyses.ensemble.report import write_report
     from gammasky.analyses.studies.report import write_study
@@ -84,8 +85,9 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
     )
     if not tally.done:
         raise InputError(f"study {study.name}: every fit failed; see {folder / 'failed'}")
-    write_report(folder)
-    return write_study(study, folder, out / REPORT), tally.failed
+    answer = read_answer(folder)
+    write_report(folder, answer)
+    return write_study(study, answer, folder, out / REPORT), tally.failed
 
 
 def _small(name: str, path: Path) -> str:
@@ -104,8 +106,7 @@ def _small(name: str, path: Path) -> str:
     grid = spec.source_grid.model_copy(update={"nodes": QUICK_NODES})
     text = model_toml(spec.model_copy(update={"region": region, "source_grid": grid}))
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)
     return str(path.resolve())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gammasky.engine.files import replacing
+from gammasky.engine.files import replacing, write_text
 from gammasky.engine.sky.maps import UNSEEN
 from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.simulator import SourceList
@@ -61,8 +61,7 @@ def write_sky(
         "counts": {"file": f"{name}.fits", "field": columns},
         "truth": {parameter: np.asarray(value, dtype=np.float64).tolist() for parameter, value in truth.items()},
     }
-    with replacing(folder / f"{name}.toml") as temporary:
-        temporary.write_text(tomli_w.dumps(manifest), encoding="utf-8")
+    write_text(folder / f"{name}.toml", tomli_w.dumps(manifest))
     return folder / f"{name}.toml"
 
 

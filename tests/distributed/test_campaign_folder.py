@@ -168,6 +168,21 @@ def test_a_second_driver_is_refused(run: Run, tmp_path: Path) -> None:
         assert status(folder).driver.startswith(f"process {first.pid} on ")
 
 
+def test_a_file_system_without_locks(
+    run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may work there, but anybody may look."""
+    run(members_of(1))
+
+    def unknown(*_arguments: object) -> None:
+        raise NotImplementedError("no flock here")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", unknown)
+    with pytest.raises(InputError, match="its file system knows no locks; choose a folder on another one"):
+        run(members_of(1), resume=True)
+    assert status(tmp_path / "campaign").done == 1
+
+
 def test_status_while_it_runs_and_after_the_driver_was_killed(tmp_path: Path) -> None:
     folder = tmp_path / "campaign"
     with driver(folder, tmp_path / "log", 5, 1.5) as first:

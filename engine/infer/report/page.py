@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gammasky.engine.files import replacing
+from gammasky.engine.files import write_text
 from gammasky.engine.infer.report import checks, headline, provenance, side_by_side, sky
 from gammasky.engine.infer.report.fit_folder import FitFolder, read_fit
 from gammasky.engine.infer.report.html import page
@@ -31,8 +31,7 @@ def write_report(folder: Path, out: Path | None = None, *, threshold: float | No
     """
     out = folder / REPORT if out is None else out
     text = report_page(read_fit(folder), threshold)
-    with replacing(out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(out, text)
     return out
 
 
