@@ -130,7 +130,7 @@ def draw_pp(runs: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
         colour, style = COLOURS[number], STYLES[number % len(STYLES)]
         handles.append(Line2D([], [], color=colour, linestyle=style, label=f"{label} ({len(u)} skies)"))
         for panel, column in zip(panels, u.T, strict=True):
-            coverage = pp_curve(column, LEVELS).coverage
+            coverage = pp_curve(column, LEVELS)
             panel.plot([0, *LEVELS, 1], [0, *coverage, 1], color=colour, linestyle=style, linewidth=1.5)
     handles.append(Patch(color=BAND, label=f"{100 * CONFIDENCE:g} % band of a whole curve, {fewest} skies"))
     _frame(figure, panels, handles, "P-P curves: below the diagonal, intervals are too narrow or biased")

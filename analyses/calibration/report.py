@@ -63,7 +63,7 @@ def write_report(folder: Path, results: Sequence[CalibrationResult]) -> str:
     text = "\n".join(f"## {scenario}\n\n{coverage_markdown(table)}" for scenario, table in tables.items())
     numbers = {
         "studies": [asdict(result.study) for result in results],
-        "tables": {scenario: table.as_dict() for scenario, table in tables.items()},
+        "tables": {scenario: asdict(table) for scenario, table in tables.items()},
         "seconds_per_fit": {result.study.scenario: float(np.median(result.members["seconds"])) for result in results},
         "median_k_hat": {result.study.scenario: float(np.median(result.members["k_hat"])) for result in results},
         "converged": {result.study.scenario: int(result.members["converged"].sum()) for result in results},

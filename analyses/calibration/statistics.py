@@ -11,9 +11,9 @@ Draws of a Markov chain are to be thinned until they are independent; weighted d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -50,19 +50,6 @@ class Band:
     high: np.ndarray
     containment: float
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"low": self.low.tolist(), "high": self.high.tolist(), "containment": self.containment}
-
-
-@dataclass(frozen=True)
-class PPCurve:
-    """Share of the truths inside the central credible interval of each level, with its binomial interval."""
-
-    levels: np.ndarray
-    coverage: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
 
 @dataclass(frozen=True)
 class LevelCoverage:
@@ -94,9 +81,6 @@ class CoverageTable:
     n_skies: int
     n_draws: int
     parameters: tuple[ParameterCalibration, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def ranks(truth: ArrayLike, draws: Sequence[ArrayLike] | np.ndarray, seed: int = 0) -> np.ndarray:
@@ -176,25 +160,22 @@ def ecdf_band(n_skies: int, points: ArrayLike, confidence: float = CONFIDENCE) -
     return _simultaneous(n_skies, tuple(np.diff(at, prepend=0.0)), True, confidence)
 
 
-def pp_curve(u: ArrayLike, levels: ArrayLike | None = None, confidence: float = CONFIDENCE) -> PPCurve:
-    """Share of the truths inside the central credible interval of each level: |2 u - 1| <= level.
+def pp_curve(u: ArrayLike, levels: ArrayLike) -> np.ndarray:
+    """Share (n,) of the truths inside the central credible interval of each level: |2 u - 1| <= level.
 
     The share over all levels is an empirical distribution: `ecdf_band(J, levels)` is its simultaneous band.
 
     Args:
         u (J,): PIT of the truths, from `pit`.
-        levels (n,): posterior masses; 0.01 ... 0.99 by default.
-        confidence: of the Clopper-Pearson interval at each level.
+        levels (n,): posterior masses.
     """
-    at = np.linspace(0.01, 0.99, 99) if levels is None else np.asarray(levels, dtype=float)
+    at = np.asarray(levels, dtype=float)
     if at.size and not (at.min() > 0 and at.max() < 1):
         raise InputError(
             f"levels of credible intervals: expected numbers between 0 and 1, got {at.min()} to {at.max()}"
         )
     mass = np.abs(2 * np.asarray(u, dtype=float) - 1)  # of the central interval that just reaches the truth
-    inside = (mass[None, :] <= at[:, None]).sum(axis=1)
-    low, high = clopper_pearson(inside, mass.size, confidence)
-    return PPCurve(at, inside / mass.size, low, high)
+    return np.asarray((mass[None, :] <= at[:, None]).mean(axis=1))
 
 
 def clopper_pearson(successes: ArrayLike, n: int, confidence: float = CONFIDENCE) -> tuple[np.ndarray, np.ndarray]:
@@ -282,9 +263,11 @@ def _cell(cell: LevelCoverage) -> str:
 
 def _levels(u: np.ndarray, levels: Sequence[float]) -> tuple[LevelCoverage, ...]:
     """Coverage of each level with its verdict."""
-    curve = pp_curve(u, levels)
+    shares = pp_curve(u, levels)
     cells = []
-    for level, fraction, low, high in zip(levels, curve.coverage, curve.low, curve.high, strict=True):
+    for level, fraction, low, high in zip(
+        levels, shares, *clopper_pearson(np.rint(shares * u.size), u.size), strict=True
+    ):
         verdict: Verdict = "under" if high < level else "over" if low > level else "ok"
         cells.append(LevelCoverage(float(level), float(fraction), float(low), float(high), verdict))
     return tuple(cells)

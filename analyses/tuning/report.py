@@ -16,11 +16,11 @@ SHOWN = 5
 _NUMBERS = {"steps_done": "steps", "seconds": "s", "elbo": "ELBO", "log_z": "log Z", "k_hat": "k-hat"}
 
 
-def best_table(found: Found, direction: str, objective: str) -> Table:
+def best_table(found: Found, objective: str) -> Table:
     """The best complete trials and, of a search for settings, those of the paper."""
     from rich.table import Table
 
-    shown = ranked(found, direction)[:SHOWN]
+    shown = list(found.ranked[:SHOWN])
     paper = next((trial for trial in found.trials if is_paper(trial)), None)
     if paper and paper not in shown:
         shown.append(paper)
@@ -38,13 +38,6 @@ def best_table(found: Found, direction: str, objective: str) -> Table:
         value = [] if objective in _NUMBERS or trial.value is None else [f"{trial.value:.2f}"]
         table.add_row(label, *chosen, *numbers, *value)
     return table
-
-
-def ranked(found: Found, direction: str) -> list[TrialRow]:
-    """The complete trials, the best first; of several with the same settings the first."""
-    complete = {str(trial.params): trial for trial in reversed(found.trials) if trial.state == "complete"}
-    sign = -1.0 if direction == "maximize" else 1.0
-    return sorted(complete.values(), key=lambda trial: sign * (trial.value or 0.0))
 
 
 def is_paper(trial: TrialRow) -> bool:

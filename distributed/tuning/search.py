@@ -18,7 +18,7 @@ from gammasky.distributed.runners.base import Runner, Work
 from gammasky.distributed.tuning.rung import Objective, RungTask
 from gammasky.distributed.tuning.space import Params, Space, check_params, space_as_json
 from gammasky.distributed.tuning.trial_store import begin_orphans_again, in_use, open_database, open_study, shown_url
-from gammasky.distributed.tuning.trials import TrialRow, best_trial, read_trials, write_trials
+from gammasky.distributed.tuning.trials import TrialRow, ranked, read_trials, write_trials
 from gammasky.distributed.tuning.trials_driver import TrialsDriver
 from gammasky.engine.errors import InputError, unknown_name
 
@@ -38,15 +38,20 @@ class Found:
 
     Attributes:
         trials: all that have ended, by number.
-        best: the best of those that were not ended early; None: there is none.
+        ranked: those that were not ended early, see `ranked`.
         rungs_done: whole efforts that the trials took; each would have taken one without ending early.
         seconds: of this run.
     """
 
     trials: tuple[TrialRow, ...]
-    best: TrialRow | None
+    ranked: tuple[TrialRow, ...]
     rungs_done: float
     seconds: float
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The best of those that were not ended early; None: there is none."""
+        return next(iter(self.ranked), None)
 
 
 def tune(
@@ -129,7 +134,7 @@ def tune(
             write_trials(folder / "trials.csv", read_trials(study))
         ended = read_trials(study)
     done = sum(trial.rung for trial in ended) / rungs[-1]
-    return Found(tuple(ended), best_trial(ended, direction), done, time.monotonic() - began)
+    return Found(tuple(ended), ranked(ended, direction), done, time.monotonic() - began)
 
 
 def _begun(folder: Path, search: dict[str, Any]) -> str:

@@ -64,8 +64,11 @@ def _line(trial: TrialRow) -> dict[str, Any]:
     return {**state, **trial.params, **trial.row, "error": trial.error}
 
 
-def best_trial(trials: Sequence[TrialRow], direction: str) -> TrialRow | None:
-    """The best of the trials that were not ended early; None where there is none."""
-    complete = [trial for trial in trials if trial.state == "complete" and trial.value is not None]
-    sign = 1.0 if direction == "maximize" else -1.0
-    return max(complete, key=lambda trial: sign * (trial.value or 0.0), default=None)
+def ranked(trials: Sequence[TrialRow], direction: str) -> tuple[TrialRow, ...]:
+    """The trials that were not ended early, the best first; of several with the same settings the first."""
+    complete: dict[str, TrialRow] = {}
+    for trial in trials:
+        if trial.state == "complete":
+            complete.setdefault(str(trial.params), trial)
+    sign = -1.0 if direction == "maximize" else 1.0
+    return tuple(sorted(complete.values(), key=lambda trial: sign * (trial.value or 0.0)))

@@ -19,6 +19,7 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.summary import summarise, summary_table
 from gammasky.engine.infer.verdict import Remedy, in_python
 from gammasky.engine.model import SkyModel
+from gammasky.engine.terminal import wide_console
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.predictive import PredictiveCheck
@@ -100,11 +101,7 @@ def _write_trace(path: Path, elbo: Floats) -> None:
 
 def _tell(summary: dict[str, Any], result: Fit, out: Path, n_figures: int, note: str) -> None:
     """The result in the terminal: the verdict, the main numbers, where the files are."""
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe: as wide as the table needs
-        console = Console(width=120)
+    console = wide_console()
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False, highlight=False)

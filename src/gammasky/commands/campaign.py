@@ -63,14 +63,10 @@ def plan(ensemble: str, data_dir: Path | None, workers: int) -> None:
     FILE is an ensemble in TOML, or the name of one that comes with gammasky.
     """
     found = _read(ensemble, data_dir)
-    from rich.console import Console
-
     from gammasky.analyses.ensemble.plan import plan_table
+    from gammasky.engine.terminal import wide_console
 
-    table, console = plan_table(found, workers), Console()
-    if not console.is_terminal:  # a file or a pipe: as wide as the table needs
-        console = Console(width=160)
-    console.print(table)
+    wide_console().print(plan_table(found, workers))
 
 
 @campaign.command()

@@ -24,15 +24,12 @@ def compare(fits: tuple[Path, ...], out: Path, overwrite: bool) -> None:
     if len(fits) < 2:
         raise click.UsageError("expected at least two fits to compare")
     start_engine("gammasky.engine.infer.compare")
-    from rich.console import Console
-
     from gammasky.engine.infer.compare import RESULT, comparison_table, evidence_lines, write_comparison
+    from gammasky.engine.terminal import wide_console
 
     _check_out(out, overwrite)
     comparison, drawn = write_comparison(fits, out)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)  # a file or a pipe: as wide as the table needs
+    console = wide_console()
     say = partial(console.print, soft_wrap=True, markup=False, highlight=False)
     for note in comparison.notes:
         say(note)

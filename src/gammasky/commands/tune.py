@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gammasky.commands.options import FILE, FOLDER, data_options, positive_finite, start_engine
 from gammasky.commands.runners import runner_of
-
-if TYPE_CHECKING:
-    from gammasky.distributed.tuning.search import Found
 
 
 @click.command()
@@ -68,10 +65,10 @@ def tune(
     evidence instead.
     """
     start_engine("gammasky.analyses.tuning.search")
-    from gammasky.analyses.tuning.objectives import DIRECTIONS
-    from gammasky.analyses.tuning.report import fit_command
+    from gammasky.analyses.tuning.report import best_table, fit_command, summary
     from gammasky.analyses.tuning.search import tune_fit, tune_models
     from gammasky.analyses.tuning.settings import settings_space
+    from gammasky.engine.terminal import wide_console
 
     place = address or ("auto" if workers else None)
     places: dict[str, Any] = {"runner": runner_of(place, workers), "at_once": workers, **options}
@@ -83,7 +80,8 @@ def tune(
         wanted: dict[str, Any] = {"objective": objective, "steps": steps, "seconds": seconds, "seed": seed}
         space = settings_space(steps, objective, asked)
         found = tune_fit(out, model, data_name, data_dir, space, trials, **wanted, **places)
-    _show(found, DIRECTIONS[objective], objective)
+    wide_console().print(best_table(found, objective))
+    click.echo(summary(found))
     if found.best and ensemble is None:
         click.echo(f"the best settings: {fit_command(model, data_name, found.best, steps)}")
 
@@ -95,15 +93,3 @@ def _ensemble(path: Path, data_dir: Path | None, asked: tuple[str, ...]) -> Any:
         raise click.UsageError("--search and --ensemble exclude each other: the axes of the ensemble are searched")
     found = Ensemble.read(path)
     return found if data_dir is None else Ensemble(**{**found.manifest(), "data_dir": str(data_dir.absolute())})
-
-
-def _show(found: Found, direction: str, objective: str) -> None:
-    from rich.console import Console
-
-    from gammasky.analyses.tuning.report import best_table, summary
-
-    console = Console()
-    if not console.is_terminal:  # a file or a pipe: as wide as the table needs
-        console = Console(width=160)
-    console.print(best_table(found, direction, objective))
-    click.echo(summary(found))

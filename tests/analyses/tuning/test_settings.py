@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from gammasky.analyses.tuning.report import best_table, is_paper, ranked, summary
+from gammasky.analyses.tuning.report import best_table, is_paper, summary
 from gammasky.analyses.tuning.settings import (
     PAPER,
     default_params,
@@ -17,7 +17,7 @@ from gammasky.analyses.tuning.settings import (
 from gammasky.commands.fit import fit as fit_command
 from gammasky.distributed.tuning.search import Found
 from gammasky.distributed.tuning.space import Choice, Range
-from gammasky.distributed.tuning.trials import TrialRow
+from gammasky.distributed.tuning.trials import TrialRow, ranked
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.settings import Settings
 
@@ -109,11 +109,13 @@ def trial(number: int, value: float | None, state: str = "complete", **params: o
 
 def test_the_table_has_the_best_and_the_paper() -> None:
     trials = tuple(trial(n, float(n), guide="mvn", particles=n + 10) for n in range(1, 9))
-    found = Found((trial(0, -3.0), *trials, trial(9, 99.0, "pruned"), trial(10, None, "failed")), trials[-1], 9.5, 60.0)
-    assert [row.number for row in ranked(found, "maximize")][:3] == [8, 7, 6]
-    assert [row.number for row in ranked(found, "minimize")][:3] == [0, 1, 2]
+    ended = (trial(0, -3.0), *trials, trial(9, 99.0, "pruned"), trial(10, None, "failed"))
+    found = Found(ended, ranked(ended, "maximize"), 9.5, 60.0)
+    assert found.best is trials[-1]
+    assert [row.number for row in found.ranked][:3] == [8, 7, 6]
+    assert [row.number for row in ranked(ended, "minimize")][:3] == [0, 1, 2]
     assert [row.number for row in found.trials if is_paper(row)] == [0]
-    table = best_table(found, "maximize", "elbo")
+    table = best_table(found, "elbo")
     assert list(table.columns[0].cells) == ["8", "7", "6", "5", "4", "0 (paper)"]
     elbos = next(column for column in table.columns if column.header == "ELBO")
     assert next(iter(elbos.cells)) == "8.00"
@@ -121,5 +123,4 @@ def test_the_table_has_the_best_and_the_paper() -> None:
 
 
 def test_a_tie_of_one_setting_is_shown_once() -> None:
-    found = Found((trial(0, 1.0), trial(1, 1.0)), None, 2.0, 1.0)
-    assert [row.number for row in ranked(found, "maximize")] == [0]
+    assert [row.number for row in ranked((trial(0, 1.0), trial(1, 1.0)), "maximize")] == [0]
