@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gammasky.analyses.calibration.run import Calibration, CalibrationResult
+from gammasky.analyses.calibration.run import Calibration, CalibrationResult, run_calibration
 from gammasky.analyses.calibration.statistics import coverage_markdown, coverage_table, ranks
+from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import write_text
+from gammasky.engine.folders import folder_made
 
 RESULT, TABLES = "calibration.json", "coverage.md"
+
+
+def run_scenarios(base: Calibration, scenarios: Sequence[str], runner: Runner, out: Path, **options: Any) -> str:
+    """Run a calibration in each scenario, or go on with it, and write the report of them all to `out`.
+
+    `options` are those of `run_calibration`.
+
+    Returns:
+        the tables, in Markdown.
+
+    Raises:
+        InputError: see `check_folder` and `run_calibration`.
+    """
+    wanted = [replace(base, scenario=scenario) for scenario in dict.fromkeys(scenarios)]
+    check_folder(out, wanted)
+    with folder_made(out):
+        results = [run_calibration(one, runner, out / one.scenario, **options) for one in wanted]
+        return write_report(out, results)
 
 
 def check_folder(folder: Path, studies: Sequence[Calibration]) -> None:

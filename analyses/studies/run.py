@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +130,13 @@ class _Method(Schema):
 
 def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner, *, quiet: bool) -> Path:
     """A study that is a calibration."""
-    from gammasky.analyses.calibration.report import check_folder, write_report
-    from gammasky.analyses.calibration.run import Calibration, run_calibration
+    from gammasky.analyses.calibration.report import run_scenarios
+    from gammasky.analyses.calibration.run import Calibration
     from gammasky.analyses.studies.coverage import write_calibration
 
     given = settings.model_dump(exclude={"fit", "scenarios"})
     files = ("model", "data", "data_dir", "posterior")
     given |= {name: beside(study.place, given[name]) for name in files if given[name]}
     method = validated(_Method, {"fit": settings.fit}, f"study {study.name}").fit
-    base = Calibration(method=method, **given)
-    wanted = [replace(base, scenario=scenario) for scenario in dict.fromkeys(settings.scenarios)]
-    check_folder(out, wanted)
-    results = [run_calibration(entry, runner, out / entry.scenario, quiet=quiet) for entry in wanted]
-    return write_calibration(study, write_report(out, results), out / REPORT)
+    tables = run_scenarios(Calibration(method=method, **given), settings.scenarios, runner, out, quiet=quiet)
+    return write_calibration(study, tables, out / REPORT)

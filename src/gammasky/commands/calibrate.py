@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +57,9 @@ def calibrate(
     rank histograms and P-P curves.
     """
     start_engine("gammasky.analyses.calibration.run")
-    from gammasky.analyses.calibration.report import check_folder, write_report
-    from gammasky.analyses.calibration.run import Calibration, run_calibration
+    from gammasky.analyses.calibration.report import run_scenarios
+    from gammasky.analyses.calibration.run import Calibration
     from gammasky.distributed.member import Resources
-    from gammasky.engine.folders import folder_made
     from gammasky.engine.kernels.threads import thread_count
 
     known = METHODS[settings["method"]].options
@@ -77,13 +75,6 @@ def calibrate(
         posterior=None if posterior is None else str(posterior),
         seed=seed,
     )
-    studies = [replace(study, scenario=scenario) for scenario in dict.fromkeys(scenarios)]
-    check_folder(out, studies)
     runner = runner_of(None if workers == 1 else "local", workers)
     resources = Resources(cpus=max(thread_count() // workers, 1))
-    with folder_made(out):
-        results = [
-            run_calibration(study, runner, out / study.scenario, resources=resources, quiet=quiet) for study in studies
-        ]
-        report = write_report(out, results)
-    click.echo(report)
+    click.echo(run_scenarios(study, scenarios, runner, out, resources=resources, quiet=quiet))
