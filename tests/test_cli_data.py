@@ -30,40 +30,22 @@ def test_list_says_where_files_are_or_how_to_get_them(
     ]
 
 
+REMEDY = "2 files missing or wrong; get them with: gammasky data fetch fermi"
+
+
 @pytest.mark.parametrize(
     ("statuses", "words", "code", "lines"),
     [
         (["ok", "ok"], [], 0, ["ok               0.npy", "ok               1.npy"]),
         (["ok", "ok"], ["--quiet"], 0, []),
-        (
-            ["ok", "wrong checksum"],
-            ["--quiet"],
-            1,
-            [
-                "wrong checksum   1.npy",
-                "1 of 2 files missing or wrong; get them with: gammasky data fetch fermi",
-            ],
-        ),
-        (
-            ["missing", "missing"],
-            ["fermi"],
-            1,
-            [
-                "missing          0.npy",
-                "missing          1.npy",
-                "2 of 2 files missing or wrong; get them with: gammasky data fetch fermi",
-            ],
-        ),
+        (["ok", "wrong checksum"], ["--quiet"], 1, ["wrong checksum   1.npy", f"1 of {REMEDY}"]),
+        (["missing"] * 2, ["fermi"], 1, ["missing          0.npy", "missing          1.npy", f"2 of {REMEDY}"]),
     ],
 )
 def test_check_exits_with_1_unless_all_is_right(
-    statuses: list[str],
-    words: list[str],
-    code: int,
-    lines: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    statuses: list[str], words: list[str], code: int, lines: list[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     found = [(f"{number}.npy", status) for number, status in enumerate(statuses)]
     monkeypatch.setattr(FILES, "check", lambda _name, _folder: found)
     assert main(["data", "check", *words]) == code

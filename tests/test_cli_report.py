@@ -8,23 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gammasky.cli import cli, main
-from gammasky.commands.cite import cite
-from gammasky.commands.compare import compare
-from gammasky.commands.report import report
+from gammasky.cli import main
 from gammasky.engine.files import write_json
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.summary import summarise
 from gammasky.engine.model import SkyModel, read_model
 from gammasky.engine.sky.dataset import Dataset
-
-
-@pytest.fixture(autouse=True)
-def commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The three commands, whatever the command line registers."""
-    for command in (report, compare, cite):
-        monkeypatch.setitem(cli.commands, str(command.name), command)
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +27,8 @@ def made(tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         derived, info = derive(model, z), {"guide": "iaf", "seed": seed, "elbo": -10.0 - seed}
         (folder / name).mkdir()
         write_json(folder / name / "summary.json", summarise(model, derived, info))
-        zeros = np.zeros(len(z))
-        write_posterior(
-            folder / name / "posterior.nc",
-            model,
-            z,
-            log_likelihood=zeros,
-            log_guide=zeros,
-            attributes=info,
-            derived=derived,
-        )
+        path, zeros = folder / name / "posterior.nc", np.zeros(len(z))
+        write_posterior(path, model, z, log_likelihood=zeros, log_guide=zeros, attributes=info, derived=derived)
     return folder
 
 
@@ -129,9 +111,3 @@ def test_cite(fits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fitted = capsys.readouterr().out
     assert "{Kingma2016," in fitted
     assert "{Atwood2009," not in fitted
-
-
-@pytest.mark.parametrize("command", ["report", "compare", "cite"])
-def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
-    assert "Usage: gammasky" in capsys.readouterr().out

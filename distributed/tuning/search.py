@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gammasky.distributed.hold import Kind, clear, held, read_content, write_content
 from gammasky.distributed.manifest import difference
@@ -21,10 +21,6 @@ from gammasky.distributed.tuning.trial_store import begin_orphans_again, in_use,
 from gammasky.distributed.tuning.trials import TrialRow, ranked, read_trials, write_trials
 from gammasky.distributed.tuning.trials_driver import TrialsDriver
 from gammasky.engine.errors import InputError, unknown_name
-
-if TYPE_CHECKING:
-    from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler
 
 DIRECTIONS = ("maximize", "minimize")
 RUNGS = (1, 2, 4, 8)
@@ -66,15 +62,13 @@ def tune(
     direction: str = "maximize",
     rungs: Sequence[int] = RUNGS,
     resources: Resources | None = None,
-    sampler: BaseSampler | None = None,
-    pruner: BasePruner | None = None,
     storage: str | None = None,
     seed: int = 0,
     at_once: int | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> Found:
-    """Search for the settings with the best value.
+    """Search for the settings with the best value: TPE chooses, and at each rung half of the trials go on.
 
     The journal or database has every trial that has ended, so the driver may be killed at any time: `resume` begins
     the trials that were under way again, from their checkpoints, and goes on until `trials` have ended.
@@ -90,7 +84,6 @@ def tune(
         direction: maximize or minimize.
         rungs: rising whole numbers, the last the whole effort: at each but the last, a trial may be ended.
         resources: of a trial.
-        sampler: default: TPE; pruner: default: successive halving, half of the trials go on at each rung.
         storage: URL of a database (sqlite:///..., postgresql://...); None: a journal in the folder.
         seed: of the sampler.
         at_once: trials under way at once; None: as many as the runner has room for.
@@ -104,6 +97,9 @@ def tune(
         InputError: anything that cannot be used as given; another driver.
         KeyboardInterrupt: after Ctrl-C or SIGTERM.
     """
+    from optuna.pruners import SuccessiveHalvingPruner
+    from optuna.samplers import TPESampler
+
     began, folder = time.monotonic(), Path(folder).resolve()
     _check(space, trials, direction, rungs, seed, first)
     parts = {"about": about, "space": space_as_json(space), "direction": direction, "rungs": list(rungs)}
@@ -115,8 +111,8 @@ def tune(
         clear(places)
         study = open_study(folder, name, database, direction, resume=resume)
         # another seed for each run: else one that goes on would ask for the first settings again
-        study.sampler = sampler or _tpe((seed + len(study.get_trials(deepcopy=False))) % MAX_SEED)
-        study.pruner = pruner or _halving(rungs)
+        study.sampler = TPESampler(seed=(seed + len(study.get_trials(deepcopy=False))) % MAX_SEED)
+        study.pruner = SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=2)
         if resume and (again := begin_orphans_again(study)) and not quiet:
             print(f"gammasky: trials that were under way and go on: {again}", file=sys.stderr)
         for params in first:
@@ -167,15 +163,3 @@ def _check(space: Space, trials: int, direction: str, rungs: Sequence[int], seed
         raise InputError(f"seed: expected a whole number from 0 to {MAX_SEED}, got {seed}")
     for params in first:
         check_params(space, params)
-
-
-def _tpe(seed: int) -> BaseSampler:
-    from optuna.samplers import TPESampler
-
-    return TPESampler(seed=seed)
-
-
-def _halving(rungs: Sequence[int]) -> BasePruner:
-    from optuna.pruners import SuccessiveHalvingPruner
-
-    return SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=2)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from gammasky.analyses.calibration import run as module
 from gammasky.analyses.calibration.report import check_folder, write_report
 from gammasky.analyses.calibration.run import (
     Calibration,
-    CalibrationResult,
     FitSky,
     quantities,
     run_calibration,
@@ -27,9 +24,8 @@ from gammasky.analyses.calibration.run import (
     values_of,
 )
 from gammasky.distributed.campaign import status
-from gammasky.distributed.member import Desk, Result
-from gammasky.distributed.runners.base import Work
-from gammasky.distributed.runners.inline import InlineRunner, InlineSession
+from gammasky.distributed.member import Result
+from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.settings import Settings
@@ -61,47 +57,22 @@ def posterior(tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> str
     return str(path)
 
 
-class Counted(InlineRunner):
-    """Notes which skies are fitted."""
-
-    def __init__(self) -> None:
-        self.skies: list[int] = []
-
-    @contextmanager
-    def session(self, work: Work) -> Iterator[InlineSession]:
-        def counted(spec: dict[str, Any], desk: Desk) -> Result:
-            self.skies.append(spec["sky"])
-            return work.task(spec, desk)
-
-        with super().session(replace(work, task=counted)) as session:
-            yield session
-
-
-@dataclass
-class NoDesk:
-    """A `Desk` for fits outside of a campaign."""
-
-    folder: Path = Path()
-
-    def report(self, fraction: float, **values: float) -> None:
-        pass
-
-
-def fitted(study: Calibration, number: int) -> Result:
-    return FitSky(study)({"sky": number}, NoDesk())
+@pytest.fixture
+def fitted(desk_at: Callable[..., Any]) -> Callable[[Calibration, int], Result]:
+    return lambda study, number: FitSky(study)({"sky": number}, desk_at())
 
 
 def files(folder: Path) -> list[Path]:
     return sorted((folder / "members").iterdir())
 
 
-def same(first: CalibrationResult, second: CalibrationResult) -> None:
-    assert first.names == second.names
-    for name in ("truth", "draws", "elbo", "converged"):
-        np.testing.assert_array_equal(first.members[name], second.members[name])
+Fitted = Callable[[Calibration, int], Result]
 
 
-def test_studies_of_one_structure_share_compiled_programs(study: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_studies_of_one_structure_share_compiled_programs(
+    study: Calibration, fitted: Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a sky's fit does not depend on how many there are."""
     shelf: dict[str, Any] = {}
     monkeypatch.setattr(programs, "_shelf", shelf)
     first = fitted(study, 0)
@@ -168,69 +139,6 @@ def test_result(study: Calibration, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.slow
-def test_a_missing_member_alone_is_made_again(
-    study: Calibration, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "study"
-    whole = run_calibration(study, Counted(), folder)
-    there = files(folder)
-    kept = {path: path.read_bytes() for path in there}
-    nothing = Counted()
-    same(run_calibration(study, nothing, folder), whole)
-    assert nothing.skies == []
-    there[1].unlink()
-    there[2].write_bytes(kept[there[2]][:200])
-    again = Counted()
-    capsys.readouterr()
-    same(run_calibration(study, again, folder), whole)
-    assert " is damaged; set aside as " in capsys.readouterr().err
-    assert len(again.skies) == 2
-    assert files(folder) == there
-    assert there[0].read_bytes() == kept[there[0]]
-
-
-@pytest.mark.slow
-def test_members_do_not_depend_on_the_number_of_skies(study: Calibration, tmp_path: Path) -> None:
-    few = run_calibration(study, InlineRunner(), tmp_path / "few")
-    counted = Counted()
-    more = replace(study, skies=8)
-    grown = run_calibration(more, counted, tmp_path / "few")
-    assert counted.skies == [3, 4, 5, 6, 7]
-    same(replace(grown, members={name: values[:3] for name, values in grown.members.items()}), few)
-    fewer = Counted()
-    same(run_calibration(study, fewer, tmp_path / "few"), few)
-    assert fewer.skies == []
-    assert status(tmp_path / "few").done == status(tmp_path / "few").total == 8
-    same(run_calibration(more, InlineRunner(), tmp_path / "many"), grown)  # bit for bit, though brighter skies came
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("when", ["during a fit", "between fits"])
-def test_ctrl_c_leaves_whole_members(
-    when: str, study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = run_calibration(study, InlineRunner(), tmp_path / "whole")
-    name = "fit" if when == "during a fit" else "values_of"
-    original, calls = getattr(module, name), []
-
-    def interrupted(*arguments: Any, **options: Any) -> Any:
-        calls.append(1)
-        if len(calls) == (2 if name == "fit" else 3):  # of the second member
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(module, name, interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_calibration(study, InlineRunner(), tmp_path / "cut")
-    assert len(files(tmp_path / "cut")) == 1
-    assert "gammasky: interrupted; the same command goes on from there" in capsys.readouterr().err
-    monkeypatch.setattr(module, name, original)
-    counted = Counted()
-    same(run_calibration(study, counted, tmp_path / "cut"), whole)
-    assert counted.skies == [1, 2]
-
-
-@pytest.mark.slow
 def test_a_failed_member_is_named_and_the_others_are_kept(
     study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,10 +156,11 @@ def test_a_failed_member_is_named_and_the_others_are_kept(
         run_calibration(study, InlineRunner(), folder)
     assert len(files(folder)) == 2
     assert 'raise ValueError("no luck")' in json.loads(next((folder / "failed").iterdir()).read_text())["traceback"]
+    kept = {path: path.stat().st_mtime_ns for path in files(folder)}
     monkeypatch.setattr(module, "fit", fit)
-    again = Counted()
-    run_calibration(study, again, folder)
-    assert again.skies == [2]
+    run_calibration(study, InlineRunner(), folder)
+    assert len(files(folder)) == 3
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 def test_other_settings_are_other_members(study: Calibration, posterior: str) -> None:
@@ -265,6 +174,8 @@ def test_other_settings_are_other_members(study: Calibration, posterior: str) ->
     found = [module.identity(other, model) for other in (study, *others)]
     assert all(found[i] != found[j] for i in range(5) for j in range(i))
     assert module.identity(replace(study, skies=30), model) == found[0]
+    np.save(Path(study.data) / "counts.npy", np.load(Path(study.data) / "counts.npy") + 1)
+    assert module.identity(study, simulate_skies(study).model)["data"] != found[0]["data"]
 
 
 def test_posterior_sbc(study: Calibration, posterior: str, tmp_path: Path) -> None:
@@ -348,11 +259,9 @@ def test_a_damaged_report_is_told(text: str, study: Calibration, tmp_path: Path)
         check_folder(tmp_path, [study])
 
 
-def test_the_task_travels_without_its_skies(study: Calibration) -> None:
-    import pickle
-
+def test_the_task_travels_without_its_skies(study: Calibration, desk_at: Callable[..., Any]) -> None:
     task = FitSky(study)
-    task({"sky": 0}, NoDesk())
+    task({"sky": 0}, desk_at())
     assert task._kept
     copy = pickle.loads(pickle.dumps(task))
     assert copy == task
@@ -360,7 +269,9 @@ def test_the_task_travels_without_its_skies(study: Calibration) -> None:
 
 
 @pytest.mark.slow
-def test_reweighted_draws_are_draws_of_the_same_fit(study: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reweighted_draws_are_draws_of_the_same_fit(
+    study: Calibration, fitted: Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As many, some more than once, and moved towards the posterior; the two are different members."""
     monkeypatch.setattr(module, "N_WEIGHTED", 400)
     rough = replace(study, method=Settings(guide="diagonal", steps=1, particles=2, learning_rate=0.5))
@@ -376,14 +287,6 @@ def test_reweighted_draws_are_draws_of_the_same_fit(study: Calibration, monkeypa
 def test_posterior_sbc_keeps_the_psf(study: Calibration, posterior: str) -> None:
     with pytest.raises(InputError, match="'photons-delta': takes the PSF away from a sky that has one; use 'photons'"):
         replace(study, posterior=posterior, scenario="photons-delta")
-
-
-@pytest.mark.slow
-def test_a_study_of_another_model_or_data(study: Calibration, tmp_path: Path) -> None:
-    run_calibration(study, InlineRunner(), tmp_path / "study")
-    np.save(Path(study.data) / "counts.npy", np.load(Path(study.data) / "counts.npy") + 1)
-    with pytest.raises(InputError, match=r"has changed: data.sha256.counts.npy was .*; start a new one in another"):
-        run_calibration(study, InlineRunner(), tmp_path / "study")
 
 
 def test_relative_paths_are_those_of_the_driver(study: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,33 +63,33 @@ def test_region(axis: str, value: Any, label: str, region: dict[str, Any]) -> No
     assert spec.components == base.components
 
 
-def test_nfw_has_a_fixed_slope_and_no_bulge() -> None:
-    spec = chosen(("morphology", "nfw"))
-    shapes = {"f_bulge_poiss", "f_bulge_ps", "theta_bulge_poiss", "theta_bulge_ps", "gamma_poiss", "gamma_ps"}
-    assert missing(spec) == shapes
-    for name in ("gce", "gce_ps"):
-        assert component(spec, name)["template"]["nfw"]["gamma"] == 1.2
+BULGE_PARAMETERS = {"f_bulge_poiss", "f_bulge_ps", "theta_bulge_poiss", "theta_bulge_ps"}
+SLOPES = {"gamma_poiss", "gamma_ps"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "gone"),
+    [
+        ("nfw", BULGE_PARAMETERS | SLOPES),
+        ("nfw_free_slope", BULGE_PARAMETERS),
+        ("bulge", {"f_bulge_poiss", "f_bulge_ps"} | SLOPES),
+        ("f98", BULGE_PARAMETERS | SLOPES),
+    ],
+)
+def test_a_shape_keeps_the_names_of_the_model(shape: str, gone: set[str]) -> None:
+    spec = chosen(("morphology", shape))
+    assert missing(spec) == gone
+    smooth, points = (component(spec, name)["template"] for name in ("gce", "gce_ps"))
+    if shape == "nfw":
+        assert smooth["nfw"]["gamma"] == points["nfw"]["gamma"] == 1.2
+    elif shape == "nfw_free_slope":
+        assert points["nfw"]["gamma"] == "gamma_ps"
+    elif shape == "bulge":
+        assert (smooth["mix"], smooth["fractions"]) == (BULGE, "theta_bulge_poiss")
+    else:
+        assert smooth == points == "f98"
     assert component(spec, "gce")["exposure"] == "as_is"  # all else is as it was
     assert component(spec, "dsk_ps") == component(read_model("fiducial"), "dsk_ps")
-
-
-def test_free_slope_keeps_the_names_of_the_model() -> None:
-    spec = chosen(("morphology", "nfw_free_slope"))
-    assert missing(spec) == {"f_bulge_poiss", "f_bulge_ps", "theta_bulge_poiss", "theta_bulge_ps"}
-    assert component(spec, "gce_ps")["template"]["nfw"]["gamma"] == "gamma_ps"
-
-
-def test_bulge_alone() -> None:
-    spec = chosen(("morphology", "bulge"))
-    assert missing(spec) == {"f_bulge_poiss", "f_bulge_ps", "gamma_poiss", "gamma_ps"}
-    template = component(spec, "gce")["template"]
-    assert (template["mix"], template["fractions"]) == (BULGE, "theta_bulge_poiss")
-
-
-def test_one_map_alone() -> None:
-    spec = chosen(("morphology", "f98"))
-    assert component(spec, "gce")["template"] == component(spec, "gce_ps")["template"] == "f98"
-    assert len(missing(spec)) == 6
 
 
 def test_hybrid_is_the_fiducial_model() -> None:
@@ -267,9 +267,6 @@ def test_changes_of_ones_own() -> None:
 def test_changes_that_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         patched(read_model("fiducial").model_dump(mode="json"), changes, "here")
-
-
-def test_an_own_choice_is_a_table() -> None:
     with pytest.raises(InputError, match="axis mine, choice a: expected a table of changes of the model, got 3"):
         own_choice("mine", "a", 3)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,29 +28,10 @@ from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.settings import Settings
 
+DeskAt = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 FIT = {"guide": "diagonal", "steps": 60, "particles": 2, "learning_rate": 0.05}
 WIDE = {"name": "wide", "Sps": {"prior": "uniform", "low": 0.05, "high": 12.0}}
-
-
-@dataclass
-class Desk:
-    """Notes what it is told; stops the fit at a fraction, as Ctrl-C does."""
-
-    folder: Path
-    stop_at: float = 2.0
-    told: list[tuple[float, dict[str, float]]] = field(default_factory=list)
-
-    def report(self, fraction: float, **values: float) -> None:
-        self.told.append((fraction, values))
-        if fraction >= self.stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's cache of compiled programs stays as it is."""
-    monkeypatch.setattr("gammasky.analyses.ensemble.task.configure", lambda: None)
 
 
 @pytest.fixture
@@ -70,9 +48,9 @@ def ensemble(**changes: Any) -> tuple[EnsembleTask, list[Member]]:
     return made.task(), made.members()
 
 
-def test_result(tiny: Path) -> None:
+def test_result(desk_at: DeskAt, tiny: Path) -> None:
     task, (member,) = ensemble()
-    desk = Desk(tiny)
+    desk = desk_at(tiny)
     found = pickle.loads(pickle.dumps(task))(member.spec, desk)
     arrays, row = found.arrays, found.row
     model = task.model(member.spec)
@@ -98,16 +76,16 @@ def test_result(tiny: Path) -> None:
     assert json.loads(json.dumps(row, allow_nan=False)) == row
 
 
-def test_goes_on_from_a_checkpoint(tiny: Path) -> None:
+def test_goes_on_from_a_checkpoint(desk_at: DeskAt, tiny: Path) -> None:
     task, (member,) = ensemble()
-    whole, cut = Desk(tiny / "whole"), Desk(tiny / "cut", stop_at=0.01)
+    whole, cut = desk_at(tiny / "whole"), desk_at(tiny / "cut", stop_at=0.01)
     for desk in (whole, cut):
         desk.folder.mkdir()
     expected = task(member.spec, whole)
     with pytest.raises(KeyboardInterrupt):
         task(member.spec, cut)
     assert (cut.folder / CHECKPOINT).is_file()
-    again = Desk(cut.folder)
+    again = desk_at(cut.folder)
     found = task(member.spec, again)
     assert again.told[1][0] > cut.told[-1][0]
     assert again.told[1][0] > 1 / 60  # not from the first step
@@ -116,15 +94,15 @@ def test_goes_on_from_a_checkpoint(tiny: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["torn", "of another fit"])
-def test_a_useless_checkpoint_is_no_end(kind: str, tiny: Path) -> None:
+def test_a_useless_checkpoint_is_no_end(desk_at: DeskAt, kind: str, tiny: Path) -> None:
     task, (member, other) = ensemble(axes={"seed": [0, 1]})
     if kind == "torn":
         (tiny / CHECKPOINT).write_bytes(b"PK not much")
     else:
-        task(other.spec, Desk(tiny))
+        task(other.spec, desk_at(tiny))
     (tiny / "fresh").mkdir()
-    expected = task(member.spec, Desk(tiny / "fresh"))
-    np.testing.assert_array_equal(task(member.spec, Desk(tiny)).arrays["z"], expected.arrays["z"])
+    expected = task(member.spec, desk_at(tiny / "fresh"))
+    np.testing.assert_array_equal(task(member.spec, desk_at(tiny)).arrays["z"], expected.arrays["z"])
 
 
 @contextmanager
@@ -143,7 +121,7 @@ def compilations() -> Iterator[list[str]]:
         jax.monitoring.unregister_event_duration_listener(note)
 
 
-def test_members_of_one_structure_compile_once(tiny: Path) -> None:
+def test_members_of_one_structure_compile_once(desk_at: DeskAt, tiny: Path) -> None:
     """Other priors, another seed and another sky: not one program more, once all have been used."""
     np.save(tiny / "other.npy", np.random.default_rng(1).permutation(np.load(tiny / "sky" / "counts.npy")))
     (tiny / "other.toml").write_text('base = "sky"\nname = "other"\ncounts = { file = "other.npy" }\n')
@@ -151,9 +129,9 @@ def test_members_of_one_structure_compile_once(tiny: Path) -> None:
     task, members = ensemble(axes=axes)
     assert len(members) == 8
     assert len({structure(task.model(m.spec), Settings(**m.spec["fit"])) for m in members}) == 1
-    task(members[0].spec, Desk(tiny))
+    task(members[0].spec, desk_at(tiny))
     with compilations() as later:
-        z = [task(member.spec, Desk(tiny)).arrays["z"] for member in members[1:4]]
+        z = [task(member.spec, desk_at(tiny)).arrays["z"] for member in members[1:4]]
     assert later == []
     with compilations() as seen:
         jax.jit(lambda x: x + 1)(0.0)
@@ -163,13 +141,13 @@ def test_members_of_one_structure_compile_once(tiny: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("empty_shelf")
-def test_a_shared_program_gives_what_a_fresh_process_gives(tiny: Path) -> None:
+def test_a_shared_program_gives_what_a_fresh_process_gives(desk_at: DeskAt, tiny: Path) -> None:
     """Bit for bit, though the program was compiled for other priors and another seed."""
     axes = {"priors": ["default", WIDE], "seed": [0, 1]}
     task, members = ensemble(axes=axes)
-    task(members[0].spec, Desk(tiny))
+    task(members[0].spec, desk_at(tiny))
     (tiny / CHECKPOINT).unlink()
-    shared = task(members[-1].spec, Desk(tiny))
+    shared = task(members[-1].spec, desk_at(tiny))
     (tiny / CHECKPOINT).unlink()
     (tiny / "job.json").write_text(json.dumps({"axes": axes, "fit": FIT}))
     code = (
@@ -257,14 +235,14 @@ def test_few_structures_are_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch, em
     assert tiny.is_dir()
 
 
-def test_other_data_than_planned(tiny: Path) -> None:
+def test_other_data_than_planned(desk_at: DeskAt, tiny: Path) -> None:
     from gammasky.analyses.ensemble import task as module
 
     task, (member,) = ensemble()
     np.save(tiny / "sky" / "flat.npy", 2 * np.load(tiny / "sky" / "flat.npy"))
     module._opened.cache_clear()
     with pytest.raises(InputError, match=r"dataset 'tiny': sha256\.flat\.npy was .*, is .*; give the data that"):
-        task(member.spec, Desk(tiny))
+        task(member.spec, desk_at(tiny))
     stranger = {**member.spec, "data": {"name": "far", "sha256": {"counts.npy": "0"}}}
     with pytest.raises(InputError, match="dataset 'far': not one of this campaign"):
-        task(stranger, Desk(tiny))
+        task(stranger, desk_at(tiny))

@@ -52,20 +52,19 @@ class FrozenOnce(Square):
 
 @dataclass(frozen=True)
 class TroubledOnce(Square):
-    """The first worker that loads it has another trouble than that it cannot: "storage", "memory" or "ray"."""
+    """The first worker that loads it has trouble with Ray, and makes the folder `once`."""
 
-    folder: str = ""
-    trouble: str = ""
+    once: str = ""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         try:
-            os.mkdir(os.path.join(self.folder, self.trouble))
+            os.mkdir(self.once)
         except FileExistsError:
             return
         import ray
 
-        raise {"storage": OSError, "memory": MemoryError, "ray": ray.exceptions.RaySystemError}[self.trouble]("once")
+        raise ray.exceptions.RaySystemError("once")
 
 
 def fail(spec: dict[str, Any], _desk: Desk) -> None:

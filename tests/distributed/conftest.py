@@ -22,12 +22,47 @@ from gammasky.distributed.runners.inline import InlineRunner
 
 
 @pytest.fixture(scope="module")
-def tasks() -> Iterator[ModuleType]:
-    """The module of tasks, on a path that workers started afterwards have too."""
+def tasks(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    """The module of tasks beside the tests, on a path that workers started afterwards have too."""
+    folder = request.path.parent
+    (name,) = (path.stem for path in folder.glob("*_tasks.py"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)
-        yield __import__("campaign_tasks")
-        del sys.modules["campaign_tasks"]
+        patch.syspath_prepend(folder)
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        yield __import__(name)
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def ray(tasks: ModuleType, ray_folder: str) -> Iterator[ModuleType]:  # noqa: ARG001  workers get the path of the tasks
+    """A local Ray of two slots, which all campaigns and searches of a module use."""
+    settings = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        import ray
+
+        before = signal.getsignal(signal.SIGTERM)
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            _node_ip_address="127.0.0.1", _temp_dir=ray_folder,
+        )  # fmt: skip
+        yield ray
+        ray.shutdown()
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[..., bool]:
+    """`eventually(condition)`: whether a condition comes true within half a minute."""
+
+    def wait(condition: Callable[[], object], seconds: float = 30.0) -> bool:
+        end = time.monotonic() + seconds
+        while not condition() and time.monotonic() < end:
+            time.sleep(0.02)
+        return bool(condition())
+
+    return wait
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,6 @@ def cluster(tasks: object, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     import ray
     from ray.cluster_utils import Cluster
 

@@ -23,6 +23,7 @@ from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
 Run = Callable[..., Tally]
+Eventually = Callable[..., bool]
 MembersOf = Callable[..., list[Member]]
 
 DRIVER = """
@@ -60,13 +61,6 @@ def driver(folder: Path, log: Path, count: int, seconds: float, how: str = "new"
     finally:
         process.kill()
         process.communicate()
-
-
-def eventually(condition: Callable[[], object], seconds: float = 30.0) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.02)
-    return bool(condition())
 
 
 def stored(folder: Path) -> set[str]:
@@ -152,7 +146,7 @@ def test_members_that_cannot_be_told_apart(run: Run, members_of: MembersOf, tmp_
     assert not (tmp_path / "campaign").exists()
 
 
-def test_a_second_driver_is_refused(run: Run, tmp_path: Path) -> None:
+def test_a_second_driver_is_refused(run: Run, tmp_path: Path, eventually: Eventually) -> None:
     folder = tmp_path / "campaign"
     members = [
         Member(f"n{n}", {"number": n, "do": "sleep", "seconds": 0.5}, {"number": str(n)}, 0.5) for n in range(60)
@@ -183,7 +177,7 @@ def test_a_file_system_without_locks(
     assert status(tmp_path / "campaign").done == 1
 
 
-def test_status_while_it_runs_and_after_the_driver_was_killed(tmp_path: Path) -> None:
+def test_status_while_it_runs_and_after_the_driver_was_killed(tmp_path: Path, eventually: Eventually) -> None:
     folder = tmp_path / "campaign"
     with driver(folder, tmp_path / "log", 5, 1.5) as first:
         assert eventually(lambda: (folder / "members").exists() and len(stored(folder)) == 1)
@@ -201,7 +195,7 @@ def test_status_while_it_runs_and_after_the_driver_was_killed(tmp_path: Path) ->
     assert (after.done, after.running, after.driver, after.seconds_left, after.waiting) == (1, (), "", None, 4)
 
 
-def test_a_driver_killed_at_any_time_loses_nothing(tmp_path: Path) -> None:
+def test_a_driver_killed_at_any_time_loses_nothing(tmp_path: Path, eventually: Eventually) -> None:
     """What was stored when the driver was killed is never run again, and all are stored in the end."""
     folder, log = tmp_path / "campaign", tmp_path / "log"
     rng = random.Random(3)

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -24,44 +24,13 @@ from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
 Run = Callable[..., Tally]
+Eventually = Callable[..., bool]
 MembersOf = Callable[..., list[Member]]
-
-
-@pytest.fixture(scope="module")
-def ray(tasks: ModuleType, ray_folder: str) -> Iterator[ModuleType]:  # noqa: ARG001  workers get the path of the tasks
-    """A local Ray of two slots, which all campaigns of this module use."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "disabled")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        import ray
-
-        before = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="ERROR",
-            _node_ip_address="127.0.0.1",
-            _temp_dir=ray_folder,
-        )
-        yield ray
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.1)
-
-
-def eventually(condition: Callable[[], object], seconds: float = 30.0) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return bool(condition())
 
 
 @pytest.mark.usefixtures("ray")
@@ -148,7 +117,7 @@ def test_a_member_that_takes_too_long_ends_its_worker(run: Run, members_of: Memb
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray", "quick")
 def test_a_frozen_worker_is_given_up(
-    run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
     """Without any time limit; both slots have frozen workers, and others come into their places."""
     monkeypatch.setattr(watch, "PATIENCE", 3)
@@ -168,7 +137,12 @@ def test_a_frozen_worker_is_given_up(
 
 @pytest.mark.usefixtures("ray", "quick")
 def test_a_worker_that_freezes_while_it_loads_is_given_up(
-    run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    members_of: MembersOf,
+    tasks: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Eventually,
 ) -> None:
     """Before the task has begun, so that nothing but the worker itself can have given a sign of life."""
     monkeypatch.setattr(watch, "LOOK_SECONDS", 0.5)
@@ -207,7 +181,9 @@ def test_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("ray")
-def test_an_interrupt_ends_the_members_which_keep_checkpoints(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_members_which_keep_checkpoints(
+    run: Run, members_of: MembersOf, tmp_path: Path, eventually: Eventually
+) -> None:
     members = [*members_of(3), *members_of(range(3, 9), do="heed", seconds=60.0)]
     folder = tmp_path / "campaign"
 
@@ -259,12 +235,9 @@ def test_a_task_that_cannot_be_sent_or_loaded(run: Run, members_of: MembersOf, t
 
 
 @pytest.mark.usefixtures("ray")
-@pytest.mark.parametrize("trouble", ["storage", "memory", "ray"])
-def test_a_node_in_trouble_ends_no_campaign(
-    run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path, trouble: str
-) -> None:
-    """A worker that cannot load the task for reasons of its own is as good as lost: the member is tried again."""
-    task = tasks.TroubledOnce(str(tmp_path / "log"), str(tmp_path), trouble)
+def test_a_node_in_trouble_ends_no_campaign(run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path) -> None:
+    """A worker that Ray cannot give the task is as good as lost: the member is tried again."""
+    task = tasks.TroubledOnce(str(tmp_path / "log"), str(tmp_path / "once"))
     assert run(members_of(3), runner=RayRunner(), task=task).done == 3
     assert sorted(row["attempts"] for row in read_rows(tmp_path / "campaign")) == [1, 1, 2]
 

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
 Run = Callable[..., Tally]
+Eventually = Callable[..., bool]
 
 DRIVER = """
 import sys
@@ -58,13 +58,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
-
-
-def eventually(condition: Callable[[], object], seconds: float = 30.0) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.05)
-    return bool(condition())
 
 
 def test_room() -> None:
@@ -142,7 +135,7 @@ for address in sys.argv[1:]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("typed", [True, False])
-def test_a_cluster_that_scales_from_nothing(typed: bool, ray_folder: str) -> None:
+def test_a_cluster_that_scales_from_nothing(typed: bool, ray_folder: str, eventually: Eventually) -> None:
     """Its head has no room for members, but `ray up` has told it of a type: the autoscaler may start such nodes."""
     code = """
 import sys
@@ -184,7 +177,9 @@ except InputError as error:
 
 
 @pytest.mark.slow
-def test_a_driver_that_is_killed_takes_its_ray_along(run: Run, ray_folder: str, tmp_path: Path) -> None:
+def test_a_driver_that_is_killed_takes_its_ray_along(
+    run: Run, ray_folder: str, tmp_path: Path, eventually: Eventually
+) -> None:
     """No process of a local Ray stays; another run goes on, and nothing that was stored is run again."""
     folder = tmp_path / "campaign"
     driver = local_driver(tmp_path, ray_folder, 40, "sleep")

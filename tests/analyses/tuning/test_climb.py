@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ import pytest
 from gammasky.analyses.ensemble.datasets import data_identity, place_of
 from gammasky.analyses.tuning.climb import Climb, start_elbo
 from gammasky.analyses.tuning.objectives import FitObjective, _opened
-from gammasky.distributed.tuning.rung import TrialDesk
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
@@ -26,26 +22,8 @@ from gammasky.engine.model.spec import read_model
 PARAMS = {"guide": "diagonal", "particles": 2, "learning_rate": 0.05}
 STEPS, SEED = 40, 3
 Objective = Callable[..., FitObjective]
+DeskAt = Callable[..., Any]
 pytestmark = pytest.mark.slow
-
-
-@dataclass
-class Told:
-    """Notes how far a fit is; from `stop_at` on, interrupts it as Ctrl-C does."""
-
-    stop_at: float = 2.0
-    fractions: list[float] = field(default_factory=list)
-
-    def report(self, fraction: float, **_values: float) -> None:
-        self.fractions.append(fraction)
-        if fraction >= self.stop_at:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's cache of compiled programs stays as it is."""
-    monkeypatch.setattr("gammasky.analyses.tuning.objectives.configure", lambda: None)
 
 
 @pytest.fixture
@@ -62,15 +40,16 @@ def objective(tiny_files: Path) -> Callable[..., FitObjective]:
     return build
 
 
-def test_rungs_end_in_the_fit_of_the_same_settings(tmp_path: Path, objective: Objective) -> None:
+def test_rungs_end_in_the_fit_of_the_same_settings(tmp_path: Path, desk_at: DeskAt, objective: Objective) -> None:
     (tmp_path / "trial").mkdir()
-    desk, told = TrialDesk(tmp_path / "trial", (seen := Told()).report), []
+    desk, told = desk_at(tmp_path / "trial"), []
     for share in (0.125, 0.25, 0.5, 1.0):
         told.append(objective()(PARAMS, share, desk))
     assert [reached.row["steps_done"] for reached in told] == [5, 10, 20, 40]
     assert [reached.ended for reached in told] == [False, False, False, True]
-    assert seen.fractions == sorted(seen.fractions)
-    assert seen.fractions[-1] == 1.0
+    fractions = [fraction for fraction, _ in desk.told]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
     settings = objective().settings(PARAMS)
     assert settings == Settings(method="svi", steps=STEPS, seed=SEED, **PARAMS)  # type: ignore[arg-type]
     model, start = _opened(objective().spec, objective().place, objective().data, SEED)
@@ -87,22 +66,22 @@ def test_rungs_end_in_the_fit_of_the_same_settings(tmp_path: Path, objective: Ob
     assert again.value == told[-1].value
 
 
-def test_ctrl_c_leaves_a_checkpoint(tmp_path: Path, objective: Objective) -> None:
+def test_ctrl_c_leaves_a_checkpoint(tmp_path: Path, desk_at: DeskAt, objective: Objective) -> None:
     (tmp_path / "trial").mkdir()
     with pytest.raises(KeyboardInterrupt):
-        objective()(PARAMS, 1.0, TrialDesk(tmp_path / "trial", Told(stop_at=0.1).report))
+        objective()(PARAMS, 1.0, desk_at(tmp_path / "trial", stop_at=0.1))
     with np.load(tmp_path / "trial" / CHECKPOINT, allow_pickle=False) as stored:
         assert 0.1 * STEPS <= stored["elbo"].size < STEPS
-    reached = objective()(PARAMS, 1.0, TrialDesk(tmp_path / "trial", Told().report))
+    reached = objective()(PARAMS, 1.0, desk_at(tmp_path / "trial"))
     (tmp_path / "whole").mkdir()
-    assert reached.value == objective()(PARAMS, 1.0, TrialDesk(tmp_path / "whole", Told().report)).value
+    assert reached.value == objective()(PARAMS, 1.0, desk_at(tmp_path / "whole")).value
 
 
-def test_the_value_is_what_was_asked_for(tmp_path: Path, objective: Objective) -> None:
+def test_the_value_is_what_was_asked_for(tmp_path: Path, desk_at: DeskAt, objective: Objective) -> None:
     found = {}
     for name in ("elbo", "k_hat", "elbo_per_second"):
         (tmp_path / name).mkdir()
-        found[name] = objective(objective=name)(PARAMS, 1.0, TrialDesk(tmp_path / name, Told().report))
+        found[name] = objective(objective=name)(PARAMS, 1.0, desk_at(tmp_path / name))
     assert found["elbo"].value == found["elbo"].row["elbo"]
     assert found["k_hat"].value == found["k_hat"].row["k_hat"]
     model, start = _opened(objective().spec, objective().place, objective().data, SEED)
@@ -111,14 +90,14 @@ def test_the_value_is_what_was_asked_for(tmp_path: Path, objective: Objective) -
     assert found["elbo_per_second"].value == pytest.approx((row["elbo"] - before) / row["seconds"])
 
 
-def test_a_fit_ends_with_its_time(tmp_path: Path, objective: Objective) -> None:
-    reached = objective(seconds=1e-9)(PARAMS, 0.5, TrialDesk(tmp_path, Told().report))
+def test_a_fit_ends_with_its_time(tmp_path: Path, desk_at: DeskAt, objective: Objective) -> None:
+    reached = objective(seconds=1e-9)(PARAMS, 0.5, desk_at(tmp_path))
     assert reached.ended
     assert reached.row["steps_done"] == 1
     assert math.isfinite(reached.value or math.nan)
 
 
-def test_a_fit_that_runs_away_has_no_value(tmp_path: Path, objective: Objective) -> None:
-    reached = objective()({**PARAMS, "learning_rate": 50.0}, 1.0, TrialDesk(tmp_path, Told().report))
+def test_a_fit_that_runs_away_has_no_value(tmp_path: Path, desk_at: DeskAt, objective: Objective) -> None:
+    reached = objective()({**PARAMS, "learning_rate": 50.0}, 1.0, desk_at(tmp_path))
     assert reached.value is None
     assert "diverged" in reached.why

@@ -33,12 +33,6 @@ priors = ["default", {{ name = "wide", Sps = {{ prior = "uniform", low = 0.05, h
 """
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's cache of compiled programs stays as it is."""
-    monkeypatch.setattr("gammasky.analyses.tuning.objectives.configure", lambda: None)
-
-
 def lines() -> list[dict[str, str]]:
     with Path("a/out/trials.csv").open() as file:
         return list(csv.DictReader(file))

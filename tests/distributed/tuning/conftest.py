@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,14 +14,6 @@ from gammasky.distributed.tuning.search import Found, tune
 from gammasky.distributed.tuning.space import Range
 
 SPACE = {"x": Range(-10.0, 10.0)}
-
-
-@pytest.fixture(scope="module")
-def tasks() -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parent)
-        yield __import__("tuning_tasks")
-        del sys.modules["tuning_tasks"]
 
 
 @pytest.fixture
