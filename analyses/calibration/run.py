@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.analyses.ensemble.datasets import data_identity
+from gammasky.analyses.ensemble.file import beside
 from gammasky.analyses.programs import share_programs
 from gammasky.distributed.campaign import Tally, load_member, read_rows, run_campaign
 from gammasky.distributed.member import Desk, Member, Resources, Result
@@ -32,10 +33,8 @@ from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import build_simulator
-from gammasky.engine.model.spec import presets
 from gammasky.engine.runtime import configure
 from gammasky.engine.sky.dataset import Dataset
-from gammasky.engine.sky.manifest import shipped_manifests
 from gammasky.engine.sky.psf import DeltaPSF
 
 Floats = NDArray[np.float64]
@@ -227,10 +226,8 @@ def run_calibration(
 
 def _absolute(study: Calibration) -> Calibration:
     """The study with absolute paths: a worker's current folder may be another."""
-    paths = {"posterior": study.posterior, "data_dir": study.data_dir}
-    paths |= {} if study.model in presets() else {"model": study.model}
-    paths |= {} if study.data in shipped_manifests() else {"data": study.data}
-    absolute: dict[str, Any] = {name: path and str(Path(path).resolve()) for name, path in paths.items()}
+    given = {name: getattr(study, name) for name in ("model", "data", "data_dir", "posterior")}
+    absolute: dict[str, Any] = {name: file and beside(Path.cwd(), file) for name, file in given.items()}
     return replace(study, **absolute)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gammasky.analyses.ensemble.tables import map_names
-from gammasky.distributed.manifest import difference
-from gammasky.engine.errors import InputError
 from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.manifest import shipped_manifests
@@ -85,18 +82,3 @@ def counts_checksum(dataset: Dataset) -> str:
     """SHA-256 of the counts."""
     file = dataset.manifest.counts.file
     return dataset.checksums[Path(file).name if Path(file).is_absolute() else file]
-
-
-def check_unchanged(found: Mapping[str, Any], planned: Mapping[str, Any]) -> None:
-    """Refuse data that are not those that a fit was planned with.
-
-    Args:
-        found, planned: of `data_identity`.
-
-    Raises:
-        InputError: names the first thing that differs.
-    """
-    if what := difference(planned, found):
-        raise InputError(
-            f"dataset '{found['name']}': {what}; give the data that the campaign was planned with, or start another"
-        )

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from gammasky.analyses.ensemble.datasets import Place, check_unchanged, data_identity
+from gammasky.analyses.ensemble.datasets import Place, data_identity
 from gammasky.analyses.ensemble.pointwise import Pointwise, pointwise
 from gammasky.analyses.ensemble.quantities import as_row, quantity_draws
 from gammasky.analyses.programs import share_programs
+from gammasky.distributed.manifest import difference
 from gammasky.distributed.member import Desk, Result
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.checkpoint import load_checkpoint
@@ -84,7 +85,10 @@ class EnsembleTask:
             raise InputError(f"dataset '{planned['name']}': not one of this campaign; plan it again")
         identities = [data_identity(_opened(place), table) for place in places]
         if planned not in identities:
-            check_unchanged(identities[0], planned)
+            raise InputError(
+                f"dataset '{planned['name']}': {difference(planned, identities[0])}; give the data that the campaign"
+                " was planned with, or start another"
+            )
         return _opened(places[identities.index(planned)])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gammasky.analyses.ensemble.file import FitTable, beside
+from gammasky.analyses.ensemble.file import beside
 from gammasky.analyses.studies.study import (
     QUICK_DIFFUSE,
     QUICK_NODES,
@@ -19,8 +19,6 @@ from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import write_text
 from gammasky.engine.folders import folder_made
-from gammasky.engine.infer.settings import Settings as FitSettings
-from gammasky.engine.sky.schema import Schema, validated
 
 CAMPAIGN, SKIES, BASE, REPORT = "campaign", "skies", "model.toml", "report.html"
 
@@ -111,21 +109,12 @@ def _small(name: str, path: Path) -> str:
 
 def _skies(skies: SmoothSkies | InjectedSkies, table: dict[str, Any], folder: Path) -> Any:
     """The axis `sky` of a study that makes its own."""
+    from gammasky.analyses.ensemble.datasets import place_of
     from gammasky.analyses.studies.skies import make_skies
     from gammasky.engine.model.spec import read_model
-    from gammasky.engine.sky.dataset import Dataset
-    from gammasky.engine.sky.manifest import shipped_manifests
 
-    data = table["data"]
-    dataset = Dataset.open(data, table.get("data_dir"))
-    where = data if data in shipped_manifests() else str(Path(data).absolute())
-    return make_skies(skies, read_model(table["model"]), dataset, where, folder.resolve())
-
-
-class _Method(Schema):
-    """The fits of a calibration."""
-
-    fit: FitTable = FitSettings()
+    place, dataset = place_of(table["data"], table.get("data_dir"))
+    return make_skies(skies, read_model(table["model"]), dataset, place.data, folder.resolve())
 
 
 def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner, *, quiet: bool) -> Path:
@@ -137,6 +126,6 @@ def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner,
     given = settings.model_dump(exclude={"fit", "scenarios"})
     files = ("model", "data", "data_dir", "posterior")
     given |= {name: beside(study.place, given[name]) for name in files if given[name]}
-    method = validated(_Method, {"fit": settings.fit}, f"study {study.name}").fit
-    tables = run_scenarios(Calibration(method=method, **given), settings.scenarios, runner, out, quiet=quiet)
+    base = Calibration(method=settings.fit, **given)
+    tables = run_scenarios(base, settings.scenarios, runner, out, quiet=quiet)
     return write_calibration(study, tables, out / REPORT)

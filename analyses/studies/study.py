@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, model_validator
 
+from gammasky.analyses.ensemble.file import FitTable, beside
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import named_file, read_toml, shipped_files
-from gammasky.engine.sky.manifest import shipped_manifests
+from gammasky.engine.infer.settings import Settings
 from gammasky.engine.sky.schema import Schema, validated
 
 Table = dict[str, Any]
@@ -69,7 +70,7 @@ class Simulations(Schema):
     data_dir: str | None = None
     scenarios: Annotated[tuple[str, ...], Field(min_length=1)] = ("likelihood",)
     skies: Annotated[int, Field(ge=2)] = 32
-    fit: Table = Field(default_factory=dict)
+    fit: FitTable = Settings()
     reweight: bool = False
     posterior: str | None = None
     seed: Annotated[int, Field(ge=0)] = 0
@@ -163,24 +164,16 @@ def read_study(
         table = merged(table, QUICK if found.ensemble is not None else {})
         found = validated(Study, merged(table, found.quick), str(path))
     found._place = path.absolute().parent
-    given = {"data": _from_here(data), "data_dir": data_dir}
+    given = {"data": data and beside(Path.cwd(), data), "data_dir": data_dir}  # not from the folder of the study
     changed: Table = {key: value for key, value in given.items() if value is not None}
     if found.calibration is not None:
         changed |= {} if n_skies is None else {"skies": n_skies}
-        table = found.calibration.model_dump() | changed
-        return found.model_copy(update={"calibration": validated(Simulations, table, str(path))})
+        return found.model_copy(update={"calibration": found.calibration.model_copy(update=changed)})
     if n_skies is not None:
         if found.skies is None:
             raise InputError(f"--skies {n_skies}: study {found.name} makes no skies; leave it out")
         found = found.model_copy(update={"skies": found.skies.model_copy(update={"number": n_skies})})
     return found.model_copy(update={"ensemble": (found.ensemble or {}) | changed})
-
-
-def _from_here(data: str | None) -> str | None:
-    """A data set of the command line: a file's path is from the current folder, not from that of the study."""
-    if data is None or data in shipped_manifests() or not Path(data).exists():
-        return data
-    return str(Path(data).absolute())
 
 
 def merged(table: Mapping[str, Any], changes: Mapping[str, Any]) -> Table:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gammasky.analyses.ensemble.datasets import Place, check_unchanged, data_identity
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.tuning.climb import Climb, start_elbo
@@ -22,7 +21,7 @@ from gammasky.engine.infer.optimise import Laplace, laplace
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages.stage import N_STARTS
 from gammasky.engine.interrupt import Interrupts
-from gammasky.engine.model import SkyModel, model_from_table
+from gammasky.engine.model import SkyModel
 from gammasky.engine.runtime import configure
 
 #: Objective -> the direction in which it is better.
@@ -37,16 +36,15 @@ class FitObjective:
     """Settings of a variational fit, on one model and its data.
 
     Attributes:
-        spec: of the model, as JSON text; place: of its data; data: their identity, as JSON text.
+        task: opens the data; spec: model and data of the fit, as JSON text.
         objective: one of OF_SETTINGS.
         steps: of a fit, where settings do not say.
         seconds: that the steps of a fit may take; None: as long as they do.
         seed: of the fits.
     """
 
+    task: EnsembleTask
     spec: str
-    place: Place
-    data: str
     objective: str
     steps: int
     seconds: float | None
@@ -60,7 +58,7 @@ class FitObjective:
         """
         with Interrupts() as interrupts:
             configure()
-            model, start = _opened(self.spec, self.place, self.data, self.seed)
+            model, start = _opened(self.task, self.spec, self.seed)
             _drop_programs(model)
             climb = Climb(model, self.settings(params), start)
             value = lambda weights: self._value(weights, climb.seconds)  # noqa: E731
@@ -76,7 +74,7 @@ class FitObjective:
 
     def _value(self, weights: Importance, seconds: float) -> float:
         if self.objective == "elbo_per_second":
-            before = _start_elbo(self.spec, self.place, self.data, self.seed)
+            before = _start_elbo(self.task, self.spec, self.seed)
             return (weights.elbo - before) / max(seconds, 1e-9)
         return float(getattr(weights, self.objective))
 
@@ -155,18 +153,15 @@ def _reached(
 
 
 @lru_cache(maxsize=1)
-def _opened(spec: str, place: Place, data: str, seed: int) -> tuple[SkyModel, Laplace]:
+def _opened(task: EnsembleTask, spec: str, seed: int) -> tuple[SkyModel, Laplace]:
     """The model on its data and where its fits start, once in each process."""
-    table = model_from_table(json.loads(spec))
-    dataset = place.open()
-    check_unchanged(data_identity(dataset, table), json.loads(data))
-    model = SkyModel(table, dataset)
+    model = task.model(json.loads(spec))
     return model, laplace(model, seed, N_STARTS)
 
 
 @lru_cache(maxsize=1)
-def _start_elbo(spec: str, place: Place, data: str, seed: int) -> float:
-    return start_elbo(*_opened(spec, place, data, seed), seed)
+def _start_elbo(task: EnsembleTask, spec: str, seed: int) -> float:
+    return start_elbo(*_opened(task, spec, seed), seed)
 
 
 def _drop_programs(model: SkyModel) -> None:

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gammasky.analyses.ensemble.datasets import data_identity, place_of
+from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
 from gammasky.analyses.ensemble.ensemble import Ensemble
+from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.tuning.climb import N_DRAWS
 from gammasky.analyses.tuning.objectives import DIRECTIONS, OF_MODELS, OF_SETTINGS, FitObjective, MemberObjective
 from gammasky.analyses.tuning.settings import default_params, paper_params
@@ -66,12 +67,12 @@ def tune_fit(
     spec = read_model(model)
     check_parameter_names(spec)
     place, dataset = place_of(data, None if data_dir is None else str(data_dir))
-    identity = data_identity(dataset, spec)
-    task = FitObjective(spec.model_dump_json(), place, json.dumps(identity), objective, steps, seconds, seed)
+    fitted = {"model": spec.model_dump(mode="json"), "data": data_identity(dataset, spec)}
+    opener = EnsembleTask(((counts_checksum(dataset), place),))
+    task = FitObjective(opener, json.dumps(fitted), objective, steps, seconds, seed)
     about = {
         "format": FORMAT,
-        "model": spec.model_dump(mode="json"),
-        "data": identity,
+        **fitted,
         "objective": objective,
         "steps": steps,
         "seconds": seconds,

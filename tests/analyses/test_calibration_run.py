@@ -294,6 +294,6 @@ def test_relative_paths_are_those_of_the_driver(study: Calibration, monkeypatch:
     monkeypatch.chdir(Path(study.model).parent)
     near = replace(study, model="model.toml", data="sky", skies=2)
     assert module._absolute(near) == replace(study, skies=2)
-    named = Calibration(model="fiducial", data="demo", posterior="a.nc", data_dir="maps")
+    named = Calibration(model="fiducial", data="demo", posterior="point.json", data_dir="sky")
     here = Path.cwd()
-    assert module._absolute(named) == replace(named, posterior=str(here / "a.nc"), data_dir=str(here / "maps"))
+    assert module._absolute(named) == replace(named, posterior=str(here / "point.json"), data_dir=str(here / "sky"))

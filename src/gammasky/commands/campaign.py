@@ -62,7 +62,7 @@ def plan(ensemble: str, data_dir: Path | None, workers: int) -> None:
 
     FILE is an ensemble in TOML, or the name of one that comes with gammasky.
     """
-    found = _read(ensemble, data_dir)
+    found = read_ensemble(ensemble, data_dir)
     from gammasky.analyses.ensemble.plan import plan_table
     from gammasky.engine.terminal import wide_console
 
@@ -79,7 +79,7 @@ def run(ensemble: str, out: Path, data_dir: Path | None, **places: Any) -> None:
 
     Whatever is lost on the way - a worker, a node, this process - no finished fit is: see 'gammasky campaign resume'.
     """
-    _run(_read(ensemble, data_dir), out, **places)
+    _run(read_ensemble(ensemble, data_dir), out, **places)
 
 
 @campaign.command()
@@ -159,7 +159,8 @@ def pull(url: str, folder: Path) -> None:
     click.echo(f"{copy(url, folder)} results copied; go on with: gammasky campaign resume {folder}")
 
 
-def _read(name: str, data_dir: Path | None) -> Ensemble:
+def read_ensemble(name: str, data_dir: Path | None) -> Ensemble:
+    """The ensemble of a file or of that name, its data in another folder where one is given."""
     start_engine("gammasky.analyses.ensemble.ensemble")
     from gammasky.analyses.ensemble.ensemble import Ensemble
 

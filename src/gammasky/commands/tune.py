@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gammasky.commands.campaign import read_ensemble
 from gammasky.commands.options import FILE, FOLDER, data_options, positive_finite, start_engine
 from gammasky.commands.runners import runner_of
 
@@ -74,7 +75,9 @@ def tune(
     places: dict[str, Any] = {"runner": runner_of(place, workers), "at_once": workers, **options}
     if ensemble is not None:
         objective = objective or "log_z"
-        found = tune_models(out, _ensemble(ensemble, data_dir, asked), trials, objective=objective, **places)
+        if asked:
+            raise click.UsageError("--search and --ensemble exclude each other: the axes of the ensemble are searched")
+        found = tune_models(out, read_ensemble(str(ensemble), data_dir), trials, objective=objective, **places)
     else:
         objective = objective or "elbo"
         wanted: dict[str, Any] = {"objective": objective, "steps": steps, "seconds": seconds, "seed": seed}
@@ -84,12 +87,3 @@ def tune(
     click.echo(summary(found))
     if found.best and ensemble is None:
         click.echo(f"the best settings: {fit_command(model, data_name, found.best, steps)}")
-
-
-def _ensemble(path: Path, data_dir: Path | None, asked: tuple[str, ...]) -> Any:
-    from gammasky.analyses.ensemble.ensemble import Ensemble
-
-    if asked:
-        raise click.UsageError("--search and --ensemble exclude each other: the axes of the ensemble are searched")
-    found = Ensemble.read(path)
-    return found if data_dir is None else Ensemble(**{**found.manifest(), "data_dir": str(data_dir.absolute())})

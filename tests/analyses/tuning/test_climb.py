@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gammasky.analyses.ensemble.datasets import data_identity, place_of
+from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
+from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.tuning.climb import Climb, start_elbo
 from gammasky.analyses.tuning.objectives import FitObjective, _opened
 from gammasky.engine.infer.outputs import CHECKPOINT
@@ -31,11 +32,12 @@ def objective(tiny_files: Path) -> Callable[..., FitObjective]:
     """On the tiny sky, whose model and compiled programs one test leaves to the next."""
     spec = read_model(str(tiny_files / "model.toml"))
     place, dataset = place_of(str(tiny_files / "sky"), None)
-    data = json.dumps(data_identity(dataset, spec))
+    fitted = json.dumps({"model": spec.model_dump(mode="json"), "data": data_identity(dataset, spec)})
+    task = EnsembleTask(((counts_checksum(dataset), place),))
 
     def build(**changes: Any) -> FitObjective:
         made = {"objective": "elbo", "steps": STEPS, "seconds": None, "seed": SEED, **changes}
-        return FitObjective(spec.model_dump_json(), place, data, **made)
+        return FitObjective(task, fitted, **made)
 
     return build
 
@@ -52,7 +54,7 @@ def test_rungs_end_in_the_fit_of_the_same_settings(tmp_path: Path, desk_at: Desk
     assert fractions[-1] == 1.0
     settings = objective().settings(PARAMS)
     assert settings == Settings(method="svi", steps=STEPS, seed=SEED, **PARAMS)  # type: ignore[arg-type]
-    model, start = _opened(objective().spec, objective().place, objective().data, SEED)
+    model, start = _opened(objective().task, objective().spec, SEED)
     whole = fit(model, settings, n_draws=1000)
     climb = Climb(model, settings, start)
     climb.restore(tmp_path / "trial")
@@ -84,7 +86,7 @@ def test_the_value_is_what_was_asked_for(tmp_path: Path, desk_at: DeskAt, object
         found[name] = objective(objective=name)(PARAMS, 1.0, desk_at(tmp_path / name))
     assert found["elbo"].value == found["elbo"].row["elbo"]
     assert found["k_hat"].value == found["k_hat"].row["k_hat"]
-    model, start = _opened(objective().spec, objective().place, objective().data, SEED)
+    model, start = _opened(objective().task, objective().spec, SEED)
     before = start_elbo(model, start, SEED)
     row = found["elbo_per_second"].row
     assert found["elbo_per_second"].value == pytest.approx((row["elbo"] - before) / row["seconds"])
