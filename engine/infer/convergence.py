@@ -7,7 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine.citation import Citation
+
 Floats = NDArray[np.float64]
+CITATIONS = (
+    Citation(
+        "diagnostics of chains",
+        r"""
+        @article{Vehtari2021,
+          author        = {Vehtari, Aki and Gelman, Andrew and Simpson, Daniel and Carpenter, Bob and B{\"u}rkner, Paul-Christian},
+          title         = {Rank-normalization, folding, and localization: An improved $\widehat{R}$ for assessing convergence of {MCMC}},
+          journal       = {Bayesian Analysis},
+          year          = {2021},
+          eprint        = {1903.08008},
+          archivePrefix = {arXiv}
+        }
+        """,  # noqa: E501
+    ),
+)
 LARGEST_R_HAT = 1.01
 SMALLEST_ESS = 400.0
 MOST_DIVERGENT = 0.005

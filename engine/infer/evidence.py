@@ -15,9 +15,38 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.infer.convergence import convergence
 
 Floats = NDArray[np.float64]
+CITATIONS = (
+    Citation(
+        "log Z from chains and a guide",
+        r"""
+        @article{Meng1996,
+          author  = {Meng, Xiao-Li and Wong, Wing Hung},
+          title   = {Simulating ratios of normalizing constants via a simple identity: a theoretical exploration},
+          journal = {Statistica Sinica},
+          volume  = {6},
+          pages   = {831--860},
+          year    = {1996}
+        }
+        """,
+    ),
+    Citation(
+        "the error of that log Z",
+        r"""
+        @article{Fruehwirth2004,
+          author  = {Fr{\"u}hwirth-Schnatter, Sylvia},
+          title   = {Estimating marginal likelihoods for mixture and {Markov} switching models using bridge sampling techniques},
+          journal = {The Econometrics Journal},
+          volume  = {7},
+          pages   = {143--167},
+          year    = {2004}
+        }
+        """,  # noqa: E501
+    ),
+)
 _MOST = 1000  # iterations
 _SETTLED = 1e-10  # change of log Z that ends them
 

@@ -14,9 +14,36 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 
 Floats = NDArray[np.float64]
+CITATIONS = (
+    Citation(
+        "importance weights and k-hat",
+        r"""
+        @misc{Vehtari2015,
+          author        = {Vehtari, Aki and Simpson, Daniel and Gelman, Andrew and Yao, Yuling and Gabry, Jonah},
+          title         = {Pareto Smoothed Importance Sampling},
+          year          = {2015},
+          eprint        = {1507.02646},
+          archivePrefix = {arXiv}
+        }
+        """,
+    ),
+    Citation(
+        "what k-hat says of a variational fit",
+        r"""
+        @misc{Yao2018,
+          author        = {Yao, Yuling and Vehtari, Aki and Simpson, Daniel and Gelman, Andrew},
+          title         = {Yes, but Did It Work?: Evaluating Variational Inference},
+          year          = {2018},
+          eprint        = {1802.02538},
+          archivePrefix = {arXiv}
+        }
+        """,
+    ),
+)
 RELIABLE_K_HAT = 0.7
 BOUNDED = -1.0  # k-hat of weights that have an upper limit
 EQUAL = 1e-9  # relative difference between weights that is no more than rounding of log-likelihoods of 10^5

@@ -26,7 +26,34 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
+
+BOUND = Citation(
+    "the bound on log Z that lies nearer to it than the ELBO",
+    r"""
+    @misc{Li2016,
+      author        = {Li, Yingzhen and Turner, Richard E.},
+      title         = {R{\'e}nyi Divergence Variational Inference},
+      year          = {2016},
+      eprint        = {1602.02311},
+      archivePrefix = {arXiv}
+    }
+    """,
+)
+DOUBLY = Citation(
+    "gradients of that bound",
+    r"""
+    @misc{Tucker2018,
+      author        = {Tucker, George and Lawson, Dieterich and Gu, Shixiang and Maddison, Chris J.},
+      title         = {Doubly Reparameterized Gradient Estimators for {Monte} {Carlo} Objectives},
+      year          = {2018},
+      eprint        = {1810.04152},
+      archivePrefix = {arXiv}
+    }
+    """,
+)
+CITATIONS = (BOUND, DOUBLY)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, Predictions, derive, predict
@@ -30,6 +31,22 @@ if TYPE_CHECKING:
 LIBRARY = "gammasky"
 PACKAGES = (LIBRARY, "jax", "numpyro", "numpy")
 DIMENSIONS = ("chain", "draw", "component", "group", "latent")
+CITATIONS = (
+    Citation(
+        "posterior files and their diagnostics",
+        r"""
+        @article{Kumar2019,
+          author  = {Kumar, Ravin and Carroll, Colin and Hartikainen, Ari and Martin, Osvaldo},
+          title   = {{ArviZ} a unified library for exploratory analysis of {Bayesian} models in {Python}},
+          journal = {Journal of Open Source Software},
+          volume  = {4},
+          number  = {33},
+          pages   = {1143},
+          year    = {2019}
+        }
+        """,
+    ),
+)
 RESERVED = (*DIMENSIONS, FLUX, POINT_SOURCE_FRACTION, "z")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from gammasky.engine.errors import unknown_name
 from gammasky.engine.files import read_toml
 from gammasky.engine.sky.psf import PSFSettings
 from gammasky.engine.sky.schema import Schema, validated
@@ -86,16 +89,36 @@ class DataFile(Schema):
     urls: tuple[str, ...] = ()
 
 
+class Work(Schema):
+    """A work to cite where the data set is used, or where one of its maps and masks is.
+
+    Args:
+        why: what it is cited for.
+        names: maps and masks, by name or by a pattern with shell wildcards; none: for the data set itself.
+        bibtex: its entry, or "arXiv:" and the identifier of a work whose entry the package has elsewhere.
+    """
+
+    why: str
+    names: tuple[str, ...] = ()
+    bibtex: Annotated[str, Field(pattern=r"^\s*@\w+\{[^\s,{}]+,|^arXiv:\S+$")]
+
+    def applies(self, used: Collection[str]) -> bool:
+        """Whether it is to be cited where these maps and masks are used."""
+        return not self.names or any(fnmatchcase(name, pattern) for name in used for pattern in self.names)
+
+
 class Manifest(Schema):
     """The whole of `dataset.toml`.
 
     `truth` holds the parameters that simulated counts were drawn with; `thresholds_cm2_s` the fluxes (low, high) in the
-    dataset's energy range between which the sources of a catalogue, by its name, begin to be resolved.
+    dataset's energy range between which the sources of a catalogue, by its name, begin to be resolved. `works` say what
+    to cite; where there are none, the arXiv identifiers in `citation` do.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     description: str = ""
     citation: str = ""
+    works: tuple[Work, ...] = ()
     frame: Literal["galactic"] = "galactic"
     nside: int
     energy_edges_gev: tuple[float, ...]
@@ -120,6 +143,14 @@ class Manifest(Schema):
         """The thresholds as photons (low, high) of a source at this exposure."""
         known = self.thresholds_cm2_s.items()
         return {name: (low * exposure_cm2_s, high * exposure_cm2_s) for name, (low, high) in known}
+
+    @model_validator(mode="after")
+    def _known_names_in_works(self) -> Self:
+        known = [*self.templates, *self.masks, *self.sources]
+        for pattern in [pattern for work in self.works for pattern in work.names]:
+            if not any(fnmatchcase(name, pattern) for name in known):
+                raise ValueError(f"works: {unknown_name('map or mask', pattern, known)}")
+        return self
 
     @field_validator("nside")
     @classmethod
@@ -147,7 +178,7 @@ class OtherCounts(Schema):
 
 
 def _known_fields() -> frozenset[str]:
-    tables = (Manifest, OtherCounts, CountsMap, TemplateMap, MaskMap, SourceTable, DataFile)
+    tables = (Manifest, OtherCounts, CountsMap, TemplateMap, MaskMap, SourceTable, DataFile, Work)
     return frozenset(name for table in tables for name in table.model_fields)
 
 

@@ -10,11 +10,43 @@ from typing import Any
 
 import numpy as np
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 
 LARGEST_COUNT = 1e9  # far above any photon count, far below what int64 holds
 UNSEEN = -1.6375e30  # what HEALPix files say of a pixel that was not observed
 NOT_OBSERVED = -1  # the same in a counts map
+CITATIONS = (
+    Citation(
+        "pixels of the sphere",
+        r"""
+        @article{Gorski2005,
+          author        = {G{\'o}rski, K. M. and Hivon, E. and Banday, A. J. and Wandelt, B. D. and Hansen, F. K. and Reinecke, M. and Bartelmann, M.},
+          title         = {{HEALPix}: A Framework for High-Resolution Discretization and Fast Analysis of Data Distributed on the Sphere},
+          journal       = {The Astrophysical Journal},
+          volume        = {622},
+          pages         = {759},
+          year          = {2005},
+          eprint        = {astro-ph/0409513},
+          archivePrefix = {arXiv}
+        }
+        """,  # noqa: E501
+    ),
+    Citation(
+        "healpy",
+        r"""
+        @article{Zonca2019,
+          author  = {Zonca, Andrea and Singer, Leo P. and Lenz, Daniel and Reinecke, Martin and Rosset, Cyrille and Hivon, Eric and G{\'o}rski, Krzysztof M.},
+          title   = {healpy: equal area pixelization and spherical harmonics transforms for data on the sphere in {Python}},
+          journal = {Journal of Open Source Software},
+          volume  = {4},
+          number  = {35},
+          pages   = {1298},
+          year    = {2019}
+        }
+        """,  # noqa: E501
+    ),
+)
 
 
 def nside_of(n_pixels: int, label: str) -> int:

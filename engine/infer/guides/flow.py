@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.infer.guides.guide import Family, Frame, Guide, Parameters
 from gammasky.engine.infer.guides.mvn import Mvn
 
@@ -23,6 +24,43 @@ class Flow(Guide):
     windows = (0.1, 0.2, 0.4)
     flux_coordinates = True
     has_density = True
+    citations = (
+        Citation(
+            "spline flows",
+            r"""
+            @misc{Durkan2019,
+              author        = {Durkan, Conor and Bekasov, Artur and Murray, Iain and Papamakarios, George},
+              title         = {Neural Spline Flows},
+              year          = {2019},
+              eprint        = {1906.04032},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+        Citation(
+            "the implementation of the flows",
+            r"""
+            @misc{FlowJAX,
+              author = {Ward, Daniel},
+              title  = {{FlowJAX}: Distributions and Normalizing Flows in {Jax}},
+              doi    = {10.5281/zenodo.10402073},
+              url    = {https://github.com/danielward27/flowjax}
+            }
+            """,
+        ),
+        Citation(
+            "gradients of the ELBO that vanish at the optimum",
+            r"""
+            @misc{Roeder2017,
+              author        = {Roeder, Geoffrey and Wu, Yuhuai and Duvenaud, David},
+              title         = {Sticking the Landing: Simple, Lower-Variance Gradient Estimators for Variational Inference},
+              year          = {2017},
+              eprint        = {1703.09194},
+              archivePrefix = {arXiv}
+            }
+            """,  # noqa: E501
+        ),
+    )
 
     @staticmethod
     def build(size: int) -> Family:

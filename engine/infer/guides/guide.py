@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gammasky.engine.citation import Citation
+
 if TYPE_CHECKING:
     import jax
 
@@ -39,6 +41,7 @@ class Guide(ABC):
         windows: shares of all steps after which it begins again on the frame of its own draws.
         flux_coordinates: it works in coordinates of fluxes, see `coordinates`; else in those of the latent space.
         has_density: its density is known at any point, not at its own draws only.
+        citations: the works behind it.
     """
 
     name: ClassVar[str]
@@ -47,6 +50,7 @@ class Guide(ABC):
     windows: ClassVar[tuple[float, ...]] = ()
     flux_coordinates: ClassVar[bool] = False
     has_density: ClassVar[bool] = False
+    citations: ClassVar[tuple[Citation, ...]] = ()
 
     @staticmethod
     @abstractmethod

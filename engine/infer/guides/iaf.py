@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.infer.guides.guide import Family, Frame, Guide, Parameters
 
 if TYPE_CHECKING:
@@ -17,6 +18,32 @@ class Iaf(Guide):
     """An inverse autoregressive flow of NumPyro's networks, started as the identity."""
 
     name = "iaf"
+    citations = (
+        Citation(
+            "inverse autoregressive flows",
+            r"""
+            @misc{Kingma2016,
+              author        = {Kingma, Diederik P. and Salimans, Tim and Jozefowicz, Rafal and Chen, Xi and Sutskever, Ilya and Welling, Max},
+              title         = {Improving Variational Inference with Inverse Autoregressive Flow},
+              year          = {2016},
+              eprint        = {1606.04934},
+              archivePrefix = {arXiv}
+            }
+            """,  # noqa: E501
+        ),
+        Citation(
+            "the networks of these flows",
+            r"""
+            @misc{Phan2019,
+              author        = {Phan, Du and Pradhan, Neeraj and Jankowiak, Martin},
+              title         = {Composable Effects for Flexible and Accelerated Probabilistic Programming in {NumPyro}},
+              year          = {2019},
+              eprint        = {1912.11554},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+    )
 
     @staticmethod
     def build(size: int) -> Family:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.guides import GUIDES
 from gammasky.engine.infer.methods.method import Method
@@ -36,6 +37,12 @@ class Auto(Method):
                 f"guide: method auto needs one whose density is known anywhere ({known}), got '{options['guide']}'"
             )
         return Svi.resolve(options)
+
+    @classmethod
+    def cited(cls, options: Mapping[str, Any]) -> tuple[Citation, ...]:
+        from gammasky.engine.infer import evidence, importance
+
+        return (*Svi.cited(options), *importance.CITATIONS, *Nuts.cited(options), *evidence.CITATIONS)
 
     @staticmethod
     def gradients(options: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.infer.option import Option
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 class Method(ABC):
     """A way to a posterior.
 
-    Importing its file must be quick, since the command line shows its settings: what `verdict` needs is imported there.
+    Importing its file must be quick, since the command line shows its settings: what `verdict` and `cited` need is
+    imported there.
 
     Attributes:
         name: as users choose it.
@@ -25,6 +27,7 @@ class Method(ABC):
         options: its settings, by name.
         verdict: the rule by which its `Stage` judges what it has found. Its arguments are what this method rests on;
             `engine.infer.verdict` has the rules that methods share.
+        citations: the works behind it, whatever its settings; see `cited`.
     """
 
     name: ClassVar[str]
@@ -32,6 +35,7 @@ class Method(ABC):
     work: ClassVar[str]
     options: ClassVar[Mapping[str, Option]] = {}
     verdict: ClassVar[Callable[..., Verdict]]
+    citations: ClassVar[tuple[Citation, ...]] = ()
 
     @classmethod
     def stage(cls) -> Any:
@@ -47,6 +51,12 @@ class Method(ABC):
             InputError: options that exclude each other.
         """
         return dict(options)
+
+    @classmethod
+    def cited(cls, options: Mapping[str, Any]) -> tuple[Citation, ...]:
+        """The works behind a fit with these settings, all of them given."""
+        del options
+        return cls.citations
 
     @staticmethod
     @abstractmethod

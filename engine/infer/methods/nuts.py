@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.infer.methods.method import Method
 from gammasky.engine.infer.option import Option
 
@@ -29,6 +30,42 @@ class Nuts(Method):
         "warmup": Option(400, "iterations of each chain to learn from", int, low=50),
         "draws": Option(1000, "iterations of each chain to keep", int, low=50),
     }
+
+    citations = (
+        Citation(
+            "the No-U-Turn sampler",
+            r"""
+            @article{Hoffman2014,
+              author        = {Hoffman, Matthew D. and Gelman, Andrew},
+              title         = {The {No-U-Turn} Sampler: Adaptively Setting Path Lengths in {Hamiltonian} {Monte Carlo}},
+              journal       = {Journal of Machine Learning Research},
+              volume        = {15},
+              pages         = {1593--1623},
+              year          = {2014},
+              eprint        = {1111.4246},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+        Citation(
+            "the implementation of the sampler",
+            r"""
+            @misc{Cabezas2024,
+              author        = {Cabezas, Alberto and Corenflos, Adrien and Lao, Junpeng and Louf, R{\'e}mi},
+              title         = {{BlackJAX}: Composable {Bayesian} inference in {JAX}},
+              year          = {2024},
+              eprint        = {2402.10797},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+    )
+
+    @classmethod
+    def cited(cls, options: Mapping[str, Any]) -> tuple[Citation, ...]:
+        from gammasky.engine.infer import convergence
+
+        return (*super().cited(options), *convergence.CITATIONS)
 
     @staticmethod
     def gradients(options: Mapping[str, Any]) -> int:

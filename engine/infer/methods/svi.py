@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.infer.guides import GUIDES
 from gammasky.engine.infer.methods.method import Method
 from gammasky.engine.infer.option import Option
@@ -54,6 +55,32 @@ class Svi(Method):
         guide = GUIDES[options["guide"]]
         of_guide = {"learning_rate": guide.learning_rate, "schedule": guide.schedule}
         return {name: of_guide[name] if value is None else value for name, value in options.items()}
+
+    citations = (
+        Citation(
+            "the optimiser of variational fits",
+            r"""
+            @misc{Kingma2014,
+              author        = {Kingma, Diederik P. and Ba, Jimmy},
+              title         = {Adam: A Method for Stochastic Optimization},
+              year          = {2014},
+              eprint        = {1412.6980},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+    )
+
+    @classmethod
+    def cited(cls, options: Mapping[str, Any]) -> tuple[Citation, ...]:
+        """Adam and the guide, and what a bound other than the ELBO rests on."""
+        from gammasky.engine.infer import objective
+
+        guide, found = GUIDES.get(options["guide"]), [*super().cited(options)]
+        found += guide.citations if guide else ()
+        if options["alpha"] < 1.0:
+            found += [objective.BOUND, *([objective.DOUBLY] if guide and guide.has_density else [])]
+        return tuple(found)
 
     @staticmethod
     def gradients(options: Mapping[str, Any]) -> int:

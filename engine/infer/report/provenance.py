@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from gammasky.engine.infer.citations import Citation, bibtex, citations, datasets_of
+from gammasky.engine.citation import Citation
+from gammasky.engine.infer.citations import bibtex, citations, datasets_of, works_measured, works_of_method
+from gammasky.engine.infer.methods import METHODS
+from gammasky.engine.infer.methods.svi import Svi
 from gammasky.engine.infer.report.checks import settings_table
 from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.html import Cell, Section, Table
@@ -33,18 +36,7 @@ def references(fit: FitFolder) -> Section:
 
 def works_of(fit: FitFolder) -> list[Citation]:
     """List what a fit asks to be cited."""
-    found = fit.entry("diagnostics") or {}
-    measured = [name for name in ("k_hat", "r_hat_max") if found.get(name) is not None]
-    names = [fit.method, *_objective(fit), *(found.get("log_z_by_method") or {}), *measured]
-    datasets = datasets_of(fit.summary["dataset"], fit.summary["data_sha256"])
-    return citations(fit.posterior.spec, datasets, [name for name in names if name])
-
-
-def _objective(fit: FitFolder) -> list[str]:
-    """Name the guide of a fit, if it has one, and what its bound on log Z rests on."""
-    guide, alpha = fit.settings.get("guide"), fit.settings.get("alpha")
-    if guide is None:
-        return []
-    guide = "flow" if fit.method == "auto" else str(guide)  # auto fits no other
-    lower = isinstance(alpha, int | float) and alpha < 1.0
-    return [guide, *(["renyi"] if lower else []), *(["dreg"] if lower and guide == "flow" else [])]
+    method = fit.method or Svi.name  # which is what fits were before they said
+    of_fit = [*works_of_method(method, fit.settings)] if method in METHODS else []
+    of_fit += works_measured(fit.entry("diagnostics") or {})
+    return citations(fit.posterior.spec, datasets_of(fit.summary["dataset"], fit.summary["data_sha256"]), of_fit)

@@ -16,7 +16,6 @@ from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.headline import INTERVALS
 from gammasky.engine.infer.report.html import Picture, Section, Table, picture
 from gammasky.engine.infer.report.numbers import decimals, described, interval, number, width
-from gammasky.engine.sky.manifest import read_manifest, shipped_manifests
 
 Floats = NDArray[np.float64]
 Bands = Mapping[str, tuple[float, float]]
@@ -86,11 +85,9 @@ def catalogue_thresholds(fit: FitFolder) -> Bands:
     exposure = sources.reference_exposure_cm2_s(fit.posterior)
     if exposure is None:
         return {}
-    names = datasets_of(fit.summary["dataset"], fit.summary["data_sha256"])
     bands: dict[str, tuple[float, float]] = {}
-    for name, path in shipped_manifests().items():
-        if name in names:
-            bands |= read_manifest(path).thresholds_in_counts(exposure)
+    for manifest in datasets_of(fit.summary["dataset"], fit.summary["data_sha256"]):
+        bands |= manifest.thresholds_in_counts(exposure)
     return bands
 
 

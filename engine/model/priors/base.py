@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, ConfigDict, SerializeAsAny
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.registry import Registry
 from gammasky.engine.model.values import Parameters, Use
@@ -30,6 +31,7 @@ class PriorKind(Schema):
 
     model_config = ConfigDict(allow_inf_nan=False)
     kind: ClassVar[str]
+    citations: ClassVar[tuple[Citation, ...]] = ()
 
     prior: str
     unit: str = ""

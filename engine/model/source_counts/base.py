@@ -10,6 +10,7 @@ import jax
 from numpy.typing import ArrayLike
 from pydantic import BeforeValidator, SerializeAsAny
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.model.priors import PriorKind
 from gammasky.engine.model.registry import Registry
 from gammasky.engine.model.values import Arrays, Parameters, Use
@@ -20,6 +21,7 @@ class SourceCounts(Schema):
     """Base of all source-count functions; the keys of its table in a model file tell which one it is."""
 
     kind: ClassVar[str]
+    citations: ClassVar[tuple[Citation, ...]] = ()
     #: whether `shape` is dN/dS itself where the component has no norm, rather than relative to an amplitude
     absolute: ClassVar[bool] = False
 

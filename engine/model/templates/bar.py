@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import jax
 from pydantic import Field
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.op import triaxial_bar
@@ -52,11 +53,57 @@ class BarTemplate(Profile):
     """The template of a triaxial bar."""
 
     kind: ClassVar[str] = "bar"
+    citations: ClassVar[tuple[Citation, ...]] = (
+        Citation(
+            "boxy bulge: the stars",
+            r"""
+            @article{Freudenreich1998,
+              author        = {Freudenreich, H. T.},
+              title         = {A {COBE} Model of the {Galactic} Bar and Disk},
+              journal       = {The Astrophysical Journal},
+              volume        = {492},
+              pages         = {495},
+              year          = {1998},
+              eprint        = {astro-ph/9707340},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+        Citation(
+            "falloffs of a bar",
+            r"""
+            @article{Dwek1995,
+              author  = {Dwek, E. and Arendt, R. G. and Hauser, M. G. and Kelsall, T. and Lisse, C. M. and Moseley, S. H. and Silverberg, R. F. and Sodroski, T. J. and Weiland, J. L.},
+              title   = {Morphology, near-infrared luminosity, and mass of the {Galactic} bulge from {COBE} {DIRBE} observations},
+              journal = {The Astrophysical Journal},
+              volume  = {445},
+              pages   = {716},
+              year    = {1995}
+            }
+            """,  # noqa: E501
+        ),
+        Citation(
+            "a bar of these falloffs in red clump giants",
+            r"""
+            @article{Cao2013,
+              author        = {Cao, Liang and Mao, Shude and Nataf, David and Rattenbury, Nicholas J. and Gould, Andrew},
+              title         = {A New Photometric Model of the {Galactic} Bar using Red Clump Giants},
+              journal       = {Monthly Notices of the Royal Astronomical Society},
+              volume        = {434},
+              pages         = {595},
+              year          = {2013},
+              eprint        = {1303.6430},
+              archivePrefix = {arXiv}
+            }
+            """,  # noqa: E501
+        ),
+    )
 
     bar: BarSettings
 
-    def cited(self) -> set[str]:
-        return {"bar"} if self.bar.falloff == "sech2" else {"bar", f"bar {self.bar.falloff}"}
+    def cited(self) -> tuple[Citation, ...]:
+        """The falloff sech2 is Freudenreich's own; the others are not."""
+        return self.citations[:1] if self.bar.falloff == "sech2" else self.citations
 
     def _numbers(self) -> dict[str, Value]:
         """The numbers that may be parameters, by name."""

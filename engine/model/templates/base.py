@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.model.registry import Registry
 from gammasky.engine.model.templates.modulation import Modulation
 from gammasky.engine.model.values import Arrays, Parameters, Use
@@ -65,10 +66,11 @@ class Template(Schema):
     """Base of all templates, and the options that each of them has.
 
     A new kind gives `kind` (the key that tells it in a model file), `shape`, `shape_uses` and, if it has a name of its
-    own in mixtures, `label`.
+    own in mixtures, `label`. `citations` are the works behind it.
     """
 
     kind: ClassVar[str]
+    citations: ClassVar[tuple[Citation, ...]] = ()
     modulation: Modulation | None = None
     hemisphere: Literal["north", "south"] | None = None
 
@@ -92,9 +94,9 @@ class Template(Schema):
         """The maps and profiles that it is made of."""
         yield self
 
-    def cited(self) -> set[str]:
-        """The words under which the works behind it are listed."""
-        return {self.kind}
+    def cited(self) -> tuple[Citation, ...]:
+        """Those of the works that this template, with its settings, rests on."""
+        return self.citations
 
     def uses(self, where: str) -> Iterator[Use]:
         """Every place of a parameter in the template; none where all its numbers are fixed.

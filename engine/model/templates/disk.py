@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import jax
 from pydantic import Field
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.kernels.profiles.geometry import DiskSky
 from gammasky.engine.kernels.profiles.op import lorimer_disk
 from gammasky.engine.model.templates.base import TEMPLATES, Profile, Setting
@@ -29,6 +30,23 @@ class DiskTemplate(Profile):
     """The Lorimer disk template."""
 
     kind: ClassVar[str] = "disk"
+    citations: ClassVar[tuple[Citation, ...]] = (
+        Citation(
+            "the disk profile",
+            r"""
+            @article{Lorimer2006,
+              author        = {Lorimer, D. R. and others},
+              title         = {The {Parkes} {Multibeam} {Pulsar} {Survey}: {VI}. Discovery and timing of 142 pulsars and a {Galactic} population analysis},
+              journal       = {Monthly Notices of the Royal Astronomical Society},
+              volume        = {372},
+              pages         = {777},
+              year          = {2006},
+              eprint        = {astro-ph/0607640},
+              archivePrefix = {arXiv}
+            }
+            """,  # noqa: E501
+        ),
+    )
 
     disk: DiskSettings
 

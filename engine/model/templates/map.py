@@ -29,9 +29,6 @@ class MapTemplate(Template):
     def label(self) -> str:
         return self.map
 
-    def cited(self) -> set[str]:
-        return set()
-
     def shape_uses(self, where: str) -> Iterator[Use]:
         del where
         return iter(())

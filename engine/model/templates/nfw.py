@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 import jax
 from pydantic import Field
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.kernels.profiles.geometry import NFWSky
 from gammasky.engine.kernels.profiles.op import nfw_squared
 from gammasky.engine.model.templates.base import TEMPLATES, Profile, Setting
@@ -28,6 +29,23 @@ class NfwTemplate(Profile):
     """The NFW^2 template with inner slope gamma."""
 
     kind: ClassVar[str] = "nfw"
+    citations: ClassVar[tuple[Citation, ...]] = (
+        Citation(
+            "the NFW profile",
+            r"""
+            @article{Navarro1997,
+              author        = {Navarro, Julio F. and Frenk, Carlos S. and White, Simon D. M.},
+              title         = {A Universal Density Profile from Hierarchical Clustering},
+              journal       = {The Astrophysical Journal},
+              volume        = {490},
+              pages         = {493},
+              year          = {1997},
+              eprint        = {astro-ph/9611107},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+    )
 
     nfw: NfwSettings
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 import jax
 from pydantic import BeforeValidator, SerializeAsAny
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.model.expected_sky import Sky
 from gammasky.engine.model.registry import Registry
 from gammasky.engine.model.values import Arrays, Parameters, Use
@@ -21,7 +22,10 @@ class Term(ABC):
     Attributes:
         name: for messages.
         arrays: its fixed numbers, which compiled programs take as an argument.
+        citations: the works behind it.
     """
+
+    citations: ClassVar[tuple[Citation, ...]] = ()
 
     name: str
     arrays: Arrays
@@ -45,6 +49,7 @@ class TermKind(Schema):
     """Base of the descriptions of further terms in a model file: `terms = [{ term = "...", ... }]`."""
 
     kind: ClassVar[str]
+    citations: ClassVar[tuple[Citation, ...]] = ()
 
     term: str
 

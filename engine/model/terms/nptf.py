@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf import op as nptf
 from gammasky.engine.kernels.response.op import expected_sources
@@ -34,6 +35,53 @@ class NptfTerm(CountsTerm):
     """
 
     name = "nptf"
+    citations = (
+        Citation(
+            "non-Poissonian template fitting",
+            r"""
+            @article{MishraSharma2017,
+              author        = {Mishra-Sharma, Siddharth and Rodd, Nicholas L. and Safdi, Benjamin R.},
+              title         = {{NPTFit}: A code package for Non-Poissonian Template Fitting},
+              journal       = {The Astronomical Journal},
+              volume        = {153},
+              pages         = {253},
+              year          = {2017},
+              eprint        = {1612.03173},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+        Citation(
+            "photon statistics of unresolved sources",
+            r"""
+            @article{Malyshev2011,
+              author        = {Malyshev, Dmitry and Hogg, David W.},
+              title         = {Statistics of gamma-ray point sources below the {Fermi} detection limit},
+              journal       = {The Astrophysical Journal},
+              volume        = {738},
+              pages         = {181},
+              year          = {2011},
+              eprint        = {1104.0010},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+        Citation(
+            "unresolved point sources in the inner Galaxy",
+            r"""
+            @article{Lee2016,
+              author        = {Lee, Samuel K. and Lisanti, Mariangela and Safdi, Benjamin R. and Slatyer, Tracy R. and Xue, Wei},
+              title         = {Evidence for Unresolved $\gamma$-Ray Point Sources in the Inner Galaxy},
+              journal       = {Physical Review Letters},
+              volume        = {116},
+              pages         = {051103},
+              year          = {2016},
+              eprint        = {1506.05124},
+              archivePrefix = {arXiv}
+            }
+            """,  # noqa: E501
+        ),
+    )
 
     def __init__(self, expectation: Expectation, backend: str) -> None:
         if expectation.pixels.n_energy > 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gammasky.commands.options import FOLDER, start_engine
+from gammasky.engine.infer.settings import METHOD
 
 
 @click.command()
@@ -14,9 +15,7 @@ from gammasky.commands.options import FOLDER, start_engine
 @click.option(
     "--data", "data_name", metavar="NAME|PATH", help="Data set by name, or a dataset.toml or its folder.  [fermi]"
 )
-@click.option(
-    "--method", "methods", multiple=True, metavar="NAME", help="Method or guide; may be repeated.  [svi, flow]"
-)
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="Method or guide; may be repeated.  [svi]")
 @click.option("--fit", "folder", type=FOLDER, metavar="DIR", help="Model, data and methods of this fit instead.")
 def cite(model: str | None, data_name: str | None, methods: tuple[str, ...], folder: Path | None) -> None:
     """Print the BibTeX of what to cite for MODEL (default: fiducial), its data and the methods used.
@@ -26,7 +25,7 @@ def cite(model: str | None, data_name: str | None, methods: tuple[str, ...], fol
     if folder is not None and (model or data_name or methods):
         raise click.UsageError("--fit names model, data and methods; give either --fit or those")
     start_engine("gammasky.engine.infer.citations")
-    from gammasky.engine.infer.citations import DEFAULT_METHODS, bibtex, citations, datasets_named
+    from gammasky.engine.infer.citations import bibtex, citations, dataset_named, works_of_methods
     from gammasky.engine.model import read_model
 
     if folder is not None:
@@ -35,6 +34,6 @@ def cite(model: str | None, data_name: str | None, methods: tuple[str, ...], fol
 
         works = works_of(read_fit(folder))
     else:
-        datasets, text = datasets_named("fermi" if data_name is None else data_name)
-        works = citations(read_model(model or "fiducial"), datasets, methods or DEFAULT_METHODS, text)
+        data = [dataset_named("fermi" if data_name is None else data_name)]
+        works = citations(read_model(model or "fiducial"), data, works_of_methods(methods or [METHOD.default]))
     click.echo(bibtex(works), nl=False)

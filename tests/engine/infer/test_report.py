@@ -322,7 +322,7 @@ def stages(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("place", ["summary", "posterior"])
 def test_methods_side_by_side(folder: Path, place: str) -> None:
     found = stages(folder)
-    fit = {"method": "auto", "guide": "mvn", "seed": 3, "status": "finished", "steps_done": 5000, "alpha": 1.0}
+    fit = {"method": "auto", "guide": "flow", "seed": 3, "status": "finished", "steps_done": 5000, "alpha": 1.0}
     change_summary(folder, diagnostics=AUTO, fit=fit)
     if place == "summary":
         change_summary(folder, stages=found)
@@ -371,8 +371,9 @@ def test_damaged_stages(folder: Path, damaged: Any) -> None:
         (("svi", "mvn", 1.0), "Kingma2014", "Kingma2016 Phan2019 Durkan2019 Roeder2017"),
         (("nuts", "flow", 0.5), "Hoffman2014 Cabezas2024", "Durkan2019 Kingma2014 Li2016 Meng1996"),
         (("laplace", "flow", 0.5), "MishraSharma2026", "Kingma2014 Durkan2019 Li2016 Cabezas2024"),
-        (("auto", "iaf", 0.5), "Durkan2019 Li2016 Tucker2018 Meng1996", "Kingma2016 Phan2019"),
+        (("auto", "flow", 0.5), "Durkan2019 Li2016 Tucker2018 Meng1996", "Kingma2016 Phan2019"),
         ((None, "iaf", None), "Kingma2016", "Durkan2019 Li2016"),
+        (("of somebody else's", "iaf", None), "MishraSharma2026", "Kingma2016"),
     ],
 )
 def test_works_of_a_method(

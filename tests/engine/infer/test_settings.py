@@ -9,13 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer.citations import works_of_methods
 from gammasky.engine.infer.guides import GUIDES, Family, Guide
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.methods.method import Method
 from gammasky.engine.infer.option import Option
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.verdict import Verdict, judged
 from gammasky.engine.model import SkyModel
 
 
@@ -108,6 +111,7 @@ class Twice(Method):
     name, summary = "twice", "seconds"
     work = METHODS["laplace"].work
     options: ClassVar = {"times": Option(2, "times as many draws", int, low=1, high=5)}
+    citations = (Citation("more draws", "@misc{Twice2030,\n  title = {Twice}\n}"),)
 
     @classmethod
     def stage(cls) -> Any:
@@ -116,9 +120,13 @@ class Twice(Method):
 
             def finish(self) -> Any:
                 self.n_draws *= self.settings.times
-                return super().finish()
+                return replace(super().finish(), verdict=cls.verdict(self.settings.times))
 
         return Stage
+
+    @staticmethod
+    def verdict(times: int) -> Verdict:
+        return judged({"times": times}, [], ["nobody has looked at it"], "", {"times": times + 1})
 
     @staticmethod
     def gradients(options: Any) -> int:  # noqa: ARG004
@@ -133,5 +141,7 @@ def test_a_guide_and_a_method_from_outside(small_model: SkyModel, monkeypatch: p
     found = fit(small_model, Settings(method="twice", times=3), n_draws=100)
     assert found.method == "twice"
     assert len(found.z) == 300
+    assert found.verdict.reasons == ("nobody has looked at it",)
+    assert [work.key for work in works_of_methods(["twice"])] == ["Twice2030"]
     with pytest.raises(InputError, match="times: expected a whole number from 1 to 5, got 6"):
         Settings(method="twice", times=6)

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer import Settings, fit
+from gammasky.engine.infer.citations import citations
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.priors import PRIORS, ScalarPrior
 from gammasky.engine.model.source_counts import SOURCE_COUNTS, SourceCounts
@@ -24,6 +26,7 @@ class Blob(Profile):
     """exp(-r / scale), r [deg] from the centre."""
 
     kind = "blob"
+    citations = (Citation("the blob", "@misc{Blob2030,\n  title = {Blobs}\n}"),)
     blob: Value
 
     def shape_uses(self, where: str) -> Iterator[Use]:
@@ -38,6 +41,7 @@ class Bell(SourceCounts):
     """S dN/dS is a normal distribution of ln S about ln peak, one wide."""
 
     kind = "bell"
+    citations = (Citation("the bell", "@misc{Bell2030,\n  title = {Bells}\n}"),)
     peak: Value
 
     def uses(self, where: str) -> Iterator[Use]:
@@ -129,6 +133,8 @@ def test_a_fit_with_kinds_from_outside(build: Callable[..., SkyModel]) -> None:
     assert PRIORS.kinds["exponential"](prior="exponential", mean=2.0).cumulative(np.array([2.0])) == pytest.approx(
         1 - np.exp(-1), abs=1e-9
     )
+    cited = [work.key for work in citations(model.spec, ())]
+    assert cited.count("Blob2030") == cited.count("Bell2030") == 1
     without = build({name: part for name, part in TABLE.items() if name != "terms"})
     assert without.identity != model.identity
     theta = model.parameters(jnp.zeros(model.n_latent))
