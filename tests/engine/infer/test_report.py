@@ -30,6 +30,7 @@ from gammasky.engine.infer.report.sky import catalogue_thresholds
 from gammasky.engine.infer.summary import summarise
 from gammasky.engine.model import SkyModel, read_model
 from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.sky.manifest import read_manifest, shipped_manifests
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 
@@ -323,6 +324,7 @@ def stages(folder: Path) -> list[dict[str, Any]]:
 def test_methods_side_by_side(folder: Path, place: str) -> None:
     found = stages(folder)
     fit = {"method": "auto", "guide": "flow", "seed": 3, "status": "finished", "steps_done": 5000, "alpha": 1.0}
+    change_posterior(folder, guide="flow")
     change_summary(folder, diagnostics=AUTO, fit=fit)
     if place == "summary":
         change_summary(folder, stages=found)
@@ -438,7 +440,8 @@ def test_a_threshold_that_is_given(folder: Path) -> None:
 
 
 def test_the_threshold_of_a_catalogue_that_the_data_set_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gammasky.engine.infer.report.sky.datasets_of", lambda _name, _checksums: {"fermi"})
+    fermi = read_manifest(shipped_manifests()["fermi"])
+    monkeypatch.setattr("gammasky.engine.infer.report.sky.datasets_of", lambda _name, _checksums: [fermi])
     fit = read_fit(folder)
     low, high = (flux * sources.reference_exposure_cm2_s(fit.posterior) for flux in (4e-10, 5e-10))
     assert catalogue_thresholds(fit) == {"3FGL": (pytest.approx(low), pytest.approx(high))}
