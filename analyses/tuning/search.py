@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution
+
 from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.task import EnsembleTask
@@ -17,7 +19,7 @@ from gammasky.distributed.member import Member
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.store import Store
 from gammasky.distributed.tuning.search import Found, tune
-from gammasky.distributed.tuning.space import Choice, Space
+from gammasky.distributed.tuning.space import Space
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.model.spec import read_model
@@ -131,7 +133,7 @@ def tune_models(
     members = ensemble.members()
     _check_same_data(ensemble, members)
     labels = {axis: tuple(dict.fromkeys(member.labels[axis] for member in members)) for axis in members[0].labels}
-    space = {axis: Choice(choices) for axis, choices in labels.items() if len(choices) > 1}
+    space = {axis: CategoricalDistribution(choices) for axis, choices in labels.items() if len(choices) > 1}
     if not space:
         raise InputError("ensemble: no axis has more than one choice; there is nothing to search")
     specs = {Store.key({axis: member.labels[axis] for axis in space}): member.spec for member in members}

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gammasky.distributed.tuning.space import Choice, Params, Range, Space, Value
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from gammasky.distributed.tuning.space import Params, Space, holds, shown
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.methods.svi import Svi
 from gammasky.engine.infer.settings import Settings
 
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 SEARCHABLE = {name: option for name, option in Svi.options.items() if option.tunable}
 #: Settings of arXiv:2604.08648.
 PAPER: Params = {"guide": "iaf", "learning_rate": 3e-4, "particles": 8, "schedule": "constant"}
 FEWEST_STEPS = 8
 
 
-def settings_space(steps: int, objective: str, asked: Sequence[str] = ()) -> dict[str, Choice | Range]:
+def settings_space(steps: int, objective: str, asked: Sequence[str] = ()) -> dict[str, Distribution]:
     """The settings that are searched.
 
     Args:
@@ -29,21 +32,21 @@ def settings_space(steps: int, objective: str, asked: Sequence[str] = ()) -> dic
     """
     if steps < FEWEST_STEPS:
         raise InputError(f"steps: expected at least {FEWEST_STEPS}, got {steps}")
-    space: dict[str, Choice | Range] = {
-        "guide": Choice(("flow", "iaf", "mvn")),
-        "learning_rate": Range(1e-4, 3e-2, log=True),
-        "particles": Choice((1, 2, 4, 8, 16, 32)),
-        "schedule": Choice(("constant", "cosine")),
+    space: dict[str, Distribution] = {
+        "guide": CategoricalDistribution(("flow", "iaf", "mvn")),
+        "learning_rate": FloatDistribution(1e-4, 3e-2, log=True),
+        "particles": CategoricalDistribution((1, 2, 4, 8, 16, 32)),
+        "schedule": CategoricalDistribution(("constant", "cosine")),
     }
     if objective != "elbo_per_second":
-        space["steps"] = Choice((steps // 4, steps // 2, steps))
+        space["steps"] = CategoricalDistribution((steps // 4, steps // 2, steps))
     space |= dict(map(read_setting, asked))
     paper = paper_params(space, steps)
-    for name, choice in space.items():
-        if not choice.holds(paper[name]):
+    for name, distribution in space.items():
+        if not holds(distribution, paper[name]):
             raise InputError(
                 f"search {name}: expected to hold the paper's {paper[name]}, which the others are compared with,"
-                f" got {choice}; add it"
+                f" got {shown(distribution)}; add it"
             )
     return space
 
@@ -58,10 +61,10 @@ def default_params(space: Space, steps: int) -> Params | None:
     """The settings that a fit has unless it is told otherwise; None where they are not searched."""
     whole = {**Settings(method="svi").resolved(), "steps": steps}
     params = {name: whole[name] for name in space}
-    return params if all(choice.holds(params[name]) for name, choice in space.items()) else None
+    return params if all(holds(distribution, params[name]) for name, distribution in space.items()) else None
 
 
-def read_setting(text: str) -> tuple[str, Choice | Range]:
+def read_setting(text: str) -> tuple[str, Distribution]:
     """A setting and what it may be, from "NAME=A,B,C", "NAME=LOW:HIGH" or "NAME=LOW:HIGH:log".
 
     Raises:
@@ -74,33 +77,37 @@ def read_setting(text: str) -> tuple[str, Choice | Range]:
     if name not in SEARCHABLE:
         raise unknown_name("setting", name, SEARCHABLE)
     try:
-        choice = _range(name, values) if ":" in values else Choice(tuple(_value(name, v) for v in values.split(",")))
+        return name, _range(name, values) if ":" in values else _choice(name, values)
+    except InputError:  # of the setting, which it names
+        raise
     except ValueError as error:
         raise InputError(f"search {name}: {error}") from None
-    for value in choice.values if isinstance(choice, Choice) else (choice.low, choice.high):
-        _check(name, value)
-    return name, choice
 
 
-def _range(name: str, values: str) -> Range:
+def _choice(name: str, values: str) -> Distribution:
+    chosen = [_value(name, value) for value in values.split(",")]
+    if len(set(chosen)) < len(chosen):
+        raise ValueError(f"expected values that differ, got {chosen}")
+    return CategoricalDistribution(chosen)
+
+
+def _range(name: str, values: str) -> Distribution:
     low, high, *more = values.split(":")
-    words = SEARCHABLE[name].kind is str
-    if words or more not in ([], ["log"]):
-        raise ValueError(f"expected {'names' if words else 'LOW:HIGH or LOW:HIGH:log'}, got '{values}'")
-    return Range(_value(name, low), _value(name, high), log=bool(more))
+    kind = SEARCHABLE[name].kind
+    if kind is str or more not in ([], ["log"]):
+        raise ValueError(f"expected {'names' if kind is str else 'LOW:HIGH or LOW:HIGH:log'}, got '{values}'")
+    ends = _value(name, low), _value(name, high)
+    return (IntDistribution if kind is int else FloatDistribution)(*ends, log=bool(more))
 
 
 def _value(name: str, text: str) -> Any:
     text = text.strip()
     try:
-        return SEARCHABLE[name].kind(text)
+        value = SEARCHABLE[name].kind(text)
     except ValueError:
         kind = "a whole number" if SEARCHABLE[name].kind is int else "a number"
         raise ValueError(f"expected {kind}, got '{text}'") from None
-
-
-def _check(name: str, value: Value) -> None:
-    SEARCHABLE[name].checked(name, value)
+    return SEARCHABLE[name].checked(name, value)
 
 
 def fit_options(params: Params, steps: int) -> str:

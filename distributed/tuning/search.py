@@ -76,7 +76,7 @@ def tune(
     Args:
         folder: of the search; every worker must see it under the same path.
         objective: brings a trial to a share of its effort, see `Objective`.
-        space: name -> `Choice` or `Range`.
+        space: name -> distribution of Optuna's.
         trials: how many are ended in all, those of earlier runs counted.
         runner: where they run.
         about: what the value depends on besides the settings, as plain JSON; kept in the folder.

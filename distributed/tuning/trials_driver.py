@@ -16,6 +16,7 @@ from gammasky.distributed.tuning.trial_store import ERROR, has_ended
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
 
 _OUTCOME = (VALUE, ENDED, WHY)
 
@@ -58,7 +59,7 @@ class TrialsDriver(Driver):
     ) -> None:
         super().__init__(places)
         self._study, self._rungs, self._at_once = study, list(rungs), at_once
-        self._distributions = {name: choice.distribution() for name, choice in space.items()}
+        self._space: dict[str, BaseDistribution] = {**space}
         self._tell, self._wanted = tell, wanted
         self._spared = {Store.key(params) for params in spared}
         self._efforts: dict[str, Effort] = {}  # by key
@@ -73,7 +74,7 @@ class TrialsDriver(Driver):
     def turn(self, session: Session) -> None:
         """Ask for trials, no more than are worked on at once: each is chosen from what is known by then."""
         while self.missing > 0 and len(self._efforts) < (self._at_once or max(session.slots(), 1)):
-            trial = self._study.ask(fixed_distributions=self._distributions)
+            trial = self._study.ask(fixed_distributions=self._space)
             key = Store.key(trial.params)
             if key in self._efforts:
                 self._efforts[key].trials.append(trial)

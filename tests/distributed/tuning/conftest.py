@@ -8,12 +8,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from optuna.distributions import FloatDistribution
 
 from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.distributed.tuning.search import Found, tune
-from gammasky.distributed.tuning.space import Range
 
-SPACE = {"x": Range(-10.0, 10.0)}
+SPACE = {"x": FloatDistribution(-10.0, 10.0)}
 
 
 @pytest.fixture

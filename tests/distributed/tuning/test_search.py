@@ -11,14 +11,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from gammasky.distributed.folder import Places
 from gammasky.distributed.tuning.search import Found
-from gammasky.distributed.tuning.space import Choice, Range
 from gammasky.distributed.tuning.trial_store import JOURNAL, mend_journal, open_journal
 from gammasky.engine.errors import InputError
 
-SPACE = {"x": Range(-10.0, 10.0)}
+SPACE = {"x": FloatDistribution(-10.0, 10.0)}
 Search = Callable[..., Found]
 
 
@@ -102,7 +102,7 @@ def test_trials_may_grow_and_are_not_the_first_again(search: Search, tmp_path: P
 
 
 def test_equal_settings_are_done_once(search: Search, tmp_path: Path) -> None:
-    found = search(6, {"x": Choice((1, 2))})
+    found = search(6, {"x": CategoricalDistribution((1, 2))})
     assert len(found.trials) == 6
     assert len(rungs(tmp_path)) == len(set(rungs(tmp_path))) <= 8
 
@@ -111,7 +111,7 @@ def test_equal_settings_are_done_once(search: Search, tmp_path: Path) -> None:
     ("deed", "state", "error"), [("run away", "pruned", "ran away"), ("fail", "failed", "no good")]
 )
 def test_a_trial_without_a_value(search: Search, tmp_path: Path, deed: str, state: str, error: str) -> None:
-    space = {**SPACE, "do": Choice(("nothing", deed))}
+    space = {**SPACE, "do": CategoricalDistribution(("nothing", deed))}
     found = search(3, space, first=[{"x": 1.0, "do": deed}, {"x": 1.0, "do": "nothing"}])
     assert (found.trials[0].state, found.trials[0].value) == (state, None)
     assert error in found.trials[0].error
@@ -121,7 +121,7 @@ def test_a_trial_without_a_value(search: Search, tmp_path: Path, deed: str, stat
 
 
 def test_a_trial_may_end_before_its_last_rung(search: Search) -> None:
-    space = {**SPACE, "do": Choice(("short",))}
+    space = {**SPACE, "do": CategoricalDistribution(("short",))}
     found = search(3, space)
     assert [(trial.state, trial.rung) for trial in found.trials] == [("complete", 1)] * 3
 
@@ -132,9 +132,9 @@ sys.path.insert(0, {here!r})
 from tuning_tasks import Valley
 from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.distributed.tuning.search import tune
-from gammasky.distributed.tuning.space import Range
-tune({folder!r}, Valley({log!r}, {kill!r}), {{"x": Range(-10.0, 10.0)}}, 8, InlineRunner(), about={{"valley": 1}},
-     quiet=True)
+from optuna.distributions import FloatDistribution
+space = {{"x": FloatDistribution(-10.0, 10.0)}}
+tune({folder!r}, Valley({log!r}, {kill!r}), space, 8, InlineRunner(), about={{"valley": 1}}, quiet=True)
 """
 
 

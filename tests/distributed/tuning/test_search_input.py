@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -12,12 +11,9 @@ from typing import Any
 
 import pytest
 
-from gammasky.distributed.folder import Places
 from gammasky.distributed.tuning.search import Found
-from gammasky.distributed.tuning.space import Choice, Range
 from gammasky.engine.errors import InputError
 
-SPACE = {"x": Range(-10.0, 10.0)}
 Search = Callable[..., Found]
 
 
@@ -44,17 +40,6 @@ def test_an_unreachable_database(search: Search, tmp_path: Path, url: str, messa
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "study").exists()
-
-
-def test_a_second_driver_is_refused(search: Search, tmp_path: Path) -> None:
-    from filelock import FileLock
-
-    search(1)
-    with (
-        FileLock(Places(tmp_path / "study").lock),
-        pytest.raises(InputError, match=f"process {os.getpid()} on .* is at"),
-    ):
-        search(2, resume=True)
 
 
 def test_folders_that_hold_something_else(search: Search, tmp_path: Path) -> None:
@@ -98,18 +83,3 @@ def test_an_objective_of_the_wrong_kind(search: Search, tasks: ModuleType) -> No
     found = search(1, objective=tasks.wrong_value)
     assert found.trials[0].error == "TypeError: an objective must return Reached, got float"
     assert found.best is None
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: Choice(()), "expected values that differ, at least one"),
-        (lambda: Choice((1, 1)), "expected values that differ"),
-        (lambda: Range(2.0, 1.0), "the lower first, got 2 to 1"),
-        (lambda: Range(0.0, 1.0, log=True), "above 0 for a logarithm"),
-        (lambda: Range(0.0, float("inf")), "expected finite numbers"),
-    ],
-)
-def test_no_space(build: Callable[[], object], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        build()
