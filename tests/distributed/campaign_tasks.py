@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gammasky.distributed.member import Desk, Result
+from gammasky.distributed.member import Desk, Member, Result
 from gammasky.engine.interrupt import Interrupts
 
 
@@ -148,6 +148,12 @@ DEEDS: dict[str, Callable[[dict[str, Any], Desk], Any]] = {
     "wrong value": wrong_value,
     "wrong name": wrong_name,
 }
+
+
+def timed(count: int, deed: str, seconds: float) -> list[Member]:
+    """Members for drivers in processes of their own."""
+    specs = ({"number": n, "do": deed, "seconds": seconds, "pid": 1} for n in range(count))
+    return [Member(f"n{spec['number']}", spec, {"number": str(spec["number"])}, seconds) for spec in specs]
 
 
 def no_result(_spec: dict[str, Any], _desk: Desk) -> Any:

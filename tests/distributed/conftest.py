@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,6 +51,31 @@ def ray(tasks: ModuleType, ray_folder: str) -> Iterator[ModuleType]:  # noqa: AR
         yield ray
         ray.shutdown()
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def drive(tasks: ModuleType, ray_folder: str) -> Callable[..., AbstractContextManager[subprocess.Popen[str]]]:
+    """`with drive(folder, log, count, seconds) as process`: a driver in another process, ended when this is left."""
+    assert tasks  # on the path of processes
+
+    @contextmanager
+    def start(
+        folder: Path, log: object, count: int, seconds: float, how: str = "new", *, deed: str = "sleep",
+        where: str = "inline",
+    ) -> Iterator[subprocess.Popen[str]]:  # fmt: skip
+        program = Path(__file__).with_name("campaign_driver.py")
+        words = map(str, (sys.executable, program, folder, log, count, deed, seconds, where, how))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+        with subprocess.Popen(
+            list(words), env={**environment, "RAY_TMPDIR": ray_folder},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return start
 
 
 @pytest.fixture(scope="session")

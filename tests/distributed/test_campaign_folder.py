@@ -7,11 +7,11 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,44 +23,9 @@ from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
 Run = Callable[..., Tally]
+Drive = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 Eventually = Callable[..., bool]
 MembersOf = Callable[..., list[Member]]
-
-DRIVER = """
-import sys
-import campaign_tasks
-from gammasky.distributed.campaign import run_campaign
-from gammasky.distributed.member import Member, Resources
-from gammasky.distributed.runners.inline import InlineRunner
-
-folder, log, count, seconds, resume = sys.argv[1:]
-members = [
-    Member(f"n{n}", {"number": n, "do": "sleep", "seconds": float(seconds)}, {"number": str(n)}, float(seconds))
-    for n in range(int(count))
-]
-run_campaign(folder, campaign_tasks.Square(log), members, Resources(), InlineRunner(), manifest={},
-             resume=resume == "resume")
-"""
-
-
-@contextmanager
-def driver(folder: Path, log: Path, count: int, seconds: float, how: str = "new") -> Iterator[subprocess.Popen[str]]:
-    """A driver in another process, ended at the latest when this is left."""
-    arguments = [str(folder), str(log), str(count), str(seconds), how]
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
-        },
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def stored(folder: Path) -> set[str]:
@@ -146,17 +111,16 @@ def test_members_that_cannot_be_told_apart(run: Run, members_of: MembersOf, tmp_
     assert not (tmp_path / "campaign").exists()
 
 
-def test_a_second_driver_is_refused(run: Run, tmp_path: Path, eventually: Eventually) -> None:
+def test_a_second_driver_is_refused(
+    run: Run, drive: Drive, tasks: ModuleType, tmp_path: Path, eventually: Eventually
+) -> None:
     folder = tmp_path / "campaign"
-    members = [
-        Member(f"n{n}", {"number": n, "do": "sleep", "seconds": 0.5}, {"number": str(n)}, 0.5) for n in range(60)
-    ]
-    with driver(folder, tmp_path / "log", 60, 0.5) as first:
+    with drive(folder, tmp_path / "log", 60, 0.5) as first:
         assert eventually(lambda: (folder / "members").exists() and stored(folder))
         began = time.monotonic()
         match = rf"another driver \(process {first.pid} on .+\) is at work there; wait for it, or stop it first$"
         with pytest.raises(InputError, match=match):
-            run(members, resume=True)
+            run(tasks.timed(60, "sleep", 0.5), resume=True)
         assert time.monotonic() - began < 5
         assert first.poll() is None
         assert status(folder).driver.startswith(f"process {first.pid} on ")
@@ -177,12 +141,19 @@ def test_a_file_system_without_locks(
     assert status(tmp_path / "campaign").done == 1
 
 
-def test_status_while_it_runs_and_after_the_driver_was_killed(tmp_path: Path, eventually: Eventually) -> None:
+def test_status_while_it_runs_and_after_the_driver_was_killed(
+    drive: Drive, tmp_path: Path, eventually: Eventually
+) -> None:
     folder = tmp_path / "campaign"
-    with driver(folder, tmp_path / "log", 5, 1.5) as first:
-        assert eventually(lambda: (folder / "members").exists() and len(stored(folder)) == 1)
-        assert eventually(lambda: status(folder).running and status(folder).running[0].fraction > 0)
-        now = status(folder)
+    with drive(folder, tmp_path / "log", 5, 1.5) as first:
+        seen: list[Status] = []
+
+        def second_at_work() -> bool:
+            seen.append(status(folder))
+            return seen[-1].done == 1 and any(member.fraction > 0 for member in seen[-1].running)
+
+        assert eventually(lambda: (folder / "manifest.json").exists() and second_at_work())
+        now = seen[-1]
         (member,) = now.running
         assert (now.total, now.done, now.failed, now.waiting) == (5, 1, 0, 3)
         assert (member.name, member.attempt, member.values) == ("n1", 1, {"elbo": -7.0})
@@ -195,30 +166,32 @@ def test_status_while_it_runs_and_after_the_driver_was_killed(tmp_path: Path, ev
     assert (after.done, after.running, after.driver, after.seconds_left, after.waiting) == (1, (), "", None, 4)
 
 
-def test_a_driver_killed_at_any_time_loses_nothing(tmp_path: Path, eventually: Eventually) -> None:
+def test_a_driver_killed_at_any_time_loses_nothing(
+    drive: Drive, tasks: ModuleType, tmp_path: Path, eventually: Eventually
+) -> None:
     """What was stored when the driver was killed is never run again, and all are stored in the end."""
     folder, log = tmp_path / "campaign", tmp_path / "log"
-    rng = random.Random(3)
+    rng, keys = random.Random(3), [Store.key(member.spec) for member in tasks.timed(40, "sleep", 0.02)]
     for round_ in range(3):
         before = stored(folder) if folder.exists() else set()
         ran = len(log.read_text().split()) if log.exists() else 0
         how = "resume" if (folder / "manifest.json").exists() else "new"
-        with driver(folder, log, 40, 0.02, how) as process:
+        with drive(folder, log, 40, 0.02, how) as process:
             assert eventually(lambda: (folder / "members").exists() and len(stored(folder)) > len(before))  # noqa: B023
             time.sleep(rng.uniform(0.0, 0.15))
             process.kill()
-        again = {Store.key({"number": int(n), "do": "sleep", "seconds": 0.02}) for n in log.read_text().split()[ran:]}
+        again = {keys[int(n)] for n in log.read_text().split()[ran:]}
         assert not again & before, round_
         assert before <= stored(folder)
-    with driver(folder, log, 40, 0.02, "resume") as process:
+    with drive(folder, log, 40, 0.02, "resume") as process:
         assert process.wait(30) == 0
     assert len(stored(folder)) == 40
     assert [row["square"] for row in read_rows(folder)] == [n**2 for n in range(40)]
     assert not [path for path in folder.rglob(".*") if path.is_file()]
 
 
-def test_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
-    with driver(tmp_path / "campaign", tmp_path / "log", 3, 0.1) as process:
+def test_lines_where_there_is_no_terminal(drive: Drive, tmp_path: Path) -> None:
+    with drive(tmp_path / "campaign", tmp_path / "log", 3, 0.1) as process:
         _, said = process.communicate(timeout=30)
     assert said.splitlines()[-1] == "gammasky: campaign: 3 of 3 done"
 

@@ -7,50 +7,22 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gammasky.distributed.campaign import Tally, read_rows
-from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.connect import _answers, _start, room_on
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
 Run = Callable[..., Tally]
+Drive = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 Eventually = Callable[..., bool]
-
-DRIVER = """
-import sys
-import campaign_tasks
-from gammasky.distributed.campaign import run_campaign
-from gammasky.distributed.member import Member, Resources
-from gammasky.distributed.runners.ray import RayRunner
-
-if __name__ == "__main__":
-    folder, count, deed = sys.argv[1:]
-    members = [
-        Member(f"n{n}", {"number": n, "do": deed, "seconds": 0.2, "pid": 1}, {}, 0.2) for n in range(int(count))
-    ]
-    run_campaign(folder, campaign_tasks.Square(), members, Resources(), RayRunner("local", workers=2),
-                 manifest={}, quiet=True)
-"""
-
-
-def local_driver(tmp_path: Path, ray_folder: str, count: int, deed: str) -> subprocess.Popen[str]:
-    """A driver in another process, on a Ray of its own."""
-    (tmp_path / "driver.py").write_text(DRIVER)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-    search = os.pathsep.join([str(Path(__file__).parent), environment.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, str(tmp_path / "driver.py"), str(tmp_path / "campaign"), str(count), deed],
-        env={**environment, "PYTHONPATH": search, "RAY_TMPDIR": ray_folder},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def alive(pid: int) -> bool:
@@ -178,20 +150,16 @@ except InputError as error:
 
 @pytest.mark.slow
 def test_a_driver_that_is_killed_takes_its_ray_along(
-    run: Run, ray_folder: str, tmp_path: Path, eventually: Eventually
+    run: Run, drive: Drive, tasks: ModuleType, tmp_path: Path, eventually: Eventually
 ) -> None:
     """No process of a local Ray stays; another run goes on, and nothing that was stored is run again."""
     folder = tmp_path / "campaign"
-    driver = local_driver(tmp_path, ray_folder, 40, "sleep")
-    try:
+    with drive(folder, "", 40, 0.2, where="ray"):
         assert eventually(lambda: (folder / "members").exists() and len(list((folder / "members").glob("[!.]*"))) > 5)
-    finally:
-        driver.kill()
-        driver.communicate()
     pids = {row["pid"] for row in read_rows(folder)}
     assert eventually(lambda: not any(map(alive, pids)))
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "members").glob("[!.]*")}
-    members = [Member(f"n{n}", {"number": n, "do": "sleep", "seconds": 0.2, "pid": 1}, {}, 0.2) for n in range(40)]
+    members = tasks.timed(40, "sleep", 0.2)
     tally = run(members, resume=True)
     assert tally.done == 40
     after = {path.name: path.stat().st_mtime_ns for path in (folder / "members").glob("[!.]*")}
@@ -202,15 +170,12 @@ def test_a_driver_that_is_killed_takes_its_ray_along(
 
 
 @pytest.mark.slow
-def test_a_local_ray_works_and_says_nothing(ray_folder: str, tmp_path: Path) -> None:
+def test_a_local_ray_works_and_says_nothing(drive: Drive, tmp_path: Path) -> None:
     """Also of workers that are lost; and its token leaves no file."""
     token = Path.home() / ".ray" / "auth_token"
     was_there = token.exists()
-    driver = local_driver(tmp_path, ray_folder, 3, "die once")
-    try:
+    with drive(tmp_path / "campaign", "", 3, 0.2, deed="die once", where="ray") as driver:
         said = driver.communicate(timeout=60)
-    finally:
-        driver.kill()
     assert (driver.returncode, *said) == (0, "", "")
     assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 2, 2]
     assert token.exists() == was_there
