@@ -1,6 +1,7 @@
 """Errors that users can act on: one line each, with name, expected, got and remedy.
 
-The command line prints the message of a `GammaskyError` and exits with code 2; anything else is a bug.
+The command line prints the message of a `GammaskyError` and exits with code 2; anything else is a bug. A message names
+arguments as in Python, in backquotes, `out` or `overwrite=True`: the command line puts its own options there.
 """
 
 from __future__ import annotations

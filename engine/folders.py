@@ -16,13 +16,15 @@ LOCK = ".lock"
 
 @contextmanager
 def folder_made(folder: Path) -> Iterator[None]:
-    """Make a folder and see that it can be written to; take it away again if the body leaves it empty.
+    """Make a folder, the argument `out` of who calls, and see that it can be written to.
+
+    It is taken away again if the body leaves it empty.
 
     Raises:
         InputError: it cannot be made or written to.
     """
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"folder {folder}: expected a folder, got a file; choose another name")
+        raise InputError(f"`out` {folder}: expected a folder, got a file; choose another name")
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +32,7 @@ def folder_made(folder: Path) -> Iterator[None]:
             pass
     except OSError as error:
         _remove_empty(made)
-        raise InputError(f"folder {folder}: cannot be written to ({error.strerror}); choose another folder") from None
+        raise InputError(f"`out` {folder}: cannot be written to ({error.strerror}); choose another folder") from None
     try:
         yield
     finally:

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from gammasky import __version__
-from gammasky.cli import main
+from gammasky.cli import _command_of, main
 from gammasky.commands.fit import command
+from gammasky.commands.options import in_options
 from gammasky.engine import runtime
 from gammasky.engine.errors import InputError, unknown_name
 
@@ -80,10 +81,10 @@ def test_fit_hands_defaults_to_the_engine(monkeypatch: pytest.MonkeyPatch, start
 
 def test_a_remedy_is_a_command_that_can_be_pasted() -> None:
     remedy = {"method": "auto", "draws": 5}
-    assert command("fiducial", "fermi", None, Path("my fit"), remedy) == (
+    assert command("fiducial", "fermi", None, "my fit-again", remedy) == (
         "gammasky fit fiducial --data fermi --method auto --draws 5 --out 'my fit-again'"
     )
-    assert "--data mine --data-dir here --method auto" in command("m", "mine", Path("here"), Path("x"), remedy)
+    assert "--data mine --data-dir here --method auto" in command("m", "mine", Path("here"), "x", remedy)
 
 
 def test_fit_hands_every_option_to_the_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -205,3 +206,22 @@ def test_an_unreadable_output_pipe_ends_quietly(tmp_path: Path) -> None:
     result = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "told"),
+    [
+        (["fit"], "`out` a: holds a fit; use `overwrite=True`", "--out a: holds a fit; use --overwrite"),
+        (["study", "masks"], "`n_skies` 3: none", "--skies 3: none"),
+        (
+            ["study"],
+            "or use `address='local'`, or leave `address` out",
+            "or use --address local, or leave --address out",
+        ),
+        (["campaign", "run", "x.toml"], "name it with `data_dir`", "name it with --data-dir"),
+        (["models"], "run `gammasky data fetch` or give `data_dir`", "run `gammasky data fetch` or give `data_dir`"),
+        (["report", "x"], "`folder` x: none", "`folder` x: none"),  # an argument, not an option
+    ],
+)
+def test_messages_name_the_options_of_the_command(words: list[str], message: str, told: str) -> None:
+    assert in_options(message, _command_of(words)) == told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import importlib.util
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,6 +102,27 @@ RULES = {
         forbid("gammasky.engine.sky", "gammasky.engine.model"),
     ),
 }
+
+
+OPTION = re.compile(r"(?<![\w-])(?<!ray start )--[a-z]")  # those of other programs are theirs
+
+
+def options_named(source: str) -> list[str]:
+    """Every string of a module, docstrings too, that names an option of a command line."""
+    texts = [node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and OPTION.search(text)]
+
+
+def test_options_are_named_in_the_face_only() -> None:
+    """A user of Python reads `out`, which the command line turns to its option: see `in_options`."""
+    below = {name: file for name, (file, _) in FILES.items() if any(within(name, part) for part in PARTS[1:])}
+    found = {name: options_named(file.read_text(encoding="utf-8")) for name, file in below.items()}
+    assert {name: texts for name, texts in found.items() if texts} == {}
+
+
+def test_an_option_is_found_in_any_string() -> None:
+    sources = {"f'--out {out}: no'": 1, 'def f():\n    """Like --resume."""': 1, "x = 'a--b, a -- b and --'": 0}
+    assert {source: len(options_named(source)) for source in sources} == sources
 
 
 #: Imports within functions that close a circle on purpose: module -> what it imports.

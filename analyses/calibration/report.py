@@ -44,8 +44,6 @@ def check_folder(folder: Path, studies: Sequence[Calibration]) -> None:
     Raises:
         InputError: names what differs.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder}: expected a folder, got a file; choose another name")
     if not (folder / RESULT).is_file():
         return
     try:
@@ -55,10 +53,10 @@ def check_folder(folder: Path, studies: Sequence[Calibration]) -> None:
     wanted = [_settings(json.loads(json.dumps(asdict(study)))) for study in studies]
     others = {study["scenario"]: study for study in settings}
     if any(others.get(study["scenario"], study) != study for study in wanted):
-        raise InputError(f"--out {folder}: holds a calibration with other settings; choose another folder")
+        raise InputError(f"`out` {folder}: holds a calibration with other settings; choose another folder")
     lost = others.keys() - {study["scenario"] for study in wanted}
     if lost:
-        raise InputError(f"--out {folder}: holds other scenarios too, ask for them again: {', '.join(sorted(lost))}")
+        raise InputError(f"`out` {folder}: holds other scenarios too, ask for them again: {', '.join(sorted(lost))}")
 
 
 def _settings(study: dict[str, Any]) -> dict[str, Any]:

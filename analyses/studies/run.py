@@ -42,8 +42,6 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, q
     Raises:
         InputError: a study, model or dataset that cannot be used; a folder that holds something else.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
     with folder_made(out):
         if study.calibration is not None:
             return _calibration(study, study.calibration, out, runner, quiet=quiet), 0

@@ -171,7 +171,7 @@ def read_study(
         return found.model_copy(update={"calibration": found.calibration.model_copy(update=changed)})
     if n_skies is not None:
         if found.skies is None:
-            raise InputError(f"--skies {n_skies}: study {found.name} makes no skies; leave it out")
+            raise InputError(f"`n_skies` {n_skies}: study {found.name} makes no skies; leave it out")
         found = found.model_copy(update={"skies": found.skies.model_copy(update={"number": n_skies})})
     return found.model_copy(update={"ensemble": (found.ensemble or {}) | changed})
 

@@ -1,10 +1,10 @@
-"""What a search has found, as a table and as options to paste."""
+"""What a search has found, as a table."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gammasky.analyses.tuning.settings import PAPER, fit_options
+from gammasky.analyses.tuning.settings import PAPER
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,11 +52,6 @@ def summary(found: Found) -> str:
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
     whole = len(found.trials)
     return f"{whole} trials ({counts}): {found.rungs_done:.1f} whole fits of work instead of {whole}"
-
-
-def fit_command(model: str, data: str, trial: TrialRow, steps: int) -> str:
-    """The settings of a trial as a command."""
-    return f"gammasky fit {model} --data {data} {fit_options(trial.params, steps)} --out DIR"
 
 
 def _number(trial: TrialRow, name: str) -> str:

@@ -104,7 +104,7 @@ def _seconds(found: Found) -> float:
         if trial.state == "complete":
             return float(trial.row["seconds"])
     why = found.trials[0].error if found.trials else "no trial has ended"
-    raise InputError(f"the paper's settings cannot be fitted to this model ({why}); give --seconds, the time of a fit")
+    raise InputError(f"the paper's settings cannot be fitted to this model ({why}); give `seconds`, the time of a fit")
 
 
 def tune_models(

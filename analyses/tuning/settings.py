@@ -108,9 +108,3 @@ def _value(name: str, text: str) -> Any:
         kind = "a whole number" if SEARCHABLE[name].kind is int else "a number"
         raise ValueError(f"expected {kind}, got '{text}'") from None
     return SEARCHABLE[name].checked(name, value)
-
-
-def fit_options(params: Params, steps: int) -> str:
-    """Options of `gammasky fit` for the settings of a trial, whose fits have so many steps unless it says otherwise."""
-    names = {"learning_rate": "lr"}
-    return " ".join(f"--{names.get(name, name)} {value}" for name, value in {"steps": steps, **params}.items())

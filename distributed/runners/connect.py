@@ -122,7 +122,7 @@ def _join(ray: Any, address: str) -> None:
     if not _answers(where):
         raise InputError(
             f"address: no Ray cluster answers at {address}; start one with `ray start --head` or `ray up`,"
-            " or use --address local"
+            " or use `address='local'`"
         )
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")

@@ -25,7 +25,7 @@ from gammasky.engine.errors import InputError, unknown_name
 DIRECTIONS = ("maximize", "minimize")
 RUNGS = (1, 2, 4, 8)
 MAX_SEED = 2**32 - 1  # what the sampler takes
-SEARCH = Kind("search", "gammasky tuning", 1, begin="start it without --resume", go_on="go on with --resume")
+SEARCH = Kind("search", "gammasky tuning", 1, begin="start it without `resume=True`", go_on="go on with `resume=True`")
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,6 @@ def tune(
             if driver.missing > 0:
                 with runner.session(Work(RungTask(objective), folder, resources or Resources())) as session:
                     driver.drive(session)
-        except KeyboardInterrupt:
-            print("gammasky: interrupted; the same command with --resume goes on", file=sys.stderr)
-            raise
         finally:
             write_trials(folder / "trials.csv", read_trials(study))
         ended = read_trials(study)

@@ -89,12 +89,12 @@ def open_database(url: str) -> BaseStorage:
         cause = error.__cause__ or error  # Optuna's own text does not say which module it is
         line = str(cause).strip().partition("\n")[0]
         package = DRIVERS.get(getattr(cause, "name", None) or "")
-        remedy = f"pip install '{package}'" if package else "install one, or leave --storage out"
+        remedy = f"pip install '{package}'" if package else "install one, or leave `storage` out"
         raise InputError(f"storage: no driver for {shown}: {line}; {remedy}") from error
     except (SQLAlchemyError, RuntimeError) as error:
         line = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
         raise InputError(
-            f"storage: no database answers at {shown}: {line}; start it, correct the URL, or leave --storage out"
+            f"storage: no database answers at {shown}: {line}; start it, correct the URL, or leave `storage` out"
             " for a file in the folder"
         ) from error
 
@@ -120,7 +120,7 @@ def in_use(database: BaseStorage | None) -> Iterator[None]:
         line = str(getattr(error.__cause__ or error, "orig", error)).strip().partition("\n")[0]
         shown = database.engine.url.render_as_string(hide_password=True)
         raise InputError(
-            f"storage: {shown} does not answer any more: {line}; once it does, go on with --resume"
+            f"storage: {shown} does not answer any more: {line}; once it does, go on with `resume=True`"
         ) from error
     finally:
         database.remove_session()

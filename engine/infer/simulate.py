@@ -64,7 +64,7 @@ def simulate_to_folder(
     overwrite: bool = False,
     quiet: bool = False,
 ) -> list[Path]:
-    """The `gammasky simulate` command: skies as datasets of their own in the folder `out`.
+    """Simulate skies and write them as datasets of their own to the folder `out`.
 
     Args:
         model: a preset's name or a TOML file; data, data_dir: the dataset that gives exposure, templates and PSF.
@@ -134,7 +134,7 @@ def _posterior_points(model: SkyModel, path: Path, n: int, seed: int) -> Iterato
 
 
 def _base(dataset: Dataset, data: str, data_dir: Path | None) -> str:
-    """How skies name the dataset they are made on; a manifest of the user's with --data-dir needs that again."""
+    """How skies name the dataset they are made on; a manifest of the user's with a `data_dir` needs that again."""
     if data in shipped_manifests():
         return data if data_dir is None else str(dataset.folder.absolute())
     return str(Path(data).absolute())
@@ -150,7 +150,5 @@ def _remove_older(out: Path, plan: SimulationPlan) -> None:
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: expected a folder, got a file; choose another name")
     if not overwrite and any(out.glob("sky_*.*")):
-        raise InputError(f"--out {out}: holds simulated skies; use --overwrite, or choose another folder")
+        raise InputError(f"`out` {out}: holds simulated skies; use `overwrite=True`, or choose another folder")

@@ -52,5 +52,5 @@ def find_folder(manifest: Manifest, data_dir: Path | str | None = None) -> Path:
     looked = ", ".join(str(place) for place in places)
     raise InputError(
         f"dataset '{manifest.name}': {manifest.counts.file} not found in {looked}; "
-        f"run `gammasky data fetch {manifest.name}`, or name its folder with --data-dir or ${DATA_VARIABLE}"
+        f"run `gammasky data fetch {manifest.name}`, or name its folder with `data_dir` or ${DATA_VARIABLE}"
     )

@@ -24,6 +24,7 @@ from gammasky.commands.doctor import doctor
 from gammasky.commands.fit import fit
 from gammasky.commands.loglike import loglike
 from gammasky.commands.models import models
+from gammasky.commands.options import in_options
 from gammasky.commands.report import report
 from gammasky.commands.simulate import simulate
 from gammasky.commands.study import study
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = cli.main(args=given, prog_name="gammasky", standalone_mode=False)
     except GammaskyError as error:
-        return _report(str(error), 2)
+        return _report(in_options(str(error), _command_of(given)), 2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "gammasky"
         return _report(f"{error.format_message()} (see '{command} --help')", 2)
@@ -78,6 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _report(_file_trouble(error), 2)
     return status if isinstance(status, int) else 0
+
+
+def _command_of(words: Sequence[str]) -> click.Command:
+    """The command that these words call."""
+    command: click.Command = cli
+    for word in words:
+        if isinstance(command, click.Group):
+            command = command.commands.get(word, command)
+    return command
 
 
 def _file_trouble(error: OSError) -> str:

@@ -43,7 +43,7 @@ def made_folder(folder: Path | None = None) -> Path:
     except OSError as error:
         raise InputError(
             f"dataset '{DEMO}': cannot be made in {target} ({error.strerror or error}); set XDG_CACHE_HOME to a folder "
-            f"that can be written, or run `gammasky data fetch {DEMO} --folder DIR` and name DIR with --data-dir"
+            f"that can be written, or give `gammasky data fetch {DEMO}` a `folder` of yours and name it with `data_dir`"
         ) from error
     return target
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from gammasky.commands.options import FOLDER, data_options, method_options, start_engine
+from gammasky.commands.options import FOLDER, data_options, method_options, option_of, start_engine
 from gammasky.commands.watch import answered
 from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_held, folder_made
@@ -90,7 +90,7 @@ def run_fit(
         sky_model = SkyModel(model, Dataset.open(data, data_dir))
         check_parameter_names(sky_model.spec)
         result = fit_model(sky_model, settings, folder=out, resume=resume, quiet=quiet)
-        told = partial(command, model, data, data_dir, out)
+        told = partial(command, model, data, data_dir, f"{out}-again")
         write_outputs(sky_model, settings, result, out, time.perf_counter() - began, quiet=quiet, told=told)
 
 
@@ -110,8 +110,8 @@ def _check_content(out: Path, *, resume: bool, overwrite: bool) -> None:
         raise InputError(f"--out {out}: holds {what}; use {hint}, or choose another folder")
 
 
-def command(model: str, data_name: str, data_dir: Path | None, out: Path, remedy: Mapping[str, Any]) -> str:
-    """A fit with other settings as a command that can be pasted."""
+def command(model: str, data_name: str, data_dir: Path | None, out: str, settings: Mapping[str, Any]) -> str:
+    """A fit with these settings as a command that can be pasted."""
     where = [] if data_dir is None else ["--data-dir", str(data_dir)]
-    options = [word for name, value in remedy.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    return shlex.join(["gammasky", "fit", model, "--data", data_name, *where, *options, "--out", f"{out}-again"])
+    options = [word for name, value in settings.items() for word in (option_of(name), str(value))]
+    return shlex.join(["gammasky", "fit", model, "--data", data_name, *where, *options, "--out", out])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,8 @@ from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.option import Option
 from gammasky.engine.infer.settings import METHOD, SEED
 
+_ARGUMENT = re.compile(r"`(\w+)(?:=([^`\s]+))?`")  # `out`, `resume=True`, `address='local'`
+_QUOTES = "'\""
 ALIASES = {"learning_rate": ("--lr",)}  # short names of options
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -60,7 +63,7 @@ def method_options(**defaults: Any) -> Callable[[Command], Command]:
 
 def _with_options(command: Command, defaults: dict[str, Any]) -> Command:
     for name, (owner, option) in reversed(_settings().items()):
-        flags = [*ALIASES.get(name, ()), f"--{name.replace('_', '-')}"]
+        flags = [*ALIASES.get(name, ()), option_of(name)]
         text, check = f"{owner}: {option.help}.", _checked(option)
         if option.kind is bool:
             command = click.option(*flags, name, is_flag=True, default=None, callback=check, help=text)(command)
@@ -96,6 +99,24 @@ def _checked(option: Option) -> Callable[[click.Context, click.Parameter, Any], 
             raise click.BadParameter(str(error).removeprefix(f"{parameter.name}: ")) from None
 
     return check
+
+
+def option_of(name: str) -> str:
+    """The option of an argument of that name."""
+    return f"--{name.replace('_', '-')}"
+
+
+def in_options(message: str, command: click.Command) -> str:
+    """A message with the options of a command in place of those of its arguments that stand in backquotes."""
+    options = {str(parameter.name): parameter.opts[-1] for parameter in command.params if parameter.opts[-1][:1] == "-"}
+
+    def told(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in options:
+            return found.group(0)
+        return options[name] if value in (None, "True") else f"{options[name]} {value.strip(_QUOTES)}"
+
+    return _ARGUMENT.sub(told, message)
 
 
 def positive_finite(_context: click.Context, _parameter: click.Parameter, value: float | None) -> float | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gammasky.commands.campaign import read_ensemble
+from gammasky.commands.fit import command as fit_command
 from gammasky.commands.options import FILE, FOLDER, data_options, positive_finite, start_engine
 from gammasky.commands.runners import runner_of
 
@@ -66,24 +69,38 @@ def tune(
     evidence instead.
     """
     start_engine("gammasky.analyses.tuning.search")
-    from gammasky.analyses.tuning.report import best_table, fit_command, summary
+    from gammasky.analyses.tuning.report import best_table, summary
     from gammasky.analyses.tuning.search import tune_fit, tune_models
     from gammasky.analyses.tuning.settings import settings_space
     from gammasky.engine.terminal import wide_console
 
     place = address or ("auto" if workers else None)
     places: dict[str, Any] = {"runner": runner_of(place, workers), "at_once": workers, **options}
-    if ensemble is not None:
-        objective = objective or "log_z"
-        if asked:
-            raise click.UsageError("--search and --ensemble exclude each other: the axes of the ensemble are searched")
-        found = tune_models(out, read_ensemble(str(ensemble), data_dir), trials, objective=objective, **places)
-    else:
-        objective = objective or "elbo"
-        wanted: dict[str, Any] = {"objective": objective, "steps": steps, "seconds": seconds, "seed": seed}
-        space = settings_space(steps, objective, asked)
-        found = tune_fit(out, model, data_name, data_dir, space, trials, **wanted, **places)
+    if ensemble is not None and asked:
+        raise click.UsageError("--search and --ensemble exclude each other: the axes of the ensemble are searched")
+    objective = objective or ("elbo" if ensemble is None else "log_z")
+    with _told_how_to_go_on(out):
+        if ensemble is not None:
+            found = tune_models(out, read_ensemble(str(ensemble), data_dir), trials, objective=objective, **places)
+        else:
+            wanted: dict[str, Any] = {"objective": objective, "steps": steps, "seconds": seconds, "seed": seed}
+            space = settings_space(steps, objective, asked)
+            found = tune_fit(out, model, data_name, data_dir, space, trials, **wanted, **places)
     wide_console().print(best_table(found, objective))
     click.echo(summary(found))
     if found.best and ensemble is None:
-        click.echo(f"the best settings: {fit_command(model, data_name, found.best, steps)}")
+        best = {"steps": steps, **found.best.params}
+        click.echo(f"the best settings: {fit_command(model, data_name, data_dir, 'DIR', best)}")
+
+
+@contextmanager
+def _told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Say, where a search is interrupted, how to go on with it."""
+    from gammasky.distributed.folder import Places
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if Places(folder).manifest.exists():
+            click.echo("gammasky: interrupted; the same command with --resume goes on", err=True)
+        raise

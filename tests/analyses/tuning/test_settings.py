@@ -10,11 +10,11 @@ from gammasky.analyses.tuning.report import best_table, is_paper, summary
 from gammasky.analyses.tuning.settings import (
     PAPER,
     default_params,
-    fit_options,
     paper_params,
     read_setting,
     settings_space,
 )
+from gammasky.commands.fit import command
 from gammasky.commands.fit import fit as fit_command
 from gammasky.distributed.tuning.search import Found
 from gammasky.distributed.tuning.trials import TrialRow, ranked
@@ -91,9 +91,10 @@ def test_a_space_without_the_paper(asked: list[str], message: str) -> None:
 )
 def test_options_to_paste_are_the_settings(params: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Settings] = []
+    words = command("calibration", "demo", None, "x", {"steps": 700, **params}).split()
     monkeypatch.setattr("gammasky.commands.fit.start_engine", lambda _module: None)
     monkeypatch.setattr("gammasky.commands.fit.run_fit", lambda *_, settings, **__: given.append(settings))
-    result = CliRunner().invoke(fit_command, ["calibration", *fit_options(params, 700).split(), "--out", "x"])
+    result = CliRunner().invoke(fit_command, words[2:])
     assert result.exit_code == 0, result.output
     expected = {"method": "svi", "steps": 700, **params}
     assert given == [Settings(**expected)]  # type: ignore[arg-type]

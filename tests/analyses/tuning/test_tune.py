@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gammasky.cli import main
+from gammasky.distributed.folder import Places
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 
@@ -115,3 +116,17 @@ def test_ensembles_that_cannot_be_searched(changes: dict[str, Any], message: str
     with pytest.raises(InputError, match=message):
         tune_models(tmp_path / "out", Ensemble(**json.loads(json.dumps(table))), 2, InlineRunner())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_interrupted_search_says_how_to_go_on(begun: bool, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    def interrupted(out: Path, *_: object, **__: object) -> None:
+        if begun:
+            out.mkdir()
+            Places(out).manifest.touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gammasky.analyses.tuning.search.tune_fit", interrupted)
+    assert main(["tune", "--data", "sky", "--out", "out"]) == 130
+    assert ("the same command with --resume goes on" in capsys.readouterr().err) == begun

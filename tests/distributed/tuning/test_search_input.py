@@ -43,7 +43,7 @@ def test_an_unreachable_database(search: Search, tmp_path: Path, url: str, messa
 
 
 def test_folders_that_hold_something_else(search: Search, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no search there; start it without --resume"):
+    with pytest.raises(InputError, match="no search there; start it without `resume=True`"):
         search(resume=True)
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "thesis.tex").write_text("important")
@@ -51,7 +51,7 @@ def test_folders_that_hold_something_else(search: Search, tmp_path: Path) -> Non
         search()
     (tmp_path / "study" / "thesis.tex").unlink()
     search(1)
-    with pytest.raises(InputError, match=r"holds a search; go on with --resume"):
+    with pytest.raises(InputError, match=r"holds a search; go on with `resume=True`"):
         search(1)
     with pytest.raises(InputError, match=r"holds another search: about.valley was 1, is 2; resume with the same"):
         search(1, resume=True, about={"valley": 2})

@@ -204,7 +204,7 @@ def test_a_folder_with_skies_is_kept(tiny: Path, point: dict[str, Any]) -> None:
     order = SimulationPlan(params=point, n=2, sources=True)
     simulate_to_folder("model.toml", "sky", None, tiny / "out", order, quiet=True)
     before = files(tiny / "out")
-    with pytest.raises(InputError, match="out: holds simulated skies; use --overwrite"):
+    with pytest.raises(InputError, match=r"`out` .*out: holds simulated skies; use `overwrite=True`"):
         simulate_to_folder("model.toml", "sky", None, tiny / "out", order, quiet=True)
     assert files(tiny / "out") == before
 
