@@ -11,7 +11,7 @@ from gammasky.analyses.ensemble.answer import Answer, read_answer
 from gammasky.analyses.ensemble.export import write_tables
 from gammasky.analyses.ensemble.figures import save_figures
 from gammasky.engine.files import write_text
-from gammasky.engine.infer.report.html import page
+from gammasky.engine.infer.report.html import Head, page
 
 GENERATOR = "gammasky campaign report"
 REPORT, FIGURES = "report.html", "figures"
@@ -43,7 +43,7 @@ def write_report(folder: Path | str, answer: Answer | None = None) -> Path:
 
 
 def report_page(answer: Answer, pictures: Mapping[str, Path]) -> str:
-    """The page: styles and images are in it, and there is no script.
+    """The page.
 
     Args:
         answer: of the campaign.
@@ -59,11 +59,9 @@ def report_page(answer: Answer, pictures: Mapping[str, Path]) -> str:
         weights_page.absent(answer),
         weights_page.configuration(answer),
     ]
-    return page(
-        "ensemble.html", __package__, f"{GENERATOR} {metadata.version('gammasky')}", sections,
-        title=f"{answer.name}: ensemble",
-        name=answer.name,
-        description=answer.campaign.get("description"),
-        facts=answer_page.facts(answer),
+    head = Head(
+        f"{answer.name}: ensemble", answer.name, "ensemble of fits", answer_page.facts(answer),
+        description=answer.campaign.get("description", ""),
         verdict=answer_page.verdict(answer),
     )  # fmt: skip
+    return page(__package__, f"{GENERATOR} {metadata.version('gammasky')}", head, sections)

@@ -37,7 +37,7 @@ def write_calibration(study: Study, coverage: str, path: Path) -> Path:
     write_csv(path.with_name(TABLE), lines)
     skies = {line["scenario"]: line["skies"] for line in lines}
     facts = "fits: " + ", ".join(f"{number} of {scenario}" for scenario, number in skies.items())
-    write_text(path, study_page(study, facts, "", sections))
+    write_text(path, study_page(study, facts, sections))
     return path
 
 

@@ -23,7 +23,7 @@ from gammasky.distributed.campaign import load_member
 from gammasky.distributed.table import write_csv
 from gammasky.engine.files import write_text
 from gammasky.engine.infer.figures.style import save
-from gammasky.engine.infer.report.html import Picture, Section, Table, page, picture
+from gammasky.engine.infer.report.html import Head, Picture, Section, Table, page, picture
 from gammasky.engine.infer.report.numbers import ABSENT, number
 
 GENERATOR = "gammasky study"
@@ -65,7 +65,7 @@ def write_study(study: Study, answer: Answer, campaign: Path, path: Path) -> Pat
         values = {"table": _told(study, groups), "picture": _picture(study, figure)}
         parts.insert(1, Section("skies", "All skies together", values))
     write_csv(path.with_name(TABLE), groups)
-    write_text(path, study_page(study, _facts(answer), f"{campaign.name}/report.html", parts))
+    write_text(path, study_page(study, _facts(answer), parts, f"{campaign.name}/report.html"))
     return path
 
 
@@ -102,19 +102,10 @@ def _facts(answer: Answer) -> str:
     return whole + (f", {len(answer.failed)} failed" if answer.failed else "")
 
 
-def study_page(study: Study, facts: str, link: str, sections: Sequence[Section | None]) -> str:
-    """The whole page of a study.
-
-    Args:
-        study: what was run.
-        facts: about it, in one line.
-        link: to the report of its members; "" for none.
-        sections: of the page.
-    """
-    generator, title = f"{GENERATOR} {metadata.version('gammasky')}", f"{study.name}: study"
-    return page(
-        "study.html", __package__, generator, sections, title=title, name=study.name, facts=facts, link=link
-    )  # fmt: skip
+def study_page(study: Study, facts: str, sections: Sequence[Section | None], link: str = "") -> str:
+    """The whole page of a study: facts about it, its sections, a link to the report of its members."""
+    head = Head(f"{study.name}: study", study.name, "study", [facts], link=link)
+    return page(__package__, f"{GENERATOR} {metadata.version('gammasky')}", head, sections)
 
 
 def question(study: Study) -> Section:

@@ -92,27 +92,47 @@ class Section:
     package: str = ""
 
 
+@dataclass(frozen=True)
+class Head:
+    """What stands above the sections of a page.
+
+    Attributes:
+        title: of the window.
+        name, kind: the heading, and in small print what it is the name of.
+        facts: short ones, in one line; description: a paragraph.
+        link: to the report of the members; "" for none.
+        verdict: its level, sign, meaning, reasons and remedy; None for none.
+    """
+
+    title: str
+    name: str
+    kind: str
+    facts: Sequence[str]
+    description: str = ""
+    link: str = ""
+    verdict: dict[str, Any] | None = None
+
+
 def rendered(template: str, package: str, **values: Any) -> Markup:
     """Fill in a template of a package, or one of those here, which all pages share."""
     return Markup(_environment(package).get_template(template).render(values))
 
 
-def page(template: str, package: str, generator: str, sections: Sequence[Section | None], **values: Any) -> str:
-    """Fill in a whole page.
+def page(package: str, generator: str, head: Head, sections: Sequence[Section | None]) -> str:
+    """Make a whole page: styles and images are in it, and there is no script.
 
     Args:
-        template: which extends `base.html`.
-        package: whose folder `templates` holds it, and those of the sections.
+        package: whose folder `templates` holds those of the sections.
         generator: the command that makes such pages, and its version.
+        head: what stands above the sections.
         sections: in order; None for one without content.
-        values: what the template shows.
     """
     contents = [
         (it, rendered(it.template or f"{it.identity}.html", it.package or package, **it.values))
         for it in sections
         if it is not None
     ]
-    return str(rendered(template, package, generator=generator, contents=contents, **values))
+    return str(rendered("page.html", package, generator=generator, head=head, contents=contents))
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 from gammasky.engine.files import write_text
 from gammasky.engine.infer.report import checks, headline, provenance, side_by_side, sky
 from gammasky.engine.infer.report.fit_folder import FitFolder, read_fit
-from gammasky.engine.infer.report.html import page
+from gammasky.engine.infer.report.html import Head, page
 from gammasky.engine.infer.report.numbers import number
 
 GENERATOR = "gammasky report"
@@ -75,12 +75,6 @@ def report_page(fit: FitFolder, threshold: float | None = None) -> str:
         provenance.configuration(fit),
         provenance.references(fit),
     ]
-    return page(
-        "fit.html", __package__, f"{GENERATOR} {summary['versions'].get('gammasky', '')}", sections,
-        title=f"{summary['model_name']} on {summary['dataset']}",
-        model=summary["model_name"],
-        dataset=summary["dataset"],
-        description=posterior.spec.description,
-        facts=facts,
-        verdict=headline.verdict(fit),
-    )  # fmt: skip
+    name, kind = summary["model_name"], f"on {summary['dataset']}"
+    head = Head(f"{name} {kind}", name, kind, facts, posterior.spec.description, verdict=headline.verdict(fit))
+    return page(__package__, f"{GENERATOR} {summary['versions'].get('gammasky', '')}", head, sections)
