@@ -32,12 +32,8 @@ def settings_space(steps: int, objective: str, asked: Sequence[str] = ()) -> dic
     """
     if steps < FEWEST_STEPS:
         raise InputError(f"steps: expected at least {FEWEST_STEPS}, got {steps}")
-    space: dict[str, Distribution] = {
-        "guide": CategoricalDistribution(("flow", "iaf", "mvn")),
-        "learning_rate": FloatDistribution(1e-4, 3e-2, log=True),
-        "particles": CategoricalDistribution((1, 2, 4, 8, 16, 32)),
-        "schedule": CategoricalDistribution(("constant", "cosine")),
-    }
+    usual = [f"{name}={option.searched}" for name, option in sorted(SEARCHABLE.items()) if option.searched]
+    space = dict(map(read_setting, usual))
     if objective != "elbo_per_second":
         space["steps"] = CategoricalDistribution((steps // 4, steps // 2, steps))
     space |= dict(map(read_setting, asked))

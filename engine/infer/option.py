@@ -24,6 +24,8 @@ class Option:
         choices: of a word.
         default_text: what the default is, where `default` is None.
         tunable: a search for the best settings may vary it.
+        searched: what such a search tries unless it is told otherwise, as "A,B,C" or "LOW:HIGH" or "LOW:HIGH:log"; ""
+            leaves it at its default.
     """
 
     default: Any
@@ -35,6 +37,7 @@ class Option:
     choices: Collection[str] = ()
     default_text: str = ""
     tunable: bool = False
+    searched: str = ""
 
     def checked(self, name: str, value: Any) -> Any:
         """The value as a plain Python one.

@@ -30,17 +30,18 @@ class Svi(Method):
     work = "gammasky.engine.infer.stages.svi:SviStage"
     options: ClassVar[Mapping[str, Option]] = {
         "guide": Option(
-            "flow", "family of densities; iaf is that of arXiv:2604.08648", str, choices=GUIDES, tunable=True
+            "flow", "family of densities; iaf is that of arXiv:2604.08648", str, choices=GUIDES,
+            tunable=True, searched="flow,iaf,mvn",
         ),
         "steps": Option(5000, "optimiser steps", int, low=1, tunable=True),
-        "particles": Option(8, "draws per step", int, low=1, tunable=True),
+        "particles": Option(8, "draws per step", int, low=1, tunable=True, searched="1,2,4,8,16,32"),
         "learning_rate": Option(
             None, "learning rate of Adam", float, above=0, default_text=_of_guides("learning_rate"),
-            tunable=True,
+            tunable=True, searched="1e-4:3e-2:log",
         ),
         "schedule": Option(
             None, "of the rate: constant, or a cosine down to 1 % after a warm-up", str, choices=SCHEDULES,
-            default_text=_of_guides("schedule"), tunable=True,
+            default_text=_of_guides("schedule"), tunable=True, searched=",".join(SCHEDULES),
         ),
         "clip": Option(1.0, "largest absolute value of a gradient entry", float, above=0),
         "alpha": Option(

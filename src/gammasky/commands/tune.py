@@ -13,6 +13,10 @@ from gammasky.commands.campaign import read_ensemble
 from gammasky.commands.fit import command as fit_command
 from gammasky.commands.options import FILE, FOLDER, data_options, positive_finite, start_engine
 from gammasky.commands.runners import runner_of
+from gammasky.engine.infer.methods.svi import Svi
+
+_TUNABLE = {name: option for name, option in Svi.options.items() if option.tunable}
+_SEARCHED = [f"{name}={option.searched}" for name, option in _TUNABLE.items() if option.searched]
 
 
 @click.command()
@@ -36,7 +40,8 @@ from gammasky.commands.runners import runner_of
     "asked",
     multiple=True,
     metavar="NAME=VALUES",
-    help="guide, lr, particles, schedule, steps or alpha: A,B,C or LOW:HIGH[:log]; may be repeated.",
+    help=f"A setting ({', '.join(_TUNABLE)}) and its values, A,B,C or LOW:HIGH[:log]; may be repeated.  "
+    f"[default: {' '.join(_SEARCHED)} and a quarter, half and all of the --steps]",
 )
 @click.option("--ensemble", type=FILE, metavar="FILE", help="Search the axes of this ensemble instead of settings.")
 @click.option("--storage", metavar="URL", help="Database: sqlite:///FILE, postgresql://...  [default: a file in DIR]")

@@ -16,6 +16,7 @@ from gammasky.analyses.tuning.settings import (
 )
 from gammasky.commands.fit import command
 from gammasky.commands.fit import fit as fit_command
+from gammasky.commands.tune import tune
 from gammasky.distributed.tuning.search import Found
 from gammasky.distributed.tuning.trials import TrialRow, ranked
 from gammasky.engine.errors import InputError
@@ -61,7 +62,14 @@ def test_what_no_fit_takes(text: str, message: str) -> None:
 def test_the_usual_space_holds_the_paper() -> None:
     space = settings_space(2000, "elbo")
     assert paper_params(space, 2000) == {**PAPER, "steps": 2000}
-    assert space["steps"] == CategoricalDistribution((500, 1000, 2000))
+    assert space == {
+        "guide": CategoricalDistribution(("flow", "iaf", "mvn")),
+        "learning_rate": FloatDistribution(1e-4, 3e-2, log=True),
+        "particles": CategoricalDistribution((1, 2, 4, 8, 16, 32)),
+        "schedule": CategoricalDistribution(("constant", "cosine")),
+        "steps": CategoricalDistribution((500, 1000, 2000)),
+    }
+    assert list(space) == sorted(space)  # the order in which a seed draws them
     assert "steps" not in settings_space(2000, "elbo_per_second")
     usual = default_params(space, 2000)
     assert usual == {"guide": "flow", "learning_rate": 3e-3, "particles": 8, "schedule": "cosine", "steps": 2000}
@@ -69,6 +77,12 @@ def test_the_usual_space_holds_the_paper() -> None:
     wider = settings_space(400, "k_hat", ["alpha=0:1", "particles=4,8"])
     assert paper_params(wider, 400)["alpha"] == 1.0
     assert wider["particles"] == CategoricalDistribution((4, 8))
+
+
+def test_the_help_lists_the_settings_and_their_values() -> None:
+    told = " ".join(CliRunner().invoke(tune, ["--help"]).output.split())
+    assert "A setting (guide, steps, particles, learning_rate, schedule, alpha) and its values" in told
+    assert "learning_rate=1e-4:3e-2:log" in told
 
 
 @pytest.mark.parametrize(
