@@ -89,18 +89,17 @@ def test_a_member_that_raises_stops_no_other(run: Run, members_of: MembersOf, tm
 @pytest.mark.parametrize(
     ("deed", "error"),
     [
-        ("wrong value", r"TypeError: row 'draws': expected a number or text, got list"),
-        ("wrong name", r"TypeError: row 'state': the table of results has a column of that name; choose another"),
+        ("wrong value", "TypeError: row 'draws': expected a number or text, got list"),
+        ("wrong name", "TypeError: row 'state': the table of results has a column of that name; choose another"),
+        ("no result", "TypeError: a task must return a Result, got dict"),
     ],
 )
-def test_a_row_that_is_none(run: Run, members_of: MembersOf, tmp_path: Path, deed: str, error: str) -> None:
-    assert run(members_of([3], do=deed)).failed == 1
+def test_a_result_that_is_none(
+    run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path, deed: str, error: str
+) -> None:
+    task = {"task": tasks.no_result} if deed == "no result" else {}
+    assert run(members_of([3], do=deed), **task).failed == 1
     assert read_rows(tmp_path / "campaign")[0]["error"] == error
-
-
-def test_a_task_that_returns_no_result(run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path) -> None:
-    assert run(members_of(1), task=tasks.no_result).failed == 1
-    assert read_rows(tmp_path / "campaign")[0]["error"] == "TypeError: a task must return a Result, got dict"
 
 
 def test_what_ran_short_of_memory_is_tried_again(

@@ -42,12 +42,7 @@ def test_ray_accepts_it(provider: str) -> None:
     config = load(provider)
     assert config["provider"]["type"] == provider
     validate_config(prepare_config(config))
-
-
-@pytest.mark.parametrize("provider", FILES)
-def test_ray_refuses_a_misspelt_entry(provider: str) -> None:
-    """The schema is one that can refuse."""
-    with pytest.raises(Exception, match="idle_minutes"):
+    with pytest.raises(Exception, match="idle_minutes"):  # the schema is one that can refuse
         validate_config(prepare_config({**load(provider), "idle_minutes": 5}))
 
 
@@ -94,7 +89,7 @@ def test_images_fit_the_package(provider: str) -> None:
 
 
 @pytest.mark.parametrize("provider", CLOUDS)
-def test_each_kind_of_worker_installs_what_it_needs(provider: str) -> None:
+def test_each_kind_of_worker_has_what_it_needs(provider: str) -> None:
     config = prepare_config(load(provider))
     extra = re.search(r"gammasky-\*\.whl\)\[(\w+)\]", " ".join(config["worker_setup_commands"]))
     assert extra
@@ -105,11 +100,7 @@ def test_each_kind_of_worker_installs_what_it_needs(provider: str) -> None:
         assert "gammasky-*.whl" in " ".join(commands)
         assert "cuda" not in " ".join(commands)
     assert config["file_mounts"]["~/wheels"] == "dist"
-
-
-@pytest.mark.parametrize("provider", CLOUDS)
-def test_a_shared_folder_is_mounted_and_seen_in_the_container(provider: str) -> None:
-    config = load(provider)
+    # a shared folder is mounted, and seen in the container
     assert "--volume=/shared:/shared" in config["docker"]["run_options"]
     assert [line for line in config["initialization_commands"] if "mount -t nfs" in line and line.endswith(" /shared")]
 

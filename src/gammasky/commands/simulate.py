@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,7 +17,7 @@ from gammasky.commands.point import read_point
 @click.option("--params", type=FILE, metavar="FILE.json", help="Parameters of every sky: name -> number or list.")
 @click.option("--posterior", type=FILE, metavar="FILE.nc", help="A posterior.nc: one of its draws for each sky.")
 @click.option("--prior", is_flag=True, help="A draw of the prior for each sky.")
-@click.option("--n", "number", type=click.IntRange(min=1), default=1, show_default=True, help="Number of skies.")
+@click.option("--n", type=click.IntRange(min=1), default=1, show_default=True, help="Number of skies.")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for the skies.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all random numbers.")
 @click.option(
@@ -36,13 +37,10 @@ def simulate(
     params: Path | None,
     posterior: Path | None,
     prior: bool,
-    number: int,
     out: Path,
-    seed: int,
-    simulator: str,
-    sources: bool,
     overwrite: bool,
     quiet: bool,
+    **plan: Any,
 ) -> None:
     """Simulate skies of MODEL (default: fiducial) with the exposure, templates and PSF of a data set.
 
@@ -55,6 +53,6 @@ def simulate(
     start_engine("gammasky.engine.infer.simulate")
     from gammasky.engine.infer.simulate import SimulationPlan, simulate_to_folder
 
-    plan = SimulationPlan(point, posterior, number, seed, simulator, sources)
-    written = simulate_to_folder(model, data_name, data_dir, out, plan, overwrite=overwrite, quiet=quiet)
+    wanted = SimulationPlan(point, posterior, **plan)
+    written = simulate_to_folder(model, data_name, data_dir, out, wanted, overwrite=overwrite, quiet=quiet)
     click.echo(f"{len(written)} skies in {out}; fit one with: gammasky fit {model} --data {written[0]} --out DIR")

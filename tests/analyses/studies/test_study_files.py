@@ -14,26 +14,17 @@ from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.spec import read_model
 
-NAMES = [
-    "breaks", "calibration", "diffuse", "fiducial", "hemispheres", "injection", "masks", "mismodelling", "morphology",
-    "prior_sensitivity", "priors",
-]  # fmt: skip
+
+@pytest.mark.parametrize("name", studies())
+def test_every_study_says_what_it_asks_costs_and_follows(name: str) -> None:
+    for quick in (False, True):
+        study = read_study(name, quick=quick)
+        assert study.asks.endswith("?")
+        assert study.cost
+        assert study.follows
 
 
-def test_names() -> None:
-    assert list(studies()) == NAMES
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("quick", [False, True])
-def test_every_study_says_what_it_asks_costs_and_follows(name: str, quick: bool) -> None:
-    study = read_study(name, quick=quick)
-    assert study.asks.endswith("?")
-    assert study.cost
-    assert study.follows
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "calibration"])
+@pytest.mark.parametrize("name", [name for name in studies() if name != "calibration"])
 def test_the_members_of_a_quick_run_are_valid_on_the_demo_sky(name: str, tmp_path: Path) -> None:
     """Skies that a study makes are left out: they need its fits."""
     table = read_study(name, quick=True).ensemble or {}
