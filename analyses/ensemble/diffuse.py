@@ -37,13 +37,15 @@ def with_diffuse(table: Table, choice: str) -> Table:
 def _component(table: Table, maps: dict[str, str], what: str) -> Table:
     """The one component that is made of any of these maps."""
     found = [c for c in table["components"] if set(map_names(c["template"])) & set(maps.values())]
+    return _only(found, "diffuse", f"{what} ({', '.join(maps.values())})", table)
+
+
+def _only(found: list[Table], axis: str, what: str, table: Table) -> Table:
+    """The component that an axis changes, of those that it could."""
     if len(found) != 1:
-        raise InputError(
-            f"axis diffuse: expected one component of {what} ({', '.join(maps.values())}) in the model "
-            f"'{table['name']}', got {len(found)}"
-        )
-    only: Table = found[0]
-    return only
+        name = table["name"]
+        raise InputError(f"axis {axis}: expected one component of {what} in the model '{name}', got {len(found)}")
+    return found[0]
 
 
 def _mixture(component: Table, maps: dict[str, str], parameters: Table) -> Table:
@@ -100,10 +102,4 @@ def _modulated(table: Table) -> Table:
     maps = {*GAS.values(), P6V11}
     candidates = [c for c in table["components"] if modulation(c)]
     candidates = candidates or [c for c in table["components"] if set(map_names(c["template"])) & maps]
-    if len(candidates) != 1:
-        raise InputError(
-            f"axis l_max: expected one component of {', '.join(sorted(maps))} in the model '{table['name']}', "
-            f"got {len(candidates)}"
-        )
-    only: Table = candidates[0]
-    return only
+    return _only(candidates, "l_max", ", ".join(sorted(maps)), table)
