@@ -9,6 +9,7 @@ import numpy as np
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.sky.fits_files import fits_extension, open_fits
 from gammasky.engine.sky.psf import IRFSettings, KingPSF
+from gammasky.engine.sky.statements import column_in
 
 # Fractions of the ULTRACLEANVETO photons in the eight bins of cos(theta) from 0.2 to 1, by PSF event type, as published
 # with the King parameters that the inner-Galaxy analyses use (N. Rodd, PSF_king, 2015-2022; arXiv:1604.01026).
@@ -32,8 +33,11 @@ def king_psf(content: bytes, label: str, settings: IRFSettings) -> KingPSF:
         label: how errors name it.
         settings: energy, event type and, in place of `INCLINATION_FRACTIONS`, one inclination or weights of the bins.
 
+    Units are those that the columns say; energies without one are in MeV, as the mission's tools write them.
+
     Raises:
-        InputError: not such a file, unknown event type, energy or inclination outside it, weights that do not fit.
+        InputError: not such a file, a unit that is none of the quantity, unknown event type, energy or inclination
+            outside it, weights that do not fit.
 
     The commonly used 2 GeV PSF3 numbers (fcore 0.748988, score 0.428654, ..., spe 0.00456544) were made from an earlier
     response (P8R2 V6). From P8R3_ULTRACLEANVETO_V3 this function gives the same spe to 1e-11; fcore -0.4 %,
@@ -43,16 +47,15 @@ def king_psf(content: bytes, label: str, settings: IRFSettings) -> KingPSF:
         types = [hdu.name.removeprefix("RPSF_") for hdu in hdus if hdu.name.startswith("RPSF_")]
     if settings.event_type not in types:
         raise unknown_name(f"event type of {label}:", settings.event_type, types)
-    table = fits_extension(content, label, f"RPSF_{settings.event_type}").data
-    scaling = fits_extension(content, label, f"PSF_SCALING_PARAMS_{settings.event_type}").data
-    c0, c1, beta = (float(c) for c in np.ravel(scaling["PSFSCALE"][0])[:3])
+    table = fits_extension(content, label, f"RPSF_{settings.event_type}")
+    scaling = fits_extension(content, label, f"PSF_SCALING_PARAMS_{settings.event_type}")
+    c0, c1, beta = np.ravel(column_in(scaling, "PSFSCALE", "", label)[0])[:3].tolist()  # c0 and c1 in radians
     share = _inclination_weights(table, label, settings)
-    grid = {
-        name: np.asarray(table[name][0], dtype=np.float64) for name in ("NTAIL", "SCORE", "STAIL", "GCORE", "GTAIL")
-    }
+    grid = {name: column_in(table, name, "", label)[0] for name in ("NTAIL", "SCORE", "STAIL", "GCORE", "GTAIL")}
     grid["FCORE"] = 1 / (1 + grid["NTAIL"] * (grid["STAIL"] / grid["SCORE"]) ** 2)
     energy_mev = 1e3 * settings.energy_gev
-    centres = (_axis(table, "ENERG_LO") + _axis(table, "ENERG_HI")) / 2
+    low, high = (column_in(table, name, "MeV", label)[0] for name in ("ENERG_LO", "ENERG_HI"))
+    centres = (low + high) / 2
     if not centres[0] <= energy_mev <= centres[-1]:
         raise InputError(
             f"{label}: energy {settings.energy_gev:g} GeV is outside {centres[0]:g} to {centres[-1]:g} MeV"
@@ -63,14 +66,10 @@ def king_psf(content: bytes, label: str, settings: IRFSettings) -> KingPSF:
     return KingPSF.model_validate(parameters)
 
 
-def _axis(table: Any, name: str) -> np.ndarray:
-    return np.asarray(table[name][0], dtype=np.float64)
-
-
 def _inclination_weights(table: Any, label: str, settings: IRFSettings) -> np.ndarray:
     """The share of each inclination bin, summing to 1."""
     event_type, cos_theta, weights = settings.event_type, settings.cos_theta, settings.weights
-    low, high = _axis(table, "CTHETA_LO"), _axis(table, "CTHETA_HI")
+    low, high = (column_in(table, name, "", label)[0] for name in ("CTHETA_LO", "CTHETA_HI"))
     if cos_theta is not None:
         inside = (low - 1e-6 <= cos_theta) & (cos_theta <= high + 1e-6)
         if not inside.any():

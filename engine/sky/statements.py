@@ -71,18 +71,18 @@ def check_energies(hdus: Any, columns: Sequence[int], n_columns: int, edges_gev:
         label: how errors name the file.
 
     Raises:
-        InputError: other energies.
+        InputError: other energies, or a column of them that is missing or no energy.
     """
     edges = np.asarray(edges_gev, dtype=np.float64)
     low, high = (edges[:-1], edges[1:]) if len(columns) == len(edges) - 1 else (edges[:1], edges[-1:])
     for hdu in (hdu for hdu in hdus if getattr(hdu, "columns", None) is not None):
         if hdu.name == "EBOUNDS":
-            first, last = (_energies(hdu, name, "keV") for name in ("E_MIN", "E_MAX"))
+            first, last = (column_in(hdu, name, "GeV", label, unsaid="keV") for name in ("E_MIN", "E_MAX"))
             rows = np.asarray(columns) if len(first) == n_columns else None
             first, last = (first[:1], last[-1:]) if rows is None else (first[rows], last[rows])
             matches = np.allclose([first, last], [low, high], rtol=ENERGY_TOLERANCE, atol=0.0)
         elif hdu.name == "ENERGIES" and hdu.header.get("NAXIS2") == n_columns:
-            first = last = _energies(hdu, hdu.columns.names[0], "MeV")[np.asarray(columns)]
+            first = last = column_in(hdu, hdu.columns.names[0], "GeV", label, unsaid="MeV")[np.asarray(columns)]
             matches = bool(np.all((first >= low * (1 - ENERGY_TOLERANCE)) & (last <= high * (1 + ENERGY_TOLERANCE))))
         else:
             continue
@@ -92,12 +92,31 @@ def check_energies(hdus: Any, columns: Sequence[int], n_columns: int, edges_gev:
             raise contradiction(label, f"{hdu.name} says {found} GeV", f"energy_edges_gev says {expected} GeV")
 
 
-def _energies(hdu: Any, column: str, default_unit: str) -> np.ndarray:
-    """A column of energies [GeV]."""
+def column_in(hdu: Any, name: str, unit: str, label: str, *, unsaid: str | None = None) -> np.ndarray:
+    """A column of a FITS table as float64, in `unit`, whatever unit the file keeps it in.
+
+    Args:
+        hdu: the extension with the table.
+        name: of the column.
+        unit: wanted; "" for a plain number.
+        label: how errors name the file.
+        unsaid: the unit of a column that names none; by default `unit`.
+
+    Raises:
+        InputError: no such column, or its unit cannot be converted.
+    """
     from astropy import units
 
-    unit = units.Unit(hdu.columns[column].unit or default_unit)
-    return np.atleast_1d(np.asarray(hdu.data[column], dtype=np.float64) * unit.to("GeV"))
+    if name not in hdu.columns.names:
+        raise InputError(f"{label}: {hdu.name} has no column {name}; it has {', '.join(hdu.columns.names)}")
+    text = (hdu.columns[name].unit or "").strip()
+    found, wanted = _unit(text or (unit if unsaid is None else unsaid)), units.Unit(unit)
+    if found is None and not text:
+        found = wanted
+    if found is None or not found.is_equivalent(wanted):
+        expected = f"'{unit}', or one that it can be converted to" if unit else "none: it is a plain number"
+        raise InputError(f"{label}: column {name} of {hdu.name} has the unit '{text}'; expected {expected}")
+    return np.asarray(hdu.data[name], dtype=np.float64) * found.to(wanted)
 
 
 def _exposure_factor(entry: ExposureMap, text: str | None, label: str) -> float:

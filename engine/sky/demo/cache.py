@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from gammasky.engine.errors import InputError
@@ -13,6 +16,9 @@ from gammasky.engine.files import cache_folder
 from gammasky.engine.sky.cache import code_version
 from gammasky.engine.sky.demo import DEMO, SUMS_NAME
 from gammasky.engine.sky.manifest import MANIFEST_NAME, MapFile, read_manifest, shipped_manifests
+
+KEPT_DAYS = 2.0  # for which the demo of another version stays after its last use
+_OURS = re.compile(r"[0-9a-f]{16}|\.[0-9a-f]{16}\.[0-9a-f]{8}")  # the second: of a writer, see `_make`
 
 
 def demo_folder() -> Path:
@@ -25,7 +31,8 @@ def made_folder(folder: Path | None = None) -> Path:
     """The folder with the files of the demo, made now unless it is there and whole.
 
     The files are written to a temporary folder beside it, which takes its name in one step: two processes at once, or
-    an interrupt, leave a whole folder or none.
+    an interrupt, leave a whole folder or none. Once a new one is in the cache, those of other versions go, unless they
+    were asked for within the last KEPT_DAYS.
 
     Args:
         folder: instead of the one in the per-user cache; it must be new or empty, or hold the demo.
@@ -35,11 +42,14 @@ def made_folder(folder: Path | None = None) -> Path:
     """
     target = demo_folder() if folder is None else folder.absolute()
     if is_whole(target):
+        _mark_used(target)
         return target
     try:
         if folder is not None and _holds_other_files(target):
             raise InputError(f"{folder}: holds other files; choose a new or an empty folder for the demo")
         _make(target)
+        if folder is None:
+            _remove_unused(target)
     except OSError as error:
         raise InputError(
             f"dataset '{DEMO}': cannot be made in {target} ({error.strerror or error}); set XDG_CACHE_HOME to a folder "
@@ -98,6 +108,30 @@ def _make(target: Path) -> None:
         _take_place(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _mark_used(folder: Path) -> None:
+    """Leave the time of this use with a folder, which tells that it is still wanted."""
+    with suppress(OSError):  # in a cache that is only read, nothing is removed either
+        os.utime(folder / SUMS_NAME)
+
+
+def _remove_unused(target: Path) -> None:
+    """Remove the demos of other versions of this package from the cache, and what writers that were killed have left.
+
+    Only folders go that are recognisably a demo: named as such, with no file but those in their list of checksums. One
+    that was asked for lately may still be read by a program of another version, and stays.
+    """
+    for folder in target.parent.iterdir():
+        if folder == target or folder.is_symlink() or not _OURS.fullmatch(folder.name):
+            continue
+        with suppress(OSError):  # somebody else removes it, too, or may and we may not
+            names = {path.name for path in folder.iterdir()}
+            listed = {SUMS_NAME, *_sums(folder / SUMS_NAME)}
+            marks = folder / SUMS_NAME if SUMS_NAME in names else folder
+            whole = MANIFEST_NAME in names and SUMS_NAME in names and names <= listed
+            if (whole or folder.name.startswith(".")) and time.time() - marks.stat().st_mtime > KEPT_DAYS * 86400:
+                shutil.rmtree(folder)
 
 
 def _take_place(temporary: Path, target: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -172,6 +174,46 @@ def test_a_folder_with_other_files_is_left_alone(writer: Writer, tmp_path: Path,
         fetch("demo", tmp_path / "mine", progress=False)
     assert content(tmp_path / "mine") == {name, "counts.npy"}
     assert writer.calls == 0
+
+
+@pytest.mark.usefixtures("writer")
+def test_demos_of_other_versions_go_once_nobody_asks_for_them() -> None:
+    current = cache.made_folder()
+    home = current.parent
+
+    def other(name: str, days: float, *more: str) -> Path:
+        folder = shutil.copytree(current, home / name)
+        for file in more:
+            (folder / file).touch()
+        then = time.time() - days * 86400
+        for path in (*folder.iterdir(), folder):
+            os.utime(path, (then, then))
+        return folder
+
+    old, torn = other("0123456789abcdef", 3.0), other(".0123456789abcdef.01234567", 3.0, "half.npy")
+    kept = [
+        other("1123456789abcdef", 1.0),  # asked for yesterday
+        other("2123456789abcdef", 3.0, "notes.txt"),
+        other("my-own-demo", 3.0),
+        other(".0123456789abcdef.11234567", 1.0),  # somebody may be writing it
+    ]
+    (kept[1] / "empty").mkdir()
+    link = home / "3123456789abcdef"
+    link.symlink_to(kept[2])
+    shutil.rmtree(current)
+    assert cache.made_folder() == current
+    assert not old.exists()
+    assert not torn.exists()
+    assert all(folder.is_dir() for folder in [*kept, link])
+    assert cache.is_whole(kept[2])
+
+
+def test_a_use_is_a_reason_to_stay(writer: Writer) -> None:
+    current = cache.made_folder()
+    os.utime(current / "SHA256SUMS", (0, 0))
+    cache.made_folder()
+    assert time.time() - (current / "SHA256SUMS").stat().st_mtime < 3600
+    assert writer.calls == 1
 
 
 def test_check_and_list(writer: Writer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from scipy.integrate import quad
 
 from gammasky.engine.errors import InputError
@@ -101,3 +102,54 @@ def test_truncated_response_file(fermi_dir: Path, tmp_path: Path) -> None:
     short.write_bytes((fermi_dir / IRF).read_bytes()[:20000])
     with pytest.raises(InputError, match=r"psf\.fits: .*(not a complete FITS file|unknown event type)"):
         from_file(short, energy_gev=2.0)
+
+
+def response_file(path: Path, factor: float = 1.0, *, without: str = "", **units: str) -> Path:
+    """A response of two energies, 1 and 3 GeV, and two inclinations; its energies in MeV times `factor`."""
+
+    def column(name: str, values: list[float]) -> fits.Column:
+        return fits.Column(name, f"{len(values)}E", unit=units.get(name, ""), array=[values])
+
+    king = {"NTAIL": 0.5, "SCORE": 0.4, "STAIL": 0.8, "GCORE": 3.0, "GTAIL": 2.0}
+    edges = {"ENERG_LO": [500.0 * factor, 2000.0 * factor], "ENERG_HI": [1500.0 * factor, 4000.0 * factor]}
+    columns = {
+        **edges,
+        "CTHETA_LO": [0.2, 0.6],
+        "CTHETA_HI": [0.6, 1.0],
+        **{name: [value] * 4 for name, value in king.items()},
+    }
+    made = [
+        fits.Column(c.name, c.format, unit=c.unit, dim="(2,2)" if c.name in king else None, array=c.array)
+        for c in (column(name, values) for name, values in columns.items() if name != without)
+    ]
+    psf = fits.BinTableHDU.from_columns(made, name="RPSF_PSF3")
+    scale = fits.BinTableHDU.from_columns([column("PSFSCALE", [0.05, 0.002, -0.8])], name="PSF_SCALING_PARAMS_PSF3")
+    fits.HDUList([fits.PrimaryHDU(), psf, scale]).writeto(path)
+    return path
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("", 1.0), ("MeV", 1.0), ("GeV", 1e-3), ("keV", 1e3)])
+def test_energies_of_the_response_are_in_the_unit_that_it_says(unit: str, factor: float, tmp_path: Path) -> None:
+    path = response_file(tmp_path / "psf.fits", factor, ENERG_LO=unit, ENERG_HI=unit)
+    psf = from_file(path, energy_gev=2.0, cos_theta=0.5)
+    assert psf.spe == pytest.approx(np.hypot(0.05 * 20.0**-0.8, 0.002), rel=1e-6)
+    assert psf.score == pytest.approx(0.4, rel=1e-6)
+    with pytest.raises(InputError, match="energy 4 GeV is outside 1000 to 3000 MeV"):
+        from_file(path, energy_gev=4.0, cos_theta=0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ENERG_LO": "deg"}, "column ENERG_LO of RPSF_PSF3 has the unit 'deg'; expected 'MeV'"),
+        ({"ENERG_HI": "furlong"}, "column ENERG_HI of RPSF_PSF3 has the unit 'furlong'; expected 'MeV'"),
+        ({"CTHETA_LO": "deg"}, "column CTHETA_LO .* 'deg'; expected none: it is a plain number"),
+        ({"SCORE": "rad"}, "column SCORE .* 'rad'; expected none"),
+        ({"PSFSCALE": "deg"}, "column PSFSCALE of PSF_SCALING_PARAMS_PSF3 has the unit 'deg'"),
+        ({"without": "NTAIL"}, "RPSF_PSF3 has no column NTAIL; it has ENERG_LO, "),
+    ],
+)
+def test_columns_that_contradict_what_they_are(changes: dict[str, str], message: str, tmp_path: Path) -> None:
+    path = response_file(tmp_path / "psf.fits", **changes)
+    with pytest.raises(InputError, match=message):
+        from_file(path, energy_gev=2.0, cos_theta=0.5)

@@ -271,6 +271,13 @@ EDGES = energies("ENERGIES", Energy=(None, [1e3, 2e3, 4e3]))  # [MeV], where the
         (EDGES, 1, '"C3"', "ENERGIES says 4 GeV, but in the manifest energy_edges_gev says 1 to 2 GeV"),
         (energies("EBOUNDS", E_MIN=("GeV", [1]), E_MAX=("TeV", [0.002])), 1, '"C3"', None),
         (energies("EBOUNDS", E_MIN=("GeV", [1]), E_MAX=("TeV", [0.02])), 1, '"C3"', "EBOUNDS says 1 to 20 GeV"),
+        (
+            energies("EBOUNDS", E_MIN=("GeV", [1]), E_MAX=("s", [2])),
+            1,
+            '"C3"',
+            "column E_MAX of EBOUNDS has the unit 's'",
+        ),
+        (energies("EBOUNDS", E_MIN=("GeV", [1])), 1, '"C3"', "EBOUNDS has no column E_MAX; it has E_MIN"),
     ],
 )
 def test_energies_of_the_file(
