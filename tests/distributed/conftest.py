@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -89,6 +90,15 @@ def eventually() -> Callable[..., bool]:
         return bool(condition())
 
     return wait
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port of this machine that nobody else is given; a server that a test starts may listen there."""
+    with socket.socket() as held:  # bound without listening, which keeps out nobody that asks for this very port
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -117,12 +117,10 @@ def test_a_second_driver_is_refused(
     folder = tmp_path / "campaign"
     with drive(folder, tmp_path / "log", 60, 0.5) as first:
         assert eventually(lambda: (folder / "members").exists() and stored(folder))
-        began = time.monotonic()
         match = rf"another driver \(process {first.pid} on .+\) is at work there; wait for it, or stop it first$"
         with pytest.raises(InputError, match=match):
             run(tasks.timed(60, "sleep", 0.5), resume=True)
-        assert time.monotonic() - began < 5
-        assert first.poll() is None
+        assert first.poll() is None  # it was not waited for
         assert status(folder).driver.startswith(f"process {first.pid} on ")
 
 

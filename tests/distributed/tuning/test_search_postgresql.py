@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -59,14 +58,11 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(port: int) -> Iterator[Server]:
     pytest.importorskip("psycopg", reason="psycopg not found")
     if not PROGRAMS:
         pytest.skip("PostgreSQL not found")
-    with socket.socket() as free, tempfile.TemporaryDirectory(prefix="gs", dir="/tmp") as folder:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
+    with tempfile.TemporaryDirectory(prefix="gs", dir="/tmp") as folder:
         user = "nobody" if os.geteuid() == 0 else None
         if user:
             os.chown(folder, pwd.getpwnam(user).pw_uid, -1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import healpy
@@ -60,10 +59,8 @@ def along(demo: Dataset, name: str, lon: np.ndarray, lat: np.ndarray) -> np.ndar
     return np.atleast_1d(healpy.get_interp_val(intensity(demo, name), lon, lat, lonlat=True))
 
 
-def test_the_same_files_again_and_quickly(folder: Path, tmp_path: Path) -> None:
-    start = time.perf_counter()
+def test_the_same_files_again(folder: Path, tmp_path: Path) -> None:
     again = fetch("demo", tmp_path / "again", progress=False)
-    assert time.perf_counter() - start < 15  # about 2 s; compiled code is there by now
     names = {path.name for path in folder.iterdir()}
     assert names == {path.name for path in again.iterdir()}
     assert [name for name in names if (folder / name).read_bytes() != (again / name).read_bytes()] == []

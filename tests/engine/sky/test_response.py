@@ -99,9 +99,9 @@ def test_size_of_the_fiducial_fit_builds_in_two_seconds() -> None:
     fractions = np.geomspace(1e-5, 0.75, 200)
     ratios = np.linspace(0.95, 1.05, 7)
     Response.build([1.0, 2.0], [1.0], [1.0], [1.0], 1)  # compile
-    start = time.perf_counter()
+    start = time.process_time()  # which a busy machine does not lengthen
     Response.build(np.geomspace(0.1, 100, 1000), fractions, np.ones(200), ratios, 103)
-    assert time.perf_counter() - start < 10  # 0.15 s on an idle core; generous, for a busy machine
+    assert time.process_time() - start < 2  # about 0.15 s
 
 
 @pytest.mark.parametrize(
