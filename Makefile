@@ -7,7 +7,8 @@ MODEL ?= fiducial
 DATA ?= demo
 OUT ?= fits/$(MODEL)-$(DATA)
 CUDA ?= cuda12
-PIP_INSTALL = bin/python -m pip install -q --disable-pip-version-check --no-input
+# Python compiles what it imports: doing so for all of every package takes longer than the installation itself
+PIP_INSTALL = bin/python -m pip install -q --no-compile --disable-pip-version-check --no-input
 
 # the first python3.12 that runs: one on the PATH may be a pyenv shim for a version that is switched off
 PYTHON_312 := $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12*/bin/python3.12; do \
@@ -15,7 +16,7 @@ PYTHON_312 := $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12*/bin
 SOURCES := pyproject.toml README.md LICENSE \
 	$(shell find analyses distributed engine src -name '*.py' -o -name '*.toml' -o -name '*.cu' -o -name py.typed)
 
-.PHONY: help fit test test-quick test-312 test-gpu bench clean
+.PHONY: help fit lint test test-quick test-312 installed-312 test-gpu bench clean
 help:
 	@echo "make fit | test | test-quick | test-312 | test-gpu | bench | clean"
 
@@ -65,25 +66,30 @@ bench: .venv/.installed
 	@.venv/bin/gammasky bench likelihood
 
 # --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first), in two
-# processes: most of their time is compilation, on one core. On 3.12, whose JAX is newer, the quick tests of the engine and
-# of the command line run, with two of their cases, on programs that compile fast instead of running fast
+# processes: most of their time is compilation, on one core. On 3.12, whose JAX is newer, the quick tests of what JAX runs
+# and of the command line run, with two of their cases, on programs that compile fast instead of running fast
 PYTEST = bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
-test: .venv-test/.installed
+test: lint
+	.venv-test/$(PYTEST)
+
+lint: .venv-test/.installed
 	.venv-test/bin/ruff check .
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
-	.venv-test/$(PYTEST)
 
 test-quick: .venv-test/.installed
 	.venv-test/$(PYTEST) -m 'not slow'
 
 ifeq ($(PYTHON_312),)
-test-312:
-	@echo "test-312 skipped: no python3.12 found"
+test-312 installed-312:
+	@echo "$@ skipped: no python3.12 found"
 else
 test-312: .venv-312/.installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-312/$(PYTEST) -m 'not slow' --thin \
-		tests/engine tests/test_cli.py tests/test_imports.py tests/test_public_names.py
+		tests/engine/kernels tests/engine/model tests/engine/infer tests/engine/*.py \
+		tests/test_cli.py tests/test_imports.py tests/test_public_names.py
+
+installed-312: .venv-312/.installed
 endif
 
 test-gpu: .venv-gpu/.installed
