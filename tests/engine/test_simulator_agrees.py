@@ -16,18 +16,15 @@ import pytest
 from scipy import stats
 
 from gammasky.engine import nptf_log_likelihood
-from gammasky.engine.sky import DeltaPSF, KingPSF, Observation, Response, pixel_fractions
+from gammasky.engine.sky import DeltaPSF, Observation, Response, pixel_fractions
 from gammasky.engine.sky.simulator import SkySimulator, SourcePopulation
+from tests.engine.sky.observations import KING, flat
 
 SKIES = 10_000
 MEAN = 1.3
 S_GRID = np.geomspace(0.1, 60.0, 600)
 DNDS = np.where(S_GRID > 12.0, 12.0**2.9 * S_GRID**-4.3, S_GRID**-1.4)
 DNDS *= 0.5 / np.trapezoid(DNDS, S_GRID)  # half a source per pixel
-KING = KingPSF(
-    fcore=0.748988248179, score=0.428653790656, gcore=7.82363229341, stail=0.715962650769, gtail=3.61883748683,
-    spe=0.00456544262478,
-)  # fmt: skip
 
 
 def patch(nside: int, counted: float, around: float) -> Observation:
@@ -35,14 +32,7 @@ def patch(nside: int, counted: float, around: float) -> Observation:
     centre = healpy.ang2vec(40.0, 33.0, lonlat=True)
     inner = healpy.query_disc(nside, centre, np.deg2rad(counted))
     outer = np.setdiff1d(healpy.query_disc(nside, centre, np.deg2rad(counted + around)), inner)
-    index = np.concatenate([inner, outer])
-    lon, lat = healpy.pix2ang(nside, index, lonlat=True)
-    ones = np.ones(index.size)
-    return Observation(
-        nside=nside, energy_edges_gev=np.array([2.0, 20.0]), psf=(DeltaPSF(),), index=index, lon_deg=lon, lat_deg=lat,
-        n_fit=inner.size, n_region=inner.size, counts=np.zeros(inner.size, dtype=np.int64), exposure=ones,
-        region=np.zeros(inner.size, dtype=np.int64), exposure_ratios=np.ones(1), reference_exposure=np.ones(1),
-    )  # fmt: skip
+    return flat(nside, inner, outer)
 
 
 def probabilities(psf: Any, nside: int, top: int) -> np.ndarray:

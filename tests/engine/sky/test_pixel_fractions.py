@@ -9,16 +9,9 @@ import pytest
 from scipy.stats import binom
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.sky import DeltaPSF, GaussianPSF, KingPSF, PixelFractions, pixel_fractions
+from gammasky.engine.sky import DeltaPSF, GaussianPSF, PixelFractions, pixel_fractions
+from tests.engine.sky.observations import KING
 
-KING = KingPSF(
-    fcore=0.748988248179,
-    score=0.428653790656,
-    gcore=7.82363229341,
-    stail=0.715962650769,
-    gtail=3.61883748683,
-    spe=0.00456544262478,
-)
 QUICK = {"n_positions": 2048, "n_photons": 500, "cache": False}
 
 

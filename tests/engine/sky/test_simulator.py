@@ -9,47 +9,13 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, chisquare, kstest, poisson
 
-from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.simulate.tables import LARGEST_W, radius_table
 from gammasky.engine.kernels.simulate.variates import radius
-from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.psf import PSF, DeltaPSF, GaussianPSF, KingPSF
 from gammasky.engine.sky.simulator import SkySimulator, SourceList, SourcePopulation
+from tests.engine.sky.observations import KING, flat, whole
 
-KING = KingPSF(
-    fcore=0.748988248179,
-    score=0.428653790656,
-    gcore=7.82363229341,
-    stail=0.715962650769,
-    gtail=3.61883748683,
-    spe=0.00456544262478,
-)
 PSFS = [DeltaPSF(), KING, GaussianPSF(sigma_deg=3.0)]
-
-
-def flat(
-    nside: int,
-    region: np.ndarray,
-    around: np.ndarray | None = None,
-    n_energy: int = 1,
-    exposure: np.ndarray | float = 1.0,
-) -> Observation:
-    """Flat pixels with every pixel of the region fitted."""
-    around = np.empty(0, dtype=np.int64) if around is None else around
-    offsets = 12 * nside**2 * np.arange(n_energy)[:, None]
-    index = np.concatenate([(offsets + region).ravel(), (offsets + around).ravel()]).astype(np.int64)
-    lon, lat = healpy.pix2ang(nside, index % (12 * nside**2), lonlat=True)
-    n = n_energy * len(region)
-    return Observation(
-        nside=nside, energy_edges_gev=np.geomspace(1.0, 10.0, n_energy + 1), psf=(DeltaPSF(),) * n_energy, index=index,
-        lon_deg=lon, lat_deg=lat, n_fit=n, n_region=n, counts=np.zeros(n, dtype=np.int64),
-        exposure=np.broadcast_to(exposure, index.shape), region=np.zeros(n, dtype=np.int64),
-        exposure_ratios=np.ones(n_energy), reference_exposure=np.ones(n_energy),
-    )  # fmt: skip
-
-
-def whole(nside: int, n_energy: int = 1, exposure: np.ndarray | float = 1.0) -> Observation:
-    return flat(nside, np.arange(12 * nside**2), None, n_energy, exposure)
 
 
 def line(s: float) -> tuple[np.ndarray, np.ndarray]:
@@ -335,71 +301,3 @@ def test_a_sky_without_sources_has_an_empty_list() -> None:
     counts, lists = SkySimulator(whole(1), KING).draw_with_sources(np.ones(12), [], n=2)
     assert counts.shape == (2, 12)
     assert [len(found.s) for found in lists] == [0, 0]
-
-
-# --- bad input --------------------------------------------------------------------------------------------------
-
-GOOD = SourcePopulation("gce", np.full(12, 1.0), np.array([1.0, 2.0, 4.0]), np.ones(3))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"n": 0}, "n: expected a whole number, 1 to .*; got 0"),
-        ({"n": True}, "n: expected a whole number.*; got True"),
-        ({"n": 2.0}, r"n: expected a whole number.*; got 2\.0"),
-        ({"seed": -1}, r"seed: expected a whole number, 0 to 2\^63 - 1; got -1"),
-        ({"seed": 2**63}, "seed: expected a whole number.*; got 9223372036854775808"),
-        ({"seed": 1.5}, r"seed: expected a whole number.*; got 1\.5"),
-        ({"seed": "7"}, "seed: expected a whole number.*; got '7'"),
-        ({"seed": True}, "seed: expected a whole number.*; got True"),
-        ({"first": -3}, "first: expected a whole number.*; got -3"),
-        ({"first": 2**32 - 1, "n": 2}, r"first \+ n: expected at most 2\^32 skies"),
-        ({"mean": np.where(np.arange(12) == 7, -0.5, 1.0)}, r"smooth mean: .*got -0\.5 in HEALPix pixel 7 \(RING\)"),
-        ({"mean": np.where(np.arange(12) == 7, np.nan, 1.0)}, "smooth mean: .*got nan in HEALPix pixel 7"),
-        ({"mean": np.full(12, 2e9)}, r"smooth mean: expected at least 0 and at most 1e\+09, got 2e\+09"),
-        ({"mean": np.ones(11)}, r"smooth mean: expected shape \(12,\), one value per pixel; got \(11,\)"),
-        ({"expected": np.full(12, -1.0)}, "population 'gce': expected sources: expected at least 0 and finite, got -1"),
-        ({"expected": np.full(12, np.nan)}, "population 'gce': expected sources: .*got nan in HEALPix pixel 0"),
-        ({"expected": np.full(12, np.inf)}, "population 'gce': expected sources: .*got inf in HEALPix pixel 0"),
-        ({"expected": np.ones(13)}, r"population 'gce': expected sources: expected shape \(12,\)"),
-        ({"expected": np.full(12, 1e7)}, r"expected at most 1e\+08 sources per sky, got 1\.2e\+08"),
-        ({"dnds": np.array([1.0, -1.0, 1.0])}, "population 'gce': dN/dS must not be negative or NaN, got -1 at S = 2"),
-        (
-            {"dnds": np.array([1.0, np.nan, 1.0])},
-            "population 'gce': dN/dS must not be negative or NaN, got nan at S = 2",
-        ),
-        ({"dnds": np.array([np.inf, 1.0, 1.0])}, "population 'gce': infinite counts: dN/dS is infinite at S = 1"),
-        ({"dnds": np.full(3, 1e308)}, "population 'gce': infinite counts: the integral of S dN/dS"),
-        ({"dnds": np.array([0.0, 1.0, 0.0])}, "population 'gce': dN/dS is zero, got 12 expected sources"),
-        ({"dnds": np.ones(2)}, "population 'gce': S grid and dN/dS must be two lists of one length"),
-        ({"s_grid": np.array([1.0, 1.0, 2.0])}, "population 'gce': the S grid must be positive, finite and rising"),
-        ({"s_grid": np.array([0.0, 1.0, 2.0])}, "population 'gce': the S grid must be positive, finite and rising"),
-        ({"s_grid": np.array([1.0, 2.0, np.inf])}, "population 'gce': the S grid must be positive, finite and rising"),
-        ({"s_grid": np.array([1.0, np.nan, 2.0])}, "population 'gce': the S grid must be positive, finite and rising"),
-        ({"s_grid": np.array([1.0, 2.0, 2e9])}, r"population 'gce': sources of up to 2e\+09 counts"),
-    ],
-)
-def test_bad_input(changes: dict[str, object], message: str) -> None:
-    population = replace(GOOD, **{key: changes[key] for key in ("expected", "s_grid", "dnds") if key in changes})
-    options = {key: value for key, value in changes.items() if key in ("n", "seed", "first")}
-    with pytest.raises(InputError, match=message) as error:
-        SkySimulator(whole(1), KING).draw(changes.get("mean", np.ones(12)), [population], **options)
-    assert "\n" not in str(error.value)
-
-
-def test_the_energy_bin_of_a_bad_pixel_is_named() -> None:
-    with pytest.raises(InputError, match=r"got -2 in HEALPix pixel 3 \(RING\), energy bin 1"):
-        SkySimulator(whole(1, n_energy=2), KING).draw(np.where(np.arange(24) == 15, -2.0, 1.0), [])
-
-
-def test_a_psf_wider_than_the_sphere_is_refused() -> None:
-    with pytest.raises(InputError, match="psf: wider than the sphere: 68 % of the photons within"):
-        SkySimulator(whole(1), GaussianPSF(sigma_deg=300.0))
-
-
-@pytest.mark.parametrize("kind", [np.int64, np.uint64, np.int32])
-def test_whole_numbers_of_numpy_will_do(kind: type) -> None:
-    simulator = SkySimulator(whole(1), KING)
-    expected = simulator.draw(np.ones(12), [GOOD], n=2, seed=3, first=1)
-    np.testing.assert_array_equal(simulator.draw(np.ones(12), [GOOD], n=kind(2), seed=kind(3), first=kind(1)), expected)
