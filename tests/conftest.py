@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # test processes side by side share the cores, as do those that they start; before anything reads these
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
@@ -33,9 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # files with slow tests go first: in the end no process waits for one that has just begun such a file
+    # files with slow tests go first: in the end no process waits for one that has just begun such a file. Among them
+    # those of `compiled_fast` go first, among the others last: a change of compilation costs all that was compiled
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    FAST.update(item.path for item in items if "compiled_fast" in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: (item.path not in slow, (item.path in FAST) == (item.path not in slow)))
     if not config.getoption("--thin"):
         return
     cases: dict[str, list[pytest.Item]] = {}
@@ -46,19 +49,50 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item in kept]
 
 
+FAST: set[Path] = set()  # modules of `compiled_fast`
+OPTIMIZATIONS = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+ALWAYS_FAST = os.environ.get(OPTIMIZATIONS) == "1"
+
+
 @pytest.fixture(scope="module")
-def compiled_fast() -> Iterator[None]:
+def compiled_fast() -> None:
     """Programs that compile in half the time and run more slowly, also in processes that a test starts.
 
     For modules that test what happens around a fit, and compare fits with fits of the same kind alone.
     """
-    before = jax.config.read("jax_disable_most_optimizations")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compilation(request: pytest.FixtureRequest) -> None:
+    """Change how JAX compiles, where the module before wanted it otherwise."""
+    fast = ALWAYS_FAST or request.path in FAST
+    if (os.environ.get(OPTIMIZATIONS) == "1") != fast:
+        os.environ[OPTIMIZATIONS] = str(int(fast))
+        jax.config.update("jax_disable_most_optimizations", fast)
         jax.clear_caches()
+
+
+@pytest.fixture(scope="module")
+def programs_shared() -> Iterator[None]:
+    """Fits by the command line share the programs of one structure, as members of an ensemble do.
+
+    For modules that test what happens around a fit: most of its time is compilation.
+    """
+    from gammasky.analyses import programs
+    from gammasky.engine.infer import run
+    from gammasky.engine.infer.settings import Settings
+    from gammasky.engine.model import SkyModel
+
+    alone = run.fit
+
+    def shared(model: SkyModel, settings: Settings, **options: Any) -> Any:
+        programs.share_programs(model, settings)
+        return alone(model, settings, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(programs, "_shelf", {})
+        patch.setattr(run, "fit", shared)
+        yield
 
 
 FERMI_PLACES = (os.environ.get("GAMMASKY_DATA", ""), str(Path(__file__).parents[2] / "shared" / "fermi"))
@@ -170,6 +204,15 @@ def tiny_files(
     (folder / "model.toml").write_text(TINY_MODEL, encoding="utf-8")
     (folder / "point.json").write_text(json.dumps(TINY_POINT), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_files: Path) -> Any:
+    """That model on that dataset."""
+    from gammasky.engine.model import SkyModel
+    from gammasky.engine.sky.dataset import Dataset
+
+    return SkyModel(tiny_files / "model.toml", Dataset.open(tiny_files / "sky"))
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ import pytest
 
 from gammasky.analyses.calibration import run
 from gammasky.cli import main
+from gammasky.engine.model import SkyModel
+from gammasky.engine.sky.dataset import Dataset
+from tests.fits import posterior_of
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
@@ -107,8 +110,7 @@ def test_workers_and_ctrl_c(tiny: Path, capsys: Capture) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny", "_few_draws")
 def test_posterior_sbc(capsys: Capture) -> None:
-    fit = ["fit", "model.toml", "--data", "sky", "--guide", "mvn", "--steps", "5", "--quiet", "--out", "fit"]
-    assert main(fit) == 0
-    assert main([*WORDS, "--skies", "2", "--posterior", "fit/posterior.nc", "--quiet"]) == 0
+    posterior_of(Path("posterior.nc"), SkyModel("model.toml", Dataset.open("sky")))
+    assert main([*WORDS, "--skies", "2", "--posterior", "posterior.nc", "--quiet"]) == 0
     assert "| Sps |" in capsys.readouterr().out
-    assert json.loads(Path("a/out/calibration.json").read_text())["studies"][0]["posterior"] == "fit/posterior.nc"
+    assert json.loads(Path("a/out/calibration.json").read_text())["studies"][0]["posterior"] == "posterior.nc"

@@ -72,10 +72,12 @@ def test_who_has_noticed_may_take_his_time(number: int) -> None:
     assert seconds > 2.5
 
 
-@SIGNALS
-@pytest.mark.parametrize("stage", ["gammasky: finding the best point", "gammasky: compiling"])
+@pytest.mark.parametrize(
+    ("number", "stage"),
+    [(signal.SIGINT, "gammasky: finding the best point"), (signal.SIGTERM, "gammasky: compiling")],
+)
 @pytest.mark.slow
-def test_a_fit_answers_in_every_stage(stage: str, number: int, tmp_path: Path) -> None:
+def test_a_fit_answers_in_every_stage(number: int, stage: str, tmp_path: Path) -> None:
     line = ["fit", "fiducial", "--data", "demo", "--steps", "300", "--out", str(tmp_path / "out")]
     code, out, seconds = interrupted([sys.executable, "-P", "-m", "gammasky", *line], number, stage)
     assert code == 130

@@ -9,26 +9,19 @@ import numpy as np
 import pytest
 
 from gammasky.cli import main
-from gammasky.engine.files import write_json
-from gammasky.engine.infer.derived import derive
-from gammasky.engine.infer.posterior import write_posterior
-from gammasky.engine.infer.summary import summarise
-from gammasky.engine.model import SkyModel, read_model
-from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.model import SkyModel
+from tests.fits import fit_of
+
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 
 
 @pytest.fixture(scope="module")
-def made(tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tiny_model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the fits `a` and `b`; not to be written to."""
     folder = tmp_path_factory.mktemp("fits")
-    model = SkyModel(read_model(tiny_files / "model.toml"), Dataset.open(tiny_files / "sky"))
     for seed, name in enumerate("ab"):
-        z = np.random.default_rng(seed).normal(size=(60, model.n_latent))
-        derived, info = derive(model, z), {"guide": "iaf", "seed": seed, "elbo": -10.0 - seed}
-        (folder / name).mkdir()
-        write_json(folder / name / "summary.json", summarise(model, derived, info))
-        path, zeros = folder / name / "posterior.nc", np.zeros(len(z))
-        write_posterior(path, model, z, log_likelihood=zeros, log_guide=zeros, attributes=info, derived=derived)
+        z = np.random.default_rng(seed).normal(size=(60, tiny_model.n_latent))
+        fit_of(folder / name, tiny_model, z, {"guide": "iaf", "seed": seed, "elbo": -10.0 - seed})
     return folder
 
 

@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from gammasky.cli import main
+from gammasky.engine.infer import read_posterior
+from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
+from tests.fits import posterior_of
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
 SIMULATE = ["simulate", "model.toml", "--data", "sky", "--quiet"]
-FIT = ["fit", "model.toml", "--guide", "mvn", "--steps", "5", "--quiet"]
+FIT = ["fit", "model.toml", "--guide", "mvn", "--steps", "5"]
 
 
 def names(folder: str) -> list[str]:
@@ -38,7 +41,7 @@ def test_a_sky_is_fitted_with_its_truth(capsys: Capture) -> None:
         "2 skies in a/skies; fit one with: gammasky fit model.toml --data a/skies/sky_0000.toml --out DIR\n"
     )
     assert len(names("a/skies")) == 6
-    assert main([*FIT[:-1], "--data", "a/skies/sky_0001.toml", "--out", "fit"]) == 0
+    assert main([*FIT, "--data", "a/skies/sky_0001.toml", "--out", "fit"]) == 0
     table = capsys.readouterr().out
     assert "tiny on sky_0001" in table
     assert "truth" in table
@@ -47,18 +50,18 @@ def test_a_sky_is_fitted_with_its_truth(capsys: Capture) -> None:
     assert found == {"S_flat": 2.0, "Sps": 3.0, "mix[flat]": 0.7, "mix[peak]": 0.3}
     assert summary["point_source_fraction"]["all"]["truth"] == pytest.approx(0.6)
     assert summary["predictive_checks"]["replicas"] == 200
+    assert summary["predictive_checks"]["bands"][0].keys() == {
+        "coordinate", "low", "high", "counts", "expected", "p_counts", "p_dispersion",
+    }  # fmt: skip
     assert summary["data_sha256"].keys() >= {"sky_0001.fits", "exposure.npy"}
     assert Path("fit/figures/predictive.png").is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_a_posterior_makes_skies() -> None:
-    assert main([*FIT, "--data", "sky", "--out", "fit"]) == 0
-    assert main([*SIMULATE, "--posterior", "fit/posterior.nc", "--n", "3", "--out", "skies"]) == 0
-    from gammasky.engine.infer import read_posterior
-
-    draws = read_posterior("fit/posterior.nc")["posterior"]["S_flat"].values
+    path = posterior_of(Path("posterior.nc"), SkyModel("model.toml", Dataset.open("sky")))
+    assert main([*SIMULATE, "--posterior", str(path), "--n", "3", "--out", "skies"]) == 0
+    draws = read_posterior(path)["posterior"]["S_flat"].values
     found = [truth["S_flat"] for truth in truths("skies")]
     assert len(set(found)) == 3
     assert set(found) <= set(draws.ravel())

@@ -27,11 +27,11 @@ from gammasky.distributed.campaign import status
 from gammasky.distributed.member import Result
 from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky import DeltaPSF
 from gammasky.engine.sky.dataset import Dataset
+from tests.fits import posterior_of
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 METHOD = Settings(method="laplace")
@@ -49,12 +49,8 @@ def study(tiny: Path) -> Calibration:
 
 
 @pytest.fixture(scope="module")
-def posterior(tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    model = SkyModel(tiny_files / "model.toml", Dataset.open(tiny_files / "sky"))
-    z = 0.1 * np.random.default_rng(1).normal(size=(30, model.n_latent))
-    path = tmp_path_factory.mktemp("posterior") / "posterior.nc"
-    write_posterior(path, model, z, log_likelihood=np.zeros(30), log_guide=np.zeros(30), attributes={})
-    return str(path)
+def posterior(tiny_model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(posterior_of(tmp_path_factory.mktemp("posterior") / "posterior.nc", tiny_model))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from markupsafe import escape
 
 from gammasky.analyses import programs
+from gammasky.analyses.ensemble import expansion
 from gammasky.analyses.studies.study import read_study, studies
 from gammasky.cli import main
 from gammasky.distributed.campaign import read_manifest, read_rows
@@ -27,9 +28,10 @@ def test_no_study_is_left_out() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _all_programs_kept(compiled_fast: None) -> Iterator[None]:  # noqa: ARG001
+def _all_programs_kept_and_few_draws(compiled_fast: None) -> Iterator[None]:  # noqa: ARG001
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(programs, "MOST_KEPT", 10)
+        patch.setattr(expansion, "N_DRAWS", 400)
         yield
 
 

@@ -24,7 +24,7 @@ PARAMS = {"guide": "diagonal", "particles": 2, "learning_rate": 0.05}
 STEPS, SEED = 40, 3
 Objective = Callable[..., FitObjective]
 DeskAt = Callable[..., Any]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_fast")]
 
 
 @pytest.fixture

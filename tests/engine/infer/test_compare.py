@@ -16,43 +16,25 @@ import xarray
 from matplotlib.image import imread
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.files import write_json
 from gammasky.engine.infer.compare import compare, comparison_table, evidence_lines, read_all, write_comparison
-from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.figures.compare import main_shared
 from gammasky.engine.infer.figures.corner import axis_label, overlay, shown
-from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.report.fit_folder import Posterior
-from gammasky.engine.infer.summary import summarise
-from gammasky.engine.model import SkyModel, read_model
+from gammasky.engine.model import SkyModel
 from gammasky.engine.model.priors import LogUniform, Uniform
-from gammasky.engine.sky.dataset import Dataset
+from tests.fits import fit_of
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")
 Made = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
-def model(tiny_files: Path) -> SkyModel:
-    return SkyModel(read_model(tiny_files / "model.toml"), Dataset.open(tiny_files / "sky"))
-
-
-@pytest.fixture(scope="module")
-def two(model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def two(tiny_model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two fits of one sky, of different width; not to be written to."""
-    folders = []
-    for name, width in (("a", 1.0), ("b", 0.5)):
-        folder = tmp_path_factory.mktemp("fits") / name
-        folder.mkdir()
-        z = width * np.random.default_rng(3).normal(size=(500, model.n_latent))
-        derived = derive(model, z)
-        info = {"guide": "mvn", "seed": 3, "elbo": -100.0 - width, "elbo_error": 0.1}
-        write_json(folder / "summary.json", summarise(model, derived, info))
-        zeros = np.zeros(len(z))
-        write_posterior(
-            folder / "posterior.nc", model, z, log_likelihood=zeros, log_guide=zeros, attributes=info, derived=derived
-        )
-        folders.append(folder)
-    return folders[0], folders[1]
+    folder, z = tmp_path_factory.mktemp("fits"), np.random.default_rng(3).normal(size=(500, tiny_model.n_latent))
+    info = {"guide": "mvn", "seed": 3, "elbo_error": 0.1}
+    wide = fit_of(folder / "a", tiny_model, z, {**info, "elbo": -101.0})
+    return wide, fit_of(folder / "b", tiny_model, 0.5 * z, {**info, "elbo": -100.5})
 
 
 @pytest.fixture

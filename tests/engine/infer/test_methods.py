@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import jax
 import numpy as np
 import pytest
 
-from gammasky.engine.errors import DivergedFitError
-from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages import auto as methods_auto
-from gammasky.engine.infer.svi import State, VariationalFit
 from gammasky.engine.model import SkyModel
 
-SHORT = Settings(guide="mvn", steps=60, particles=4, starts=2)
 LONG = {
     "svi": Settings(steps=1500),
     "nuts": Settings(method="nuts", warmup=300, draws=1000),
@@ -68,31 +60,3 @@ def test_laplace_reports_all_optima(small_model: SkyModel) -> None:
     assert result.weights is not None
     assert abs(result.weights.log_z - result.laplace.log_evidence) < 2.0
     assert result.verdict.level in ("preview", "unreliable")
-
-
-@pytest.mark.slow
-def test_a_diverging_fit_keeps_its_last_good_checkpoint(
-    small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    advance = VariationalFit.advance
-
-    def thrown_out(self: VariationalFit, state: State, n_steps: int) -> tuple[State, Any]:
-        new, elbo = advance(self, state, n_steps)
-        far = 100.0 * (int(new["step"]) > 3)
-        return {**new, "guide": jax.tree.map(lambda leaf: leaf + far, new["guide"])}, elbo
-
-    monkeypatch.setattr(VariationalFit, "advance", thrown_out)
-    with pytest.raises(DivergedFitError, match=r"diverged by step .*; start again with a lower learning rate"):
-        fit(small_model, SHORT, folder=tmp_path, checkpoint_seconds=0.0)
-    with np.load(tmp_path / CHECKPOINT) as kept:
-        assert 1 <= kept["svi_0_elbo"].size <= 3
-        assert np.isfinite(kept["svi_0_elbo"]).all()
-    monkeypatch.setattr(VariationalFit, "advance", advance)
-    assert fit(small_model, SHORT, n_draws=200, folder=tmp_path, resume=True).elbo.shape == (60,)
-
-
-@pytest.mark.slow
-def test_of_several_starts_the_best_goes_on(small_model: SkyModel) -> None:
-    result = fit(small_model, SHORT, n_draws=200)
-    assert result.elbo.shape == (60,)
-    assert result.diagnostics["gradients"] == (60 + 6) * 4

@@ -1,17 +1,21 @@
-"""Every method goes on where it was cut, to the last bit."""
+"""Every method goes on where it was cut, to the last bit; fits that diverge, and fits from several starts."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
+from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.methods import METHODS
+from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages import auto as methods_auto
+from gammasky.engine.infer.svi import State, VariationalFit
 from gammasky.engine.model import SkyModel
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
@@ -66,3 +70,32 @@ def test_resume_is_bit_for_bit(
     np.testing.assert_array_equal(cut.elbo, whole.elbo)
     assert cut.diagnostics == whole.diagnostics
     assert cut.verdict == whole.verdict
+
+
+@pytest.mark.slow
+def test_a_diverging_fit_keeps_its_last_good_checkpoint(
+    small_model: SkyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = VariationalFit.advance
+
+    def thrown_out(self: VariationalFit, state: State, n_steps: int) -> tuple[State, Any]:
+        new, elbo = advance(self, state, n_steps)
+        far = 100.0 * (int(new["step"]) > 3)
+        return {**new, "guide": jax.tree.map(lambda leaf: leaf + far, new["guide"])}, elbo
+
+    monkeypatch.setattr(VariationalFit, "advance", thrown_out)
+    with pytest.raises(DivergedFitError, match=r"diverged by step .*; start again with a lower learning rate"):
+        fit(small_model, SHORT["svi"], folder=tmp_path, checkpoint_seconds=0.0)
+    with np.load(tmp_path / CHECKPOINT) as kept:
+        assert 1 <= kept["svi_0_elbo"].size <= 3
+        assert np.isfinite(kept["svi_0_elbo"]).all()
+    monkeypatch.setattr(VariationalFit, "advance", advance)
+    assert fit(small_model, SHORT["svi"], n_draws=200, folder=tmp_path, resume=True).elbo.shape == (60,)
+
+
+@pytest.mark.slow
+def test_of_several_starts_the_best_goes_on(small_model: SkyModel) -> None:
+    result = fit(small_model, SHORT["svi"], n_draws=200)
+    assert result.status == "stopped"  # 60 steps are too few to call an ELBO flat
+    assert result.elbo.shape == (60,)
+    assert result.diagnostics["gradients"] == (60 + 6) * 4

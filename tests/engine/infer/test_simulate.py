@@ -12,18 +12,13 @@ import pytest
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer import simulate as module
-from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.simulate import SimulationPlan, parameter_points, simulate_to_folder
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.sky.dataset import Dataset
+from tests.fits import posterior_of
 
 N_DRAWS = 30
-
-
-@pytest.fixture(scope="module")
-def tiny_model(tiny_files: Path) -> SkyModel:
-    return SkyModel(tiny_files / "model.toml", Dataset.open(tiny_files / "sky"))
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +28,7 @@ def point(tiny_files: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def posterior(tiny_model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("posterior") / "posterior.nc"
-    z = np.random.default_rng(1).normal(size=(N_DRAWS, tiny_model.n_latent))
-    write_posterior(path, tiny_model, z, log_likelihood=np.zeros(N_DRAWS), log_guide=np.zeros(N_DRAWS), attributes={})
-    return path
+    return posterior_of(tmp_path_factory.mktemp("posterior") / "posterior.nc", tiny_model, N_DRAWS, width=1.0)
 
 
 def norms(points: list[Any]) -> list[float]:

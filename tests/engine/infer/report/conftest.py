@@ -16,13 +16,9 @@ import pytest
 import xarray
 from matplotlib.image import imsave
 
-from gammasky.engine.files import write_json
-from gammasky.engine.infer.derived import derive
-from gammasky.engine.infer.posterior import write_posterior
 from gammasky.engine.infer.report import read_fit, report_page
-from gammasky.engine.infer.summary import summarise
-from gammasky.engine.model import SkyModel, read_model
-from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.model import SkyModel
+from tests.fits import fit_of
 
 BAND = ("coordinate", "low", "high", "counts", "expected", "p_counts", "p_dispersion")
 BANDS = [
@@ -101,15 +97,8 @@ class FitFolder:
     def write_fit(self, model: SkyModel) -> None:
         """The posterior and the summary of 400 prior draws."""
         z = np.random.default_rng(3).normal(size=(400, model.n_latent))
-        derived = derive(model, z)
         info = {"guide": "mvn", "seed": 3, "status": "converged", "elbo": -1234.5, "elbo_error": 0.2, "steps": 10}
-        checks = {"replicas": 200, "bands": BANDS}
-        write_json(self.path / "summary.json", {**summarise(model, derived, info), "predictive_checks": checks})
-        zeros = np.zeros(len(z))
-        write_posterior(
-            self.path / "posterior.nc", model, z,
-            log_likelihood=zeros, log_guide=zeros, attributes=info, derived=derived,
-        )  # fmt: skip
+        fit_of(self.path, model, z, info, predictive_checks={"replicas": 200, "bands": BANDS})
 
 
 @pytest.fixture(scope="session")
@@ -118,16 +107,11 @@ def parsed() -> type[Page]:
     return Page
 
 
-@pytest.fixture(scope="module")
-def model(tiny_files: Path) -> SkyModel:
-    return SkyModel(read_model(tiny_files / "model.toml"), Dataset.open(tiny_files / "sky"))
-
-
 @pytest.fixture(scope="session")
-def made(tiny_files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tiny_model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a fit; not to be written to."""
     folder = tmp_path_factory.mktemp("fit")
-    FitFolder(folder).write_fit(SkyModel(read_model(tiny_files / "model.toml"), Dataset.open(tiny_files / "sky")))
+    FitFolder(folder).write_fit(tiny_model)
     (folder / "elbo.csv").write_text("step,elbo\n1,-1300\n2,-1250\n", encoding="utf-8")
     (folder / "figures").mkdir()
     imsave(folder / "figures" / "maps.png", np.random.default_rng(0).random((6, 8)))

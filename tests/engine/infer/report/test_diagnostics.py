@@ -123,13 +123,13 @@ def test_optima(folder: Any) -> None:
         folder.page()
 
 
-def test_weights_beside_draws(folder: Any, model: SkyModel, made: Path) -> None:
+def test_weights_beside_draws(folder: Any, tiny_model: SkyModel, made: Path) -> None:
     posterior = read_fit(made).posterior
     derived = {name: posterior.draws[name] for name in posterior.draws}
     weights = np.exp(posterior.draws["S_flat"])
     weights /= weights.sum()
     fit = folder.summary()["fit"]
-    folder.change_summary(**summarise(model, derived, fit, weights))
+    folder.change_summary(**summarise(tiny_model, derived, fit, weights))
     page = folder.page()
     assert page.ids.index("methods") == page.ids.index("headline") + 1
     assert "Draws and their weights" in page.text

@@ -81,10 +81,10 @@ def test_a_value_that_a_template_lacks_is_an_error() -> None:
         rendered("diagnostics.html", PAGES, tables=[])
 
 
-def test_truth_beside_posterior(folder: Any, model: SkyModel) -> None:
+def test_truth_beside_posterior(folder: Any, tiny_model: SkyModel) -> None:
     truth = {"S_flat": 2.0, "Sps": 3.0, "mix": (0.7, 0.3)}
-    manifest = model.dataset.manifest.model_copy(update={"truth": truth})
-    folder.write_fit(SkyModel(model.spec, replace(model.dataset, manifest=manifest)))
+    manifest = tiny_model.dataset.manifest.model_copy(update={"truth": truth})
+    folder.write_fit(SkyModel(tiny_model.spec, replace(tiny_model.dataset, manifest=manifest)))
     page = folder.page()
     assert "Simulated with 0.60." in page.text
     assert "sources, truth" in page.text

@@ -57,25 +57,25 @@ def test_the_threshold_of_a_catalogue_that_the_data_set_names(folder: Any, monke
     assert "given" in folder.page(threshold=33.0).text
 
 
-def test_dnds_and_numbers_are_those_of_the_model(made: Path, model: SkyModel) -> None:
+def test_dnds_and_numbers_are_those_of_the_model(made: Path, tiny_model: SkyModel) -> None:
     posterior = read_fit(made).posterior
     values, chosen = posterior.dnds["sources"], posterior.source_draws[:5]
     found = sources.number_of_sources(posterior, "sources", posterior.draws["flux"][chosen], values[:5], 1.0)
     grid = np.geomspace(0.1, 50.0, 60)
     np.testing.assert_allclose(posterior.spec.source_grid.points(), grid, rtol=1e-14)
     for row, draw in enumerate(chosen):
-        sky = model.sky(model.point({name: posterior.draws[name][draw] for name in ("S_flat", "Sps", "mix")}))
+        sky = tiny_model.sky(tiny_model.point({name: posterior.draws[name][draw] for name in ("S_flat", "Sps", "mix")}))
         direct, template = np.asarray(sky.dnds["sources"]), np.asarray(sky.templates["sources"])
         np.testing.assert_allclose(values[row], direct, rtol=1e-6)  # kept in single precision
         above = np.trapezoid(np.where(grid >= 1.0, direct, 0.0)[grid >= 1.0], grid[grid >= 1.0])
         first = grid[grid >= 1.0][0]
         above += (first - 1.0) * 0.5 * (np.interp(1.0, grid, direct) + np.interp(first, grid, direct))
-        assert found[row] == pytest.approx(template[: model.pixels.n_region].sum() * above, rel=1e-6)
+        assert found[row] == pytest.approx(template[: tiny_model.pixels.n_region].sum() * above, rel=1e-6)
 
 
-def test_pixels_of_the_region(made: Path, model: SkyModel) -> None:
+def test_pixels_of_the_region(made: Path, tiny_model: SkyModel) -> None:
     posterior = read_fit(made).posterior
-    assert sources.pixels_of_region(posterior) == model.pixels.n_region
+    assert sources.pixels_of_region(posterior) == tiny_model.pixels.n_region
     posterior.pixels.attrs["n_region"] = 17
     assert sources.pixels_of_region(posterior) == 17
 
