@@ -89,7 +89,7 @@ def test_a_spoiled_model(old: str, new: str, message: str, here: Path, capsys: C
         (["--seed", str(2**63)], "Invalid value for '--seed': expected a whole number from 0 to 9223372036854775807"),
         (["--resume"], "--out a/b/out: no checkpoint to resume from; start without --resume"),
         (["--out", ""], "Invalid value for '--out': expected a path, got an empty one"),
-        (["--out", "model.toml/x"], "folder model.toml/x: cannot be written to (Not a directory); choose another"),
+        (["--out", "model.toml/x"], "--out model.toml/x: cannot be written to (Not a directory); choose another"),
         (["--lr", "1e300", "--steps", "20"], "start again with a lower learning rate (it is 1e+300)"),
     ],
 )

@@ -57,6 +57,9 @@ def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         assert {path: path.stat().st_mtime_ns for path in members} == members
         return
     assert (folder / "campaign" / "report.html").is_file()
+    rows = read_rows(folder / "campaign")
+    assert len(rows) <= 4
+    assert all(row["n_pixels"] < 800 for row in rows)
     assert sum(int(line["skies"]) for line in lines) == len(done(folder / "campaign"))
     for line in lines:
         ratio = float(line["excess_intensity"]) / float(line["excess_flux"])

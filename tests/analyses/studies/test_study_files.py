@@ -24,19 +24,6 @@ def test_every_study_says_what_it_asks_costs_and_follows(name: str) -> None:
         assert study.follows
 
 
-@pytest.mark.parametrize("name", [name for name in studies() if name != "calibration"])
-def test_the_members_of_a_quick_run_are_valid_on_the_demo_sky(name: str, tmp_path: Path) -> None:
-    """Skies that a study makes are left out: they need its fits."""
-    table = read_study(name, quick=True).ensemble or {}
-    assert table["data"] == "demo"
-    table["model"] = _small(table.get("model", "fiducial"), tmp_path / "model.toml")
-    ensemble = Ensemble(name=name, **table)
-    members = ensemble.members()
-    assert 1 <= len(members) <= 4
-    assert all(ensemble.expansion.size(member).n_pixels < 800 for member in members)
-    assert len({member.name for member in members}) == len(members)
-
-
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "n"), [("masks", 18), ("priors", 6), ("diffuse", 15), ("morphology", 7),
                                          ("hemispheres", 6), ("breaks", 4), ("prior_sensitivity", 5)])  # fmt: skip
