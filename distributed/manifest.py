@@ -12,7 +12,7 @@ from typing import Any
 from gammasky.distributed.folder import Places
 from gammasky.distributed.hold import Kind, read_content, write_content
 from gammasky.distributed.member import Member
-from gammasky.distributed.record import load_spec
+from gammasky.distributed.record import load_member
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
@@ -123,7 +123,7 @@ def _check_unchanged(folder: Path, stored: Manifest, members: Sequence[Listed], 
     done = next((member for member in changed if files.has(member.key)), None)
     name, what = changed[0].name, "it is a fit of another model, of other data or with other settings"
     if done:
-        name, what = done.name, difference(load_spec(folder, done.key), specs[keys[done.name]])
+        name, what = done.name, difference(load_member(folder, done.key).spec, specs[keys[done.name]])
     raise InputError(f"{folder}: '{name}' of the campaign there has changed: {what}; start a new one in another folder")
 
 

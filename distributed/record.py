@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
 RECORD = "campaign_record"  # the name of that text
+
+
+@dataclass
+class Finished(Result):
+    """A result, and what it is a fit of."""
+
+    spec: dict[str, Any]
 
 
 def save_record(places: Places, job: Job, arrays: Mapping[str, np.ndarray], outcome: Outcome) -> None:
@@ -41,30 +49,16 @@ def load_record(places: Places, key: str) -> Outcome | None:
     return Outcome("done", record["row"], record["seconds"], record["attempts"])
 
 
-def load_spec(folder: Path | str, key: str) -> dict[str, Any]:
-    """What a finished member is a fit of.
+def load_member(folder: Path | str, key: str) -> Finished:
+    """What the file of a finished member holds.
 
     Raises:
         InputError: it is not there, or its file is damaged.
     """
-    spec: dict[str, Any] = _read(folder, key)[1]["spec"]
-    return spec
-
-
-def load_member(folder: Path | str, key: str) -> Result:
-    """Arrays and row of one finished member.
-
-    Raises:
-        InputError: it is not there, or its file is damaged.
-    """
-    arrays, record = _read(folder, key)
-    return Result(arrays, record["row"])
-
-
-def _read(folder: Path | str, key: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     store = Store(Places(Path(folder)).members)
     arrays = store.load(key)
     if arrays is None or RECORD not in arrays:
         what = "damaged" if store.path(key).exists() else "not there"
         raise InputError(f"{store.path(key)}: {what}; run `gammasky campaign resume {folder}`")
-    return arrays, json.loads(str(arrays.pop(RECORD)))
+    record = json.loads(str(arrays.pop(RECORD)))
+    return Finished(arrays, record["row"], record["spec"])

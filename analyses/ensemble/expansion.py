@@ -13,8 +13,8 @@ from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, 
 from gammasky.analyses.ensemble.file import EnsembleFile
 from gammasky.analyses.ensemble.tables import Table, map_names
 from gammasky.analyses.ensemble.task import FORMAT, N_DRAWS, EnsembleTask
+from gammasky.distributed.manifest import list_members
 from gammasky.distributed.member import Member
-from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.model.latent import Latent
@@ -69,15 +69,7 @@ class Expansion:
     def members(self) -> list[Member]:
         """Every member."""
         members = [self._member(choices) for choices in combinations(self._ensemble, self._known)]
-        seen: dict[str, str] = {}
-        for member in members:
-            key = Store.key(member.spec)
-            if key in seen:
-                raise InputError(
-                    f"members '{seen[key]}' and '{member.name}' are the same fit; leave one of them out "
-                    "(combine = 'list' names them one by one)"
-                )
-            seen[key] = member.name
+        list_members(members)  # refuses two of one name or of one fit
         return members
 
     def size(self, member: Member) -> Size:

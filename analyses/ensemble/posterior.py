@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.distributed.campaign import load_member, read_manifest
-from gammasky.distributed.record import load_spec
-from gammasky.distributed.store import Store
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.infer.posterior import write_posterior
 
@@ -29,36 +26,13 @@ def export_member(folder: Path | str, name: str, out: Path | str) -> Path:
     keys = {member.name: member.key for member in manifest.members}
     if name not in keys:
         raise unknown_name("member", name, keys)
-    found, ensemble = load_member(folder, keys[name]), Ensemble(**manifest.campaign)
-    spec = spec_of(folder, keys[name], planned_specs(ensemble))
-    model = ensemble.task().model(spec)
+    found = load_member(folder, keys[name])
+    model = Ensemble(**manifest.campaign).task().model(found.spec)
     write_posterior(
         out, model, found.arrays["z"],
         log_likelihood=found.arrays["log_likelihood"],
         log_guide=found.arrays.get("log_guide"),
-        attributes={**spec["fit"], **found.row, "member": name},
+        attributes={**found.spec["fit"], **found.row, "member": name},
         chains=int(found.arrays["chains"]),
     )  # fmt: skip
     return Path(out)
-
-
-Specs = dict[str, dict[str, Any]]
-
-
-def planned_specs(ensemble: Ensemble) -> Specs:
-    """What each member of an ensemble is a fit of, by its key.
-
-    Raises:
-        InputError: a model or dataset that cannot be used.
-    """
-    return {Store.key(member.spec): member.spec for member in ensemble.members()}
-
-
-def spec_of(folder: Path | str, key: str, planned: Specs) -> dict[str, Any]:
-    """What a finished member is a fit of: as planned or, where the ensemble's files have changed since, as its own file
-    says.
-
-    Raises:
-        InputError: its file is not there, or damaged.
-    """
-    return planned[key] if key in planned else load_spec(folder, key)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.ensemble.task import EnsembleTask
-from gammasky.distributed.member import Result
+from gammasky.distributed.record import Finished
 from gammasky.engine.infer.derived import intensity_scale, reference_exposure
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, systematic
 from gammasky.engine.model import model_from_table
@@ -56,15 +56,14 @@ class Scales:
     thresholds: dict[str, tuple[float, float]]
 
 
-def member_draws(member: Result, model: Mapping[str, Any], *, reweighted: bool = False) -> MemberDraws:
+def member_draws(member: Finished, *, reweighted: bool = False) -> MemberDraws:
     """The draws of a finished member.
 
     Args:
         member: as its file has it.
-        model: what was fitted, with the parameters in the order of z.
         reweighted: draws with importance weights that can be trusted (k-hat) are drawn again by these.
     """
-    row, arrays, spec = member.row, member.arrays, model_from_table(dict(model))
+    row, arrays, spec = member.row, member.arrays, model_from_table(member.spec["model"])
     z, latent = arrays["z"], Latent(spec.parameters, parameter_labels(spec))
     chosen = np.arange(len(z))
     if reweighted and "weights" in arrays and float(row.get("k_hat", np.inf)) < RELIABLE_K_HAT:

@@ -13,7 +13,6 @@ from gammasky.analyses.ensemble import answer_page
 from gammasky.analyses.ensemble.answer import Answer, Row, column
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.figures import axis_title
-from gammasky.analyses.ensemble.posterior import planned_specs, spec_of
 from gammasky.analyses.studies import posteriors_page
 from gammasky.analyses.studies.draws import MemberDraws, Scales, all_scales, member_draws
 from gammasky.analyses.studies.figures import FLUX, SMOOTH, drawn, recovered
@@ -46,17 +45,14 @@ def write_study(study: Study, answer: Answer, campaign: Path, path: Path) -> Pat
         InputError: a member's file that is damaged.
         OSError: what the file system refused.
     """
-    ensemble = Ensemble(**answer.campaign)
-    planned = planned_specs(ensemble)
     found = {row["name"]: load_member(campaign, row["key"]) for row in answer.rows}
-    specs = {row["name"]: spec_of(campaign, row["key"], planned) for row in answer.rows}
-    scales = all_scales(ensemble.task(), specs)
+    scales = all_scales(Ensemble(**answer.campaign).task(), {name: member.spec for name, member in found.items()})
     rows = _labelled(study, answer, scales)
     groups = _groups(rows, answer.quantities)
     parts: list[Section | None] = [question(study), _members(answer, scales)]
     if study.skies is None and len(answer.rows) > 1:
         parts.append(answer_page.result(answer))
-    draws = {name: partial(member_draws, member, specs[name]["model"]) for name, member in found.items()}
+    draws = {name: partial(member_draws, member) for name, member in found.items()}
     parts += _posteriors(study, draws, scales, groups, path)
     if study.skies is not None:
         injected = isinstance(study.skies, InjectedSkies)

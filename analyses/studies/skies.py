@@ -64,7 +64,7 @@ Drawn = Iterator[tuple[SkyModel, np.ndarray, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class Batch:
     """Skies of one truth or strength: how many, digest of all that they are made of, and how they are drawn."""
 
     n_skies: int
@@ -72,7 +72,7 @@ class Plan:
     draw: Callable[[], Drawn]
 
 
-def _plans(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Dataset) -> dict[str, Plan]:
+def _plans(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Dataset) -> dict[str, Batch]:
     """What is to be made, by the name of its folder."""
     seen = data_identity(data, base)
 
@@ -82,14 +82,14 @@ def _plans(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Dataset) -
 
     if isinstance(skies, SmoothSkies):
         return {
-            label: Plan(skies.number, origin(changes), partial(_smooth, skies, label, base, data))
+            label: Batch(skies.number, origin(changes), partial(_smooth, skies, label, base, data))
             for label, changes in skies.truths.items()
         }
     plans = {}
     for strength in skies.strengths:
         n_skies = skies.number if strength else 1  # without a signal every sky is the data
         draw = partial(_injected, skies, strength, n_skies, base, data)
-        plans[f"{strength:g}"] = Plan(n_skies, origin(strength, skies.gamma), draw)
+        plans[f"{strength:g}"] = Batch(n_skies, origin(strength, skies.gamma), draw)
     return plans
 
 
