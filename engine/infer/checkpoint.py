@@ -34,7 +34,7 @@ class Checkpoint:
         return self._arrays[name]
 
     def tree(self, prefix: str, like: Any) -> Any:
-        """What `leaves(prefix, tree)` wrote, in the structure, shapes and types of `like`.
+        """Read the tree that `leaves(prefix, tree)` wrote, in the structure, shapes and types of `like`.
 
         Raises:
             InputError: an array is missing or of another shape or type.

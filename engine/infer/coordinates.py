@@ -65,7 +65,7 @@ class Coordinates:
     soft: Floats | float = _SOFT
 
     def to_latent(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """z, and log |dz / dx|."""
+        """Turn coordinates x (D,) to latent z (D,), and give log |dz / dx|."""
         alone = _inverse_soft(x[self.norms] - (0.0 if self.shift is None else self.shift(x)), self.soft)
         ends = _inverse_soft(jnp.stack([x[self.share], x[self.norm]]), _SOFT)
         fluxes = _open(ends)
@@ -79,7 +79,7 @@ class Coordinates:
         return x.at[places].set(jnp.concatenate([alone, norm, share])), log_volume
 
     def from_latent(self, z: jax.Array) -> jax.Array:
-        """x of a latent z."""
+        """Turn latent z (D,) to coordinates x (D,)."""
         alone = _soft(z[self.norms], self.soft) + (0.0 if self.shift is None else self.shift(z))
         shares = jnp.stack([ndtr(z[self.share]), ndtr(-z[self.share])])
         first, second = _soft(_inverse_open(_open(z[self.norm]) * shares), _SOFT)
@@ -96,7 +96,7 @@ class Coordinates:
 
 
 def latent_coordinates() -> Coordinates:
-    """The latent space itself."""
+    """Coordinates that are those of the latent space: x = z."""
     nothing = np.zeros(0, dtype=np.int64)
     return Coordinates(nothing, nothing, nothing)
 
@@ -142,7 +142,7 @@ def _open_slope(z: jax.Array, s: Floats | float = _SOFT) -> jax.Array:
 
 
 def _soft(z: jax.Array, s: Floats | float) -> jax.Array:
-    """The quantile Phi(z) with soft ends."""
+    """Evaluate the quantile Phi(z) with soft ends."""
     return _open(z, s) - s * _ramp(-z)
 
 

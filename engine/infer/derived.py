@@ -24,7 +24,7 @@ INTENSITY, INTENSITY_UNIT = "intensity", "cm-2 s-1 sr-1"
 
 
 def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
-    """Every parameter and every derived number of each draw.
+    """Work out every parameter and every derived number of each draw.
 
     Args:
         model: the model.
@@ -59,7 +59,7 @@ def reference_exposure(pixels: Observation) -> float | None:
 
 
 def true_values(model: SkyModel) -> dict[str, np.ndarray]:
-    """What simulated counts were drawn with: parameters that the dataset knows the truth of, by name.
+    """List the true values that simulated counts were drawn with, by name of the parameter.
 
     Where these are all parameters of the model, also the fluxes and point-source fractions that follow.
     """

@@ -71,7 +71,7 @@ class Importance:
     elbo_error: float
 
     def diagnostics(self) -> dict[str, float]:
-        """The numbers without the weights."""
+        """The diagnostics as plain numbers by name, without the weights themselves."""
         names = ("elbo", "elbo_error", "log_z", "log_z_error", "k_hat", "ess", "efficiency")
         return {name: getattr(self, name) for name in names}
 

@@ -36,7 +36,7 @@ _SHRINK = 5  # draws per dimension that the mass matrix so far is worth
 
 @dataclass(frozen=True)
 class ChainSettings:
-    """How the chains run.
+    """Settings of the chains.
 
     Attributes:
         chains: number of chains, all in step.
@@ -58,7 +58,7 @@ class ChainSettings:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What some iterations left: arrays (iterations, chains, ...).
+    """Draws and statistics of some iterations: arrays (iterations, chains, ...).
 
     Attributes:
         z: positions; log_density: of z, there.
@@ -135,7 +135,7 @@ class Chains:
         }
 
     def advance(self, state: State, n_iterations: int) -> tuple[State, Chunk]:
-        """Up to `n_iterations` (at most MAX_CHUNK), none beyond the next change of the mass matrix."""
+        """Run up to `n_iterations` (at most MAX_CHUNK), none beyond the next change of the mass matrix."""
         done = int(state["iteration"])
         ends = [end for end in (*self._windows(), self.settings.warmup) if end > done]
         n_iterations = min(n_iterations, MAX_CHUNK, ends[0] - done if ends else n_iterations)
@@ -190,7 +190,7 @@ class Chains:
         return jax.lax.fori_loop(0, n_iterations, iteration, (state, kept))
 
     def _one(self, arrays: Any, key: jax.Array, state: State, phases: jax.Array) -> tuple[State, Any]:
-        """One iteration of all chains; from `first` to `last` with what they teach, until `warmup` with tuning."""
+        """Do one iteration of all chains: a mass matrix is learnt from `first` to `last`, a step until `warmup`."""
         from blackjax.adaptation.step_size import DualAveragingAdaptationState
         from blackjax.mcmc.hmc import HMCState
 

@@ -125,7 +125,7 @@ def laplace(model: Density, seed: int, n_starts: int = 8) -> Laplace:
 
 
 def laplace_at(model: Density, start: Laplace, optimum: Optimum) -> Laplace:
-    """The same about another of the optima.
+    """Make the Laplace approximation about another of the optima that the first one has found.
 
     Raises:
         NonFiniteLikelihoodError: the likelihood has no finite curvature there.
@@ -234,7 +234,7 @@ class _Stopped(Exception):
 
 
 def _climb_one(evaluate: Evaluate, start: Floats, most: int) -> tuple[float, Floats]:
-    """One climb, see `_climb`."""
+    """Climb from one place; `_climb` does so from many side by side."""
     from scipy.optimize import OptimizeResult, minimize
 
     last, outside = np.inf, False  # the objective at the last iterate; whether a trial point was beyond the likelihood

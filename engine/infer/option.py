@@ -13,7 +13,7 @@ from gammasky.engine.errors import InputError, unknown_name
 
 @dataclass(frozen=True)
 class Option:
-    """A setting.
+    """One setting of a method.
 
     Attributes:
         default: its value unless another is asked for; None where it follows from other settings, see `default_text`.
@@ -40,7 +40,7 @@ class Option:
     searched: str = ""
 
     def checked(self, name: str, value: Any) -> Any:
-        """The value as a plain Python one.
+        """Check a value and return it as a plain Python one.
 
         Raises:
             InputError: it is of another kind, or out of range; one line that begins with `name`.

@@ -76,7 +76,7 @@ def write_outputs(
 
 
 def _info(settings: Settings, result: Fit, wall_seconds: float) -> dict[str, Any]:
-    """What was asked for, and what it took."""
+    """The settings of a fit as asked for, its status and the time it took, for the posterior file."""
     return {
         **settings.resolved(),
         "status": result.status,

@@ -167,7 +167,7 @@ def read_posterior_of(path: Path | str, model: SkyModel) -> DataTree:
 
 
 def provenance(model: SkyModel) -> dict[str, Any]:
-    """What a result rests on: model, data set, digests of contents, SHA-256 of the data files, versions."""
+    """List what a result rests on: model, data set, digests of contents, SHA-256 of the data files, versions."""
     versions = {package: metadata.version(package) for package in PACKAGES}
     return {
         "model_name": model.spec.name,

@@ -64,7 +64,7 @@ def sample_stats_group(
 
 
 def predictions_group(model: SkyModel, predictions: Predictions) -> Dataset:
-    """What the fitted model expects: counts by component and pixel, and source-count functions of some draws."""
+    """The group of what the model expects: counts by component and pixel, and dN/dS of some draws."""
     import xarray
 
     pixels, populations = model.pixels, model.expectation.populations
@@ -93,14 +93,14 @@ def predictions_group(model: SkyModel, predictions: Predictions) -> Dataset:
 
 
 def observed_data_group(model: SkyModel) -> Dataset:
-    """Photons in the fitted pixels."""
+    """The photons in the fitted pixels as a group."""
     import xarray
 
     return xarray.Dataset({"counts": _pixels(model.pixels.counts, "counts", "photons")}, _pixel_axis(model))
 
 
 def constant_data_group(model: SkyModel) -> Dataset:
-    """Where the fitted pixels are, and their exposure."""
+    """The positions and exposures of the fitted pixels as a group."""
     import xarray
 
     pixels = model.pixels

@@ -51,7 +51,7 @@ class Band:
     p_dispersion: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything but the pixels."""
+        """The check as plain values, without those of each pixel."""
         return {name: value for name, value in vars(self).items() if name != "inside"}
 
 
@@ -81,7 +81,7 @@ class PredictiveCheck:
         return np.arange(top), np.bincount(self.counts, minlength=top), replicas
 
     def as_dict(self) -> dict[str, Any]:
-        """The numbers, for a summary."""
+        """The numbers of the checks as plain values, for a summary."""
         return {"replicas": len(self.replicas), "bands": [band.as_dict() for band in self.bands]}
 
 

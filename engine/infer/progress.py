@@ -69,7 +69,7 @@ class Progress:
 
 
 def _clock(seconds: float) -> str:
-    """Minutes and seconds."""
+    """Seconds written as minutes and seconds."""
     if not math.isfinite(seconds):
         return "--:--"
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

@@ -33,7 +33,7 @@ def fit(
     quiet: bool = True,
     watch: Callable[[Stage], None] | None = None,
 ) -> Fit:
-    """Fit a model.
+    """Find the posterior of a model by the method of the settings, or go on with a fit that was interrupted.
 
     Args:
         model: a sky model on its dataset.
@@ -80,7 +80,7 @@ def fit(
 
 
 def fit_identity(model: Density, settings: Settings) -> dict[str, Any]:
-    """What makes two fits the same: model, data and settings."""
+    """List what makes two fits the same: digests of model and data, and all settings."""
     return {
         **settings.resolved(),
         **model.identity,

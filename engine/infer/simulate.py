@@ -28,7 +28,7 @@ from gammasky.engine.sky.simulated import sky_name, write_sky, write_sources
 
 @dataclass(frozen=True)
 class SimulationPlan:
-    """What to simulate.
+    """Which skies to simulate, and how.
 
     Attributes:
         params: the parameters of every sky, by name; or
@@ -134,7 +134,7 @@ def _posterior_points(model: SkyModel, path: Path, n: int, seed: int) -> Iterato
 
 
 def _base(dataset: Dataset, data: str, data_dir: Path | None) -> str:
-    """How skies name the dataset they are made on; a manifest of the user's with a `data_dir` needs that again."""
+    """Name the dataset that skies are made on, as their manifests do; one with a `data_dir` needs that again."""
     if data in shipped_manifests():
         return data if data_dir is None else str(dataset.folder.absolute())
     return str(Path(data).absolute())

@@ -231,7 +231,7 @@ class VariationalFit:
         return state, elbo
 
     def _one_step(self, arrays: Any, key: jax.Array, state: State) -> tuple[State, jax.Array]:
-        """One optimiser step; a step that is not finite leaves everything as it was but the flag."""
+        """Do one step of the optimiser; one that is not finite leaves everything as it was but the flag."""
         loss, gradient = jax.value_and_grad(self._loss)(state["guide"], arrays, state["frame"], key, state["step"])
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
         updates, optimiser = self._adam.update(gradient, state["optimiser"], state["guide"])
@@ -316,7 +316,7 @@ def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floa
 
 
 def _fall(elbo: Floats) -> str:
-    """How far the bound has fallen, in words; empty for one that has not."""
+    """Say how far the bound has fallen; "" for one that has not."""
     if elbo.size < _LATEST + _WINDOW:
         return ""
     windows = elbo[: elbo.size // _WINDOW * _WINDOW].reshape(-1, _WINDOW)

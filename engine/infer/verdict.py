@@ -46,7 +46,7 @@ class Verdict:
 
 
 def in_python(remedy: Remedy) -> str:
-    """The remedy as a call."""
+    """Write a remedy as a call of `fit`."""
     return f"fit(model, Settings({', '.join(f'{name}={value!r}' for name, value in remedy.items())}))"
 
 
@@ -82,7 +82,7 @@ def unless_finite(verdict: Verdict, numbers: Mapping[str, ArrayLike]) -> Verdict
 
 
 def _not_finite(numbers: Mapping[str, ArrayLike]) -> list[str]:
-    """One reason for each number, or array of numbers, that is not finite throughout."""
+    """Give one reason for each number, or array of numbers, that is not finite throughout."""
     told = []
     for name, value in numbers.items():
         values = np.asarray(value, dtype=np.float64)

@@ -59,7 +59,7 @@ class Density:
 
     @cached_property
     def flux_axes(self) -> FluxAxes:
-        """Where norms lie in the latent space."""
+        """The axes of the latent space on which norms lie."""
         return flux_axes(self.expectation.spec, self.latent)
 
     def main_parameters(self, most: int = MOST) -> list[str]:
@@ -79,7 +79,7 @@ class Density:
         return self.latent.parameters(self._of(arrays)["priors"], z)
 
     def sky(self, theta: Parameters, arrays: Arrays | None = None) -> Sky:
-        """What is expected of the sky at `theta`."""
+        """Work out what the model expects of the sky at the parameters `theta`."""
         return self.expectation.sky(theta, self._of(arrays)["sky"])
 
     def log_density(self, z: jax.Array, arrays: Arrays | None = None) -> jax.Array:
@@ -87,7 +87,7 @@ class Density:
         return log_standard_normal(z) + self.log_likelihood(self.parameters(z, arrays), arrays)
 
     def log_likelihood(self, theta: Parameters, arrays: Arrays | None = None) -> jax.Array:
-        """The sum of all terms, a scalar."""
+        """The log-likelihood, a scalar: the sum of all terms."""
         numbers, sky = self._of(arrays), self.sky(theta, arrays)
         total = self.counts_term.log_density(sky, theta, numbers["counts"])
         for term, of_term in zip(self._more_terms, numbers["terms"], strict=True):

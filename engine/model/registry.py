@@ -32,7 +32,7 @@ class Registry(Generic[Kind]):
         return kind
 
     def named(self, word: str) -> Kind:
-        """The class of that word.
+        """Find the class that a word stands for.
 
         Raises:
             InputError: unknown word; names the nearest that is known.
@@ -42,5 +42,5 @@ class Registry(Generic[Kind]):
         return self.kinds[word]
 
     def words(self) -> str:
-        """All words, for messages."""
+        """List all words, separated by commas, for messages."""
         return ", ".join(self.kinds)

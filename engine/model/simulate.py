@@ -51,7 +51,7 @@ class PhotonSimulator:
     def draw_with_sources(
         self, theta: Parameters, *, n: int = 1, seed: int = 0, first: int = 0
     ) -> tuple[np.ndarray, list[SourceList]]:
-        """The same counts, and the true sources of each sky; populations as in the model."""
+        """Draw the same counts as `draw`, and give the true sources of each sky; populations as in the model."""
         return self._sky.draw_with_sources(*self._expected(theta), n=n, seed=seed, first=first)
 
     def _expected(self, theta: Parameters) -> tuple[np.ndarray, list[SourcePopulation]]:
@@ -90,7 +90,7 @@ SIMULATORS: dict[str, type[PhotonSimulator] | type[LikelihoodSimulator]] = {
 
 
 def build_simulator(name: str, model: SkyModel) -> PhotonSimulator | LikelihoodSimulator:
-    """The simulator `name` of a model.
+    """Make the simulator `name` of a model.
 
     Raises:
         InputError: unknown simulator (with the nearest match).

@@ -65,7 +65,7 @@ class SkyModel(Density):
 
     @property
     def identity(self) -> dict[str, str]:
-        """What makes two models of data the same: digests of the description, of what was seen and of the templates.
+        """List what makes two models of data the same: digests of description, observation and templates.
 
         All are of contents: where files lie, what they are called and which others the data set has makes no
         difference.

@@ -40,7 +40,7 @@ def remembered(
     folder: Path | None = None,
     sound: Callable[[Arrays], bool] = bool,
 ) -> Arrays:
-    """What `make()` gives, from the per-user cache where it is there.
+    """Return what `make()` gives: from the per-user cache where it is there, else made and kept.
 
     Args:
         kind: name of the folder in the cache.
@@ -80,6 +80,6 @@ def _save(path: Path, arrays: Arrays) -> None:
 
 @functools.cache
 def _warn_once(folder: str, reason: str) -> None:
-    """One line for everything that a folder does not take."""
+    """Warn once that a folder of the cache cannot be written, whatever was to be kept there."""
     text = f"nothing is kept between runs in {folder} ({reason}); set XDG_CACHE_HOME to a folder that can be written"
     warnings.warn_explicit(text, UserWarning, "gammasky", 0)

@@ -42,7 +42,7 @@ def read_positions(content: bytes, label: str, table: SourceTable) -> np.ndarray
 
 
 def _rows(content: bytes, label: str, table: SourceTable) -> Any:
-    """The table, as astropy's."""
+    """Read the table, as one of astropy's."""
     from astropy.table import Table
     from astropy.utils.exceptions import AstropyWarning
 
@@ -78,7 +78,7 @@ def _degrees(column: Any, label: str) -> np.ndarray:
 
 
 def _frame(table: SourceTable, label: str) -> str:
-    """What the manifest says, or the names of the columns: RA, RAJ2000, DEC, DEJ2000 and the like are equatorial."""
+    """The frame by the manifest or by the names of the columns: RA, RAJ2000, DEC, DEJ2000 are equatorial."""
     lon, lat = (name.lower().strip("_") for name in (table.lon, table.lat))
     known = next((frame for frame, a, b in COLUMN_NAMES if lon.startswith(a) and lat.startswith(b)), None)
     if known and table.frame and known != table.frame:

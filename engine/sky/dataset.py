@@ -175,7 +175,7 @@ class Dataset:
         )
 
     def with_psf(self, psf: PSF) -> Dataset:
-        """The same data with another point-spread function, for likelihoods and simulations alike."""
+        """Copy the dataset with another point-spread function, for likelihoods and simulations alike."""
         return replace(self, manifest=self.manifest.model_copy(update={"psf": psf}))
 
     def checksums_of(self, templates: Iterable[str], masks: Iterable[str], catalogues: Iterable[str]) -> dict[str, str]:
@@ -265,7 +265,7 @@ def _content(file: str, manifest: Manifest, folder: Path, checksums: dict[str, s
 
 
 def _name_of(file: str) -> str:
-    """How a file is called among the checksums: where a folder lies is no part of the data."""
+    """Name a file as the checksums do: where a folder lies is no part of the data."""
     return Path(file).name if Path(file).is_absolute() else file
 
 

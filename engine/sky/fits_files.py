@@ -41,7 +41,7 @@ def open_fits(content: bytes, label: str) -> Iterator[Any]:
 
 
 def fits_extension(content: bytes, label: str, hdu: int | str) -> Any:
-    """One extension of a FITS file, its data read.
+    """Read one extension of a FITS file.
 
     Raises:
         InputError: no such extension, or a file that `open_fits` refuses.
@@ -51,7 +51,7 @@ def fits_extension(content: bytes, label: str, hdu: int | str) -> Any:
 
 
 def extension_of(hdus: Any, label: str, hdu: int | str) -> Any:
-    """One of the extensions of an open file, its data read.
+    """Read one of the extensions of an open FITS file.
 
     Raises:
         InputError: there is none of that number or name.
@@ -69,7 +69,7 @@ def extension_of(hdus: Any, label: str, hdu: int | str) -> Any:
 
 
 def _damaged(label: str, error: Exception) -> InputError:
-    """One line of whatever astropy says of a damaged file."""
+    """Make one line of whatever astropy says of a damaged file."""
     reason = str(error).splitlines()[0].partition(". ")[0]  # what follows is advice to programmers
     return InputError(f"{label}: not a complete FITS file ({reason}); replace it by a whole one")
 

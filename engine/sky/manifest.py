@@ -183,7 +183,7 @@ def _known_fields() -> frozenset[str]:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest in the file `path`.
+    """Read the manifest in the file `path`.
 
     Raises:
         InputError: missing, not TOML, or a field that does not fit; one line with the file and the field.
@@ -192,7 +192,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def read_any_manifest(path: Path) -> Manifest | OtherCounts:
-    """The same, of either kind: `base` tells them apart."""
+    """Read a manifest of either kind: one with the key `base` takes all but the counts from another dataset."""
     values, known = read_toml(path), _known_fields()
     if "base" in values:
         return validated(OtherCounts, values, str(path), known)

@@ -73,7 +73,7 @@ class Observation:
 
     @cached_property
     def likelihood_exposure(self) -> np.ndarray:
-        """The same as the likelihood of sources takes it (N,): of fitted pixels, the ratio of their region."""
+        """Relative exposure (N,) as the likelihood of sources takes it: of fitted pixels, the ratio of their region."""
         return np.concatenate([self.exposure_ratios[self.region], self.source_exposure[self.n_fit :]])
 
     @property
@@ -95,7 +95,7 @@ class Observation:
         return digest.hexdigest()
 
     def with_counts(self, counts: np.ndarray) -> Observation:
-        """The same with other counts (P,)."""
+        """Copy the observation with other counts (P,)."""
         return replace(self, counts=counts)
 
     @property

@@ -81,7 +81,7 @@ def pixel_fractions(
 
 
 def _is_sound(arrays: dict[str, np.ndarray]) -> bool:
-    """Whether a cached result is one."""
+    """Whether arrays from the cache are pixel fractions."""
     if set(arrays) != {"fraction", "weight"} or arrays["fraction"].shape != arrays["weight"].shape:
         return False
     return bool(np.isclose(np.sum(arrays["weight"] * arrays["fraction"]), 1.0, rtol=1e-9))
@@ -95,7 +95,7 @@ def _check(**settings: int) -> None:
 
 
 def _simulate(psf: PSF, nside: int, n_positions: int, n_photons: int, bins: int, seed: int) -> PixelFractions:
-    """The Monte Carlo itself."""
+    """Throw photons of sources about and count the fractions that fall in each pixel."""
     import healpy
 
     from gammasky.engine.kernels.callbacks import on_arrays

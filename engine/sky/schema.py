@@ -25,7 +25,7 @@ SchemaType = TypeVar("SchemaType", bound=BaseModel)
 def validated(
     kind: type[SchemaType], values: Mapping[str, Any], where: str, known: frozenset[str] = frozenset()
 ) -> SchemaType:
-    """`values` as a `kind`.
+    """Check a table of values and make a `kind` of it.
 
     Raises:
         InputError: anything that does not fit; one line with `where`, the field and the remedy.
@@ -37,14 +37,14 @@ def validated(
 
 
 def first_problem(error: ValidationError, known: frozenset[str], values: Mapping[str, Any]) -> str:
-    """One line for the first problem of `error`, misspelt keys first; these get their nearest match among `known`."""
+    """Tell the first problem of `error` in a line, misspelt keys first; these get their nearest match among `known`."""
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     others = {_field(problem, values) for problem in problems} - {_field(problems[0], values)}
     return _problem(problems[0], known, values) + (f" (and {len(others)} more)" if others else "")
 
 
 def _problem(problem: ErrorDetails, known: frozenset[str], values: Mapping[str, Any]) -> str:
-    """One problem with its field and, where there is something to tell, what was got."""
+    """Write one problem with its field and, where there is something to tell, what was got."""
     name = _field(problem, values)
     field = f"field '{name}'"
     if problem["type"] == "extra_forbidden":

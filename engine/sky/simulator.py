@@ -95,7 +95,7 @@ class SkySimulator:
         seed: int = 0,
         first: int = 0,
     ) -> np.ndarray:
-        """Counts (n, n_region) of n skies.
+        """Draw counts (n, n_region) of n skies.
 
         Args:
             mean (n_region,): mean counts of the smooth part, which already includes the PSF.
@@ -118,7 +118,7 @@ class SkySimulator:
         seed: int = 0,
         first: int = 0,
     ) -> tuple[np.ndarray, list[SourceList]]:
-        """The same counts as `draw`, and the sources of each sky."""
+        """Draw the same counts as `draw`, and give the sources of each sky."""
         return self._draw(mean, populations, n, seed, first, with_sources=True)
 
     def _draw(
@@ -221,7 +221,7 @@ def checked_numbers(n: int, seed: int, first: int) -> tuple[np.uint64, int, int]
 
 
 def _checked_dnds(name: str, s_grid: np.ndarray, dnds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both (S,), sound and with a finite integral."""
+    """Check S (S,) and dN/dS (S,): finite, not negative, rising S, and a finite integral."""
     where = f"population '{name}'"
     s_grid, dnds = (np.array(values, dtype=np.float64) for values in (s_grid, dnds))
     if s_grid.ndim != 1 or s_grid.size < 2 or dnds.shape != s_grid.shape:

@@ -23,7 +23,7 @@ ENERGY_TOLERANCE = 1e-3  # relative: files hold energies in single precision
 
 
 def unit_factor(entry: MapFile, text: str | None, label: str) -> float:
-    """What brings the values of a file, whose unit is `text`, to the unit in which the manifest's maps are held.
+    """Find the factor that brings the values of a file, whose unit is `text`, to the unit that maps are held in.
 
     Exposures are brought to cm^2 s. Counts, masks and templates, which are known up to a factor, stay as they are.
 

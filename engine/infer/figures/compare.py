@@ -173,7 +173,7 @@ def draw_dnds(
 
 
 def _curve(axis: Axes, curve: Curve, colour: str) -> float:
-    """One population; returns the highest value of its bands."""
+    """Draw the curve and bands of one population; return the highest value of its bands."""
     values, highest = curve.counts**2 * curve.draws, 0.0
     for low, high, opacity in BANDS:
         lower, upper = np.quantile(values, (low, high), axis=0)

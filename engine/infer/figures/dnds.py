@@ -53,7 +53,7 @@ def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
 
 
 def _band(axis: Axes, counts: np.ndarray, values: np.ndarray, name: str, colour: str) -> float:
-    """One population; returns the highest value of its bands."""
+    """Draw the curve and bands of one population; return the highest value of its bands."""
     highest = 0.0
     for low, high, opacity in BANDS:
         lower, upper = np.quantile(values, (low, high), axis=0)

@@ -38,7 +38,7 @@ def draw(model: SkyModel, derived: Mapping[str, np.ndarray]) -> Figure:
 
 
 def _violins(axis: Axes, draws: np.ndarray, names: list[str], colours: list[str]) -> None:
-    """One row for each column of draws (n, rows), the first on top."""
+    """Draw one row of violins for each column of draws (n, rows), the first on top."""
     for row, (column, colour) in enumerate(zip(draws.T, colours, strict=True)):
         low2, low, middle, high, high2 = np.quantile(column, (0.025, 0.16, 0.5, 0.84, 0.975))
         if low2 < high2:  # a fixed norm has no density

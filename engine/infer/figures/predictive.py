@@ -17,7 +17,7 @@ RESIDUAL = "(counts $-$ mean of replicas) / their sd"
 
 
 def draw(model: SkyModel, check: PredictiveCheck) -> Figure:
-    """Three panels.
+    """Draw three panels: the histogram of counts, the map of residuals and the p-values of bands.
 
     Args:
         model: the model; energy bins are added up in the map.
@@ -60,7 +60,7 @@ def _draw_histogram(axis: Axes, check: PredictiveCheck) -> None:
 
 
 def _draw_p_values(axis: Axes, bands: tuple[Band, ...]) -> None:
-    """One row per band."""
+    """Draw the p-values, one row for each band."""
     rows = np.arange(len(bands))[::-1]
     for values, marker, colour, label in (
         ([band.p_counts for band in bands], "o", COLOURS[0], "counts (two-sided)"),

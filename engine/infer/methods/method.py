@@ -39,13 +39,13 @@ class Method(ABC):
 
     @classmethod
     def stage(cls) -> Any:
-        """The class that does the work."""
+        """Import and return the `Stage` that does the work."""
         module, _, name = cls.work.partition(":")
         return getattr(import_module(module), name)
 
     @staticmethod
     def resolve(options: Mapping[str, Any]) -> dict[str, Any]:
-        """All options, given or default, with values in place of None where they follow from others.
+        """Fill in the values that follow from others: in, and out, are all options, given or default.
 
         Raises:
             InputError: options that exclude each other.

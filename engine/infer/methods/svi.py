@@ -18,7 +18,7 @@ SCHEDULES = ("constant", "cosine")
 
 
 def _of_guides(name: str) -> str:
-    """What a setting is by default, guide by guide."""
+    """Say what a setting is by default with each of the guides."""
     return ", ".join(f"{getattr(guide, name)} for {guide.name}" for guide in GUIDES.values())
 
 

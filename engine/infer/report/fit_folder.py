@@ -28,7 +28,7 @@ TABLES = ("parameters", FLUX, POINT_SOURCE_FRACTION, "fit", "data_sha256", "vers
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """A posterior file.
+    """What a report needs of a posterior file.
 
     Attributes:
         path: the file.

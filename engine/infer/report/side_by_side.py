@@ -108,7 +108,7 @@ def _cells(stage: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Cell |
 
 
 def _marginals(fit: FitFolder, found: Sequence[Mapping[str, Any]]) -> Table:
-    """Every quoted number by each method, with equal digits in all."""
+    """Write every quoted number as each method found it, with as many digits for all."""
     rows = []
     for name in found[0]["marginals"]:
         entries = [stage["marginals"][name] for stage in found]

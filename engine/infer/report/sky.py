@@ -39,17 +39,17 @@ def saved_figure(fit: FitFolder, name: str, alt: str, caption: str, *, wide: boo
 
 
 def maps(fit: FitFolder) -> Section | None:
-    """Counts, model, residual."""
+    """The section with maps of counts, model and residual."""
     return _one("maps", "Maps", saved_figure(fit, "maps", "maps of counts, model and residual", MAPS, wide=True))
 
 
 def corner(fit: FitFolder) -> Section | None:
-    """The corner plot."""
+    """The section with the corner plot."""
     return _one("corner", "Correlations", saved_figure(fit, "corner", "corner plot", CORNER, wide=True))
 
 
 def _one(identity: str, title: str, figure: Picture | None) -> Section | None:
-    """A section of one picture."""
+    """A section that holds one picture."""
     return None if figure is None else Section(identity, title, {"picture": figure}, title, "picture.html")
 
 

@@ -173,7 +173,7 @@ class AutoStage(Stage):
         )
 
     def _bridge(self, guide: Fit, chains: Fit) -> Evidence:
-        """log Z from both sets of draws."""
+        """Estimate log Z from the draws of guide and chains together."""
         assert guide.log_guide is not None
         at_chains = chains.log_likelihood + log_prior(chains.z)
         at_chains -= self._svi.svi.log_density(self._svi.state, chains.z)
@@ -212,7 +212,7 @@ def _weights(guide: Fit) -> Importance:
 def _stage(
     method: str, values: dict[str, Floats], diagnostics: dict[str, Any], seconds: float, weights: Floats | None = None
 ) -> dict[str, Any]:
-    """One method as a row of a table."""
+    """Put what one method found into a row of a table."""
     return {
         **diagnostics,
         "method": method,

@@ -13,7 +13,7 @@ from gammasky.engine.infer.verdict import shifts
 
 
 class LaplaceStage(Stage):
-    """All of it is done by `begin`."""
+    """The Laplace approximation, all of which is done by `begin`."""
 
     name = Laplace.name
 

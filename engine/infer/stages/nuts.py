@@ -48,13 +48,13 @@ class NutsStage(Stage):
 
     @property
     def state(self) -> State:
-        """Of the chains, after the latest iteration."""
+        """The state of the chains after the latest iteration."""
         assert self._state is not None
         return self._state
 
     @property
     def iteration(self) -> int:
-        """Iterations done, warm-up included."""
+        """Number of iterations done, warm-up included."""
         return int(self.state["iteration"])
 
     def begin(self, note: Note) -> None:
@@ -95,11 +95,11 @@ class NutsStage(Stage):
 
     @property
     def n_kept(self) -> int:
-        """Draws so far of each chain."""
+        """Number of draws kept so far of each chain."""
         return len(self._kept.z)
 
     def convergence(self, values: dict[str, Floats]) -> dict[str, Convergence]:
-        """Of numbers (chains * draws,) of the draws so far, by name."""
+        """Measure how well the chains agree so far about numbers (chains * draws,), by name."""
         return {name: convergence(draws.reshape(self.settings.chains, -1)) for name, draws in values.items()}
 
     def arrays(self) -> Arrays:

@@ -64,14 +64,14 @@ class Stage(ABC):
 
     @abstractmethod
     def progress(self) -> tuple[int, int, str]:
-        """Units done, units in all, and what the numbers say so far."""
+        """How many units of work are done and how many there are, and what the numbers say so far."""
 
     @abstractmethod
     def finish(self) -> Fit:
-        """The result of the work."""
+        """Turn the work into a `Fit`, with its verdict; called once, when it is `done`."""
 
     def arrays(self) -> Arrays:
-        """What a checkpoint needs to hold."""
+        """The arrays that a checkpoint needs to hold, by name."""
         start = {f"{self.name}_laplace_{part}": np.asarray(getattr(self.laplace, part)) for part in _LAPLACE}
         return {**start, f"{self.name}_seconds": np.asarray(self.seconds)}
 
@@ -89,7 +89,7 @@ class Stage(ABC):
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Count the time of the body."""
+        """Add the time that the body takes to `seconds`."""
         began = time.perf_counter()
         try:
             yield

@@ -77,12 +77,12 @@ class SviStage(Stage):
 
     @property
     def state(self) -> State:
-        """Its guide and optimiser."""
+        """Guide and optimiser of the start that goes on."""
         return self._states[self._current]
 
     @property
     def frame(self) -> Laplace:
-        """Where it began."""
+        """The frame on which the start that goes on began."""
         return self._starts[self._current]
 
     def done(self) -> bool:

@@ -130,7 +130,7 @@ class ScalarPrior(PriorKind):
     @staticmethod
     @abstractmethod
     def quantile(z: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
-        """F^-1(Phi(z))."""
+        """The parameter at latent z: F^-1(Phi(z)) with the distribution function F."""
 
     def latent_size(self, n_elements: int) -> int:
         return max(n_elements, 1)
@@ -183,7 +183,7 @@ PRIORS: Registry[type[PriorKind]] = Registry("prior")
 
 
 def _as_prior(value: Any) -> Any:
-    """The prior that a table describes."""
+    """Make the prior that a table describes."""
     if not isinstance(value, dict):
         return value
     if "prior" not in value:

@@ -76,7 +76,7 @@ class Template(Schema):
 
     @abstractmethod
     def shape(self, setting: Setting) -> Function:
-        """The function of the template without its options."""
+        """Make the function of the template without its options."""
 
     @abstractmethod
     def shape_uses(self, where: str) -> Iterator[Use]:
@@ -109,7 +109,7 @@ class Template(Schema):
             yield self.modulation.use(where)
 
     def build(self, setting: Setting) -> Function:
-        """The function of the template.
+        """Make the function of the template, with its options.
 
         Raises:
             InputError: an unknown map, or one that is empty in the region.

@@ -23,13 +23,13 @@ class Modulation(Schema):
         return [(degree, order) for degree in range(1, self.l_max + 1) for order in range(degree + 1)]
 
     def harmonics(self, lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Re Y_lm of each order (orders, N)."""
+        """Evaluate Re Y_lm (orders, N) of each order at N positions [deg]."""
         from scipy.special import sph_harm_y
 
         polar, azimuth = np.deg2rad(90.0 - lat_deg), np.deg2rad(lon_deg)
         return np.stack([sph_harm_y(degree, order, polar, azimuth).real for degree, order in self.orders()])
 
     def use(self, where: str) -> Use:
-        """The place of its coefficients."""
+        """The place where the parameter with its coefficients stands."""
         elements = tuple(f"{degree},{order}" for degree, order in self.orders())
         return Use(self.coefficients, f"{where}, modulation", elements)

@@ -32,7 +32,7 @@ class Term(ABC):
 
     @abstractmethod
     def log_density(self, sky: Sky, theta: Parameters, arrays: Arrays) -> jax.Array:
-        """Its log-likelihood, a scalar.
+        """The log-likelihood of this term, a scalar.
 
         Args:
             sky: what the model expects at `theta`.
@@ -70,7 +70,7 @@ TERMS: Registry[type[TermKind]] = Registry("term")
 
 
 def _as_term(value: Any) -> Any:
-    """The term that a table describes."""
+    """Make the term that a table describes."""
     if not isinstance(value, dict):
         return value
     if "term" not in value:

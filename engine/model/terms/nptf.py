@@ -121,7 +121,7 @@ class NptfTerm(CountsTerm):
         return x.reshape(dnds.shape[0], self.pixels.exposure_ratios.size, -1)
 
     def kernel_point(self, sky: Sky, arrays: Arrays) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """What the kernel takes: smooth mean (P,), templates (I, P) and X (I, R, M + 1)."""
+        """Evaluate what the kernel takes: smooth mean (P,), templates (I, P) and X (I, R, M + 1)."""
         size, dnds = self.pixels.n_fit, self.expectation.source_functions(sky)
         templates = self.expectation.source_templates(sky, size)
         return self.expectation.smooth_mean(sky, size), templates, self.expected_sources(dnds, arrays)
@@ -143,7 +143,7 @@ class NptfTerm(CountsTerm):
 
     @cached_property
     def _wide_response(self) -> Response:
-        """Up to more photons than the brightest source of the grid ever puts in a pixel (12 standard deviations)."""
+        """The response up to more photons than the brightest source of the grid ever puts in a pixel (by 12 sd)."""
         brightest = float(self.expectation.populations.s_grid[-1] * self.pixels.exposure_ratios.max())
         most = math.ceil(brightest + 12.0 * math.sqrt(brightest) + 40.0)
         return self.response if self.response.max_count >= most else self._response(most)

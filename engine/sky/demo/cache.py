@@ -22,7 +22,7 @@ _OURS = re.compile(r"[0-9a-f]{16}|\.[0-9a-f]{16}\.[0-9a-f]{8}")  # the second: o
 
 
 def demo_folder() -> Path:
-    """Its folder in the per-user cache, named after everything that it follows from."""
+    """The folder of the demo in the per-user cache, named after everything that the demo follows from."""
     text = shipped_manifests()[DEMO].read_bytes()
     return cache_folder(DEMO) / hashlib.sha256(code_version().encode() + text).hexdigest()[:16]
 
