@@ -42,6 +42,9 @@ COMPILE: dict[str, Any] = {
     "error_model": "numpy",
 }
 
+#: The same for kernels with sums that must be taken as they are written: adding a large number rounds.
+AS_WRITTEN: dict[str, Any] = {**COMPILE, "fastmath": {"contract"}}
+
 #: A recursion whose terms leave this range is run again with scaling. Any two numbers in it have a ratio that is a
 #: float64 too: ratios of terms are the gradient.
 SAFE_LOW = 1e-100

@@ -9,6 +9,7 @@ numbers are not checked, and a loop runs at least once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +18,14 @@ from llvmlite import ir
 from numba import njit
 from numpy.typing import NDArray
 
+from gammasky.engine.kernels import elementary
 from gammasky.engine.kernels.policy import COMPILE
 
 WIDTH = 8
 DOUBLE, _INDEX = ir.DoubleType(), ir.IntType(64)
 _VECTOR = ir.VectorType(DOUBLE, WIDTH)
 ZERO = ir.Constant(_VECTOR, [0.0] * WIDTH)
+_TAYLOR = 13  # degree of the series of exp(r), |r| <= ln(2) / 2
 _FUSE = ("contract",)  # a multiply and an add may become one instruction; nothing else is relaxed
 
 
@@ -52,6 +55,10 @@ class Builder:
         """Entry `index` of an argument that is an array of one axis, in every lane."""
         return self.spread(self.builder.load(self._pointer(argument, index), align=8))
 
+    def vector(self, argument: int, index: Any) -> Any:
+        """The `WIDTH` entries from `index` on of an argument that is an array of one axis."""
+        return self.builder.load(self.builder.bitcast(self._pointer(argument, index), _VECTOR.as_pointer()), align=8)
+
     def spread(self, scalar: Any) -> Any:
         """`scalar` in every lane."""
         undefined = ir.Constant(_VECTOR, ir.Undefined)
@@ -68,6 +75,30 @@ class Builder:
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         return self.builder.fadd(self.times(a, b), c, flags=_FUSE)
+
+    def exponential(self, x: Any) -> Any:
+        """exp(x) in every lane, the steps and the limits of `elementary.exponential`.
+
+        Only for kernels compiled with `policy.AS_WRITTEN`.
+        """
+        builder, whole_numbers = self.builder, ir.VectorType(_INDEX, WIDTH)
+        shifted = self.multiply_add(x, _every(elementary.LOG2_E), _every(elementary.ROUNDER))
+        whole = builder.fsub(shifted, _every(elementary.ROUNDER))
+        r = self.multiply_add(whole, _every(-elementary.LN2_HIGH), x)
+        r = self.multiply_add(whole, _every(-elementary.LN2_LOW), r)
+        square, halves = self.times(r, r), []
+        for last in (_TAYLOR - 1, _TAYLOR):  # even and odd powers side by side: neither waits for the other
+            p = _every(1.0 / math.factorial(last))
+            for n in range(last - 2, -1, -2):
+                p = self.multiply_add(p, square, _every(1.0 / math.factorial(n)))
+            halves.append(p)
+        p = self.multiply_add(halves[1], r, halves[0])
+        exponent = builder.add(builder.bitcast(shifted, whole_numbers), ir.Constant(whole_numbers, [1023] * WIDTH))
+        power = builder.shl(exponent, ir.Constant(whole_numbers, [52] * WIDTH))
+        result = self.times(p, builder.bitcast(power, _VECTOR))
+        above = builder.fcmp_ordered(">", x, _every(elementary.EXP_MAX))
+        below = builder.fcmp_ordered("<", x, _every(elementary.EXP_MIN))
+        return builder.select(below, ZERO, builder.select(above, _every(math.inf), result))
 
     def loop(
         self, first: Any, last: Any, start: list[Any], step: Callable[[Any, list[Any]], list[Any]], by: int = 1
@@ -90,6 +121,11 @@ class Builder:
 
 def constant(number: int) -> Any:
     return ir.Constant(_INDEX, number)
+
+
+def _every(number: float) -> Any:
+    """The same number in every lane."""
+    return ir.Constant(_VECTOR, [number] * WIDTH)
 
 
 def writes(generate: Callable[[Builder, Any], None]) -> Callable[..., Any]:

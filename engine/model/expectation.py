@@ -6,13 +6,15 @@ parameter point.
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 from gammasky.engine.model.expected_sky import Sky
 from gammasky.engine.model.populations import Populations
-from gammasky.engine.model.spec import ModelSpec
-from gammasky.engine.model.templates import Setting
+from gammasky.engine.model.spec import Component, ModelSpec
+from gammasky.engine.model.templates import Function, Setting
 from gammasky.engine.model.values import Arrays, Parameters, value_of
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.observation import Observation
@@ -51,6 +53,12 @@ class Expectation:
         fixed = {"templates": setting.arrays, "populations": {}, "source_exposure": pixels.likelihood_exposure}
         if spec.populations:
             fixed["populations"] = self.populations.arrays
+        # what every likelihood takes: all smooth components in one product of matrices, and the populations
+        self._smooth_mean = Function.sum(
+            [(partial(_norm, component), self._templates[component.name]) for component in self.smooth]
+        )
+        fitted = [self._smooth_mean, *(self._templates[name] for name in self.populations.names)]
+        fixed["fitted_maps"] = [function.table(setting.arrays, pixels.n_fit) for function in fitted]
         self.arrays: Arrays = jax.tree.map(jnp.asarray, fixed)
 
     def on(self, pixels: Observation) -> Expectation:
@@ -58,25 +66,34 @@ class Expectation:
         return Expectation(self.spec, self._dataset, pixels, self.backend)
 
     def sky(self, theta: Parameters, arrays: Arrays) -> Sky:
-        """The sky at `theta`; parts that a program does not use cost nothing in it."""
+        """The sky at `theta`."""
         norms, dnds = {}, {}
         for component in self.spec.components:
             if component.source_counts is None:
-                assert component.norm is not None  # the spec has seen to it
-                norms[component.name] = value_of(component.norm, theta)
+                norms[component.name] = _norm(component, theta)
             else:
                 norms[component.name], dnds[component.name] = self.populations.evaluate(
                     component, theta, arrays["populations"]
                 )
-        templates = {name: self.template(name, theta, arrays) for name in norms}
-        return Sky(norms, templates, dnds)
+        return Sky(norms, dnds, lambda name: self.template(name, theta, arrays), lambda: self._fitted(theta, arrays))
+
+    def _fitted(self, theta: Parameters, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
+        """In the fitted pixels the smooth mean (P,), and the templates of the populations (I, P)."""
+        (smooth, *sources), table = arrays["fitted_maps"], arrays["templates"]
+        templates = [
+            self._templates[name].from_maps(maps, table, theta)
+            for name, maps in zip(self.populations.names, sources, strict=True)
+        ]
+        return self._smooth_mean.from_maps(smooth, table, theta), stacked(templates, (0, self.pixels.n_fit))
 
     def template(self, component: str, theta: Parameters, arrays: Arrays) -> jax.Array:
         """The template (N,) of one component, of mean 1 over the region; reads the parameters in it alone."""
-        return self._templates[component](arrays["templates"], theta)
+        return self._templates[component](arrays["templates"], theta, self.pixels.n_pixels)
 
     def smooth_mean(self, sky: Sky, size: int) -> jax.Array:
         """Mean counts (size,) of all smooth components together in the first pixels."""
+        if size == self.pixels.n_fit:
+            return sky.fitted_maps[0]
         mean = jnp.zeros(size)
         for component in self.smooth:
             mean = mean + sky.norms[component.name] * sky.templates[component.name][:size]
@@ -84,6 +101,8 @@ class Expectation:
 
     def source_templates(self, sky: Sky, size: int) -> jax.Array:
         """Templates (I, size) of the populations in the first pixels."""
+        if size == self.pixels.n_fit:
+            return sky.fitted_maps[1]
         return stacked([sky.templates[component.name][:size] for component in self.populations.components], (0, size))
 
     def source_functions(self, sky: Sky) -> jax.Array:
@@ -126,6 +145,12 @@ class Expectation:
             )
             result[group] = point_sources / (smooth + point_sources)
         return result
+
+
+def _norm(component: Component, theta: Parameters) -> jax.Array:
+    """The norm of a smooth component."""
+    assert component.norm is not None  # the spec has seen to it
+    return value_of(component.norm, theta)
 
 
 def stacked(parts: list[jax.Array], empty: tuple[int, ...]) -> jax.Array:

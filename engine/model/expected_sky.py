@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import jax
 
 
-class Sky(NamedTuple):
-    """What a model expects at one parameter point, by component.
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """What a model expects at one parameter point, by component; maps are worked out when they are asked for.
+
+    A compiled function that returns one has worked all of them out.
 
     Attributes:
         norms: mean counts per pixel over the region of interest of each component's template of mean 1, a scalar.
-        templates: of each component, in the N pixels (N,).
         dnds: source-count function of each population (S,) [sources per pixel per count].
+        template: gives the template of a component in the N pixels (N,), by name.
+        fitted: gives, in the P fitted pixels, the mean counts of all smooth components together (P,) and the templates
+            of the populations (I, P).
     """
 
     norms: dict[str, jax.Array]
-    templates: dict[str, jax.Array]
     dnds: dict[str, jax.Array]
+    template: Callable[[str], jax.Array]
+    fitted: Callable[[], tuple[jax.Array, jax.Array]]
+
+    @cached_property
+    def templates(self) -> dict[str, jax.Array]:
+        """The templates of all components."""
+        return {name: self.template(name) for name in self.norms}
+
+    @cached_property
+    def fitted_maps(self) -> tuple[jax.Array, jax.Array]:
+        """What `fitted` gives."""
+        return self.fitted()
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
+        """For JAX: all numbers."""
+        return (self.norms, self.dnds, self.templates, self.fitted_maps), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, numbers: tuple[Any, ...]) -> Sky:
+        """For JAX: the sky of these numbers."""
+        norms, dnds, templates, fitted_maps = numbers
+        return cls(norms, dnds, lambda name: templates[name], lambda: fitted_maps)

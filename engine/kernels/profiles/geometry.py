@@ -9,7 +9,7 @@ the integrands are analytic in a strip of half-width pi/2 about the real axis.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,8 @@ from gammasky.engine.errors import InputError
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-LANES = 32  # lines of sight that the disk kernel integrates side by side
+LANES = 8  # lines of sight that lie side by side
+ALIKE = 4 * LANES  # lines of sight of the disk that have as many nodes as the one among them that asks for most
 MIN_PSI_DEG = 1e-3  # the quadrature is tested down to here; at psi = 0 the squared profile diverges for gamma >= 1/2
 NODE_COUNTS = (8, 16, 24, 32, 40, 48, 64, 80, 96)  # Chebyshev nodes in log psi, the first that is accurate enough
 INTERPOLATION_ERROR = 3e-10  # of log J and of d log J / d gamma
@@ -92,6 +93,11 @@ class NFWSky:
     @property
     def n_pixels(self) -> int:
         return self.groups.inverse.size
+
+    @cached_property
+    def cardinal_rows(self) -> Floats:
+        """`cardinal` with as many columns as fill whole rows of LANES."""
+        return np.pad(self.cardinal, ((0, 0), (0, -self.cardinal.shape[1] % LANES)))
 
     @classmethod
     def build(
@@ -178,6 +184,28 @@ class DiskSky:
 
 
 @dataclass(frozen=True, eq=False)
+class Normalisation:
+    """How a template is wanted: over its mean, and in the first pixels only.
+
+    Args:
+        size: of how many pixels values are wanted.
+        weight (N,): of each pixel in the mean.
+        line_weight (U,): of each line of sight in it, the sum over its pixels.
+    """
+
+    size: int
+    weight: Floats
+    line_weight: Floats
+
+    @classmethod
+    def of(cls, sky: NFWSky | DiskSky, size: int, weight: Floats) -> Normalisation:
+        """That of the lines of sight of `sky`."""
+        line_weight = np.zeros(sky.groups.starts.size - 1)
+        np.add.at(line_weight, sky.groups.inverse, weight)
+        return cls(size, weight, line_weight)
+
+
+@dataclass(frozen=True, eq=False)
 class _DiskLines:
     """Lines of sight in units of R0: q = s cos b = centre + width sinh(u), with u from start over split to end."""
 
@@ -211,13 +239,13 @@ class _DiskLines:
 
     def blocks(self, order: Integers) -> DiskNodes:
         """The nodes of the lines taken in the given order."""
-        filled = np.pad(order, (0, -order.size % LANES), mode="edge").reshape(-1, LANES)
-        parts = [self._block(lines) for lines in filled]
+        filled = np.pad(order, (0, -order.size % ALIKE), mode="edge").reshape(-1, ALIKE)
+        parts = [part for lines in filled for part in self._blocks(lines)]
         starts = np.cumsum([0] + [part[0].shape[0] for part in parts]).astype(np.int64)
         return DiskNodes(starts, *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def _block(self, lines: Integers) -> tuple[Floats, Floats, Floats, Floats]:
-        """Excess, log radius, height and weight of one block, each (nodes, LANES)."""
+    def _blocks(self, lines: Integers) -> list[tuple[Floats, ...]]:
+        """Excess, log radius, height and weight of the blocks of ALIKE lines, each (nodes, LANES)."""
         near = _panel(self.start[lines], self.split[lines], int(self.near_count[lines].max()))
         far = _panel(self.split[lines], self.end[lines], int(self.far_count[lines].max()))
         u, du = (np.concatenate(pair) for pair in zip(near, far, strict=True))
@@ -226,7 +254,8 @@ class _DiskLines:
         radius = np.hypot(q - np.cos(lon), np.sin(lon))
         height = self.sun_kpc * q * np.tan(lat)
         weight = du * width * np.cosh(u) * (self.sun_kpc / np.cos(lat))
-        return radius - 1.0, np.log(radius), height, weight
+        columns = (radius - 1.0, np.log(radius), height, weight)
+        return [tuple(parts) for parts in zip(*(np.split(c, ALIKE // LANES, axis=1) for c in columns), strict=True)]
 
 
 def _directions(sky: str, lon_deg: ArrayLike, lat_deg: ArrayLike) -> tuple[Floats, Floats]:

@@ -8,7 +8,9 @@ and for the disk D = int (R / R0)^B exp(-C (R - R0) / R0) exp(-|z| / z_s) ds, li
 
     dD/dz_s = int |z| / z_s^2 ..., dD/dC = int -(R - R0) / R0 ..., dD/dB = int log(R / R0) ...
 
-The kernel returns these next to the template; the reverse pass is sum_p cotangent_p * derivative_p.
+The kernel returns these next to the template; the reverse pass is sum_p cotangent_p * derivative_p. Where a template
+T = J / mean(J) of a given mean is wanted, its derivatives dT = (dJ - T mean(dJ)) / mean(J) are found on the lines of
+sight, before pixels that share one are told apart.
 Sources: generalised NFW squared as in arXiv:2604.08648; disk of Lorimer et al. 2006 (astro-ph/0607640) as in eq. 6 of
 arXiv:1805.11097.
 
@@ -36,17 +38,18 @@ from numpy.typing import NDArray
 from gammasky.engine.kernels import callbacks, threads
 from gammasky.engine.kernels.derivatives import reverse_only
 from gammasky.engine.kernels.profiles import cpu, cuda, reference
-from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky
+from gammasky.engine.kernels.profiles.geometry import LANES, DiskSky, NFWSky, Normalisation
 
 Floats = NDArray[np.float64]
 Sky: TypeAlias = NFWSky | DiskSky
 
-NFW_CHUNK = 4096  # different angles per task
-DISK_CHUNK = 8  # blocks of lines of sight per task; each serves all batch entries while its nodes are in cache
+DISK_CHUNK = 32  # blocks of lines of sight per task; each serves all batch entries while its nodes are in cache
 
 
 @partial(reverse_only, "nfw_squared")
-def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "auto") -> jax.Array:
+def nfw_squared(
+    gamma: ArrayLike, sky: NFWSky, *, over: Normalisation | None = None, backend: str = "auto"
+) -> jax.Array:
     """Line-of-sight integral of the squared generalised-NFW density.
 
     J(psi; gamma) = int rho^2 ds, rho = (r / r_s)^-gamma (1 + r / r_s)^(gamma - 3), not normalised.
@@ -54,10 +57,11 @@ def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "auto") -> jax.
     Args:
         gamma (...): inner slope, float64. Relative error below 1e-8 for gamma in [0, 2] and psi >= 0.1 deg.
         sky: pixels and lengths, from `NFWSky.build`.
+        over: what J is divided by, and of how many pixels it is wanted; None: as it is, of all.
         backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `callbacks.choose`.
 
     Returns:
-        (..., N) [kpc]: J at every pixel; NaN where gamma is not finite.
+        (..., N) [kpc]: J at every pixel; NaN where gamma is not finite. With `over` (..., size), of mean 1.
 
     Raises:
         TypeError: gamma is not float64.
@@ -65,13 +69,19 @@ def nfw_squared(gamma: ArrayLike, sky: NFWSky, *, backend: str = "auto") -> jax.
     """
     (value,) = _double("nfw_squared", gamma=gamma)
     if (chosen := _chosen(backend, sky)) == "reference":
-        return reference.nfw_squared(value, sky)
-    return _integral(chosen, "nfw_squared", sky, value)
+        return _over_mean(over, reference.nfw_squared(value, sky))[0]
+    return _integral(chosen, "nfw_squared", sky, over, value)
 
 
 @partial(reverse_only, "lorimer_disk")
 def lorimer_disk(
-    scale_height: ArrayLike, C: ArrayLike, B: ArrayLike, sky: DiskSky, *, backend: str = "auto"
+    scale_height: ArrayLike,
+    C: ArrayLike,
+    B: ArrayLike,
+    sky: DiskSky,
+    *,
+    over: Normalisation | None = None,
+    backend: str = "auto",
 ) -> jax.Array:
     """Line-of-sight integral of the Lorimer disk.
 
@@ -82,10 +92,12 @@ def lorimer_disk(
         C, B (...): shape of the radial profile, float64; the three broadcast against each other. Relative error below
             1e-7 for z_s in [0.1, 2.5], C in [0.05, 8] and B in [0, 3].
         sky: pixels and lengths, from `DiskSky.build`.
+        over: what D is divided by, and of how many pixels it is wanted; None: as it is, of all.
         backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `callbacks.choose`.
 
     Returns:
-        (..., N) [kpc]: D at every pixel; NaN where z_s <= 0 or a parameter is not finite.
+        (..., N) [kpc]: D at every pixel; NaN where z_s <= 0 or a parameter is not finite. With `over` (..., size), of
+        mean 1.
 
     Raises:
         TypeError: a parameter is not float64.
@@ -93,8 +105,8 @@ def lorimer_disk(
     """
     height, shape, power = jnp.broadcast_arrays(*_double("lorimer_disk", scale_height=scale_height, C=C, B=B))
     if (chosen := _chosen(backend, sky)) == "reference":
-        return reference.lorimer_disk(height, shape, power, sky)
-    return _integral(chosen, "lorimer_disk", sky, height, shape, power)
+        return _over_mean(over, reference.lorimer_disk(height, shape, power, sky))[0]
+    return _integral(chosen, "lorimer_disk", sky, over, height, shape, power)
 
 
 def _chosen(backend: str, sky: Sky) -> str:
@@ -115,69 +127,98 @@ def _double(operation: str, **parameters: ArrayLike) -> list[jax.Array]:
     return [jnp.asarray(value) for value in converted.values()]
 
 
-def _fill_nfw(kernel: Callable[..., None], sky: NFWSky, outputs: tuple[Floats, ...], gamma: Floats) -> None:
-    """What `kernel` gives for every batch entry; tasks are batch entries x chunks of angles."""
-    slopes = gamma.reshape(-1)
-    results = [out.reshape(slopes.size, sky.n_pixels) for out in outputs]
-    lines = sky.psi_rad.size
-    chunks = -(-lines // NFW_CHUNK)
-
-    def task(number: int) -> None:
-        entry = slice(number // chunks, number // chunks + 1)
-        first = number % chunks * NFW_CHUNK
-        last = min(first + NFW_CHUNK, lines)
-        geometry = (sky.log_shape, sky.weight, sky.cardinal, sky.groups)
-        kernel(slopes[entry], *geometry, first, last, *(out[entry] for out in results))
-
-    threads.run_tasks(task, slopes.size * chunks)
+def _over_mean(over: Normalisation | None, template: jax.Array, *derivatives: jax.Array) -> tuple[jax.Array, ...]:
+    """The template over its mean and the derivatives of that, in the pixels that are wanted, from all pixels."""
+    if over is None:
+        return template, *derivatives
+    mean = jnp.sum(template * over.weight, axis=-1, keepdims=True)
+    values = template[..., : over.size] / mean
+    slopes = [
+        (slope[..., : over.size] - values * jnp.sum(slope * over.weight, axis=-1, keepdims=True)) / mean
+        for slope in derivatives
+    ]
+    return values, *slopes
 
 
-def _fill_disk(kernel: Callable[..., None], sky: DiskSky, outputs: tuple[Floats, ...], *parameters: Floats) -> None:
-    """What `kernel` gives for every batch entry; tasks are chunks of lines of sight."""
-    flat = [values.reshape(-1) for values in parameters]
-    results = tuple(out.reshape(flat[0].size, sky.n_pixels) for out in outputs)
+def _nfw_lines(sky: NFWSky, gamma: Floats) -> Floats:
+    """J and dJ/dgamma on the lines of sight (batch, 2, U'), U' filling whole rows of lanes; tasks are batch entries."""
+    lines = np.empty((gamma.size, 2, sky.cardinal_rows.shape[1]))
+
+    def task(entry: int) -> None:
+        cpu.nfw_lines(gamma[entry], sky.log_shape, sky.weight, sky.cardinal_rows, lines[entry])
+
+    threads.run_tasks(task, gamma.size)
+    return lines
+
+
+def _disk_lines(sky: DiskSky, *parameters: Floats) -> Floats:
+    """D and its derivatives on the lines of sight (batch, 4, U'); tasks are chunks of lines."""
     blocks = sky.nodes.block_starts.size - 1
+    lines = np.empty((parameters[0].size, 4, blocks * LANES))
 
     def task(number: int) -> None:
         first, last = number * DISK_CHUNK, min((number + 1) * DISK_CHUNK, blocks)
-        kernel(*flat, sky.nodes, sky.groups, first, last, results)
+        cpu.disk_lines(*parameters, sky.nodes, first, last, lines)
 
     threads.run_tasks(task, -(-blocks // DISK_CHUNK))
+    return lines
 
 
-_FIRST: dict[str, Callable[..., None]] = {
-    "nfw_squared": partial(_fill_nfw, cpu.nfw_chunk),
-    "lorimer_disk": partial(_fill_disk, cpu.disk_chunk),
-}
+def _fill(
+    on_lines: Callable[..., Floats], sky: Sky, over: Normalisation | None, outputs: tuple[Floats, ...], *given: Floats
+) -> None:
+    """Template and derivatives in the pixels for every batch entry, from what they are on lines of sight."""
+    lines = on_lines(sky, *(values.reshape(-1) for values in given))
+    results = [out.reshape(len(lines), out.shape[-1]) for out in outputs]
+
+    def task(entry: int) -> None:
+        if over is not None:
+            cpu.over_mean(lines[entry], over.line_weight)
+        for kind, pixels in enumerate(results):
+            cpu.to_pixels(lines[entry, kind], sky.groups.inverse, pixels[entry])
+
+    threads.run_tasks(task, len(lines))
+
+
+_ON_LINES: dict[str, Callable[..., Floats]] = {"nfw_squared": _nfw_lines, "lorimer_disk": _disk_lines}
 _ON_DEVICE: dict[str, Callable[..., None]] = {"nfw_squared": cuda.nfw_squared, "lorimer_disk": cuda.lorimer_disk}
 
 
-def _template_and_derivatives(backend: str, operation: str, sky: Sky, *parameters: jax.Array) -> tuple[jax.Array, ...]:
-    """Template and its derivative by each parameter, each (..., N)."""
+def _template_and_derivatives(
+    backend: str, operation: str, sky: Sky, over: Normalisation | None, *parameters: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Template and its derivative by each parameter, each (..., N) or, with `over`, (..., size)."""
     shape = parameters[0].shape
-    result = [jax.ShapeDtypeStruct((*shape, sky.n_pixels), jnp.float64)] * (1 + len(parameters))
+    size = sky.n_pixels if over is None or backend != "numba" else over.size
+    result = [jax.ShapeDtypeStruct((*shape, size), jnp.float64)] * (1 + len(parameters))
     if backend == "numba":
-        return callbacks.call(operation, partial(_FIRST[operation], sky), result, *parameters)
+        return callbacks.call(operation, partial(_fill, _ON_LINES[operation], sky, over), result, *parameters)
     room = [jax.ShapeDtypeStruct(shape + own, jnp.float64) for own in cuda.scratch_shapes(sky)]
-    return callbacks.launch(operation, partial(_ON_DEVICE[operation], sky), result, *parameters, scratch=room)
+    found = callbacks.launch(operation, partial(_ON_DEVICE[operation], sky), result, *parameters, scratch=room)
+    return _over_mean(over, *found)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _integral(backend: str, operation: str, sky: Sky, *parameters: jax.Array) -> jax.Array:
-    """The template (..., N) of one operation, differentiable in reverse mode."""
-    return _template_and_derivatives(backend, operation, sky, *parameters)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
+def _integral(backend: str, operation: str, sky: Sky, over: Normalisation | None, *parameters: jax.Array) -> jax.Array:
+    """The template of one operation, differentiable in reverse mode."""
+    return _template_and_derivatives(backend, operation, sky, over, *parameters)[0]
 
 
 def _integral_fwd(
-    backend: str, operation: str, sky: Sky, *parameters: jax.Array
+    backend: str, operation: str, sky: Sky, over: Normalisation | None, *parameters: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     """The template; its derivatives are all that the reverse pass needs."""
-    template, *derivatives = _template_and_derivatives(backend, operation, sky, *parameters)
+    template, *derivatives = _template_and_derivatives(backend, operation, sky, over, *parameters)
     return template, tuple(derivatives)
 
 
 def _integral_rev(
-    _backend: str, _operation: str, _sky: Sky, derivatives: tuple[jax.Array, ...], cotangent: jax.Array
+    _backend: str,
+    _operation: str,
+    _sky: Sky,
+    _over: Normalisation | None,
+    derivatives: tuple[jax.Array, ...],
+    cotangent: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """sum_p cotangent_p derivative_p for each parameter."""
     return tuple(jnp.sum(cotangent * derivative, axis=-1) for derivative in derivatives)

@@ -1,6 +1,8 @@
 """Templates, one file for each kind; the imports below register them."""
 
-from gammasky.engine.model.templates.base import TEMPLATES, AnyTemplate, Function, Profile, Setting, Template
+from gammasky.engine.model.templates.base import TEMPLATES, AnyTemplate, Profile, Template
+from gammasky.engine.model.templates.function import Function
+from gammasky.engine.model.templates.setting import Setting
 
 from gammasky.engine.model.templates.map import MapTemplate  # isort: skip
 from gammasky.engine.model.templates.mix import MixTemplate  # isort: skip

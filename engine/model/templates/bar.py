@@ -13,7 +13,8 @@ from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.op import triaxial_bar
-from gammasky.engine.model.templates.base import TEMPLATES, Profile, Setting
+from gammasky.engine.model.templates.base import TEMPLATES, Profile
+from gammasky.engine.model.templates.setting import Setting
 from gammasky.engine.model.values import Parameters, Use, Value, value_of
 from gammasky.engine.sky.schema import Schema
 

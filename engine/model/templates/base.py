@@ -1,14 +1,13 @@
 """What every template is: a description in a model file that becomes a function of the parameters.
 
-The function takes (arrays, theta) and gives values in the N pixels, with mean 1 over the region. Fixed numbers (maps,
-harmonics, exposure) go into one table of arrays that is passed to every call, so that compiled programs hold no data.
+The function gives values with mean 1 over the region. Fixed numbers (maps, harmonics, exposure) go into one table of
+arrays that is passed to every call, so that compiled programs hold no data.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import jax
@@ -18,48 +17,11 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from gammasky.engine.citation import Citation
 from gammasky.engine.model.registry import Registry
-from gammasky.engine.model.templates.modulation import Modulation
+from gammasky.engine.model.templates.function import Evaluate, Function
+from gammasky.engine.model.templates.modulation import Modulation, modulated
+from gammasky.engine.model.templates.setting import Setting
 from gammasky.engine.model.values import Arrays, Parameters, Use
-from gammasky.engine.sky.dataset import Dataset
-from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.schema import Schema
-
-Function = Callable[[Arrays, Parameters], jax.Array]
-
-
-@dataclass
-class Setting:
-    """What templates are built for: the pixels, where maps come from, and what the component needs.
-
-    Attributes:
-        dataset: gives maps by name.
-        pixels: the N pixels.
-        backend: of the kernels.
-        arrays: the fixed numbers of all templates built so far; templates add theirs.
-        point_sources: the component needs sources per pixel (intensity) rather than counts.
-        as_is: the component takes templates as they are.
-        geometries: lines of sight and the like, shared by all templates that need the same.
-    """
-
-    dataset: Dataset
-    pixels: Observation
-    backend: str
-    arrays: Arrays = field(default_factory=dict)
-    point_sources: bool = False
-    as_is: bool = False
-    geometries: dict[Hashable, Any] = field(default_factory=dict)
-
-    def store(self, name: str, values: np.ndarray) -> str:
-        """Put fixed numbers into the table of arrays; the key under which functions find them."""
-        self.arrays[name] = values
-        return name
-
-    def geometry(self, kind: Any, **lengths: Any) -> Any:
-        """`kind.build(lon_deg, lat_deg, **lengths)` for the pixels, made once for all templates that need the same."""
-        key = (kind, *lengths.values())
-        if key not in self.geometries:
-            self.geometries[key] = kind.build(self.pixels.lon_deg, self.pixels.lat_deg, **lengths)
-        return self.geometries[key]
 
 
 class Template(Schema):
@@ -116,7 +78,7 @@ class Template(Schema):
         """
         function = self.shape(setting)
         if self.modulation is not None:
-            function = _modulated(function, self.modulation, setting)
+            function = modulated(function, self.modulation, setting)
         return function if self.hemisphere is None else _cut(function, self.hemisphere, setting)
 
 
@@ -127,42 +89,45 @@ class Profile(Template):
     def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
         """A function from the parameters to values (N,) in any normalisation."""
 
+    def normalised(self, setting: Setting, exposure: str | None) -> Evaluate:
+        """A function of (arrays, theta, size) that gives values (size,) of mean 1 over the region.
+
+        Args:
+            setting: the pixels.
+            exposure: key of what the intensity is multiplied by; None: nothing.
+        """
+        intensity, n_region = self.intensity(setting), setting.pixels.n_region
+
+        def normalised(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+            values = intensity(theta) if exposure is None else intensity(theta) * arrays[exposure]
+            return values[:size] / jnp.mean(values[:n_region])
+
+        return normalised
+
     def shape(self, setting: Setting) -> Function:
         counts = not (setting.point_sources or setting.as_is)
-        exposure = setting.store("relative_exposure", setting.pixels.relative_exposure)
-        evaluate, n_region = self.intensity(setting), setting.pixels.n_region
-
-        def profile(arrays: Arrays, theta: Parameters) -> jax.Array:
-            values = evaluate(theta)
-            values = values * arrays[exposure] if counts else values
-            return values / jnp.mean(values[:n_region])
-
+        exposure = setting.store("relative_exposure", setting.pixels.relative_exposure) if counts else None
+        normalised = self.normalised(setting, exposure)
         if any(self.shape_uses("")):
-            return profile
+            return Function(moving=normalised)
         # nothing is free in it: integrated once
         plain = self.model_copy(update={"modulation": None, "hemisphere": None})
-        key = setting.store(f"{plain!r}:{counts}", np.asarray(profile(setting.arrays, {})))
-        return lambda arrays, _theta: arrays[key]
-
-
-def _modulated(function: Function, modulation: Modulation, setting: Setting) -> Function:
-    key = setting.store(
-        f"harmonics:{modulation.l_max}", modulation.harmonics(setting.pixels.lon_deg, setting.pixels.lat_deg)
-    )
-    n_region = setting.pixels.n_region
-
-    def modulated(arrays: Arrays, theta: Parameters) -> jax.Array:
-        values = function(arrays, theta) * (1.0 + theta[modulation.coefficients] @ arrays[key])
-        return values / jnp.mean(values[:n_region])
-
-    return modulated
+        values = normalised(setting.arrays, {}, setting.pixels.n_pixels)
+        return Function.fixed(setting.store(f"{plain!r}:{counts}", np.asarray(values)))
 
 
 def _cut(function: Function, hemisphere: str, setting: Setting) -> Function:
     """Zero in the other hemisphere, not normalised anew: equal norms north and south give the whole template."""
     inside = (setting.pixels.lat_deg >= 0) == (hemisphere == "north")
-    key = setting.store(f"hemisphere:{hemisphere}", inside.astype(np.float64))
-    return lambda arrays, theta: function(arrays, theta) * arrays[key]
+    cut = setting.store(f"hemisphere:{hemisphere}", inside.astype(np.float64))
+    maps = tuple(setting.store(f"{key}:{hemisphere}", setting.arrays[key] * inside) for key in function.maps)
+    whole = function.moving
+
+    def moving(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+        assert whole is not None  # as below
+        return whole(arrays, theta, size) * arrays[cut][:size]
+
+    return Function(maps, function.shares, None if whole is None else moving)
 
 
 TEMPLATES: Registry[type[Template]] = Registry("template")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import jax
 from pydantic import Field
 
 from gammasky.engine.citation import Citation
-from gammasky.engine.kernels.profiles.geometry import DiskSky
+from gammasky.engine.kernels.profiles.geometry import DiskSky, Normalisation
 from gammasky.engine.kernels.profiles.op import lorimer_disk
-from gammasky.engine.model.templates.base import TEMPLATES, Profile, Setting
+from gammasky.engine.model.templates.base import TEMPLATES
+from gammasky.engine.model.templates.line_integral import Integral, LineIntegral
+from gammasky.engine.model.templates.setting import Setting
 from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
 from gammasky.engine.sky.schema import Schema
 
@@ -26,7 +28,7 @@ class DiskSettings(Schema):
 
 
 @TEMPLATES.add
-class DiskTemplate(Profile):
+class DiskTemplate(LineIntegral):
     """The Lorimer disk template."""
 
     kind: ClassVar[str] = "disk"
@@ -53,12 +55,12 @@ class DiskTemplate(Profile):
     def shape_uses(self, where: str) -> Iterator[Use]:
         return uses_of(f"{where}, disk", self.disk.scale_height, self.disk.C, self.disk.B)
 
-    def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
+    def integral(self, setting: Setting) -> tuple[DiskSky, Integral]:
         disk, backend = self.disk, setting.backend
         sky = setting.geometry(DiskSky, sun_kpc=disk.sun_kpc)
 
-        def intensity(theta: Parameters) -> jax.Array:
+        def integral(theta: Parameters, over: Normalisation | None) -> jax.Array:
             scale_height, C, B = (value_of(value, theta) for value in (disk.scale_height, disk.C, disk.B))
-            return lorimer_disk(scale_height, C, B, sky, backend=backend)
+            return lorimer_disk(scale_height, C, B, sky, over=over, backend=backend)
 
-        return intensity
+        return sky, integral

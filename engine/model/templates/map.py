@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.model.templates.base import TEMPLATES, Function, Setting, Template
+from gammasky.engine.model.templates.base import TEMPLATES, Template
+from gammasky.engine.model.templates.function import Function
+from gammasky.engine.model.templates.setting import Setting
 from gammasky.engine.model.values import Use
 
 
@@ -44,4 +46,4 @@ class MapTemplate(Template):
         if not mean > 0:
             raise InputError(f"template '{self.map}' is zero everywhere in the region of interest; leave it out")
         key = setting.store(f"map:{self.map}:{unit}:{setting.point_sources}:{setting.as_is}", values / mean)
-        return lambda arrays, _theta: arrays[key]
+        return Function.fixed(key)

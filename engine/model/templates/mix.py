@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, ClassVar
 
 import jax
@@ -11,8 +12,10 @@ from pydantic import Field
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.priors import SUM_TOLERANCE
-from gammasky.engine.model.templates.base import TEMPLATES, AnyTemplate, Function, Setting, Template
-from gammasky.engine.model.values import Arrays, Parameters, Use, value_of
+from gammasky.engine.model.templates.base import TEMPLATES, AnyTemplate, Template
+from gammasky.engine.model.templates.function import Function
+from gammasky.engine.model.templates.setting import Setting
+from gammasky.engine.model.values import Parameters, Use, value_of
 
 
 @TEMPLATES.add
@@ -41,15 +44,16 @@ class MixTemplate(Template):
             yield from member.uses(where)
 
     def shape(self, setting: Setting) -> Function:
-        members, given = [member.build(setting) for member in self.mix], self.fractions
+        given = self.fractions
 
-        def mixture(arrays: Arrays, theta: Parameters) -> jax.Array:
+        def share(theta: Parameters, number: int) -> jax.Array:
             shares = jnp.asarray(given) if isinstance(given, list) else value_of(given, theta)
-            parts = [member(arrays, theta) for member in members]
-            # two maps that move are not stacked, which would copy them for every parameter point
-            return shares @ jnp.stack(parts) if shares.ndim else shares * parts[0] + (1.0 - shares) * parts[1]
+            if shares.ndim:
+                return shares[number]
+            return shares if number == 0 else 1.0 - shares
 
-        return mixture
+        members = [member.build(setting) for member in self.mix]
+        return Function.sum([(partial(share, number=number), member) for number, member in enumerate(members)])
 
 
 def _require_shares(fractions: float | list[float], n_members: int, where: str) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
-import jax
 from pydantic import Field
 
 from gammasky.engine.citation import Citation
 from gammasky.engine.kernels.profiles.geometry import NFWSky
 from gammasky.engine.kernels.profiles.op import nfw_squared
-from gammasky.engine.model.templates.base import TEMPLATES, Profile, Setting
-from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
+from gammasky.engine.model.templates.base import TEMPLATES
+from gammasky.engine.model.templates.line_integral import Integral, LineIntegral
+from gammasky.engine.model.templates.setting import Setting
+from gammasky.engine.model.values import Use, Value, uses_of, value_of
 from gammasky.engine.sky.schema import Schema
 
 
@@ -25,7 +26,7 @@ class NfwSettings(Schema):
 
 
 @TEMPLATES.add
-class NfwTemplate(Profile):
+class NfwTemplate(LineIntegral):
     """The NFW^2 template with inner slope gamma."""
 
     kind: ClassVar[str] = "nfw"
@@ -52,7 +53,7 @@ class NfwTemplate(Profile):
     def shape_uses(self, where: str) -> Iterator[Use]:
         return uses_of(f"{where}, nfw", self.nfw.gamma)
 
-    def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
+    def integral(self, setting: Setting) -> tuple[NFWSky, Integral]:
         nfw, backend = self.nfw, setting.backend
         sky = setting.geometry(NFWSky, sun_kpc=nfw.sun_kpc, scale_radius_kpc=nfw.scale_radius_kpc)
-        return lambda theta: nfw_squared(value_of(nfw.gamma, theta), sky, backend=backend)
+        return sky, lambda theta, over: nfw_squared(value_of(nfw.gamma, theta), sky, over=over, backend=backend)

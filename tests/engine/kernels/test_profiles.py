@@ -12,7 +12,7 @@ import pytest
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.profiles import geometry, op
-from gammasky.engine.kernels.profiles.geometry import LANES, DiskSky, NFWSky
+from gammasky.engine.kernels.profiles.geometry import LANES, DiskSky, NFWSky, Normalisation
 from gammasky.engine.kernels.profiles.op import lorimer_disk, nfw_squared
 
 RNG = np.random.default_rng(11)
@@ -44,6 +44,27 @@ def test_leading_axes_broadcast(nfw: NFWSky, disk: DiskSky, backend: str) -> Non
     assert many.shape == (3, 2, 70)
     np.testing.assert_allclose(many[2, 1], lorimer_disk(0.9, 7.0, 0.5, disk, backend=backend), rtol=1e-13)
     assert nfw_squared(jnp.zeros((0,)), nfw, backend=backend).shape == (0, 70)
+
+
+def test_over_the_mean_and_in_the_first_pixels(nfw: NFWSky, disk: DiskSky, backend: str) -> None:
+    weight, cotangent = np.where(np.arange(70) < 60, RNG.uniform(0.5, 2.0, 70), 0.0), RNG.normal(size=50)
+    points = (nfw_squared, nfw, point(1.3)), (lorimer_disk, disk, point(0.4, 3.0, 0.5))
+    for function, sky, parameters in points:
+        over = Normalisation.of(sky, 50, weight)
+
+        def whole(*given: Any, function: Any = function, sky: Any = sky) -> jax.Array:
+            values = function(*given, sky, backend="numba")
+            return values[:50] / jnp.sum(weight * values)
+
+        def normalised(*given: Any, function: Any = function, sky: Any = sky, over: Any = over) -> jax.Array:
+            return function(*given, sky, over=over, backend=backend)
+
+        found, expected = (jax.vjp(f, *parameters) for f in (normalised, whole))
+        # the reference integrates in its own way
+        rtol = 1e-6 if backend == "reference" else 1e-11
+        np.testing.assert_allclose(found[0], expected[0], rtol=rtol)
+        for one, other in zip(found[1](jnp.asarray(cotangent)), expected[1](jnp.asarray(cotangent)), strict=True):
+            np.testing.assert_allclose(one, other, rtol=rtol)
 
 
 def test_gradient_through_broadcasting(disk: DiskSky) -> None:

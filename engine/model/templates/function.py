@@ -1,0 +1,78 @@
+"""Templates as functions of the parameters: fixed maps, which matrix products add up, and what moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gammasky.engine.model.values import Arrays, Parameters
+
+#: (arrays, theta, size) -> values in the first `size` of the N pixels.
+Evaluate = Callable[[Arrays, Parameters, int], jax.Array]
+
+
+def _no_shares(_arrays: Arrays, _theta: Parameters) -> jax.Array:
+    return jnp.zeros(0)
+
+
+def _one(_arrays: Arrays, _theta: Parameters) -> jax.Array:
+    return jnp.ones(1)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A template as a function of the parameters: the sum of fixed maps, each times its share, and of what moves.
+
+    Attributes:
+        maps: keys of the fixed maps (N,) in the table of arrays.
+        shares: (arrays, theta) -> share of each fixed map (maps,).
+        moving: the rest; None where there is none.
+    """
+
+    maps: tuple[str, ...] = ()
+    shares: Callable[[Arrays, Parameters], jax.Array] = _no_shares
+    moving: Evaluate | None = None
+
+    @classmethod
+    def fixed(cls, key: str) -> Function:
+        """The map of that key."""
+        return cls((key,), _one)
+
+    def __call__(self, arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+        """Values (size,) in the first pixels."""
+        maps = jnp.stack([arrays[key][:size] for key in self.maps]) if self.maps else jnp.zeros((0, size))
+        return self.from_maps(maps, arrays, theta)
+
+    def from_maps(self, maps: jax.Array, arrays: Arrays, theta: Parameters) -> jax.Array:
+        """The same, from the fixed maps (maps, size) in those pixels."""
+        size = maps.shape[1]
+        if self.moving is None:
+            return self.shares(arrays, theta) @ maps if self.maps else jnp.zeros(size)
+        moving = self.moving(arrays, theta, size)
+        return self.shares(arrays, theta) @ maps + moving if self.maps else moving
+
+    @classmethod
+    def sum(cls, parts: list[tuple[Callable[[Parameters], jax.Array], Function]]) -> Function:
+        """The sum of functions, each times a number that the parameters give."""
+        with_maps = [(factor, part) for factor, part in parts if part.maps]
+        with_moving = [(factor, part.moving) for factor, part in parts if part.moving is not None]
+
+        def shares(arrays: Arrays, theta: Parameters) -> jax.Array:
+            return jnp.concatenate([factor(theta) * part.shares(arrays, theta) for factor, part in with_maps])
+
+        def moving(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+            total = jnp.zeros(size)
+            for factor, evaluate in with_moving:
+                total = total + factor(theta) * evaluate(arrays, theta, size)
+            return total
+
+        maps = tuple(key for _, part in with_maps for key in part.maps)
+        return cls(maps, shares if maps else _no_shares, moving if with_moving else None)
+
+    def table(self, arrays: Arrays, size: int) -> np.ndarray:
+        """The fixed maps (maps, size) in the first pixels."""
+        return np.array([arrays[key][:size] for key in self.maps]).reshape(len(self.maps), size)

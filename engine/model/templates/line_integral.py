@@ -1,0 +1,42 @@
+"""Profiles whose kernel integrates along lines of sight, and divides by the mean there."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import jax
+import numpy as np
+
+from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky, Normalisation
+from gammasky.engine.model.templates.base import Profile
+from gammasky.engine.model.templates.function import Evaluate
+from gammasky.engine.model.templates.setting import Setting
+from gammasky.engine.model.values import Arrays, Parameters
+
+#: A function of the parameters, and of what its values are divided by.
+Integral = Callable[[Parameters, Normalisation | None], jax.Array]
+
+
+class LineIntegral(Profile):
+    """Base of profiles that are an operation of `kernels.profiles`."""
+
+    @abstractmethod
+    def integral(self, setting: Setting) -> tuple[NFWSky | DiskSky, Integral]:
+        """The lines of sight, and the operation."""
+
+    def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
+        _, integral = self.integral(setting)
+        return lambda theta: integral(theta, None)
+
+    def normalised(self, setting: Setting, exposure: str | None) -> Evaluate:
+        pixels, (sky, integral) = setting.pixels, self.integral(setting)
+        weight = np.where(np.arange(pixels.n_pixels) < pixels.n_region, 1.0 / pixels.n_region, 0.0)
+        weight = weight if exposure is None else weight * setting.arrays[exposure]
+        over = {size: Normalisation.of(sky, size, weight) for size in (pixels.n_fit, pixels.n_pixels)}
+
+        def normalised(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+            values = integral(theta, over[size])
+            return values if exposure is None else values * arrays[exposure][:size]
+
+        return normalised

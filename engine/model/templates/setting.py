@@ -1,0 +1,48 @@
+"""What templates are built for."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gammasky.engine.model.values import Arrays
+from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.sky.observation import Observation
+
+
+@dataclass
+class Setting:
+    """What templates are built for: the pixels, where maps come from, and what the component needs.
+
+    Attributes:
+        dataset: gives maps by name.
+        pixels: the N pixels.
+        backend: of the kernels.
+        arrays: the fixed numbers of all templates built so far; templates add theirs.
+        point_sources: the component needs sources per pixel (intensity) rather than counts.
+        as_is: the component takes templates as they are.
+        geometries: lines of sight and the like, shared by all templates that need the same.
+    """
+
+    dataset: Dataset
+    pixels: Observation
+    backend: str
+    arrays: Arrays = field(default_factory=dict)
+    point_sources: bool = False
+    as_is: bool = False
+    geometries: dict[Hashable, Any] = field(default_factory=dict)
+
+    def store(self, name: str, values: np.ndarray) -> str:
+        """Put fixed numbers into the table of arrays; the key under which functions find them."""
+        self.arrays[name] = values
+        return name
+
+    def geometry(self, kind: Any, **lengths: Any) -> Any:
+        """`kind.build(lon_deg, lat_deg, **lengths)` for the pixels, made once for all templates that need the same."""
+        key = (kind, *lengths.values())
+        if key not in self.geometries:
+            self.geometries[key] = kind.build(self.pixels.lon_deg, self.pixels.lat_deg, **lengths)
+        return self.geometries[key]
