@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +190,7 @@ def _stacked(sky: str, rows: list[Row], density: Callable[[Row], Density]) -> Sk
 
 def on_common_pixels(densities: Sequence[Density]) -> Floats:
     """Log predictive densities (K, P) in the pixels that every member fits, from (pixel, density) of each."""
-    common = densities[0][0]
-    for pixel, _ in densities[1:]:
-        common = np.intersect1d(common, pixel, assume_unique=True)
-    common = np.sort(common)
+    common = np.sort(reduce(np.intersect1d, (pixel for pixel, _ in densities)))
     places = [np.argsort(pixel)[np.searchsorted(np.sort(pixel), common)] for pixel, _ in densities]
     return np.stack([values[place] for (_, values), place in zip(densities, places, strict=True)])
 

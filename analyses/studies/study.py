@@ -10,12 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PrivateAttr, model_validator
 
 from gammasky.analyses.ensemble.file import FitTable, beside
+from gammasky.analyses.ensemble.tables import Table
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import named_file, read_toml, shipped_files
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.sky.schema import Schema, validated
-
-Table = dict[str, Any]
 
 #: A quick run is of the demo sky, within 10 deg, of one diffuse model, with Laplace approximations; a study's own
 #: [quick] goes on top.

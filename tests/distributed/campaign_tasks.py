@@ -35,33 +35,31 @@ class Square:
 
 
 @dataclass(frozen=True)
-class FrozenOnce(Square):
-    """The first worker that loads it freezes, and is noted in `frozen`."""
+class TroubleOnce(Square):
+    """In the first worker that loads it something happens, and that worker is noted in `first`."""
 
-    frozen: str = ""
+    first: str = ""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         try:
-            with open(self.frozen, "x") as file:
+            with open(self.first, "x") as file:
                 file.write(f"{os.getpid()}\n")
         except FileExistsError:
             return
+        self.happen()
+
+    def happen(self) -> None:
+        raise NotImplementedError
+
+
+class FrozenOnce(TroubleOnce):
+    def happen(self) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-@dataclass(frozen=True)
-class TroubledOnce(Square):
-    """The first worker that loads it has trouble with Ray, and makes the folder `once`."""
-
-    once: str = ""
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        try:
-            os.mkdir(self.once)
-        except FileExistsError:
-            return
+class RayTroubleOnce(TroubleOnce):
+    def happen(self) -> None:
         import ray
 
         raise ray.exceptions.RaySystemError("once")

@@ -237,7 +237,7 @@ def test_a_task_that_cannot_be_sent_or_loaded(run: Run, members_of: MembersOf, t
 @pytest.mark.usefixtures("ray")
 def test_a_node_in_trouble_ends_no_campaign(run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path) -> None:
     """A worker that Ray cannot give the task is as good as lost: the member is tried again."""
-    task = tasks.TroubledOnce(str(tmp_path / "log"), str(tmp_path / "once"))
+    task = tasks.RayTroubleOnce(str(tmp_path / "log"), str(tmp_path / "once"))
     assert run(members_of(3), runner=RayRunner(), task=task).done == 3
     assert sorted(row["attempts"] for row in read_rows(tmp_path / "campaign")) == [1, 1, 2]
 
