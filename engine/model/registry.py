@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from gammasky.engine.errors import unknown_name
 
@@ -40,6 +40,20 @@ class Registry(Generic[Kind]):
         if word not in self.kinds:
             raise unknown_name(self.what, word, self.kinds)
         return self.kinds[word]
+
+    def described(self, table: Any) -> Any:
+        """Make what a table describes: its entry `prior`, of priors, names the kind. What is no table stays as it is.
+
+        Raises:
+            ValueError: no such entry.
+            InputError: it names no kind.
+        """
+        if not isinstance(table, dict):
+            return table
+        if self.what not in table:
+            known = ", ".join(sorted(self.kinds)) or "none: no kind is known"
+            raise ValueError(f"key '{self.what}' is missing; give one of {known}")
+        return self.named(str(table[self.what])).model_validate(table)  # type: ignore[attr-defined]
 
     def words(self) -> str:
         """List all words, separated by commas, for messages."""

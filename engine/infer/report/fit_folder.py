@@ -196,16 +196,14 @@ def _read_summary(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not JSON, or damaged; run the fit again") from None
     wrong = [name for name in TABLES if not isinstance(summary, dict) or not isinstance(summary.get(name), dict)]
     wrong += [name for name in ("model_name", "dataset") if not wrong and not isinstance(summary.get(name), str)]
-    wrong += [name for name in ("verdict", "diagnostics") if not wrong and not _is_table_or_none(summary.get(name))]
+    wrong += [
+        name for name in ("verdict", "diagnostics") if not wrong and not isinstance(summary.get(name), dict | None)
+    ]
     numbers = () if wrong else (summary[name] for name in TABLES[:3])
     wrong += [name for entries in numbers for name, entry in entries.items() if not isinstance(entry, dict)]
     if wrong:
         raise InputError(f"{path}: damaged, expected a table '{wrong[0]}'; run the fit again")
     return summary
-
-
-def _is_table_or_none(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
 
 
 def _require_one_fit(posterior: Posterior, summary: Mapping[str, Any], folder: Path) -> None:

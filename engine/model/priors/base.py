@@ -173,22 +173,5 @@ class ScalarPrior(PriorKind):
         return self.mass(np.asarray(x, dtype=np.float64))
 
 
-def require_in_order(low: float, high: float) -> None:
-    """Refuse limits that are not in order."""
-    if not low < high:
-        raise ValueError(f"low must be below high, got low={low:g}, high={high:g}; exchange them")
-
-
 PRIORS: Registry[type[PriorKind]] = Registry("prior")
-
-
-def _as_prior(value: Any) -> Any:
-    """Make the prior that a table describes."""
-    if not isinstance(value, dict):
-        return value
-    if "prior" not in value:
-        raise ValueError(f"key 'prior' is missing; give one of {', '.join(sorted(PRIORS.kinds))}")
-    return PRIORS.named(str(value["prior"])).model_validate(value)
-
-
-Prior = Annotated[SerializeAsAny[PriorKind], BeforeValidator(_as_prior)]
+Prior = Annotated[SerializeAsAny[PriorKind], BeforeValidator(PRIORS.described)]

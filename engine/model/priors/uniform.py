@@ -11,23 +11,32 @@ import numpy as np
 from jax.scipy.special import ndtr
 from pydantic import Field, model_validator
 
-from gammasky.engine.model.priors.base import PRIORS, Floats, ScalarPrior, require_in_order
+from gammasky.engine.model.priors.base import PRIORS, Floats, ScalarPrior
 
 
-@PRIORS.add
-class Uniform(ScalarPrior):
-    """Uniform(low, high)."""
+class Between(ScalarPrior):
+    """Base of priors of a number between two limits."""
 
-    kind: ClassVar[str] = "uniform"
-
-    prior: Literal["uniform"]
     low: float
     high: float
 
     @model_validator(mode="after")
     def _order(self) -> Self:
-        require_in_order(self.low, self.high)
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got low={self.low:g}, high={self.high:g}; exchange them")
         return self
+
+    def support(self) -> tuple[float, float]:
+        return self.low, self.high
+
+
+@PRIORS.add
+class Uniform(Between):
+    """Uniform(low, high)."""
+
+    kind: ClassVar[str] = "uniform"
+
+    prior: Literal["uniform"]
 
     def numbers(self) -> tuple[float, float]:
         return self.low, self.high
@@ -36,15 +45,12 @@ class Uniform(ScalarPrior):
     def quantile(z: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
         return low + (high - low) * ndtr(z)
 
-    def support(self) -> tuple[float, float]:
-        return self.low, self.high
-
     def mass(self, x: Floats) -> Floats:
         return np.clip((x - self.low) / (self.high - self.low), 0.0, 1.0)
 
 
 @PRIORS.add
-class LogUniform(ScalarPrior):
+class LogUniform(Between):
     """Log-uniform: uniform in log theta between low > 0 and high."""
 
     kind: ClassVar[str] = "loguniform"
@@ -53,20 +59,12 @@ class LogUniform(ScalarPrior):
     low: Annotated[float, Field(gt=0)]
     high: Annotated[float, Field(gt=0)]
 
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        require_in_order(self.low, self.high)
-        return self
-
     def numbers(self) -> tuple[float, float]:
         return math.log(self.low), math.log(self.high)
 
     @staticmethod
     def quantile(z: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
         return jnp.exp(low + (high - low) * ndtr(z))
-
-    def support(self) -> tuple[float, float]:
-        return self.low, self.high
 
     def mass(self, x: Floats) -> Floats:
         return np.clip(np.log(x / self.low) / np.log(self.high / self.low), 0.0, 1.0)

@@ -67,15 +67,4 @@ class TermKind(Schema):
 
 
 TERMS: Registry[type[TermKind]] = Registry("term")
-
-
-def _as_term(value: Any) -> Any:
-    """Make the term that a table describes."""
-    if not isinstance(value, dict):
-        return value
-    if "term" not in value:
-        raise ValueError(f"key 'term' is missing; give one of {TERMS.words() or 'none: no kind is known'}")
-    return TERMS.named(str(value["term"])).model_validate(value)
-
-
-AnyTerm = Annotated[SerializeAsAny[TermKind], BeforeValidator(_as_term)]
+AnyTerm = Annotated[SerializeAsAny[TermKind], BeforeValidator(TERMS.described)]
