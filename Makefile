@@ -86,7 +86,7 @@ test-312 installed-312:
 else
 test-312: .venv-312/.installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-312/$(PYTEST) -m 'not slow' --thin \
-		tests/engine/kernels tests/engine/model tests/engine/infer tests/engine/*.py \
+		tests/engine/kernels tests/engine/model tests/engine/infer/test_*.py tests/engine/test_*.py \
 		tests/test_cli.py tests/test_imports.py tests/test_public_names.py
 
 installed-312: .venv-312/.installed

@@ -58,7 +58,7 @@ def test_a_point_that_cannot_be_simulated(point: Any, message: str, here: Path, 
         (["--params", "no.json"], "parameter file 'no.json': cannot be read"),
         (["--out", ""], "Invalid value for '--out': expected a path, got an empty one"),
         (["--out", "model.toml"], "Invalid value for '--out'|--out model.toml: expected a folder"),
-        (["--out", "model.toml/x"], "folder model.toml/x: cannot be written to (Not a directory); choose another"),
+        (["--out", "model.toml/x"], "--out model.toml/x: cannot be written to (Not a directory); choose another"),
     ],
 )
 @pytest.mark.usefixtures("here")
@@ -159,7 +159,7 @@ def test_a_norm_that_cannot_be_reached(here: Path, capsys: Capture) -> None:
         (["--method", "nuts"], "unknown setting of method nuts 'guide'"),
         (["--steps", "2.5"], "Invalid value for '--steps'"),
         (["--posterior", "point.json"], "point.json: not a NetCDF file, or damaged"),
-        (["--out", "model.toml/x"], "folder model.toml/x: cannot be written to (Not a directory); choose another"),
+        (["--out", "model.toml/x"], "--out model.toml/x: cannot be written to (Not a directory); choose another"),
     ],
 )
 @pytest.mark.usefixtures("here")

@@ -21,7 +21,7 @@ from gammasky.engine.model import SkyModel
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 SHORT = {
     "svi": Settings(guide="mvn", steps=60, particles=4, starts=2),
-    "nuts": Settings(method="nuts", chains=2, warmup=60, draws=100),
+    "nuts": Settings(method="nuts", chains=2, warmup=50, draws=50),
     "auto": Settings(method="auto", steps=60, chains=2, warmup=60, draws=100),
 }
 
