@@ -6,8 +6,6 @@ parameter point.
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
@@ -55,7 +53,8 @@ class Expectation:
             fixed["populations"] = self.populations.arrays
         # what every likelihood takes: all smooth components in one product of matrices, and the populations
         self._smooth_mean = Function.sum(
-            [(partial(_norm, component), self._templates[component.name]) for component in self.smooth]
+            lambda theta: [_norm(component, theta) for component in self.smooth],
+            [self._templates[component.name] for component in self.smooth],
         )
         fitted = [self._smooth_mean, *(self._templates[name] for name in self.populations.names)]
         fixed["fitted_maps"] = [function.table(setting.arrays, pixels.n_fit) for function in fitted]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -56,21 +56,30 @@ class Function:
         return self.shares(arrays, theta) @ maps + moving if self.maps else moving
 
     @classmethod
-    def sum(cls, parts: list[tuple[Callable[[Parameters], jax.Array], Function]]) -> Function:
-        """The sum of functions, each times a number that the parameters give."""
-        with_maps = [(factor, part) for factor, part in parts if part.maps]
-        with_moving = [(factor, part.moving) for factor, part in parts if part.moving is not None]
+    def sum(cls, factors: Callable[[Parameters], jax.Array | list[jax.Array]], parts: Sequence[Function]) -> Function:
+        """The sum of functions, each times the number that `factors` gives for it."""
+        numbers = range(len(parts))
+        with_maps, with_moving = (
+            [n for n in numbers if parts[n].maps],
+            [n for n in numbers if parts[n].moving is not None],
+        )
+        all_fixed = all(part.shares is _one for part in parts)
 
         def shares(arrays: Arrays, theta: Parameters) -> jax.Array:
-            return jnp.concatenate([factor(theta) * part.shares(arrays, theta) for factor, part in with_maps])
+            given = factors(theta)
+            if all_fixed:
+                return jnp.asarray(given)
+            return jnp.concatenate([given[n] * parts[n].shares(arrays, theta) for n in with_maps])
 
         def moving(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
-            total = jnp.zeros(size)
-            for factor, evaluate in with_moving:
-                total = total + factor(theta) * evaluate(arrays, theta, size)
+            given, total = factors(theta), jnp.zeros(size)
+            for n in with_moving:
+                evaluate = parts[n].moving
+                assert evaluate is not None  # as above
+                total = total + given[n] * evaluate(arrays, theta, size)
             return total
 
-        maps = tuple(key for _, part in with_maps for key in part.maps)
+        maps = tuple(key for part in parts for key in part.maps)
         return cls(maps, shares if maps else _no_shares, moving if with_moving else None)
 
     def table(self, arrays: Arrays, size: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated, ClassVar
 
 import jax
@@ -46,14 +45,11 @@ class MixTemplate(Template):
     def shape(self, setting: Setting) -> Function:
         given = self.fractions
 
-        def share(theta: Parameters, number: int) -> jax.Array:
-            shares = jnp.asarray(given) if isinstance(given, list) else value_of(given, theta)
-            if shares.ndim:
-                return shares[number]
-            return shares if number == 0 else 1.0 - shares
+        def shares(theta: Parameters) -> jax.Array | list[jax.Array]:
+            found = jnp.asarray(given) if isinstance(given, list) else value_of(given, theta)
+            return found if found.ndim else [found, 1.0 - found]
 
-        members = [member.build(setting) for member in self.mix]
-        return Function.sum([(partial(share, number=number), member) for number, member in enumerate(members)])
+        return Function.sum(shares, [member.build(setting) for member in self.mix])
 
 
 def _require_shares(fractions: float | list[float], n_members: int, where: str) -> None:
