@@ -58,6 +58,11 @@ class Interrupts:
             raise KeyboardInterrupt
 
 
+def pending() -> bool:
+    """Whether a signal has come to an `Interrupts` that the main thread is in."""
+    return any(context.pending for context in _active)
+
+
 def check() -> None:
     """Raise KeyboardInterrupt if a signal has come to an `Interrupts` that the main thread is in.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ class Checkpoint:
 
     def __init__(self, path: Path, arrays: Arrays) -> None:
         self._path, self._arrays = path, arrays
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays

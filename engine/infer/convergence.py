@@ -80,3 +80,14 @@ def convergence(draws: Floats) -> Convergence:
         r_hat, bulk = stats.rhat(draws), stats.ess(draws, method="bulk")
         tail = stats.ess(draws, method="tail", prob=(0.05, 0.95))
     return Convergence(float(r_hat), float(bulk), float(tail))
+
+
+def chain_diagnostics(found: dict[str, Convergence]) -> dict[str, float | str]:
+    """The worst of all numbers; NaN where one of them is."""
+    sizes = {name: of.smallest_ess for name, of in found.items()}
+    return {
+        "r_hat_max": float(np.max([of.r_hat for of in found.values()])),
+        "ess_bulk_min": float(np.min([of.ess_bulk for of in found.values()])),
+        "ess_tail_min": float(np.min([of.ess_tail for of in found.values()])),
+        "slowest": list(sizes)[int(np.argmin(list(sizes.values())))],
+    }

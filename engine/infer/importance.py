@@ -92,6 +92,21 @@ def systematic(weights: Floats, n: int, seed: int) -> NDArray[np.int64]:
     return np.minimum(np.searchsorted(np.cumsum(weights), points), len(weights) - 1)
 
 
+def tempered(log_weights: Floats, least: float) -> Floats:
+    """Weights (n,), adding up to 1, to a power at which their effective size is at least `least` of n.
+
+    The power goes down from 1 by a fifth at a time, and no farther than 0.02.
+    """
+    known = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+    known, power = known - known.max(), 1.0
+    while True:
+        weights = np.exp(np.maximum(power * known, -700.0))
+        weights /= weights.sum()
+        if 1 / (weights**2).sum() >= least * len(weights) or power < 0.02:
+            return weights
+        power *= 0.8
+
+
 def weighted_quantiles(draws: Floats, weights: Floats, at: Sequence[float]) -> Floats:
     """Quantiles (len(at),) of weighted draws (n,); NaN where a draw or a weight is not finite."""
     if not (np.isfinite(draws).all() and np.isfinite(weights).all()):

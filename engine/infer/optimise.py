@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Evaluate = Callable[[Floats], tuple[float, Floats]]
+Record = Callable[[Floats, Floats, Floats], None]  # points (n, D), log densities (n,), gradients (n, D)
 
 # L-BFGS: with a memory longer than the latent space has axes, and so late an end that two climbs to one optimum agree
 # to a hundredth of a posterior sd, it costs no more evaluations than with SciPy's defaults, which leave them 0.2 apart
@@ -107,17 +108,17 @@ class Laplace:
         return [Optimum(z[group[0]], float(heights[group[0]]), len(group)) for group in groups]
 
 
-def laplace(model: Density, seed: int, n_starts: int = 8) -> Laplace:
+def laplace(model: Density, seed: int, n_starts: int = 8, record: Record | None = None) -> Laplace:
     """Climb from `n_starts` prior draws (from `seed`) with L-BFGS, keep the best, and measure its curvature.
 
     The curvature is the central difference of exact gradients. Directions flatter than a quarter of the prior's
-    curvature are taken as that.
+    curvature are taken as that. `record` gets all points of the climbs, with the log density and its gradient there.
 
     Raises:
         NonFiniteLikelihoodError: no prior draw has a finite likelihood (names the pixel and the parameters); every
             start got stuck where the likelihood ends; the likelihood has no finite curvature at the best point.
     """
-    heights, z = _climb(model, _starts(model, seed, n_starts))
+    heights, z = _climb(model, _starts(model, seed, n_starts), record=record)
     if not np.isfinite(heights).any():
         raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
     mode = z[int(np.argmax(heights))]
@@ -150,7 +151,7 @@ def dispersed_starts(model: Density, seed: int, n_starts: int) -> Floats:
     return places[np.arange(n_starts) % len(places)]
 
 
-def _evaluate(model: Density, points: Floats) -> tuple[Floats, Floats]:
+def evaluate(model: Density, points: Floats) -> tuple[Floats, Floats]:
     """Log density (n,) and its gradient (n, D) at points (n, D), BATCH at a time; the last batch is filled up."""
     values, gradients = np.empty(len(points)), np.empty(points.shape)
     for first in range(0, len(points), BATCH):
@@ -167,7 +168,7 @@ def _starts(model: Density, seed: int, n_starts: int) -> Floats:
     draws = np.random.default_rng(seed).standard_normal((20 * n_starts, model.n_latent))
     finite = np.zeros(len(draws), dtype=bool)
     for first in range(0, len(draws), BATCH):
-        values, gradients = _evaluate(model, draws[first : first + BATCH])
+        values, gradients = evaluate(model, draws[first : first + BATCH])
         finite[first : first + BATCH] = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
         if finite.sum() >= n_starts:
             break
@@ -182,7 +183,9 @@ def _scale_tril(curvature: Floats) -> Floats:
     return np.linalg.cholesky((vectors / np.maximum(values, _FLATTEST)) @ vectors.T)
 
 
-def _climb(model: Density, starts: Floats, *, most: int = _CLIMB["maxiter"]) -> tuple[Floats, Floats]:
+def _climb(
+    model: Density, starts: Floats, *, most: int = _CLIMB["maxiter"], record: Record | None = None
+) -> tuple[Floats, Floats]:
     """Log density (n,) and position (n, D) of the optima that L-BFGS reaches in at most `most` iterations.
 
     -inf and NaN for a start (n, D) that gets stuck on its way up, because the likelihood does not exist further on.
@@ -218,7 +221,10 @@ def _climb(model: Density, starts: Floats, *, most: int = _CLIMB["maxiter"]) -> 
                 for row, z in waiting.items():
                     points[row] = z
                 if waiting:
-                    values, gradients = _evaluate(model, points)
+                    values, gradients = evaluate(model, points)
+                    if record is not None:
+                        rows = sorted(waiting)
+                        record(points[rows], values[rows], gradients[rows])
                 for row in waiting:
                     answers[row].put((float(values[row]), gradients[row]))
         except BaseException:  # also an interrupt: let no thread wait for an answer for ever
@@ -271,7 +277,7 @@ def _curvature(model: Density, mode: Floats) -> Floats:
     """
     shifts = _STEP * np.eye(mode.size)
     points = np.concatenate([mode + shifts, mode - shifts])
-    _, gradients = _evaluate(model, points)
+    _, gradients = evaluate(model, points)
     bad = ~np.isfinite(gradients).all(axis=1)
     if bad.any():
         raise model.explain(model.parameters(jnp.asarray(points[int(np.argmax(bad))])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 BATCH = 50  # draws whose likelihoods are evaluated at once, between two looks at interrupts
 
 
@@ -26,7 +27,7 @@ class Fit:
     """The result of a fit.
 
     Attributes:
-        method: laplace, svi, nuts or auto.
+        method: laplace, emulator, svi, nuts or auto.
         status: of a variational fit "converged" (the ELBO is flat: see `is_flat`) or "stopped" (it still rose, has
             fallen, or the steps are too few to tell): of the optimiser, not of the guide, whose flat ELBO does not say
             that it can hold the posterior. Of every other method "finished".
@@ -75,11 +76,11 @@ def log_prior(z: Floats) -> Floats:
     return -0.5 * (z**2).sum(axis=-1) - 0.5 * z.shape[-1] * np.log(2 * np.pi)
 
 
-def log_likelihoods(model: Density, z: Floats) -> Floats:
+def log_likelihoods(model: Density, z: Floats, *, checked: bool = True) -> Floats:
     """Log-likelihood (n,) of draws z (n, D).
 
     Raises:
-        NonFiniteLikelihoodError: at one of them; names the pixel and the parameters.
+        NonFiniteLikelihoodError: at one of them, if `checked`; names the pixel and the parameters.
     """
 
     def evaluate(arrays: Any, points: jax.Array) -> jax.Array:
@@ -93,7 +94,7 @@ def log_likelihoods(model: Density, z: Floats) -> Floats:
         # the last batch is filled up, so that one program does for any number of draws
         rows = np.minimum(np.arange(first, first + BATCH), len(z) - 1)
         found[rows] = np.asarray(program(model.arrays, z[rows]))
-    if not np.isfinite(found).all():
+    if checked and not np.isfinite(found).all():
         raise model.explain(model.parameters(z[int(np.argmin(np.isfinite(found)))]))
     return found
 
@@ -110,3 +111,9 @@ def marginals(model: Density, derived: dict[str, Floats]) -> dict[str, Floats]:
     fractions = derived[POINT_SOURCE_FRACTION].reshape(len(next(iter(derived.values()))), -1)
     names = [f"PS fraction ({group})" for group in model.expectation.groups]
     return columns | dict(zip(names, fractions.T, strict=True))
+
+
+def quoted(model: Density, numbers: dict[str, T]) -> dict[str, T]:
+    """Keep the numbers that results are quoted with: main parameters and point-source fractions."""
+    main = set(model.main_parameters())
+    return {name: value for name, value in numbers.items() if name in main or name.startswith("PS fraction")}

@@ -21,7 +21,7 @@ from gammasky.engine.model.latent import Latent, log_standard_normal
 from gammasky.engine.model.main_parameters import MOST, main_parameters
 from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.model.terms import CountsTerm, Term
-from gammasky.engine.model.values import Arrays, Parameters
+from gammasky.engine.model.values import Arrays, Parameters, value_of
 
 
 class Density:
@@ -61,6 +61,15 @@ class Density:
     def flux_axes(self) -> FluxAxes:
         """The axes of the latent space on which norms lie."""
         return flux_axes(self.expectation.spec, self.latent)
+
+    def mixture_fluxes(self, theta: Parameters) -> list[jax.Array]:
+        """Mean counts per pixel of all templates that free shares mix; the likelihood is smooth in them."""
+        return [
+            flux
+            for component in self.expectation.spec.components
+            if component.norm is not None
+            for flux in component.template.fluxes(value_of(component.norm, theta), theta)
+        ]
 
     def main_parameters(self, most: int = MOST) -> list[str]:
         """Names of the parameters to show first, at most so many."""

@@ -23,9 +23,11 @@ DIAGNOSTICS = {
     "divergent": ("divergent trajectories", "the integrator lost its way: draws there may be missing; below 0.5 %"),
     "leapfrogs": ("leapfrogs per trajectory", "mean; many mean a narrow or curved posterior"),
     "step_size": ("step size", "in units of the mass matrix, as tuned"),
+    "coverage": ("log of the mean of copy / truth", "over chains on the likelihood; 0 where the copy misses nothing"),
+    "missed": ("share of places that the copy misses", "of chains on the likelihood; it is low there by 3 nat"),
     "gradients": ("gradients", "evaluations of the likelihood with its derivative, in all"),
 }
-ERRORS = {"elbo": "elbo_error", "log_z": "log_z_error"}
+ERRORS = {"elbo": "elbo_error", "log_z": "log_z_error", "coverage": "coverage_error"}
 _NAT = 0.1  # differences of that many nat matter
 _SPREADS = {
     **dict.fromkeys(("elbo", "elbo_error", "log_z", "log_z_error"), _NAT),
@@ -34,7 +36,7 @@ _SPREADS = {
     **dict.fromkeys(("k_hat", "efficiency"), 0.1),
     "r_hat_max": 0.01,
 }
-_SHARES = {"divergent": 2}  # shown in per cent, with that many decimals
+_SHARES = {"divergent": 2, "missed": 1}  # shown in per cent, with that many decimals
 
 
 def figure(name: str, value: Any) -> str:

@@ -24,8 +24,8 @@ from gammasky.engine.infer.evidence import Evidence, bridge_sampling
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.methods.auto import Auto
 from gammasky.engine.infer.optimise import Laplace
-from gammasky.engine.infer.result import Fit, log_prior, marginals
-from gammasky.engine.infer.stages.nuts import NutsStage, quoted
+from gammasky.engine.infer.result import Fit, log_prior, marginals, quoted
+from gammasky.engine.infer.stages.nuts import NutsStage
 from gammasky.engine.infer.stages.stage import Note, Stage
 from gammasky.engine.infer.stages.svi import SviStage
 from gammasky.engine.infer.summary import described

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint, leaves
-from gammasky.engine.infer.convergence import Convergence, convergence
+from gammasky.engine.infer.convergence import Convergence, chain_diagnostics, convergence
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.methods.nuts import Nuts
 from gammasky.engine.infer.nuts import MAX_CHUNK, Chains, ChainSettings, Chunk, State
 from gammasky.engine.infer.optimise import Laplace, dispersed_starts
-from gammasky.engine.infer.result import Fit, log_prior, marginals
+from gammasky.engine.infer.result import Fit, log_prior, marginals, quoted
 from gammasky.engine.infer.stages.stage import Note, Stage, next_piece
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
-T = TypeVar("T")
 
 
 class NutsStage(Stage):
@@ -140,20 +139,3 @@ class NutsStage(Stage):
             chains=self.settings.chains,
             seconds=self.seconds,
         )
-
-
-def quoted(model: Density, numbers: dict[str, T]) -> dict[str, T]:
-    """Keep the numbers that results are quoted with: main parameters and point-source fractions."""
-    main = set(model.main_parameters())
-    return {name: value for name, value in numbers.items() if name in main or name.startswith("PS fraction")}
-
-
-def chain_diagnostics(found: dict[str, Convergence]) -> dict[str, float | str]:
-    """The worst of all numbers; NaN where one of them is."""
-    sizes = {name: of.smallest_ess for name, of in found.items()}
-    return {
-        "r_hat_max": float(np.max([of.r_hat for of in found.values()])),
-        "ess_bulk_min": float(np.min([of.ess_bulk for of in found.values()])),
-        "ess_tail_min": float(np.min([of.ess_tail for of in found.values()])),
-        "slowest": list(sizes)[int(np.argmin(list(sizes.values())))],
-    }

@@ -56,6 +56,16 @@ class Template(Schema):
         """The maps and profiles that it is made of."""
         yield self
 
+    def fluxes(self, norm: jax.Array, theta: Parameters) -> list[jax.Array]:
+        """The mean counts per pixel of each of its parts, where free shares decide between them.
+
+        Args:
+            norm: of the whole template [counts per pixel].
+            theta: the parameters.
+        """
+        del norm, theta
+        return []
+
     def cited(self) -> tuple[Citation, ...]:
         """Those of the works that this template, with its settings, rests on."""
         return self.citations

@@ -1,0 +1,95 @@
+"""Exact chains from the copy's proposals, accepted by the likelihood.
+
+Two moves in turn, each of which leaves the posterior as it is:
+
+- a draw of the copy, from a pool whose likelihoods are known: w' / w decides, w = truth / copy (an independence
+  proposal; it costs nothing);
+- a short trajectory on the copy, which the copy has accepted: w' / w decides again (Liu 2001, "surrogate transition");
+  it costs one value of the likelihood. It frees chains that sit at a draw of large weight, which pools rarely beat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.infer.emulator.copy import Copy, placed, white
+from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
+from gammasky.engine.infer.emulator.target import Target
+
+Floats = NDArray[np.float64]
+GROUPS = 16  # chains are judged in so many groups: one alone is short
+
+
+class ExactChains:
+    """CHAINS chains, started at draws of the copy that are not weighted: dispersed by what the copy does not know.
+
+    Attributes:
+        kept: x (iterations, CHAINS, D), log_weights and log_likelihood (iterations, CHAINS) after each pair of moves.
+        accepted: share of the copy's draws, and of its trajectories, that were accepted in the latest run.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Floats] = {}
+        self.accepted = [0.0, 0.0]
+
+    def run(
+        self, target: Target, sampler: Sampler, copy: Copy, pool: dict[str, Floats], step: float, iterations: int,
+        key: jax.Array, rng: np.random.Generator,
+    ) -> Iterator[None]:  # fmt: skip
+        """Go on for some iterations; yields after each.
+
+        Args:
+            pool: x (n, D), log_weights and log_likelihood (n,) of draws of the copy.
+            step: of trajectories on the copy.
+        """
+        order = rng.permutation(len(pool["x"]))
+        if self.kept:
+            state = {name: values[-1] for name, values in self.kept.items()}
+        else:
+            state, order = {name: values[order[:CHAINS]] for name, values in pool.items()}, order[CHAINS:]
+        self.accepted = [0.0, 0.0]
+        for number in range(iterations):
+            if len(order) < CHAINS:
+                order = rng.permutation(len(pool["x"]))
+            proposed, order = {name: values[order[:CHAINS]] for name, values in pool.items()}, order[CHAINS:]
+            state, share = _decided(state, proposed, np.ones(CHAINS, dtype=bool), rng)
+            self.accepted[0] += share / iterations
+            leapfrogs, size = int(rng.integers(2, 9)), step * rng.uniform(0.6, 1.1)
+            here = white(copy, state["x"])
+            u, _, _ = sampler.move(copy, here, jax.random.fold_in(key, number), size, 1, leapfrogs, tuning=0.0)
+            moved = (u != here).any(axis=1)
+            state, share = _decided(state, weighed(target, sampler, copy, placed(copy, u)), moved, rng)
+            self.accepted[1] += share / iterations
+            before = self.kept or {name: np.zeros((0, *values.shape)) for name, values in state.items()}
+            self.kept = {name: np.concatenate([before[name], values[None]]) for name, values in state.items()}
+            yield
+
+    def grouped(self, name: str, skipped: int) -> Floats:
+        """What was kept of all but the first iterations, as GROUPS long chains (GROUPS, draws, ...)."""
+        values = self.kept[name][skipped:]
+        shaped = values.reshape(len(values), GROUPS, CHAINS // GROUPS, *values.shape[2:])
+        return np.moveaxis(shaped, 0, 1).reshape(GROUPS, -1, *values.shape[2:])
+
+
+def weighed(target: Target, sampler: Sampler, copy: Copy, x: Floats) -> dict[str, Floats]:
+    """x (n, D) with the log of truth over copy, up to a constant, and log-likelihood there."""
+    log_likelihood = target.log_likelihood(x)
+    truth = log_likelihood + target.prior(x)[0]
+    log_weights = truth - sampler.log_density(copy, white(copy, x))
+    return {"x": x, "log_weights": np.where(np.isfinite(truth), log_weights, -np.inf), "log_likelihood": log_likelihood}
+
+
+def _decided(
+    state: dict[str, Floats], proposed: dict[str, Floats], moved: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[dict[str, Floats], float]:
+    """The state after proposals, each taken with probability w' / w, and the share taken of those that move."""
+    taken = np.log(rng.uniform(size=CHAINS)) < proposed["log_weights"] - state["log_weights"]
+    taken &= moved
+    new = {name: values.copy() for name, values in state.items()}
+    for name, values in new.items():
+        values[taken] = proposed[name][taken]
+    return new, float(taken.sum() / max(moved.sum(), 1))

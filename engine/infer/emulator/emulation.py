@@ -1,0 +1,362 @@
+"""The order of the work: design, rounds of learning, a pool of weighted draws, exact chains, and the tests of all this.
+
+Work goes on phase by phase. What is known between two phases is a table of plain arrays (see `memory`): a fit that
+goes on from them is bit for bit one that was never interrupted.
+
+    first           Student-t draws about the best point; the copy is begun
+    round           draws of the copy, at full heat and hotter, teach it; a new frame from their weights
+    draw_pool       draws of the copy with their true log-likelihoods
+    test_forward    chains on the likelihood: does the copy go where the truth goes?
+    refine          learn where copy and truth differ most, and where those chains went
+    run_chains      exact chains with proposals from pool and copy
+    weigh_evidence  the evidence of the copy
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.infer.convergence import Convergence, convergence
+from gammasky.engine.infer.derived import derive
+from gammasky.engine.infer.emulator import training
+from gammasky.engine.infer.emulator.chains import GROUPS, ExactChains, weighed
+from gammasky.engine.infer.emulator.copy import Copy, framed, placed, reframed, white
+from gammasky.engine.infer.emulator.design import Design
+from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
+from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
+from gammasky.engine.infer.emulator.scouts import Forward, Scouts
+from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.infer.importance import RELIABLE_K_HAT, Importance, importance, psis, tempered
+from gammasky.engine.infer.result import marginals, quoted
+
+if TYPE_CHECKING:
+    from gammasky.engine.infer.optimise import Laplace
+    from gammasky.engine.model import Density
+
+Floats = NDArray[np.float64]
+FIRST = 512  # Student-t draws about the best point
+PER_ROUND = 320  # new points of a round at full heat, and as many with the likelihood's power HEAT
+HEAT = 0.65
+ENOUGH, MOST_ROUNDS = 0.4, 12  # importance efficiency that ends the rounds, and their largest number
+FIRST_STEPS, ROUND_STEPS, LAST_STEPS = 800, 500, 2000  # of training
+FIRST_POOL, POOL = 1024, 2048
+TESTED = 12  # iterations of chains on the likelihood
+HEAVIEST, LIGHTEST = 192, 64  # draws of the pool that a refinement learns from
+MOST_TESTS = 4
+ITERATIONS, MOST_ITERATIONS, SKIPPED = 24, 72, 6  # of the exact chains, and those that they need to settle
+HIGH = 10.0  # nat below the best point from which on other optima do not matter
+AT_WALL = 0.002  # share of the posterior that may be near the wall
+LARGE = 4.0  # weight of a draw, in units of the mean, from which on the tail of weights matters
+_PIECE = 64  # points evaluated between looks at interrupts
+
+
+class Emulation:
+    """One density, learnt and sampled.
+
+    Attributes:
+        phase: what comes next; "done" at the end.
+        pieces_done: of work.
+        design, copy: what is known of the likelihood, and what was learnt of it.
+        pool: draws x (n, D) of the copy, with log_weights and log_likelihood (n,); chains: the exact chains.
+        rounds: diagnostics of each round; tests: of each test by chains on the likelihood.
+        log_z: log of the copy's evidence, and its error.
+        found: convergence of the exact chains in every number that is quoted.
+        walkers: where the chains on the copy are; step: of their leapfrogs; ticks: random numbers used so far.
+        seconds: spent by kind of work.
+    """
+
+    copy: Copy  # set by `begin`
+
+    def __init__(self, model: Density, seed: int) -> None:
+        self.model, self.seed = model, seed
+        self.target = Target(model)
+        self.sampler = Sampler(self.target)
+        self.phase, self.pieces_done, self.ticks = "first", 0, 0
+        self.design = Design.empty(model.n_latent)
+        self.walkers = {"cold": np.zeros((CHAINS, model.n_latent)), "hot": np.zeros((CHAINS, model.n_latent))}
+        self.step = 0.2
+        self.pool: dict[str, Floats] = {}
+        self.chains = ExactChains()
+        self.rounds: list[dict[str, float]] = []
+        self.tests: list[Forward] = []
+        self.log_z = (np.nan, np.nan)
+        self.found: dict[str, Convergence] = {}
+        self._posterior: tuple[Floats, Floats, dict[str, Floats]] | None = None
+        self.seconds = {"likelihood": 0.0, "training": 0.0, "sampling": 0.0}
+
+    @property
+    def cost(self) -> int:
+        """Evaluations of the likelihood with its gradient; one without counts half."""
+        return self.target.n_gradients + self.target.n_values // 2
+
+    @property
+    def weights(self) -> Importance:
+        """Importance weights of the pool; their log Z is that of the posterior over the copy's."""
+        return importance(self.pool["log_weights"], np.zeros(len(self.pool["x"])))
+
+    @property
+    def mixed(self) -> float:
+        """Largest R-hat of the copy's own chains, which the pool was drawn by, over all coordinates."""
+        x = self.pool["x"][: len(self.pool["x"]) // CHAINS * CHAINS].reshape(-1, CHAINS, self.target.size)
+        return max(convergence(x[:, :, axis].T).r_hat for axis in range(self.target.size))
+
+    def begin(self, start: Laplace, recorded: Iterable[tuple[Floats, Floats, Floats]]) -> None:
+        """Set the frame by the Laplace approximation; what its climbs met comes first in the design.
+
+        Args:
+            start: best point and curvature.
+            recorded: points z (n, D), log densities (n,) and gradients (n, D) of the climbs.
+        """
+        for z, values, gradients in recorded:
+            self.target.n_gradients += len(z)
+            known = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
+            if known.any():
+                x = self.target.from_latent(z[known])
+                self.design.add(self.target, x, *self.target.of_latent(z[known], values[known], gradients[known], x))
+        centre, covariance = self.target.coordinates.frame(self.model, start)
+        high = start.optima > start.log_density - HIGH
+        if high.any():  # the frame holds all optima, and walkers begin at each
+            optima, heights = self.target.from_latent(start.optima_z[high]), start.optima[high]
+            shares = np.exp(heights - heights.max()) / np.exp(heights - heights.max()).sum()
+            away = optima - shares @ optima
+            centre = centre + shares @ optima - optima[np.argmax(heights)]
+            covariance = covariance + away.T @ (away * shares[:, None])
+            self.walkers["hot"] = optima[np.arange(CHAINS) // 4 % len(optima)]
+        self.copy = framed(self.target, centre, covariance)
+
+    def run_phase(self) -> Iterator[str]:
+        """Do the next phase; yields what it is doing, twice a second or so."""
+        for text in getattr(self, f"_{self.phase}")():
+            self.pieces_done += 1
+            yield text
+
+    def posterior(self) -> tuple[Floats, Floats, dict[str, Floats]]:
+        """Draws z (n, D) of the exact chains, GROUPS one after another, log-likelihoods (n,) and derived numbers."""
+        if self._posterior is None:
+            x = self.chains.grouped("x", SKIPPED)
+            z = self.target.latent(x.reshape(-1, x.shape[-1]))
+            self._posterior = z, self.chains.grouped("log_likelihood", SKIPPED).ravel(), derive(self.model, z)
+        return self._posterior
+
+    # --- phases
+    def _first(self) -> Iterator[str]:
+        rng, size = self._rng(), self.target.size
+        t = rng.standard_normal((FIRST, size)) / np.sqrt(rng.chisquare(6, (FIRST, 1)) / 6)
+        x = placed(self.copy, t)
+        values = yield from self._learn(x)
+        self.copy = self.copy._replace(reference=np.float64(self.design.top))
+        self.copy = training.begun(self.copy, self.design, self._key())
+        yield from self._train(FIRST_STEPS)
+        weights = tempered(values + self.target.prior(x)[0], 0.15)
+        drawn, optima = x[rng.choice(FIRST, CHAINS, p=weights)], self.walkers["hot"]
+        at_optima = (np.arange(CHAINS) % 4 == 0) & optima.any(axis=1)
+        self.walkers = {which: np.where(at_optima[:, None], optima, drawn) for which in self.walkers}
+        self.phase = "round"
+
+    def _round(self) -> Iterator[str]:
+        self.step = step = float(np.clip(self.step, 0.05, 0.5))
+        yield from self._move("hot", 10, HEAT)
+        hot = yield from self._draw("hot", PER_ROUND, 6, HEAT)
+        self.step = step
+        yield from self._move("cold", 12)
+        cold = yield from self._draw("cold", PER_ROUND, 8)
+        log_copy = self.sampler.log_density(self.copy, white(self.copy, cold))
+        values = yield from self._learn(cold)
+        yield from self._learn(hot)
+        log_weights = values + self.target.prior(cold)[0] - log_copy
+        log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+        weights = tempered(log_weights, 0.0)
+        efficiency, k_hat = 1 / (weights**2).sum() / len(weights), psis(log_weights)[1]
+        residual, radii = _scatter(log_weights), (white(self.copy, cold) ** 2).sum(axis=1)
+        wall = float(self.copy.wall)
+        self.rounds.append({
+            "efficiency": float(efficiency), "k_hat": k_hat, "residual": residual, "cost": self.cost,
+            "points": len(self.design.x), "radius2": float(radii.max()), "wall": wall,
+        })  # fmt: skip
+        pressed = self._pressed(cold, weights)
+        at_wall = log_weights[radii > 0.7 * wall] - np.median(log_weights)
+        if pressed or (radii.max() > 0.8 * wall and residual < 1.5 and at_wall.max() > -3):
+            wall *= 1.4
+        self._reframe(cold, log_weights, wall)
+        enough = efficiency > ENOUGH and k_hat < RELIABLE_K_HAT and not pressed
+        enough |= len(self.rounds) >= MOST_ROUNDS
+        yield from self._train(LAST_STEPS if enough else ROUND_STEPS, anew=residual > 5)
+        self.phase = "draw_pool" if enough else "round"
+
+    def _draw_pool(self) -> Iterator[str]:
+        yield from self._move("cold", 20)
+        x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 6)
+        parts = []
+        for first in range(0, len(x), _PIECE):
+            with self._timed("likelihood"):
+                parts.append(weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE]))
+            yield f"likelihood of the copy's draws, {first + _PIECE} of {len(x)}"
+        self.pool = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        self.phase = "test_forward"
+
+    def _test_forward(self) -> Iterator[str]:
+        weights = self.weights
+        begin = self.pool["x"][weights.resampled(N_SCOUTS, self._seed())]
+        if not self.tests:  # the first only teaches: half of its chains begin where the copy knows least
+            farthest = np.argsort(-(white(self.copy, self.pool["x"]) ** 2).sum(axis=1), kind="stable")
+            begin[::2] = self.pool["x"][farthest[: N_SCOUTS // 2]]
+        scouts = Scouts()
+        work = scouts.run(self.target, self.copy, begin, 0.8 * self.step, TESTED, self._rng())
+        for number in range(TESTED):
+            with self._timed("likelihood"):
+                next(work)
+            yield f"chains on the likelihood, {number + 1} of {TESTED}"
+        u = white(self.copy, np.concatenate(scouts.x))
+        copied = self.sampler.log_density(self.copy, u).reshape(TESTED, N_SCOUTS)
+        self.tests.append(Forward.of(np.array(scouts.log_density) - copied - weights.log_z))
+        pressed = self._pressed(self.pool["x"], weights.weights)
+        learnt = len(self.tests) > 1 and self.tests[-1].covered and not heavy(weights) and not pressed
+        if learnt or len(self.tests) >= MOST_TESTS:
+            self.phase = "run_chains"
+            return
+        for point, value, gradient in zip(scouts.points, scouts.values, scouts.gradients, strict=True):
+            self.design.add(self.target, point, value, gradient)
+        wall = max((1.4 if pressed else 1.0) * float(self.copy.wall), 1.2 * (u**2).sum(axis=1).max())
+        self.copy = self.copy._replace(wall=np.float64(wall))
+        self.phase = "round" if pressed and len(self.rounds) < MOST_ROUNDS else "refine"
+
+    def _refine(self) -> Iterator[str]:
+        order = np.argsort(-self.pool["log_weights"])
+        yield from self._learn(self.pool["x"][np.concatenate([order[:HEAVIEST], order[-LIGHTEST:]])])
+        yield from self._train(LAST_STEPS)
+        self.phase = "draw_pool"
+
+    def _run_chains(self) -> Iterator[str]:
+        work = self.chains.run(
+            self.target, self.sampler, self.copy, self.pool, self.step, ITERATIONS, self._key(), self._rng()
+        )
+        for number in range(ITERATIONS):
+            with self._timed("likelihood"):
+                next(work)
+            yield f"exact chains, {number + 1} of {ITERATIONS}"
+        self._posterior = None
+        self._judge()
+        if all(of.good for of in self.found.values()):
+            self.phase = "weigh_evidence"
+        elif len(self.chains.kept["x"]) < MOST_ITERATIONS:
+            self.phase = "run_chains"
+        elif len(self.tests) >= MOST_TESTS:
+            self.phase = "weigh_evidence"
+        else:  # a draw of great weight has not let go: the copy is too low there
+            kept = {name: values.reshape(-1, *values.shape[2:]) for name, values in self.chains.kept.items()}
+            every = {name: np.concatenate([self.pool[name], kept[name]]) for name in self.pool}
+            _, rows = np.unique(every["x"], axis=0, return_index=True)
+            self.pool, self.chains = {name: values[rows] for name, values in every.items()}, ExactChains()
+            self.phase = "refine"
+
+    def _judge(self) -> None:
+        numbers = quoted(self.model, marginals(self.model, self.posterior()[2]))
+        self.found = {name: convergence(values.reshape(GROUPS, -1)) for name, values in numbers.items()}
+
+    def _weigh_evidence(self) -> Iterator[str]:
+        work = self.sampler.evidence(self.copy, self._key(), 0.2)
+        while np.isnan(self.log_z[0]):
+            with self._timed("sampling"):
+                self.log_z = next(work)
+            yield "the evidence of the copy"
+        self.phase = "done"
+
+    # --- parts of phases
+    def _learn(self, x: Floats) -> Generator[str, None, Floats]:
+        """Evaluate x (n, D) and add it to the design; returns log-likelihoods (n,)."""
+        values, gradients = np.empty(len(x)), np.empty(x.shape)
+        for first in range(0, len(x), _PIECE):
+            rows = slice(first, first + _PIECE)
+            with self._timed("likelihood"):
+                values[rows], gradients[rows] = self.target.likelihood(x[rows])
+            yield self._told()
+        self.design.add(self.target, x, values, gradients)
+        return values
+
+    def _train(self, n_steps: int, *, anew: bool = False) -> Iterator[str]:
+        if anew:
+            self.copy = training.begun(self.copy, self.design, self._key())
+        work = training.train(self.target, self.copy, self.design, self._key(), n_steps)
+        copy = self.copy
+        for number in range(-(-n_steps // training.PIECE)):
+            with self._timed("training"):
+                copy = jax.block_until_ready(next(work))
+            yield f"learning, step {(number + 1) * training.PIECE} of {n_steps}"
+        self.copy = copy._replace(network=training.symmetric(copy.network))
+
+    def _move(self, which: str, transitions: int, heat: float = 1.0) -> Iterator[str]:
+        """Move the walkers `which`; their step is tuned on the way."""
+        with self._timed("sampling"):
+            u = white(self.copy, self.walkers[which])
+            u, self.step, _ = self.sampler.move(self.copy, u, self._key(), self.step, transitions, 14, heat=heat)
+            self.walkers = {**self.walkers, which: placed(self.copy, u)}
+        yield self._told()
+
+    def _draw(self, which: str, n: int, thinning: int, heat: float = 1.0) -> Generator[str, None, Floats]:
+        """n draws of the copy, from as many chains as there are walkers."""
+        draws: list[Floats] = []
+        while len(draws) * CHAINS < n:
+            yield from self._move(which, thinning, heat)
+            draws.append(self.walkers[which])
+        return np.concatenate(draws)[:n]
+
+    def _reframe(self, x: Floats, log_weights: Floats, wall: float) -> None:
+        """The frame of weighted draws x (n, D), shrunk to the one so far; walkers go on from draws of weight."""
+        weights = tempered(log_weights, 0.4)
+        effective = 1 / (weights**2).sum()
+        mean = weights @ x
+        covariance = (x - mean).T @ ((x - mean) * weights[:, None]) / (1 - 1 / effective)
+        share = effective / (effective + 2 * x.shape[1])
+        centre, scale_tril = np.asarray(self.copy.centre), np.asarray(self.copy.scale_tril)
+        mean, covariance = (
+            share * new + (1 - share) * old for new, old in ((mean, centre), (covariance, scale_tril @ scale_tril.T))
+        )
+        self.walkers = {**self.walkers, "cold": x[self._rng().choice(len(x), CHAINS, p=weights)]}
+        self.copy = reframed(self.target, self.copy, mean, covariance)._replace(wall=np.float64(wall))
+
+    def _pressed(self, x: Floats, weights: Floats) -> bool:
+        """Whether the posterior, by weighted draws x (n, D), reaches the wall."""
+        near = (white(self.copy, x) ** 2).sum(axis=1) > 0.8 * float(self.copy.wall)
+        return bool(weights[near].sum() > AT_WALL)
+
+    def _told(self) -> str:
+        """What the numbers say so far."""
+        efficiency = f", efficiency {self.rounds[-1]['efficiency']:.0%}" if self.rounds else ""
+        return f"{self.cost} gradients{efficiency}"
+
+    def _key(self) -> jax.Array:
+        self.ticks += 1
+        return jax.random.fold_in(jax.random.key(self.seed), self.ticks)
+
+    def _seed(self) -> int:
+        return int(self._rng().integers(2**31))
+
+    def _rng(self) -> np.random.Generator:
+        self.ticks += 1
+        return np.random.default_rng((self.seed, self.ticks))
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[kind] += time.perf_counter() - began
+
+
+def heavy(weights: Importance) -> bool:
+    """Whether a few draws may carry the posterior; where no weight is large, the shape of their tail means nothing."""
+    return weights.k_hat > RELIABLE_K_HAT and weights.weights.max() * weights.weights.size > LARGE
+
+
+def _scatter(log_weights: Floats) -> float:
+    """Scatter of log weights [nat] that outliers do not move: 1.48 times the median distance from the median."""
+    known = log_weights[np.isfinite(log_weights)]
+    return float(1.48 * np.median(np.abs(known - np.median(known)))) if known.size else np.inf

@@ -1,0 +1,126 @@
+"""Hamiltonian Monte Carlo on the copy, many chains in step; it costs no likelihood. And the copy's evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from gammasky.engine.infer.emulator.copy import Copy, log_density, log_volume
+from gammasky.engine.infer.emulator.target import Target
+
+Floats = NDArray[np.float64]
+CHAINS = 128
+ACCEPTANCE = 0.8
+SHORT, SHORTER = 0.25, 0.3  # share of transitions with a shorter step, and how much shorter it is
+N_TEMPERATURES = 120  # between N(0, 1) and the copy
+
+
+class Sampler:
+    """Compiled transitions of CHAINS chains; the number of leapfrogs is jittered, the step is tuned on the way."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        program = target.model.program
+        self._run = program(("emulator", "transitions"), lambda: jax.jit(self._transitions))
+        single = lambda copy, u: log_density(target, copy, jnp.asarray(1.0), u)  # noqa: E731
+        self._values = program(("emulator", "values"), lambda: jax.jit(jax.vmap(single, (None, 0))))
+
+    def move(
+        self, copy: Copy, u: Floats, key: jax.Array, step: float, transitions: int, leapfrogs: int,
+        *, heat: float = 1.0, path: float = 1.0, tuning: float = 1.0,
+    ) -> tuple[Floats, float, float]:  # fmt: skip
+        """Chains u (CHAINS, D) after some transitions of up to `leapfrogs` steps each.
+
+        Args:
+            heat: power of the likelihood.
+            path: 1 for the copy, 0 for N(0, 1) in u, a geometric path between.
+            tuning: how fast the step follows the acceptance; 0 keeps it.
+
+        Returns:
+            u, the step and the mean acceptance.
+        """
+        u, step, accepted = self._run(
+            copy, float(heat), float(path), u, key, float(step), transitions, leapfrogs, float(tuning)
+        )
+        return np.asarray(u), float(step), float(accepted)
+
+    def log_density(self, copy: Copy, u: Floats) -> Floats:
+        """Log of the copy's density in x (n,), with the reference, at u (n, D)."""
+        found = []
+        for first in range(0, len(u), CHAINS):
+            rows = np.minimum(np.arange(first, first + CHAINS), len(u) - 1)
+            found.append(np.asarray(self._values(copy, u[rows]))[: len(u) - first])
+        return np.concatenate(found) + float(copy.reference)
+
+    def evidence(self, copy: Copy, key: jax.Array, step: float) -> Iterator[tuple[float, float]]:
+        """Log of the integral of the copy's density, and its error; NaN until the last that it yields.
+
+        By annealed importance sampling from N(0, 1) in u (Neal 2001, arXiv:physics/9803008).
+        """
+        size = self.target.size
+        u = np.array(jax.random.normal(key, (CHAINS, size)))
+        log_weights = np.zeros(CHAINS)
+        for number in range(N_TEMPERATURES):
+            found = self.log_density(copy, u) - float(copy.reference)
+            log_weights += (found + 0.5 * (u**2).sum(axis=1)) / N_TEMPERATURES
+            key = jax.random.fold_in(key, number)
+            path = (number + 1) / N_TEMPERATURES
+            u, step, _ = self.move(copy, u, key, step, 2, 8, path=path, tuning=0.3)
+            step = float(np.clip(step, 0.05, 0.5))
+            yield np.nan, np.nan
+        log_mean = float(logsumexp(log_weights) - np.log(CHAINS))
+        scatter = float(np.exp(log_weights - log_mean).std(ddof=1) / np.sqrt(CHAINS))
+        log_z = log_mean + 0.5 * size * np.log(2 * np.pi) + log_volume(copy) + float(copy.reference)
+        yield float(log_z), scatter
+
+    def _transitions(
+        self, copy: Copy, heat: Any, path: Any, u: jax.Array, key: jax.Array, step: Any, transitions: Any,
+        leapfrogs: Any, tuning: Any,
+    ) -> Any:  # fmt: skip
+        single = jax.value_and_grad(lambda copy, heat, at: log_density(self.target, copy, heat, at), argnums=2)
+        of_copy = jax.vmap(single, (None, None, 0))
+
+        def evaluate(u: jax.Array) -> tuple[jax.Array, jax.Array]:
+            values, gradients = of_copy(copy, heat, u)
+            return path * values - (1 - path) * 0.5 * jnp.sum(u**2, axis=1), path * gradients - (1 - path) * u
+
+        def transition(number: jax.Array, carry: Any) -> Any:
+            u, values, gradients, log_step, accepted = carry
+            first = number == 0  # its first leapfrog stands still: it finds values and gradients where the chains are
+            of_momentum, of_choice, of_length, of_size = jax.random.split(jax.random.fold_in(key, number), 4)
+            # now and then a short step, for places where the density is far narrower than elsewhere
+            size = jnp.exp(log_step) * jnp.where(jax.random.bernoulli(of_size, SHORT), SHORTER, 1.0)
+            momentum = jax.random.normal(of_momentum, u.shape)
+
+            def leapfrog(number: jax.Array, at: Any) -> Any:
+                moved, speed, slopes, _, values, gradients = at
+                still = first & (number == 0)
+                length = jnp.where(still, 0.0, size)
+                speed = speed + 0.5 * length * slopes
+                moved = moved + length * speed
+                there, slopes = evaluate(moved)
+                values, gradients = jnp.where(still, there, values), jnp.where(still, slopes, gradients)
+                return moved, speed + 0.5 * length * slopes, slopes, there, values, gradients
+
+            length = jax.random.randint(of_length, (), leapfrogs // 2, leapfrogs + 1) + first
+            begin = (u, momentum, gradients, values, values, gradients)
+            moved, speed, slopes, there, values, gradients = jax.lax.fori_loop(0, length, leapfrog, begin)
+            change = there - values - 0.5 * jnp.sum(speed**2 - momentum**2, axis=1)
+            chance = jnp.nan_to_num(jnp.exp(jnp.minimum(0.0, change)))
+            taken = jax.random.uniform(of_choice, chance.shape) < chance
+            change = jnp.where(size < jnp.exp(log_step), 0.0, chance.mean() - ACCEPTANCE)
+            log_step = log_step + tuning * change / jnp.sqrt(1.0 + number)
+            return (
+                jnp.where(taken[:, None], moved, u), jnp.where(taken, there, values),
+                jnp.where(taken[:, None], slopes, gradients), log_step, accepted + chance.mean(),
+            )  # fmt: skip
+
+        begin = (u, jnp.zeros(len(u)), jnp.zeros_like(u), jnp.log(jnp.asarray(step, dtype=float)), jnp.asarray(0.0))
+        u, _, _, log_step, accepted = jax.lax.fori_loop(0, transitions, transition, begin)
+        return u, jnp.exp(log_step), accepted / transitions

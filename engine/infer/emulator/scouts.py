@@ -1,0 +1,126 @@
+"""Hamiltonian Monte Carlo on the likelihood itself: it goes where the truth goes, not where the copy goes.
+
+Chains of a fixed length in step; each leapfrog is one batch of gradients. The points teach the copy its tails, and
+fresh ones test it: over draws of the posterior, the mean of copy / truth times Z must be 1, and is less where the copy
+misses mass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.infer.emulator.copy import Copy, placed, white
+from gammasky.engine.infer.emulator.sampling import SHORT, SHORTER
+from gammasky.engine.infer.emulator.target import Target
+
+Floats = NDArray[np.float64]
+CHAINS = 16
+MISSED, MOST_MISSED, LARGEST_GAP = 3.0, 0.02, 0.1  # [nat], share of draws, [nat]
+_LENGTH = 1.2  # of a trajectory in u, jittered between half and one and a half of it
+_ACCEPTANCE = 0.75
+
+
+@dataclass
+class Scouts:
+    """What chains on the likelihood found.
+
+    Attributes:
+        x (iterations, CHAINS, D), log_density (iterations, CHAINS): places, and prior times likelihood there.
+        points, values, gradients: every point that was evaluated, with log-likelihood and gradient.
+    """
+
+    x: list[Floats] = field(default_factory=list)
+    log_density: list[Floats] = field(default_factory=list)
+    points: list[Floats] = field(default_factory=list)
+    values: list[Floats] = field(default_factory=list)
+    gradients: list[Floats] = field(default_factory=list)
+
+    def run(
+        self, target: Target, copy: Copy, x: Floats, step: float, iterations: int, rng: np.random.Generator
+    ) -> Iterator[None]:
+        """Chains from x (CHAINS, D), in the frame of `copy`; yields after every trajectory."""
+        u = white(copy, x)
+        values, gradients = self._evaluate(target, copy, u)
+        tuning = _DualAveraging(step)
+        for _ in range(iterations):
+            short = rng.uniform() < SHORT
+            size, momentum = tuning.step * (SHORTER if short else 1.0), rng.standard_normal(u.shape)
+            energy = values - 0.5 * (momentum**2).sum(axis=1)
+            moved, there, slopes = u, values, gradients
+            for _ in range(max(1, int(np.ceil(_LENGTH * rng.uniform(0.5, 1.5) / tuning.step)))):
+                momentum = momentum + 0.5 * size * slopes
+                moved = moved + size * momentum
+                there, slopes = self._evaluate(target, copy, moved)
+                momentum = momentum + 0.5 * size * slopes
+            with np.errstate(over="ignore", invalid="ignore"):  # a trajectory that ran away is not taken
+                change = there - 0.5 * (momentum**2).sum(axis=1) - energy
+            chance = np.exp(np.where(np.isnan(change), -np.inf, np.minimum(0.0, change)))
+            taken = rng.uniform(size=len(u)) < chance
+            u, values = np.where(taken[:, None], moved, u), np.where(taken, there, values)
+            gradients = np.where(taken[:, None], slopes, gradients)
+            if not short:
+                tuning.learn(float(chance.mean()))
+            self.x.append(placed(copy, u))
+            self.log_density.append(values)
+            yield
+
+    def _evaluate(self, target: Target, copy: Copy, u: Floats) -> tuple[Floats, Floats]:
+        """Log of prior times likelihood, -inf where it does not exist, and the gradient in u."""
+        x = placed(copy, u)
+        values, gradients = target.likelihood(x)
+        self.points.append(x)
+        self.values.append(values)
+        self.gradients.append(gradients)
+        log_prior, slopes = target.prior(x)
+        known = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
+        total = (gradients + slopes) @ np.asarray(copy.scale_tril)
+        return np.where(known, values + log_prior, -np.inf), np.where(known[:, None], total, 0.0)
+
+
+@dataclass(frozen=True)
+class Forward:
+    """How well the copy covers where chains on the likelihood went.
+
+    Attributes:
+        coverage: log of the mean of copy / truth, each normalised; 0 where the copy covers all, less where it misses
+            mass. error: its standard error, from the scatter between chains.
+        missed: share of the places where the truth is more than e^MISSED times the copy.
+        worst: largest log(truth / copy).
+    """
+
+    coverage: float
+    error: float
+    missed: float
+    worst: float
+
+    @classmethod
+    def of(cls, log_ratios: Floats) -> Forward:
+        """From log(truth / copy) (iterations, chains), normalised."""
+        ratios = np.exp(-log_ratios)
+        by_chain = ratios.mean(axis=0)
+        mean = float(by_chain.mean())
+        error = float(by_chain.std(ddof=1) / np.sqrt(len(by_chain)) / mean)
+        return cls(float(np.log(mean)), error, float((log_ratios > MISSED).mean()), float(log_ratios.max()))
+
+    @property
+    def covered(self) -> bool:
+        """Whether no more is missed than exact chains make up for."""
+        return bool(self.coverage > -LARGEST_GAP and self.missed < MOST_MISSED)
+
+
+class _DualAveraging:
+    """The step size (Nesterov 2009; Hoffman & Gelman, arXiv:1111.4246)."""
+
+    def __init__(self, step: float) -> None:
+        self.step, self._aim = step, np.log(2 * step)
+        self._bias, self._count = 0.0, 0
+
+    def learn(self, acceptance: float) -> None:
+        self._count += 1
+        share = 1 / (self._count + 10)
+        self._bias = (1 - share) * self._bias + share * (_ACCEPTANCE - acceptance)
+        self.step = float(np.exp(self._aim - np.sqrt(self._count) / 0.05 * self._bias))

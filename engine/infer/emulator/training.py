@@ -1,0 +1,100 @@
+"""Fits the network to log-likelihoods and their gradients (Czarnecki et al. 2017, arXiv:1706.04859).
+
+    loss = mean over points of weight (h(f - l)^2 / 2 + h(|grad f - grad l|)^2),    gradients in u
+
+with Huber's h, linear beyond 3, so that a few far points do not lead. Adam with a cosine schedule, batches of BATCH
+points. One compiled program serves any number of points and steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from gammasky.engine.infer.emulator import network as networks
+from gammasky.engine.infer.emulator.copy import Copy
+from gammasky.engine.infer.emulator.design import Design
+from gammasky.engine.infer.emulator.network import Network
+
+if TYPE_CHECKING:
+    from gammasky.engine.infer.emulator.target import Target
+
+BATCH = 256
+MOST_POINTS = 12_288
+PIECE = 100  # steps per call: between looks at interrupts
+_RATE, _LAST_RATE, _WARM = 3e-3, 0.02, 50  # learning rate, its end as a share of it, steps that it rises in
+_VALUE = 0.5  # what a squared error of the value [nat] counts beside one of the gradient
+_LINEAR = 3.0  # errors above grow the loss linearly
+
+
+def train(target: Target, copy: Copy, design: Design, key: jax.Array, n_steps: int) -> Iterator[Copy]:
+    """The copy after every PIECE of steps; the last one is trained."""
+    n, columns = design.table(copy, MOST_POINTS)
+    table = {name: jnp.asarray(column) for name, column in columns.items()}
+    optimiser = _optimiser()
+    program = target.model.program(("emulator", "training"), lambda: jax.jit(_run))
+    network, state = copy.network, optimiser.init(copy.network)
+    for first in range(0, n_steps, PIECE):
+        last = min(first + PIECE, n_steps)
+        network, state = program(network, state, table, jnp.int32(n), key, jnp.int32(first), jnp.int32(last), n_steps)
+        yield copy._replace(network=network)
+
+
+def _optimiser() -> Any:
+    import optax
+
+    return optax.chain(optax.clip_by_global_norm(10.0), optax.scale_by_adam(b2=0.99))
+
+
+def _run(
+    network: Network,
+    state: Any,
+    table: Any,
+    n: jax.Array,
+    key: jax.Array,
+    first: jax.Array,
+    last: jax.Array,
+    total: int,
+) -> tuple[Network, Any]:
+    optimiser = _optimiser()
+
+    def step(number: jax.Array, carry: tuple[Network, Any]) -> tuple[Network, Any]:
+        network, state = carry
+        rows = jax.random.randint(jax.random.fold_in(key, number), (BATCH,), 0, n)
+        slope = jax.grad(loss)(network, jax.tree.map(lambda column: column[rows], table))
+        change, state = optimiser.update(slope, state)
+        cosine = _LAST_RATE + (1.0 - _LAST_RATE) * 0.5 * (1.0 + jnp.cos(jnp.pi * number / total))
+        rate = (_RATE * jnp.minimum(1.0, (number + 1) / _WARM) * cosine).astype(jnp.float32)
+        return jax.tree.map(lambda weight, part: weight - rate * part, network, change), state
+
+    return jax.lax.fori_loop(first, last, step, (network, state))
+
+
+def loss(network: Network, rows: dict[str, jax.Array]) -> jax.Array:
+    """The loss of some rows of a design's table."""
+    symmetric = {**network, "A": (network["A"] + network["A"].T) / 2}
+    found, slopes = jax.vmap(jax.value_and_grad(networks.value, argnums=1), (None, 0))(symmetric, rows["psi"])
+    size = rows["gradients"].shape[1]
+    gradients = slopes[:, :size] + jnp.einsum("nf,nfd->nd", slopes[:, size:], rows["slopes"])
+    of_value = _huber((found - rows["values"]) ** 2)
+    of_gradient = _huber(jnp.sum((gradients - rows["gradients"]) ** 2, axis=1))
+    return jnp.sum(rows["weights"] * (_VALUE * of_value + of_gradient)) / jnp.sum(rows["weights"])
+
+
+def _huber(square: jax.Array) -> jax.Array:
+    """Huber's function of an error, from its square."""
+    root = jnp.sqrt(jnp.maximum(square, _LINEAR**2))
+    return jnp.where(square < _LINEAR**2, square, 2 * _LINEAR * root - _LINEAR**2)
+
+
+def symmetric(network: Network) -> Network:
+    """The same function with a symmetric quadratic form."""
+    return {**network, "A": (network["A"] + network["A"].T) / 2}
+
+
+def begun(copy: Copy, design: Design, key: jax.Array) -> Copy:
+    """The copy with a new network, which is the quadratic form of the design."""
+    return copy._replace(network=networks.start(key, *design.quadratic(copy)))

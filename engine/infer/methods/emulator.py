@@ -1,0 +1,134 @@
+"""Learning the likelihood, sampling the copy, weighting by the original."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gammasky.engine.citation import Citation
+from gammasky.engine.infer.methods.method import Method
+
+if TYPE_CHECKING:
+    from gammasky.engine.infer.convergence import Convergence
+    from gammasky.engine.infer.emulator.scouts import Forward
+    from gammasky.engine.infer.importance import Importance
+    from gammasky.engine.infer.verdict import Verdict
+
+_GRADIENTS = 10_000  # about, where 37 parameters are free
+_FEWEST = 0.2  # importance efficiency below which the copy is a poor one
+_LARGEST_ERROR = 0.2  # of log Z
+_LARGEST_MIXED = 1.1  # R-hat of the copy's own short chains
+
+
+class Emulator(Method):
+    """A copy of the log-likelihood, learnt from its values and gradients; exact chains with proposals from it."""
+
+    name = "emulator"
+    summary = "a minute or two, and reliable where its own checks pass"
+    work = "gammasky.engine.infer.stages.emulator:EmulatorStage"
+    citations: ClassVar[tuple[Citation, ...]] = (
+        Citation(
+            "learning a function from its values and derivatives",
+            r"""
+            @misc{Czarnecki2017,
+              author        = {Czarnecki, Wojciech Marian and Osindero, Simon and Jaderberg, Max and others},
+              title         = {{Sobolev} Training for Neural Networks},
+              year          = {2017},
+              eprint        = {1706.04859},
+              archivePrefix = {arXiv}
+            }
+            """,
+        ),
+        Citation(
+            "the evidence of the copy, by annealed importance sampling",
+            r"""
+            @article{Neal2001,
+              author        = {Neal, Radford M.},
+              title         = {Annealed importance sampling},
+              journal       = {Statistics and Computing},
+              volume        = {11},
+              pages         = {125--139},
+              year          = {2001},
+              doi           = {10.1023/A:1008923215028}
+            }
+            """,
+        ),
+    )
+
+    @classmethod
+    def cited(cls, options: Mapping[str, Any]) -> tuple[Citation, ...]:
+        from gammasky.engine.infer import convergence
+
+        return (*super().cited(options), *convergence.CITATIONS)
+
+    @staticmethod
+    def gradients(options: Mapping[str, Any]) -> int:
+        del options
+        return _GRADIENTS
+
+    @staticmethod
+    def verdict(
+        weights: Importance, test: Forward, found: Mapping[str, Convergence], mixed: float, log_z: tuple[float, float]
+    ) -> Verdict:
+        """Judge the draws: reliable needs that every check passes.
+
+        Args:
+            weights: of the pool of the copy's draws.
+            test: the last test by chains on the likelihood.
+            found: convergence of the exact chains, of every number that is quoted, by name.
+            mixed: largest R-hat of the copy's own chains, of any coordinate.
+            log_z: log Z and its error.
+        """
+        from gammasky.engine.infer.convergence import LARGEST_R_HAT, SMALLEST_ESS
+        from gammasky.engine.infer.emulator.emulation import heavy
+        from gammasky.engine.infer.emulator.scouts import LARGEST_GAP, MISSED, MOST_MISSED
+        from gammasky.engine.infer.importance import RELIABLE_K_HAT
+        from gammasky.engine.infer.verdict import judged, weight_numbers
+
+        trouble: list[str] = []
+        doubts: list[str] = []
+        if heavy(weights):
+            doubts.append(
+                f"k-hat of the copy's draws is {weights.k_hat:.2f}, above {RELIABLE_K_HAT}: their weights have a heavy "
+                "tail"
+            )
+        if weights.efficiency < _FEWEST:
+            trouble.append(
+                f"the copy's draws have an importance efficiency of {weights.efficiency:.0%}, below {_FEWEST:.0%}: "
+                "the likelihood was not learnt"
+            )
+        if test.coverage < -LARGEST_GAP:
+            trouble.append(
+                f"chains on the likelihood go where the copy does not: log of the mean of copy / truth is "
+                f"{test.coverage:.2f} +- {test.error:.2f}, below {-LARGEST_GAP:g}"
+            )
+        if test.missed >= MOST_MISSED:
+            doubts.append(
+                f"chains on the likelihood spend {test.missed:.1%} of their time, not below {MOST_MISSED:.0%}, where "
+                f"the copy is low by more than {MISSED:g} nat"
+            )
+        worst = max(found, key=lambda name: found[name].r_hat)
+        slowest = min(found, key=lambda name: found[name].smallest_ess)
+        if found[worst].r_hat >= LARGEST_R_HAT:
+            doubts.append(
+                f"R-hat of {worst} is {found[worst].r_hat:.3f}, not below {LARGEST_R_HAT}: the chains disagree"
+            )
+        if found[slowest].smallest_ess < SMALLEST_ESS:
+            doubts.append(
+                f"{slowest} has an effective sample size of {found[slowest].smallest_ess:.0f}, below {SMALLEST_ESS:.0f}"
+            )
+        if mixed >= _LARGEST_MIXED:
+            trouble.append(
+                f"chains on the copy do not mix (R-hat {mixed:.2f}, not below {_LARGEST_MIXED:g}): the posterior may "
+                "have several modes, whose shares are not known"
+            )
+        if log_z[1] > _LARGEST_ERROR:
+            doubts.append(f"log Z has an error of {log_z[1]:.2f}, above {_LARGEST_ERROR}")
+        numbers = weight_numbers(weights) | {
+            "the evidence": log_z[0], "the error of the evidence": log_z[1], "the coverage by the copy": test.coverage,
+            "R-hat of the copy's chains": mixed,
+        }  # fmt: skip
+        numbers |= {f"R-hat of {name}": of.r_hat for name, of in found.items()}
+        numbers |= {f"the effective sample size of {name}": of.smallest_ess for name, of in found.items()}
+        fine = f"copy and likelihood agree, and so do exact chains, in all {len(found)} numbers that are quoted"
+        return judged(numbers, trouble, doubts, fine, {"method": "nuts"})

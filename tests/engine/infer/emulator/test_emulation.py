@@ -1,0 +1,64 @@
+"""Whole fits by an emulator, of densities whose posterior is known: right, or found out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gammasky.engine.infer.emulator import emulation
+from gammasky.engine.infer.emulator.emulation import Emulation
+from gammasky.engine.infer.result import Fit
+from gammasky.engine.infer.run import fit
+from gammasky.engine.infer.settings import Settings
+from tests.engine.infer.emulator import toys
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few parameters are learnt in fewer steps."""
+    for name, value in {"FIRST_STEPS": 400, "ROUND_STEPS": 200, "LAST_STEPS": 400, "FIRST": 256}.items():
+        monkeypatch.setattr(emulation, name, value)
+
+
+def by_emulator(model: toys.Toy, seed: int = 0) -> Fit:
+    return fit(model, Settings(method="emulator", seed=seed))
+
+
+@pytest.mark.slow
+def test_a_posterior_that_is_the_prior() -> None:
+    found = by_emulator(toys.prior())
+    assert found.verdict.level == "reliable"
+    assert abs(found.diagnostics["log_z"] - 1.5) < 4 * found.diagnostics["log_z_error"] + 0.01
+    ess = found.diagnostics["ess_bulk_min"]
+    assert np.abs(found.z.mean(axis=0)).max() < 4 / np.sqrt(ess)
+    assert np.abs(found.z.std(axis=0) - 1).max() < 4 / np.sqrt(ess)
+    assert found.chains == emulation.GROUPS
+    np.testing.assert_allclose(found.log_likelihood, 1.5, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_modes_far_apart_are_found_out() -> None:
+    """No chain goes from one to the other, so that their shares are not known."""
+    found = by_emulator(toys.two_modes(6.0))
+    assert found.verdict.level == "unreliable"
+    assert any("several modes" in reason for reason in found.verdict.reasons)
+    assert found.verdict.remedy == {"method": "nuts"}
+
+
+@pytest.mark.slow
+def test_a_copy_that_is_spoiled_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy that pools are drawn from is bent after every training, so that it lacks a half of the posterior."""
+    train = Emulation._train
+
+    def spoiled(self: Emulation, n_steps: int, *, anew: bool = False) -> Iterator[str]:
+        yield from train(self, n_steps, anew=anew)
+        slope = self.copy.network["b"].at[0].add(4.0)
+        self.copy = self.copy._replace(network={**self.copy.network, "b": jnp.asarray(slope)})
+
+    monkeypatch.setattr(Emulation, "_train", spoiled)
+    monkeypatch.setattr(emulation, "MOST_ROUNDS", 2)
+    monkeypatch.setattr(emulation, "MOST_TESTS", 2)
+    assert by_emulator(toys.prior()).verdict.level == "unreliable"

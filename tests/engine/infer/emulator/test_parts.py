@@ -1,0 +1,145 @@
+"""The parts of an emulator, each against what is known of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gammasky.engine.infer.emulator import network as networks
+from gammasky.engine.infer.emulator.chains import CHAINS, ExactChains, weighed
+from gammasky.engine.infer.emulator.copy import Copy, framed, placed, reframed, white
+from gammasky.engine.infer.emulator.design import KEPT, Design
+from gammasky.engine.infer.emulator.sampling import Sampler
+from gammasky.engine.infer.emulator.scouts import Forward
+from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.infer.importance import importance, tempered
+from tests.engine.infer.emulator.toys import Toy
+
+SIZE, WIDTH, PLACE = 3, 0.4, 0.5
+
+
+@pytest.fixture(scope="module")
+def target() -> Target:
+    """A posterior N(PLACE, WIDTH^2) in every coordinate, with log Z = 0."""
+    norm = SIZE * (np.log(WIDTH) + 0.5 * np.log(2 * np.pi))
+    return Target(Toy(SIZE, lambda z: -0.5 * jnp.sum(((z - PLACE) / WIDTH) ** 2) - norm))
+
+
+@pytest.fixture(scope="module")
+def sampler(target: Target) -> Sampler:
+    return Sampler(target)
+
+
+def quadratic(target: Target, width: float) -> Copy:
+    """The copy of a posterior N(PLACE, width^2), log Z = 0."""
+    copy = framed(target, np.full(SIZE, PLACE), WIDTH**2 * np.eye(SIZE))
+    n_inputs = SIZE + len(np.asarray(copy.middle))
+    slope, curvature = np.zeros(n_inputs), np.zeros((n_inputs, n_inputs))
+    # l = log posterior - log N(x; 0, 1), with x = PLACE + WIDTH u
+    slope[:SIZE] = PLACE * WIDTH
+    curvature[:SIZE, :SIZE] = (1 - 1 / width**2) * WIDTH**2 * np.eye(SIZE)
+    constant = SIZE * (0.5 * PLACE**2 - np.log(width))
+    network = networks.start(jax.random.key(0), constant, slope, curvature)
+    return copy._replace(network={**network, "weights_3": jnp.zeros_like(network["weights_3"])})
+
+
+def last(work: Iterator[Any]) -> Any:
+    return deque(work, maxlen=1)[0]
+
+
+def test_a_copy_is_the_same_in_another_frame(target: Target, sampler: Sampler) -> None:
+    copy = quadratic(target, 0.5)
+    network = networks.start(jax.random.key(1), 0.3, np.ones(2 * SIZE), np.eye(2 * SIZE))
+    copy = copy._replace(network={**network, "weights_3": 100 * network["weights_3"]}, wall=np.float64(1e9))
+    x = PLACE + WIDTH * np.random.default_rng(0).standard_normal((50, SIZE))
+    new = reframed(target, copy, np.full(SIZE, 0.7), np.diag([0.1, 0.2, 0.3]) + 0.05)
+    before, after = (sampler.log_density(one, white(one, x)) for one in (copy, new))
+    assert np.ptp(before) > 1.0
+    np.testing.assert_allclose(after, before, atol=2e-4)  # single precision
+    np.testing.assert_allclose(placed(new, white(new, x)), x, rtol=1e-12)
+
+
+def test_evidence_of_a_copy_that_is_known(target: Target, sampler: Sampler) -> None:
+    """The copy of a normalised density has log Z = 0, and so has the copy scaled by e^3 by its reference."""
+    copy = quadratic(target, 0.6)._replace(reference=np.float64(3.0))
+    log_z, error = last(sampler.evidence(copy, jax.random.key(0), 0.2))
+    assert 0 < error < 0.05
+    assert abs(log_z - 3.0) < 4 * error + 1e-3
+
+
+@pytest.mark.parametrize("width", [0.3, 0.5])
+def test_exact_chains_mend_a_wrong_copy(target: Target, sampler: Sampler, width: float) -> None:
+    copy, rng = quadratic(target, width), np.random.default_rng(1)
+    pool = weighed(target, sampler, copy, PLACE + width * rng.standard_normal((4 * CHAINS, SIZE)))
+    weights = importance(pool["log_weights"], np.zeros(4 * CHAINS))
+    assert weights.efficiency < 0.95
+    chains = ExactChains()
+    last(chains.run(target, sampler, copy, pool, 0.3, 60, jax.random.key(2), rng))
+    draws = chains.grouped("x", 10).reshape(-1, SIZE)
+    assert draws.shape == (50 * CHAINS, SIZE)
+    independent = CHAINS * 5  # far fewer than draws: chains stay at some, and share the pool
+    assert np.abs(draws.mean(axis=0) - PLACE).max() < 4 * WIDTH / np.sqrt(independent)
+    assert np.abs(draws.std(axis=0) / WIDTH - 1).max() < 4 / np.sqrt(2 * independent)
+    assert 0.2 < min(chains.accepted) < max(chains.accepted) < 1
+    truth = target.log_likelihood(chains.kept["x"][-1])
+    np.testing.assert_allclose(chains.kept["log_likelihood"][-1], truth, rtol=1e-12)
+
+
+def test_a_design_keeps_what_is_finite_and_near_the_top(target: Target) -> None:
+    design = Design.empty(SIZE)
+    x, gradients = np.arange(15.0).reshape(5, SIZE), np.ones((5, SIZE))
+    gradients[3, 1] = np.nan
+    design.add(target, x, np.array([0.0, -np.inf, -KEPT - 1, -1.0, -40.0]), gradients)
+    np.testing.assert_array_equal(design.x, x[[0, 4]])
+    assert design.weights()[0] == 1.0
+    assert 0 < design.weights()[1] <= 1.0
+    design.add(target, x, np.full(5, -KEPT - 50), gradients)
+    assert len(design.x) == 2
+
+
+def test_table_of_a_design_holds_gradients_in_the_frame(target: Target) -> None:
+    """The derivative along u of everything that it holds, against differences."""
+    design, copy = Design.empty(SIZE), quadratic(target, 0.5)
+    x = PLACE + WIDTH * np.random.default_rng(3).standard_normal((4, SIZE))
+    design.add(target, x, *target.likelihood(x))
+    n, table = design.table(copy, 10)
+    assert n == 4
+    assert not table["weights"][4:].any()
+    step = 1e-5 * np.asarray(copy.scale_tril)[:, 1]
+    middle, spread = np.asarray(copy.middle), np.asarray(copy.spread)
+
+    def features(at: np.ndarray) -> np.ndarray:
+        return (target.features_and_slopes(at)[0] - middle) / spread
+
+    columns = ((table["gradients"][:4, 1], target.log_likelihood), (table["slopes"][:4, :, 1], features))
+    for found, function in columns:
+        difference = (function(x + step) - function(x - step)) / 2e-5
+        np.testing.assert_allclose(found, difference, rtol=1e-5, atol=1e-6)
+
+
+def test_forward_test_counts_what_the_copy_misses() -> None:
+    rng = np.random.default_rng(0)
+    fair = Forward.of(0.1 * rng.standard_normal((50, 16)) + 0.005)
+    assert abs(fair.coverage) < 0.02
+    assert fair.covered
+    ratios = np.zeros((50, 16))
+    ratios[:, 0] = 20.0  # a sixteenth of the posterior is where the copy is not
+    missed = Forward.of(ratios)
+    assert missed.missed == pytest.approx(1 / 16)
+    assert missed.coverage == pytest.approx(np.log(15 / 16))
+    assert not missed.covered
+
+
+def test_tempered_weights_have_the_size_that_is_asked_for() -> None:
+    log_weights = np.array([0.0, -1.0, -50.0, -np.inf] * 25)
+    for least in (0.0, 0.55, 0.6):
+        weights = tempered(log_weights, least)
+        assert weights.sum() == pytest.approx(1.0)
+        assert 1 / (weights**2).sum() >= least * 100
+    np.testing.assert_allclose(tempered(log_weights, 0.0)[:2] / tempered(log_weights, 0.0)[0], [1, np.exp(-1)])

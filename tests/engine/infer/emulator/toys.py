@@ -1,0 +1,117 @@
+"""Densities whose posterior is known, for methods that see nothing but a density."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gammasky.engine.errors import NonFiniteLikelihoodError
+from gammasky.engine.model.flux_axes import FluxAxes
+from gammasky.engine.model.latent import log_standard_normal
+
+NOTHING = np.zeros(0, dtype=np.int64)
+
+
+class Toy:
+    """What methods ask of a density, of a given log posterior over z (D,) that need not be normalised."""
+
+    def __init__(self, size: int, log_posterior: Callable[[jax.Array], jax.Array]) -> None:
+        self.n_latent, self._log_posterior = size, log_posterior
+        self.names = [f"z{number}" for number in range(size)]
+        self.arrays: dict[str, Any] = {}
+        self.programs: dict[Hashable, Any] = {}
+        self.flux_axes = FluxAxes(NOTHING, NOTHING.reshape(0, 2), ())
+        slot = SimpleNamespace(labels=(), shape=())
+        self.latent = SimpleNamespace(slots=dict.fromkeys(self.names, slot))
+        self.expectation = SimpleNamespace(
+            fluxes=lambda _sky: {"all": jnp.asarray(0.0)}, point_source_fractions=lambda _sky: {}, groups=()
+        )
+        self.identity = {"model": "toy", "arrays": ""}
+
+    def parameters(self, z: jax.Array, _arrays: Any = None) -> dict[str, jax.Array]:
+        return {name: z[number] for number, name in enumerate(self.names)}
+
+    def sky(self, _theta: Any, _arrays: Any = None) -> None:
+        return None
+
+    def mixture_fluxes(self, _theta: Any) -> list[jax.Array]:
+        return []
+
+    def main_parameters(self, most: int = 10) -> list[str]:
+        return self.names[:most]
+
+    def log_density(self, z: jax.Array, _arrays: Any = None) -> jax.Array:
+        return self._log_posterior(z)
+
+    def log_likelihood(self, theta: dict[str, jax.Array], _arrays: Any = None) -> jax.Array:
+        z = jnp.stack([theta[name] for name in self.names])
+        return self._log_posterior(z) - log_standard_normal(z)
+
+    def value_and_gradient(self, z: Any) -> Any:
+        single = jax.value_and_grad(self._log_posterior)
+        build = lambda: jax.jit(jax.vmap(single))  # noqa: E731
+        return self.program("value_and_gradient", build)(jnp.asarray(z))
+
+    def program(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        if key not in self.programs:
+            self.programs[key] = build()
+        return self.programs[key]
+
+    def explain(self, _theta: Any) -> NonFiniteLikelihoodError:
+        return NonFiniteLikelihoodError("not finite")
+
+
+def log_mixture(z: jax.Array, centres: Any, sd: float, shares: Any) -> jax.Array:
+    """A mixture of spheres."""
+    square = jnp.sum((z - jnp.asarray(centres)) ** 2, axis=1) / sd**2
+    norm = -z.size * np.log(sd) - 0.5 * z.size * np.log(2 * np.pi)
+    return jax.scipy.special.logsumexp(jnp.log(jnp.asarray(shares)) - 0.5 * square) + norm
+
+
+def banana(size: int = 4) -> Toy:
+    """z1 bends with z0^2; log Z is 0, z0 ~ N(0, 1)."""
+
+    def log_posterior(z: jax.Array) -> jax.Array:
+        bent = (z[1] - 0.8 * (z[0] ** 2 - 1.0)) / 0.3
+        rest = z[2:] / 0.5
+        norm = -0.5 * size * np.log(2 * np.pi) - np.log(0.3) - (size - 2) * np.log(0.5)
+        return -0.5 * (z[0] ** 2 + bent**2 + jnp.sum(rest**2)) + norm
+
+    return Toy(size, log_posterior)
+
+
+def funnel(size: int = 4) -> Toy:
+    """The width of all others is exp(z0 / 2), z0 ~ N(0, 1.5); log Z is 0."""
+
+    def log_posterior(z: jax.Array) -> jax.Array:
+        first = -0.5 * (z[0] / 1.5) ** 2 - np.log(1.5) - 0.5 * np.log(2 * np.pi)
+        rest = -0.5 * jnp.sum((z[1:] * jnp.exp(-0.5 * z[0])) ** 2) - 0.5 * (size - 1) * (z[0] + np.log(2 * np.pi))
+        return first + rest
+
+    return Toy(size, log_posterior)
+
+
+def heavy(size: int = 4) -> Toy:
+    """Independent Student's t with 4 degrees of freedom and half the width; log Z is 0."""
+
+    def log_posterior(z: jax.Array) -> jax.Array:
+        return jnp.sum(jax.scipy.stats.t.logpdf(z / 0.5, 4.0)) - size * np.log(0.5)
+
+    return Toy(size, log_posterior)
+
+
+def two_modes(distance: float, size: int = 4) -> Toy:
+    """Two spheres of width 0.3, with shares of 0.7 and 0.3; log Z is 0."""
+    centres = np.zeros((2, size))
+    centres[:, 0] = [-distance / 2, distance / 2]
+    return Toy(size, lambda z: log_mixture(z, centres, 0.3, [0.7, 0.3]))
+
+
+def prior(size: int = 4) -> Toy:
+    """The data say nothing: log Z is 1.5."""
+    return Toy(size, lambda z: log_standard_normal(z) + 1.5)
