@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import jax
 import numpy as np
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
+T = TypeVar("T")
 FIRST = 512  # Student-t draws about the best point
 PER_ROUND = 320  # new points of a round at full heat, and as many with the likelihood's power HEAT
 HEAT = 0.65
@@ -193,11 +193,14 @@ class Emulation:
     def _draw_pool(self) -> Iterator[str]:
         yield from self._move("cold", 20)
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 6)
-        parts = []
-        for first in range(0, len(x), _PIECE):
-            with self._timed("likelihood"):
-                parts.append(weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE]))
-            yield f"likelihood of the copy's draws, {first + _PIECE} of {len(x)}"
+        parts: list[dict[str, Floats]] = []
+        work = (
+            weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE])
+            for first in range(0, len(x), _PIECE)
+        )
+        for part in self._timed("likelihood", work):
+            parts.append(part)
+            yield f"likelihood of the copy's draws, {len(parts) * _PIECE} of {len(x)}"
         self.pool = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         self.phase = "test_forward"
 
@@ -209,9 +212,7 @@ class Emulation:
             begin[::2] = self.pool["x"][farthest[: N_SCOUTS // 2]]
         scouts = Scouts()
         work = scouts.run(self.target, self.copy, begin, 0.8 * self.step, TESTED, self._rng())
-        for number in range(TESTED):
-            with self._timed("likelihood"):
-                next(work)
+        for number, _ in enumerate(self._timed("likelihood", work)):
             yield f"chains on the likelihood, {number + 1} of {TESTED}"
         u = white(self.copy, np.concatenate(scouts.x))
         copied = self.sampler.log_density(self.copy, u).reshape(TESTED, N_SCOUTS)
@@ -237,9 +238,7 @@ class Emulation:
         work = self.chains.run(
             self.target, self.sampler, self.copy, self.pool, self.step, ITERATIONS, self._key(), self._rng()
         )
-        for number in range(ITERATIONS):
-            with self._timed("likelihood"):
-                next(work)
+        for number, _ in enumerate(self._timed("likelihood", work)):
             yield f"exact chains, {number + 1} of {ITERATIONS}"
         self._posterior = None
         self._judge()
@@ -261,22 +260,20 @@ class Emulation:
         self.found = {name: convergence(values.reshape(GROUPS, -1)) for name, values in numbers.items()}
 
     def _weigh_evidence(self) -> Iterator[str]:
-        work = self.sampler.evidence(self.copy, self._key(), 0.2)
-        while np.isnan(self.log_z[0]):
-            with self._timed("sampling"):
-                self.log_z = next(work)
+        for found in self._timed("sampling", self.sampler.evidence(self.copy, self._key(), 0.2)):
+            self.log_z = found
             yield "the evidence of the copy"
         self.phase = "done"
 
     # --- parts of phases
     def _learn(self, x: Floats) -> Generator[str, None, Floats]:
         """Evaluate x (n, D) and add it to the design; returns log-likelihoods (n,)."""
-        values, gradients = np.empty(len(x)), np.empty(x.shape)
-        for first in range(0, len(x), _PIECE):
-            rows = slice(first, first + _PIECE)
-            with self._timed("likelihood"):
-                values[rows], gradients[rows] = self.target.likelihood(x[rows])
+        found: list[tuple[Floats, Floats]] = []
+        work = (self.target.likelihood(x[first : first + _PIECE]) for first in range(0, len(x), _PIECE))
+        for part in self._timed("likelihood", work):
+            found.append(part)
             yield self._told()
+        values, gradients = (np.concatenate(parts) for parts in zip(*found, strict=True))
         self.design.add(self.target, x, values, gradients)
         return values
 
@@ -284,19 +281,16 @@ class Emulation:
         if anew:
             self.copy = training.begun(self.copy, self.design, self._key())
         work = training.train(self.target, self.copy, self.design, self._key(), n_steps)
-        copy = self.copy
-        for number in range(-(-n_steps // training.PIECE)):
-            with self._timed("training"):
-                copy = jax.block_until_ready(next(work))
+        for number, copy in enumerate(self._timed("training", work)):
+            self.copy = copy
             yield f"learning, step {(number + 1) * training.PIECE} of {n_steps}"
-        self.copy = copy._replace(network=training.symmetric(copy.network))
 
     def _move(self, which: str, transitions: int, heat: float = 1.0) -> Iterator[str]:
         """Move the walkers `which`; their step is tuned on the way."""
-        with self._timed("sampling"):
-            u = white(self.copy, self.walkers[which])
-            u, self.step, _ = self.sampler.move(self.copy, u, self._key(), self.step, transitions, 14, heat=heat)
-            self.walkers = {**self.walkers, which: placed(self.copy, u)}
+        began, u = time.perf_counter(), white(self.copy, self.walkers[which])
+        u, self.step, _ = self.sampler.move(self.copy, u, self._key(), self.step, transitions, 14, heat=heat)
+        self.walkers = {**self.walkers, which: placed(self.copy, u)}
+        self.seconds["sampling"] += time.perf_counter() - began
         yield self._told()
 
     def _draw(self, which: str, n: int, thinning: int, heat: float = 1.0) -> Generator[str, None, Floats]:
@@ -342,13 +336,14 @@ class Emulation:
         self.ticks += 1
         return np.random.default_rng((self.seed, self.ticks))
 
-    @contextmanager
-    def _timed(self, kind: str) -> Iterator[None]:
+    def _timed(self, kind: str, work: Iterable[T]) -> Iterator[T]:
+        """The same work; its time is counted."""
         began = time.perf_counter()
-        try:
-            yield
-        finally:
+        for piece in work:
             self.seconds[kind] += time.perf_counter() - began
+            yield piece
+            began = time.perf_counter()
+        self.seconds[kind] += time.perf_counter() - began
 
 
 def heavy(weights: Importance) -> bool:

@@ -31,7 +31,7 @@ _LINEAR = 3.0  # errors above grow the loss linearly
 
 
 def train(target: Target, copy: Copy, design: Design, key: jax.Array, n_steps: int) -> Iterator[Copy]:
-    """The copy after every PIECE of steps; the last one is trained."""
+    """The copy after every PIECE of steps."""
     n, columns = design.table(copy, MOST_POINTS)
     table = {name: jnp.asarray(column) for name, column in columns.items()}
     optimiser = _optimiser()
@@ -40,7 +40,8 @@ def train(target: Target, copy: Copy, design: Design, key: jax.Array, n_steps: i
     for first in range(0, n_steps, PIECE):
         last = min(first + PIECE, n_steps)
         network, state = program(network, state, table, jnp.int32(n), key, jnp.int32(first), jnp.int32(last), n_steps)
-        yield copy._replace(network=network)
+        jax.block_until_ready(network)
+        yield copy._replace(network=symmetric(network))
 
 
 def _optimiser() -> Any:
@@ -75,8 +76,8 @@ def _run(
 
 def loss(network: Network, rows: dict[str, jax.Array]) -> jax.Array:
     """The loss of some rows of a design's table."""
-    symmetric = {**network, "A": (network["A"] + network["A"].T) / 2}
-    found, slopes = jax.vmap(jax.value_and_grad(networks.value, argnums=1), (None, 0))(symmetric, rows["psi"])
+    of_inputs = jax.vmap(jax.value_and_grad(networks.value, argnums=1), (None, 0))
+    found, slopes = of_inputs(symmetric(network), rows["psi"])
     size = rows["gradients"].shape[1]
     gradients = slopes[:, :size] + jnp.einsum("nf,nfd->nd", slopes[:, size:], rows["slopes"])
     of_value = _huber((found - rows["values"]) ** 2)
