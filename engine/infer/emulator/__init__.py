@@ -6,7 +6,7 @@ the likelihood itself at some thousand of them turns them into exact draws, says
 
     target      the density in the coordinates of its fluxes: log-likelihoods, gradients, prior, features
     design      the points at which the likelihood is known
-    network     the copy's function: a quadratic form plus small perceptrons
+    network     the copy's function: a quadratic form plus a perceptron
     copy        network, frame and wall: a log density that costs microseconds
     training    fits the network to values and gradients
     sampling    Hamiltonian Monte Carlo on the copy, and its evidence

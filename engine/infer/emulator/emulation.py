@@ -192,7 +192,7 @@ class Emulation:
 
     def _draw_pool(self) -> Iterator[str]:
         yield from self._move("cold", 20)
-        x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 6)
+        x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
         parts: list[dict[str, Floats]] = []
         work = (
             weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE])

@@ -76,9 +76,9 @@ class Scouts:
         self.values.append(values)
         self.gradients.append(gradients)
         log_prior, slopes = target.prior(x)
-        known = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
-        total = (gradients + slopes) @ np.asarray(copy.scale_tril)
-        return np.where(known, values + log_prior, -np.inf), np.where(known[:, None], total, 0.0)
+        known = np.isfinite(values + log_prior) & np.isfinite(gradients + slopes).all(axis=1)
+        total = np.where(known[:, None], gradients + slopes, 0.0) @ np.asarray(copy.scale_tril)
+        return np.where(known, values + log_prior, -np.inf), total
 
 
 @dataclass(frozen=True)

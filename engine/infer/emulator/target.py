@@ -51,7 +51,8 @@ class Target:
     def of_latent(self, z: Floats, values: Floats, gradients: Floats, x: Floats) -> tuple[Floats, Floats]:
         """The same from log densities (n,) and gradients (n, D) at z = z(x)."""
         pull = lambda point, slope: jax.vjp(lambda at: self.coordinates.to_latent(at)[0], point)[1](slope)[0]  # noqa: E731
-        return values - log_prior(z), self._mapped("pull", pull, x, gradients + z)
+        with np.errstate(over="ignore", invalid="ignore"):  # points that ran away: what is not finite is told
+            return values - log_prior(z), self._mapped("pull", pull, x, gradients + z)
 
     def log_likelihood(self, x: Floats) -> Floats:
         """Log-likelihood (n,) without its gradient, at half the cost; not finite where it does not exist."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BATCH = 256
 MOST_POINTS = 12_288
 PIECE = 100  # steps per call: between looks at interrupts
-_RATE, _LAST_RATE, _WARM = 3e-3, 0.02, 50  # learning rate, its end as a share of it, steps that it rises in
+_RATE, _LAST_RATE, _WARM = 6e-3, 0.02, 50  # learning rate, its end as a share of it, steps that it rises in
 _VALUE = 0.5  # what a squared error of the value [nat] counts beside one of the gradient
 _LINEAR = 3.0  # errors above grow the loss linearly
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 Floats = NDArray[np.float64]
-_PIECES = 340  # of a fit that learns in four rounds and two tests; others take more or fewer
+_PIECES, _MORE = 300, 100  # of a fit that learns in four rounds and two tests; others take more, or a few less
 
 
 class EmulatorStage(Stage):
@@ -75,7 +75,8 @@ class EmulatorStage(Stage):
 
     def progress(self) -> tuple[int, int, str]:
         done = self.emulation.pieces_done
-        return done, max(_PIECES, done + 10 * (not self.done())), self._text
+        more = 1 + max(0, done - _PIECES) // _MORE
+        return done, _PIECES + more * _MORE if not self.done() else done, self._text
 
     def arrays(self) -> Arrays:
         return self._known
