@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gammasky.engine.infer.emulator import network as networks
 from gammasky.engine.infer.emulator.network import Network
 from gammasky.engine.infer.emulator.target import BATCH, Target
+from gammasky.engine.model.values import Arrays
 
 Floats = NDArray[np.float64]
 
@@ -55,10 +56,13 @@ def log_volume(copy: Copy) -> float:
     return float(np.log(np.diag(np.asarray(copy.scale_tril))).sum())
 
 
-def log_density(target: Target, copy: Copy, heat: jax.Array, u: jax.Array) -> jax.Array:
-    """Log density of one u (D,): prior + heat (copy of l - reference) - wall; in x, without |dx / du|."""
+def log_density(target: Target, arrays: Arrays, copy: Copy, heat: jax.Array, u: jax.Array) -> jax.Array:
+    """Log density of one u (D,): prior + heat (copy of l - reference) - wall; in x, without |dx / du|.
+
+    `arrays` are those of the target.
+    """
     log_prior, z = target.log_prior(copy.centre + copy.scale_tril @ u)
-    features = (target.features(z) - copy.middle) / copy.spread
+    features = (target.features(z, arrays) - copy.middle) / copy.spread
     learnt = networks.value(copy.network, jnp.concatenate([u, features]).astype(jnp.float32))
     return log_prior + heat * learnt.astype(float) - 0.5 * jnp.maximum(0.0, u @ u - copy.wall)
 

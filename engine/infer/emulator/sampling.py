@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 
 from gammasky.engine.infer.emulator.copy import Copy, log_density, log_volume
 from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.model.values import Arrays
 
 Floats = NDArray[np.float64]
 CHAINS = 128
@@ -28,8 +29,8 @@ class Sampler:
         self.target = target
         program = target.model.program
         self._run = program(("emulator", "transitions"), lambda: jax.jit(self._transitions))
-        single = lambda copy, u: log_density(target, copy, jnp.asarray(1.0), u)  # noqa: E731
-        self._values = program(("emulator", "values"), lambda: jax.jit(jax.vmap(single, (None, 0))))
+        single = lambda arrays, copy, u: log_density(target, arrays, copy, jnp.asarray(1.0), u)  # noqa: E731
+        self._values = program(("emulator", "values"), lambda: jax.jit(jax.vmap(single, (None, None, 0))))
 
     def move(
         self, copy: Copy, u: Floats, key: jax.Array, step: float, transitions: int, leapfrogs: int,
@@ -46,7 +47,16 @@ class Sampler:
             u, the step and the mean acceptance.
         """
         u, step, accepted = self._run(
-            copy, float(heat), float(path), u, key, float(step), transitions, leapfrogs, float(tuning)
+            self.target.arrays,
+            copy,
+            float(heat),
+            float(path),
+            u,
+            key,
+            float(step),
+            transitions,
+            leapfrogs,
+            float(tuning),
         )
         return np.asarray(u), float(step), float(accepted)
 
@@ -55,7 +65,7 @@ class Sampler:
         found = []
         for first in range(0, len(u), CHAINS):
             rows = np.minimum(np.arange(first, first + CHAINS), len(u) - 1)
-            found.append(np.asarray(self._values(copy, u[rows]))[: len(u) - first])
+            found.append(np.asarray(self._values(self.target.arrays, copy, u[rows]))[: len(u) - first])
         return np.concatenate(found) + float(copy.reference)
 
     def evidence(self, copy: Copy, key: jax.Array, step: float) -> Iterator[tuple[float, float]]:
@@ -80,14 +90,13 @@ class Sampler:
         yield float(log_z), scatter
 
     def _transitions(
-        self, copy: Copy, heat: Any, path: Any, u: jax.Array, key: jax.Array, step: Any, transitions: Any,
-        leapfrogs: Any, tuning: Any,
+        self, arrays: Arrays, copy: Copy, heat: Any, path: Any, u: jax.Array, key: jax.Array, step: Any,
+        transitions: Any, leapfrogs: Any, tuning: Any,
     ) -> Any:  # fmt: skip
-        single = jax.value_and_grad(lambda copy, heat, at: log_density(self.target, copy, heat, at), argnums=2)
-        of_copy = jax.vmap(single, (None, None, 0))
+        of_copy = jax.vmap(jax.value_and_grad(lambda at: log_density(self.target, arrays, copy, heat, at)))
 
         def evaluate(u: jax.Array) -> tuple[jax.Array, jax.Array]:
-            values, gradients = of_copy(copy, heat, u)
+            values, gradients = of_copy(u)
             return path * values - (1 - path) * 0.5 * jnp.sum(u**2, axis=1), path * gradients - (1 - path) * u
 
         def transition(number: jax.Array, carry: Any) -> Any:

@@ -15,6 +15,7 @@ from gammasky.engine.infer.coordinates import flux_coordinates
 from gammasky.engine.infer.optimise import evaluate
 from gammasky.engine.infer.result import log_likelihoods, log_prior
 from gammasky.engine.model.latent import log_standard_normal
+from gammasky.engine.model.values import Arrays
 
 if TYPE_CHECKING:
     from gammasky.engine.model import Density
@@ -34,12 +35,14 @@ class Target:
         model: the density.
 
     Attributes:
+        arrays: the numbers of the priors.
         n_gradients, n_values: points at which the likelihood was evaluated, with its gradient and without.
     """
 
     def __init__(self, model: Density) -> None:
         self.model, self.size = model, model.n_latent
         self.coordinates = flux_coordinates(model)
+        self.arrays = {name: part for name, part in model.arrays.items() if name == "priors"}
         self.n_gradients = self.n_values = 0
 
     def likelihood(self, x: Floats) -> tuple[Floats, Floats]:
@@ -50,7 +53,7 @@ class Target:
 
     def of_latent(self, z: Floats, values: Floats, gradients: Floats, x: Floats) -> tuple[Floats, Floats]:
         """The same from log densities (n,) and gradients (n, D) at z = z(x)."""
-        pull = lambda point, slope: jax.vjp(lambda at: self.coordinates.to_latent(at)[0], point)[1](slope)[0]  # noqa: E731
+        pull = lambda _, point, slope: jax.vjp(lambda at: self.coordinates.to_latent(at)[0], point)[1](slope)[0]  # noqa: E731
         with np.errstate(over="ignore", invalid="ignore"):  # points that ran away: what is not finite is told
             return values - log_prior(z), self._mapped("pull", pull, x, gradients + z)
 
@@ -61,11 +64,11 @@ class Target:
 
     def latent(self, x: Floats) -> Floats:
         """z (n, D) of x (n, D)."""
-        return self._mapped("latent", lambda point: self.coordinates.to_latent(point)[0], x)
+        return self._mapped("latent", lambda _, point: self.coordinates.to_latent(point)[0], x)
 
     def from_latent(self, z: Floats) -> Floats:
         """x (n, D) of z (n, D)."""
-        return self._mapped("from latent", self.coordinates.from_latent, z)
+        return self._mapped("from latent", lambda _, point: self.coordinates.from_latent(point), z)
 
     def log_prior(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """log p of one x (D,), and its z."""
@@ -74,33 +77,36 @@ class Target:
 
     def prior(self, x: Floats) -> tuple[Floats, Floats]:
         """log p (n,) and its gradient (n, D) at x (n, D)."""
-        return self._mapped("prior", jax.value_and_grad(lambda point: self.log_prior(point)[0]), x)
+        log_prior = jax.value_and_grad(lambda point: self.log_prior(point)[0])
+        return self._mapped("prior", lambda _, point: log_prior(point), x)
 
-    def features(self, z: jax.Array) -> jax.Array:
+    def features(self, z: jax.Array, arrays: Arrays) -> jax.Array:
         """Smooth functions (F,) of one z (D,) in which the likelihood is nearly simple.
 
-        They are the quantiles of the priors, and the fluxes of templates that free shares mix.
+        They are the quantiles of the priors, and the fluxes of templates that free shares mix. `arrays` are those of
+        the target: models that share programs may differ in them.
         """
-        fluxes = self.model.mixture_fluxes(self.model.parameters(z))
+        fluxes = self.model.mixture_fluxes(self.model.parameters(z, arrays))
         return jnp.concatenate([ndtr(z), jnp.stack(fluxes)] if fluxes else [ndtr(z)])
 
     def features_and_slopes(self, x: Floats) -> tuple[Floats, Singles]:
         """Features (n, F) of x (n, D), and their derivatives (n, F, D)."""
 
-        def one(point: jax.Array) -> tuple[jax.Array, jax.Array]:
-            found, push = jax.linearize(lambda at: self.features(self.coordinates.to_latent(at)[0]), point)
+        def one(arrays: Arrays, point: jax.Array) -> tuple[jax.Array, jax.Array]:
+            found, push = jax.linearize(lambda at: self.features(self.coordinates.to_latent(at)[0], arrays), point)
             return found, jax.vmap(push)(jnp.eye(self.size)).T.astype(jnp.float32)
 
         return self._mapped("features", one, x)
 
     def _mapped(self, name: str, one: Any, *points: Floats) -> Any:
-        """`one` of every row, BATCH rows at a time; the last batch is filled up."""
-        program = self.model.program(("emulator", name), lambda: jax.jit(jax.vmap(one)))
+        """`one` of the arrays and every row, BATCH rows at a time; the last batch is filled up."""
+        axes = (None, *(0 for _ in points))
+        program = self.model.program(("emulator", name), lambda: jax.jit(jax.vmap(one, axes)))
         parts = []
         for first in range(0, len(points[0]), BATCH):
             interrupt.check()
             rows = np.minimum(np.arange(first, first + BATCH), len(points[0]) - 1)
             kept = min(BATCH, len(points[0]) - first)
-            found = program(*(array[rows] for array in points))
+            found = program(self.arrays, *(array[rows] for array in points))
             parts.append(jax.tree.map(lambda part: np.asarray(part)[:kept], found))  # noqa: B023
         return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)

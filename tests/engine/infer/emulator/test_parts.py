@@ -19,8 +19,10 @@ from gammasky.engine.infer.emulator.sampling import Sampler
 from gammasky.engine.infer.emulator.scouts import Forward
 from gammasky.engine.infer.emulator.target import Target
 from gammasky.engine.infer.importance import importance, tempered
+from gammasky.engine.model import SkyModel, model_from_table
 from tests.engine.infer.emulator.toys import Toy
 
+MIXED = {"name": "dif", "norm": "S_dif", "template": {"mix": ["p6v11", "iso"], "fractions": "share"}}
 SIZE, WIDTH, PLACE = 3, 0.4, 0.5
 
 
@@ -143,3 +145,23 @@ def test_tempered_weights_have_the_size_that_is_asked_for() -> None:
         assert weights.sum() == pytest.approx(1.0)
         assert 1 / (weights**2).sum() >= least * 100
     np.testing.assert_allclose(tempered(log_weights, 0.0)[:2] / tempered(log_weights, 0.0)[0], [1, np.exp(-1)])
+
+
+def test_programs_that_are_shared_hold_no_prior(small_model: SkyModel, small_table: dict[str, Any]) -> None:
+    """Features of a model with another prior, by the programs of the first."""
+
+    def model(high: float) -> SkyModel:
+        norm = {"prior": "loguniform", "low": 0.01, "high": high}
+        share = {"prior": "uniform", "low": 0.0, "high": 1.0}
+        parameters = {**small_table["parameters"], "S_dif": norm, "share": share}
+        components = [MIXED, *small_table["components"][1:]]
+        return SkyModel(model_from_table({**small_table, "parameters": parameters, "components": components}),
+                        small_model.dataset)  # fmt: skip
+
+    one, two, alone = model(10.0), model(50.0), model(50.0)
+    two.programs = one.programs
+    x = 0.3 * np.random.default_rng(0).standard_normal((3, one.n_latent))
+    first, shared, expected = (Target(each).features_and_slopes(x) for each in (one, two, alone))
+    assert np.abs(first[0] - expected[0]).max() > 0.1
+    for found, right in zip(shared, expected, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-12)
