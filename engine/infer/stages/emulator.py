@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from gammasky.engine.infer.settings import Settings
     from gammasky.engine.model import Density
 
-
 Floats = NDArray[np.float64]
 _PIECES, _MORE = 300, 100  # of a fit that learns in four rounds and two tests; others take more, or a few less
 
@@ -31,7 +30,7 @@ _PIECES, _MORE = 300, 100  # of a fit that learns in four rounds and two tests; 
 class EmulatorStage(Stage):
     """The phases of an `Emulation` in order; a checkpoint holds what is known between two of them."""
 
-    name = "emulator"
+    name = Emulator.name
 
     def __init__(self, model: Density, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
         super().__init__(model, settings, n_draws, start)
