@@ -21,8 +21,8 @@ from tests.fits import posterior_of
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
-WORDS = ["calibrate", "model.toml", "--data", "sky", "--guide", "diagonal", "--steps", "3", "--particles", "2"]
-WORDS += ["--out", "a/out"]
+WORDS = ["calibrate", "model.toml", "--data", "sky", "--out", "a/out"]
+WORDS += ["--method", "svi", "--guide", "diagonal", "--steps", "3", "--particles", "2"]
 
 
 @pytest.fixture

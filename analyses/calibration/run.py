@@ -45,7 +45,7 @@ SCENARIOS = {
     "photons": ("photons", False),
     "photons-delta": ("photons", True),
 }
-METHOD = Settings(steps=2000)
+METHOD = Settings(method="svi", steps=2000)
 N_DRAWS = 1000  # of each posterior
 N_WEIGHTED = 10_000  # draws that these are chosen from by their weights
 ONE_CORE = Resources()

@@ -200,10 +200,12 @@ def test_another_sky(tiny: Path) -> None:
         ({"model": "none.toml"}, r"none\.toml: no such model file"),
         ({"data": "fermy"}, r"unknown dataset 'fermy'; did you mean 'fermi'\?"),
         ({"data_dir": "nowhere", "data": "fermi"}, r"dataset 'fermi': .* not found in nowhere"),
-        ({"fit": {"stepz": 3}}, r"field 'fit': unknown setting of method svi 'stepz'; did you mean 'steps'\?"),
-        ({"fit": {"steps": 0}}, "steps: expected a whole number of at least 1, got 0"),
-        ({"fit": {"steps": "many"}}, "ensemble: field 'fit': steps: expected a whole number of at least 1, got 'many'"),
-        ({"fit": {"guide": "flwo"}}, r"unknown guide 'flwo'; did you mean 'flow'\?"),
+        ({"fit": {"method": "svi", "stepz": 3}},
+         r"field 'fit': unknown setting of method svi 'stepz'; did you mean 'steps'\?"),
+        ({"fit": {"method": "svi", "steps": 0}}, "steps: expected a whole number of at least 1, got 0"),
+        ({"fit": {"method": "svi", "steps": "many"}},
+         "ensemble: field 'fit': steps: expected a whole number of at least 1, got 'many'"),
+        ({"fit": {"method": "svi", "guide": "flwo"}}, r"unknown guide 'flwo'; did you mean 'flow'\?"),
         ({"fit": {"seed": 3}}, "the seed is that of all fits: move `seed` out of `fit`"),
         ({"resources": {"cpu": 3}}, r"unknown resource 'cpu'; did you mean 'cpus'\?"),
         ({"resources": {"cpus": 0}}, "cpus: expected a whole number of at least 1, got 0"),
@@ -275,7 +277,8 @@ def test_cost_grows_with_the_work(tiny: Path) -> None:
         return tiny_ensemble(fit=fit).members()[0].cost
 
     assert tiny.is_dir()
-    assert cost(steps=1000) < cost(steps=5000) < cost(steps=5000, particles=32)
+    short, long, many = {"steps": 1000}, {"steps": 5000}, {"steps": 5000, "particles": 32}
+    assert cost(method="svi", **short) < cost(method="svi", **long) < cost(method="svi", **many)
     assert cost(method="laplace") < cost(method="svi") < cost(method="auto")
     assert cost(method="nuts", draws=500) < cost(method="nuts", draws=5000)
 

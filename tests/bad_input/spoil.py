@@ -11,6 +11,7 @@ import pytest
 from gammasky.cli import main
 
 POINT = {"S_flat": 2.0, "Sps": 3.0, "mix": [0.5, 0.5]}
+SVI = ["--method", "svi", "--guide", "diagonal", "--steps", "2"]
 
 Spoil = Callable[[Path], object]
 Capture = pytest.CaptureFixture[str]
@@ -29,7 +30,7 @@ def refusal(capsys: Capture, *words: str) -> str:
 
 
 def fit_words(*more: str) -> list[str]:
-    options = ["--data", "sky", "--out", "a/b/out", "--guide", "diagonal", "--steps", "2", "--quiet"]
+    options = ["--data", "sky", "--out", "a/b/out", *SVI, "--quiet"]
     return ["fit", "model.toml", *options, *more]
 
 
@@ -38,7 +39,7 @@ def simulate_words(*more: str, source: tuple[str, ...] = ("--params", "point.jso
 
 
 def calibrate_words(*more: str) -> list[str]:
-    options = ["--data", "sky", "--out", "a/b/out", "--guide", "diagonal", "--steps", "2", "--skies", "2", "--quiet"]
+    options = ["--data", "sky", "--out", "a/b/out", *SVI, "--skies", "2", "--quiet"]
     return ["calibrate", "model.toml", *options, *more]
 
 

@@ -35,6 +35,7 @@ data = "sky"
 [axes]
 mask = ["spot", "none"]
 [fit]
+method = "svi"
 guide = "diagonal"
 steps = 60
 particles = 2

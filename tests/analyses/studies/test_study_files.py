@@ -102,7 +102,7 @@ def test_studies_that_cannot_be(text: str, message: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("fit", "message"),
     [
-        ("step = 5", "unknown setting of method svi 'step'; did you mean 'steps'"),
+        ('method = "svi", step = 5', "unknown setting of method svi 'step'; did you mean 'steps'"),
         ("seed = 5", "the seed is that of all fits"),
     ],
 )

@@ -24,6 +24,7 @@ name = "norms"
 model = "model.toml"
 data = "sky"
 [fit]
+method = "svi"
 guide = "diagonal"
 steps = 24
 particles = 2

@@ -12,7 +12,7 @@ from gammasky.engine.infer.stages import auto as methods_auto
 from gammasky.engine.model import SkyModel
 
 LONG = {
-    "svi": Settings(steps=1500),
+    "svi": Settings(method="svi", steps=1500),
     "nuts": Settings(method="nuts", warmup=300, draws=1000),
     "auto": Settings(method="auto", steps=1500, warmup=300, draws=1000),
 }

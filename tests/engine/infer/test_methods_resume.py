@@ -22,7 +22,7 @@ from gammasky.engine.model import SkyModel
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 SHORT = {
     "emulator": Settings(method="emulator"),
-    "svi": Settings(guide="mvn", steps=60, particles=4, starts=2),
+    "svi": Settings(method="svi", guide="mvn", steps=60, particles=4, starts=2),
     "nuts": Settings(method="nuts", chains=2, warmup=50, draws=50),
     "auto": Settings(method="auto", steps=60, chains=2, warmup=60, draws=100),
 }

@@ -30,7 +30,8 @@ from gammasky.engine.sky.dataset import Dataset
 
 pytestmark = pytest.mark.usefixtures("compiled_fast", "programs_shared")
 Capture = pytest.CaptureFixture[str]
-SETTINGS = Settings(guide="mvn", steps=5000, particles=4, learning_rate=0.01, early_stop=True)
+SETTINGS = Settings(method="svi", guide="mvn", steps=5000, particles=4, learning_rate=0.01, early_stop=True)
+GUIDE = ["--method", "svi", "--guide", "mvn", "--particles", "2"]
 N_STARTS = stage.N_STARTS
 
 
@@ -83,7 +84,7 @@ def test_ctrl_c_keeps_a_checkpoint(small_model: SkyModel, tmp_path: Path, monkey
 def fitted(toml: Path, fermi_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished fit, made by the command line."""
     out = tmp_path_factory.mktemp("fits") / "a small fit"
-    options = ["--data-dir", fermi_dir, "--out", out, "--guide", "mvn", "--steps", "30", "--particles", "2"]
+    options = ["--data-dir", fermi_dir, "--out", out, *GUIDE, "--steps", "30"]
     line = [sys.executable, "-P", "-m", "gammasky", "fit", *map(str, [toml, *options])]
     narrow = {**os.environ, "COLUMNS": "40"}
     done = subprocess.run(line, capture_output=True, text=True, timeout=300, check=False, env=narrow)
@@ -122,7 +123,7 @@ def test_killed_and_resumed_by_the_command_line(
 ) -> None:
     """Ctrl-C in the middle, then --resume: the posterior is that of an uninterrupted run, to the last bit."""
     monkeypatch.setattr(stage, "N_STARTS", N_STARTS)  # as many as the process that is killed
-    line = ["fit", str(toml), "--data-dir", str(fermi_dir), "--guide", "mvn", "--steps", "3000", "--particles", "2"]
+    line = ["fit", str(toml), "--data-dir", str(fermi_dir), *GUIDE, "--steps", "3000"]
     begun = [sys.executable, "-P", "-m", "gammasky", *line, "--out", str(tmp_path / "cut")]
     with subprocess.Popen(begun, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
@@ -137,7 +138,8 @@ def test_killed_and_resumed_by_the_command_line(
     assert main([*line, "--out", str(tmp_path / "cut"), "--resume", "--seed", "9"]) == 2
     assert "this fit has seed=0, got 9" in capsys.readouterr().err
     assert main([*line, "--out", str(tmp_path / "cut"), "--resume"]) == 0
-    whole = run.fit(SkyModel(toml, Dataset.open("fermi", fermi_dir)), Settings(guide="mvn", steps=3000, particles=2))
+    settings = Settings(method="svi", guide="mvn", steps=3000, particles=2)
+    whole = run.fit(SkyModel(toml, Dataset.open("fermi", fermi_dir)), settings)
     np.testing.assert_array_equal(read_posterior(tmp_path / "cut" / POSTERIOR)["posterior"]["z"].values[0], whole.z)
 
 

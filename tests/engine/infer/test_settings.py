@@ -34,12 +34,12 @@ def test_defaults_are_those_of_the_method(method: str) -> None:
 
 
 def test_what_follows_from_the_guide_is_settled_at_use() -> None:
-    changed = replace(Settings(), guide="iaf")
+    changed = replace(Settings(method="svi"), guide="iaf")
     assert (changed.learning_rate, changed.schedule) == (None, None)
     assert (changed.resolved()["learning_rate"], changed.resolved()["schedule"]) == (3e-4, "constant")
-    assert replace(changed, guide="flow").resolved() == Settings().resolved()
-    assert Settings().resolved()["learning_rate"] == 3e-3
-    assert replace(Settings(learning_rate=0.01), guide="iaf").resolved()["learning_rate"] == 0.01
+    assert replace(changed, guide="flow").resolved() == Settings(method="svi").resolved()
+    assert Settings(method="svi").resolved()["learning_rate"] == 3e-3
+    assert replace(Settings(method="svi", learning_rate=0.01), guide="iaf").resolved()["learning_rate"] == 0.01
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_what_is_refused(named: dict[str, Any], message: str) -> None:
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    settings = Settings(steps=np.int64(7), alpha=np.float32(0.5), seed=np.uint8(3))
-    assert settings == Settings(steps=7, alpha=0.5, seed=3)
+    settings = Settings(method="svi", steps=np.int64(7), alpha=np.float32(0.5), seed=np.uint8(3))
+    assert settings == Settings(method="svi", steps=7, alpha=0.5, seed=3)
     assert type(settings.steps) is int
-    assert hash(settings) == hash(Settings(steps=7, alpha=0.5, seed=3))
+    assert hash(settings) == hash(Settings(method="svi", steps=7, alpha=0.5, seed=3))
     assert pickle.loads(pickle.dumps(settings)) == settings  # as they go to workers
 
 
@@ -136,7 +136,7 @@ class Twice(Method):
 def test_a_guide_and_a_method_from_outside(small_model: SkyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(GUIDES, Wide.name, Wide)
     monkeypatch.setitem(METHODS, Twice.name, Twice)
-    found = fit(small_model, Settings(guide="wide", steps=200), n_draws=100)
+    found = fit(small_model, Settings(method="svi", guide="wide", steps=200), n_draws=100)
     assert found.elbo[-20:].mean() > found.elbo[:5].mean()  # it has narrowed
     found = fit(small_model, Settings(method="twice", times=3), n_draws=100)
     assert found.method == "twice"
