@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import jax
 import numpy as np
 import pytest
 
+from tests.kept_programs import keep_programs
+
 jax.config.update("jax_enable_x64", True)
 
 # a shell that starts the suite in the background makes it ignore Ctrl-C, and every process that a test starts
@@ -31,6 +34,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--thin", action="store_true", help="of each parametrised test run the first and the last case only"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the processes of this run share what they compile, in a folder that goes with it."""
+    worker = getattr(config, "workerinput", None)  # of pytest-xdist
+    if worker is None:
+        config.stash[PROGRAMS] = tempfile.mkdtemp(prefix="gammasky-programs-")
+        config.add_cleanup(lambda: shutil.rmtree(config.stash[PROGRAMS]))
+    keep_programs(Path(worker["programs"] if worker else config.stash[PROGRAMS]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["programs"] = node.config.stash[PROGRAMS]
+
+
+PROGRAMS = pytest.StashKey[str]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

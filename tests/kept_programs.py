@@ -1,0 +1,48 @@
+"""Compiled programs that the processes of one run share: each is compiled once, whichever test asks for it first.
+
+Many are asked for again: by a test that fits twice, by the next one of the same model, after JAX's own caches were
+cleared. JAX's own cache on disk leaves out every program that calls one of our kernels, for it hands no callbacks to
+what it loads. Such a program knows its callbacks by number alone: its machine code runs with whichever it is given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax._src import compiler
+
+Compile = Callable[[Any, Any, Any, Any, Sequence[Any]], Any]
+CAN_LOAD = jax.__version_info__ >= (0, 10)  # earlier ones were not tried
+
+
+def keep_programs(folder: Path) -> None:
+    """From here on load from `folder` what any process of the run has compiled before."""
+    if CAN_LOAD:
+        jax.config.update("jax_enable_compilation_cache", False)  # the user's
+        compiler.backend_compile_and_load = kept_in(folder, compiler.backend_compile_and_load)
+
+
+def kept_in(folder: Path, compile_anew: Compile) -> Compile:
+    """`compile_anew`, but for what is in `folder` already."""
+
+    def load_or_compile(backend: Any, module: Any, devices: Any, options: Any, callbacks: Sequence[Any]) -> Any:
+        if backend.platform != "cpu":
+            return compile_anew(backend, module, devices, options, callbacks)
+        text = module.operation.get_asm(enable_debug_info=False).encode()
+        place = folder / hashlib.sha256(text + options.SerializeAsString()).hexdigest()
+        if place.exists():
+            return backend.deserialize_executable(place.read_bytes(), devices, options, callbacks)
+        program = compile_anew(backend, module, devices, options, callbacks)
+        # in one piece: another process may look for it at any moment
+        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
+            part.write(backend.serialize_executable(program))
+        os.replace(part.name, place)
+        return program
+
+    return load_or_compile
