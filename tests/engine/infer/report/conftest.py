@@ -16,7 +16,7 @@ import pytest
 import xarray
 from matplotlib.image import imsave
 
-from gammasky.engine.infer.report import read_fit, report_page
+from gammasky.engine.infer.report import read_fit, report_page, sky
 from gammasky.engine.model import SkyModel
 from tests.fits import fit_of
 
@@ -122,3 +122,10 @@ def made(tiny_model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> Path
 def folder(made: Path, tmp_path: Path) -> FitFolder:
     """A copy of it."""
     return FitFolder(Path(shutil.copytree(made, tmp_path / "fit")))
+
+
+@pytest.fixture
+def undrawn(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Source counts are not drawn, which is most of a page's time: for tests of what else it shows."""
+    other = (made / "figures" / "maps.png").read_bytes()
+    monkeypatch.setattr(sky, "_draw", lambda *_: other)

@@ -18,7 +18,7 @@ from gammasky.engine.infer.report.provenance import works_of
 from gammasky.engine.infer.summary import summarise
 from gammasky.engine.model import SkyModel
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "undrawn")
 
 REASONS = ["k-hat 0.82 > 0.7", "<script>alert(1)</script>"]
 VERDICT = {"level": "unreliable", "reasons": REASONS, "remedy": "fit --method auto"}
