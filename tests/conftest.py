@@ -17,6 +17,8 @@ if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
     for name in ("GAMMASKY_NUM_THREADS", "NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
 
+os.environ.setdefault("RAY_worker_niceness", "0")  # a test waits for its workers: others are not to go first
+
 import healpy
 import jax
 import numpy as np
