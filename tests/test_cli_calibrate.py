@@ -52,7 +52,7 @@ def test_report_resumes_and_grows(capsys: Capture) -> None:
     numbers = json.loads(Path("a/out/calibration.json").read_text())
     assert [entry["scenario"] for entry in numbers["studies"]] == ["photons", "likelihood"]
     assert numbers["tables"]["likelihood"]["n_skies"] == 2
-    assert numbers["converged"] == {"photons": 0, "likelihood": 0}
+    assert numbers["converged"] == numbers["reliable"] == {"photons": 0, "likelihood": 0}
     kept = members()
     assert len(kept) == 4
     assert main([*words, "--skies", "2", "--quiet"]) == 0

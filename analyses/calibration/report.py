@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gammasky.analyses.calibration.run import Calibration, CalibrationResult, run_calibration
+from gammasky.analyses.calibration.run import FACTS, Calibration, CalibrationResult, run_calibration
 from gammasky.analyses.calibration.statistics import coverage_markdown, coverage_table, ranks
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
@@ -84,7 +84,7 @@ def write_report(folder: Path, results: Sequence[CalibrationResult]) -> str:
         "tables": {scenario: asdict(table) for scenario, table in tables.items()},
         "seconds_per_fit": {result.study.scenario: float(np.median(result.members["seconds"])) for result in results},
         "median_k_hat": {result.study.scenario: float(np.median(result.members["k_hat"])) for result in results},
-        "converged": {result.study.scenario: int(result.members["converged"].sum()) for result in results},
+        **{fact: {of.study.scenario: int(np.nansum(of.members[fact])) for of in results} for fact in FACTS},
     }
     write_text(folder / TABLES, text)
     write_text(folder / RESULT, json.dumps(numbers, indent=2) + "\n")

@@ -45,11 +45,12 @@ SCENARIOS = {
     "photons": ("photons", False),
     "photons-delta": ("photons", True),
 }
-METHOD = Settings(method="svi", steps=2000)
+METHOD = Settings()
 N_DRAWS = 1000  # of each posterior
 N_WEIGHTED = 10_000  # draws that these are chosen from by their weights
 ONE_CORE = Resources()
 DIAGNOSTICS = ("elbo", "log_z", "k_hat")
+FACTS = ("converged", "reliable")  # of a fit: its optimiser, its verdict
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class FitSky:
         return {"study": self.study, "_kept": {}}  # what is kept is made anew in another process
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
-        """Arrays truth (K,) and draws (N_DRAWS, K); a row of DIAGNOSTICS, converged and seconds."""
+        """Arrays truth (K,) and draws (N_DRAWS, K); a row of DIAGNOSTICS, FACTS and seconds."""
         number = spec["sky"]
         desk.report(0.0)
         if not self._kept:
@@ -181,7 +182,8 @@ class FitSky:
             "draws": values_of(model, result.z[_chosen(result, self.study.reweight, method.seed)]),
         }
         found = {name: float(result.diagnostics[name]) for name in DIAGNOSTICS if name in result.diagnostics}
-        return Result(arrays, {**found, "converged": result.status != "stopped", "seconds": result.seconds})
+        facts = {"converged": result.status != "stopped", "reliable": result.verdict.level == "reliable"}
+        return Result(arrays, {**found, **facts, "seconds": result.seconds})
 
 
 def _chosen(result: Fit, reweight: bool, seed: int) -> NDArray[np.int64]:
@@ -219,7 +221,7 @@ def run_calibration(
         raise _failure(folder, tally, {member.name for member in members})
     results = [load_member(folder, Store.key(member.spec)) for member in members]
     stacked = {name: np.stack([result.arrays[name] for result in results]) for name in results[0].arrays}
-    numbers = (*DIAGNOSTICS, "converged", "seconds")
+    numbers = (*DIAGNOSTICS, *FACTS, "seconds")
     columns = {name: np.array([float(result.row.get(name, np.nan)) for result in results]) for name in numbers}
     return CalibrationResult(study, tuple(quantities(skies.model)), {**stacked, **columns})
 
@@ -245,7 +247,7 @@ class CalibrationResult:
     """Members of a study put together.
 
     Attributes:
-        members: by name, truth (J, K), draws (J, L, K), and DIAGNOSTICS, converged (0 or 1) and seconds (J,).
+        members: by name, truth (J, K), draws (J, L, K), and DIAGNOSTICS, FACTS (0 or 1) and seconds (J,).
     """
 
     study: Calibration

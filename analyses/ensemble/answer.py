@@ -159,9 +159,10 @@ def _data_group(rows: list[Row]) -> DataGroup:
 
 
 def _doubtful(row: Row) -> bool:
-    """Whether a member's log Z is too uncertain for a weight, or its importance weights cannot be trusted: a k-hat or
-    an error that is unknown or not finite is one of neither."""
-    return not (row.get("k_hat", np.nan) <= RELIABLE_K_HAT and row.get("log_z_error", np.nan) < LARGEST_ERROR)
+    """Whether a member's log Z is too uncertain for a weight, or nothing says that it can be trusted: neither its
+    verdict nor the k-hat of its importance weights. What is unknown or not finite says nothing."""
+    trusted = row.get("verdict") == "reliable" or row.get("k_hat", np.nan) <= RELIABLE_K_HAT
+    return not (trusted and row.get("log_z_error", np.nan) < LARGEST_ERROR)
 
 
 def _averages(rows: Sequence[Row], weights: Floats) -> dict[str, Average]:

@@ -11,12 +11,18 @@ from gammasky.analyses.ensemble.answer import Answer, DataGroup, SkyStack, mover
 from gammasky.analyses.ensemble.figures import axis_title
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.ensemble.weights import Average
-from gammasky.engine.infer.report.html import Picture, Section, Table, picture
+from gammasky.engine.infer.report.html import Cell, Picture, Section, Table, picture
 from gammasky.engine.infer.report.numbers import ABSENT, interval, number
 
 MOST_LINES = 15  # of a table that is not folded away
 MOST_WAYS = 8  # to average, side by side; of more, those by evidence are with the evidences
 SIGNS = {"reliable": "✓", "preview": "◐", "unreliable": "✕"}
+# what a member's row may hold: its heading, and the digits that matter
+_MEMBER_NUMBERS: dict[str, tuple[str, float | None]] = {
+    "elbo": ("ELBO", 0.1), "log_z": ("log Z", 0.1), "k_hat": ("k-hat", 0.1), "r_hat_max": ("R-hat", 0.01),
+    "elpd": ("elpd", 0.1), "p_waic": ("p_WAIC", 1.0), "n_pixels": ("pixels", None),
+    "n_parameters": ("parameters", None), "fit_seconds": ("seconds", 10.0),
+}  # fmt: skip
 
 
 def facts(answer: Answer) -> list[str]:
@@ -137,17 +143,21 @@ def forests(answer: Answer, pictures: Mapping[str, Path]) -> Section:
 def _member_table(answer: Answer) -> Table:
     """Diagnostics of every member, and the interval of the first quantity."""
     first = answer.quantities[:1]
-    numbers = {"elbo": 0.1, "log_z": 0.1, "k_hat": 0.1, "elpd": 0.1, "p_waic": 1.0, "n_pixels": None,
-               "n_parameters": None, "fit_seconds": 10.0}  # fmt: skip
+    known = [name for name in _MEMBER_NUMBERS if any(name in row for row in answer.rows)]
     rows = [
         [
             row["name"],
             row["verdict"],
             *(interval(row.get(f"{name}_q05"), row.get(f"{name}_q95"), row.get(f"{name}_sd")) for name in first),
-            *(number(row.get(name), spread) for name, spread in numbers.items()),
+            *(_number(row, name, _MEMBER_NUMBERS[name][1]) for name in known),
         ]
         for row in answer.rows
     ]
-    headings = ["member", "verdict", *(f"{QUANTITIES[name][0]}, 90 %" for name in first), "ELBO", "log Z", "k-hat",
-                "elpd", "p_WAIC", "pixels", "parameters", "seconds"]  # fmt: skip
-    return Table(headings, rows, words=2)
+    intervals = [f"{QUANTITIES[name][0]}, 90 %" for name in first]
+    return Table(["member", "verdict", *intervals, *(_MEMBER_NUMBERS[name][0] for name in known)], rows, words=2)
+
+
+def _number(row: Mapping[str, Any], name: str, spread: float | None) -> Cell:
+    """A number of a member, with its standard error where that is known."""
+    error = row.get(f"{name}_error")
+    return Cell(number(row.get(name), spread), f"± {number(error, spread)}" if error is not None else "")

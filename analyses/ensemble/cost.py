@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from gammasky.engine.infer.methods import METHODS
+from gammasky.engine.infer.methods.auto import Auto
+from gammasky.engine.infer.methods.emulator import Emulator
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages.stage import N_STARTS
 from gammasky.engine.sky.observation import Observation
@@ -17,6 +19,7 @@ from gammasky.engine.sky.observation import Observation
 MODEL_SECONDS, KERNEL_SECONDS = 1.5e-3, 1.0e-3
 PIXELS, SQUARED_COUNTS = 8292, 4.0e6  # of those data; the kernel's work goes with the sum of squared counts
 GUIDE_SECONDS = 1.0e-3  # of a step, per particle: the flow, its densities and the optimiser
+COPY_SECONDS = 55.0  # learning and sampling a copy of 37 parameters, on two cores
 START_SECONDS = 30.0  # building and compiling, which members of one structure do once in a process: an upper limit
 CLIMB = 150  # gradients of one climb to the best point
 FINAL = 3000  # evaluations after the fit: weights, predictive densities
@@ -46,5 +49,6 @@ def estimated_seconds(settings: Settings, pixels: Observation, n_parameters: int
     """
     has_guide = "guide" in METHODS[settings.method].options
     guide = settings.steps * settings.particles * GUIDE_SECONDS if has_guide else 0.0
+    copy = COPY_SECONDS if settings.method in (Emulator.name, Auto.name) else 0.0
     work = gradients(settings, n_parameters) * gradient_seconds(pixels, points=points)
-    return round(START_SECONDS + guide + work, 1)
+    return round(START_SECONDS + guide + copy + work, 1)

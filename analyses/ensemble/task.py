@@ -32,7 +32,8 @@ from gammasky.engine.sky.dataset import Dataset
 
 FORMAT = "gammasky fit 2"  # of a member's spec; another number for specs that mean another result
 N_DRAWS = 2000  # of a fitted guide: k-hat needs a thousand, the disk would rather have fewer
-DIAGNOSTICS = ("elbo", "elbo_error", "log_z", "log_z_error", "k_hat", "ess", "r_hat_max", "ess_bulk_min")
+DIAGNOSTICS = ("elbo", "elbo_error", "log_z", "log_z_error", "k_hat", "ess", "efficiency", "coverage", "missed",
+               "r_hat_max", "ess_bulk_min", "ess_tail_min", "gradients")  # fmt: skip
 _DATASETS_KEPT = 2  # in each process
 _RECENT = 100  # steps over which the ELBO on show is averaged
 

@@ -129,7 +129,9 @@ def tune_models(
     if ensemble.combine != "product":
         raise InputError("ensemble: a search chooses along axes; expected combine = 'product'")
     if ensemble.fit.method != "svi":
-        raise InputError(f"ensemble: a search fits by 'svi', got method '{ensemble.fit.method}'")
+        raise InputError(
+            f"ensemble: a search fits by method 'svi', got '{ensemble.fit.method}'; set method = 'svi' under [fit]"
+        )
     members = ensemble.members()
     _check_same_data(ensemble, members)
     labels = {axis: tuple(dict.fromkeys(member.labels[axis] for member in members)) for axis in members[0].labels}

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.convergence import Convergence
-from gammasky.engine.infer.importance import Importance, weighted_quantiles
 
 Floats = NDArray[np.float64]
 LARGEST_SHIFT = 0.15  # between means [sd]
@@ -23,8 +22,8 @@ class Disagreement:
 
     Attributes:
         name: of the number.
-        shift: mean by the chains minus mean by the guide [sd of the chains].
-        below, above: share of the chains' draws below the guide's 5 % and above its 95 % quantile.
+        shift: mean by the chains minus mean by the emulator [sd of the chains].
+        below, above: share of the chains' draws below the emulator's 5 % and above its 95 % quantile.
         size: how far beyond what is allowed; 1 is the limit.
     """
 
@@ -39,30 +38,35 @@ class Disagreement:
             return f"{self.name}: draws that are not finite"
         below = abs(self.below - 0.05) > abs(self.above - 0.05)
         share, side, edge = (self.below, "below", 5) if below else (self.above, "above", 95)
-        return f"{self.name}: {share:.0%} of the chains {side} the guide's {edge} % quantile, mean {self.shift:+.2f} sd"
+        return (
+            f"{self.name}: {share:.0%} of the chains {side} the emulator's {edge} % quantile, mean {self.shift:+.2f} sd"
+        )
 
 
 def disagreements(
-    guide: Mapping[str, Floats], weights: Importance, chains: Mapping[str, Floats], found: Mapping[str, Convergence]
+    emulator: Mapping[str, Floats],
+    of_emulator: Mapping[str, Convergence],
+    chains: Mapping[str, Floats],
+    of_chains: Mapping[str, Convergence],
 ) -> list[Disagreement]:
     """List the numbers that differ by more than is allowed and by more than noise, the worst first.
 
     Args:
-        guide: draws (n,) of a guide, by name; weights: their importance weights.
-        chains: draws (m,) of Markov chains, by name; found: their convergence.
+        emulator: draws (n,) of the emulator's chains, by name; of_emulator: their convergence.
+        chains: draws (m,) of chains that know nothing of it, by name; of_chains: their convergence.
     """
     different = []
     for name, draws in chains.items():
-        if not (np.isfinite(draws).all() and np.isfinite(guide[name]).all()):
+        if not (np.isfinite(draws).all() and np.isfinite(emulator[name]).all()):
             different.append(Disagreement(name, np.nan, np.nan, np.nan, np.inf))
             continue
         sd = draws.std()
         if sd == 0:
             continue
-        low, high = weighted_quantiles(guide[name], weights.weights, (0.05, 0.95))
-        shift = float((draws.mean() - weights.weights @ guide[name]) / sd)
+        low, high = np.quantile(emulator[name], (0.05, 0.95))
+        shift = float((draws.mean() - emulator[name].mean()) / sd)
         below, above = float((draws < low).mean()), float((draws > high).mean())
-        noise = np.sqrt(1 / found[name].smallest_ess + 1 / weights.ess)
+        noise = np.sqrt(1 / of_chains[name].smallest_ess + 1 / of_emulator[name].smallest_ess)
         tail_noise = np.sqrt(0.05 * 0.95) * noise
         sizes = [
             min(abs(shift) / LARGEST_SHIFT, abs(shift) / (_SURE * noise)),

@@ -1,4 +1,4 @@
-"""Estimates log Z from draws of the posterior and of a guide by bridge sampling.
+"""Estimates log Z from draws of the posterior and of a guide, or a copy of the posterior, by bridge sampling.
 
 Meng & Wong 1996, Statistica Sinica 6, 831.
 
@@ -21,7 +21,7 @@ from gammasky.engine.infer.convergence import convergence
 Floats = NDArray[np.float64]
 CITATIONS = (
     Citation(
-        "log Z from chains and a guide",
+        "log Z from chains and a copy",
         r"""
         @article{Meng1996,
           author  = {Meng, Xiao-Li and Wong, Wing Hung},
@@ -64,13 +64,13 @@ def bridge_sampling(chains: Floats, guide: Floats) -> Evidence:
 
     Args:
         chains (chains, draws): log p(data, z) - log q(z) at draws of the posterior.
-        guide (n,): the same at independent draws of the guide q.
+        guide (n,): the same at independent draws of the guide q, or (chains, draws) at draws of chains that sample it.
 
     Returns:
         log Z and its error; NaN, which no verdict overlooks, where a log ratio is not finite (but -inf at draws of the
         guide, where there is no posterior, is allowed) or the iteration does not settle.
     """
-    at_posterior, at_guide = chains.ravel(), guide
+    at_posterior, at_guide = chains.ravel(), guide.ravel()
     if not np.isfinite(at_posterior).all() or np.isnan(at_guide).any() or (at_guide == np.inf).any():
         return Evidence(np.nan, np.nan)
     size = convergence(chains).smallest_ess
@@ -89,7 +89,8 @@ def bridge_sampling(chains: Floats, guide: Floats) -> Evidence:
         return Evidence(np.nan, np.nan)
     f_guide, f_posterior = np.exp(up - _log_mean(up)), np.exp(down - _log_mean(down))
     of_chains = convergence(f_posterior.reshape(chains.shape)).ess_bulk
-    return Evidence(log_z, float(np.sqrt(f_guide.var() / at_guide.size + f_posterior.var() / of_chains)))
+    of_guide = guide.size if guide.ndim == 1 else convergence(f_guide.reshape(guide.shape)).ess_bulk
+    return Evidence(log_z, float(np.sqrt(f_guide.var() / of_guide + f_posterior.var() / of_chains)))
 
 
 def _log_mean(logs: Floats) -> float:

@@ -37,7 +37,7 @@ def fit(
 
     Args:
         model: a sky model on its dataset.
-        settings: the method and its numbers; default: svi with the spline flow.
+        settings: the method and its numbers; default: the emulator.
         folder: keeps a checkpoint there every `checkpoint_seconds` and on Ctrl-C; None keeps none.
         resume: go on from that checkpoint; the result is bit for bit that of an uninterrupted fit.
         n_draws: draws from a fitted guide; default: N_DRAWS. Chains and particles have their own numbers.

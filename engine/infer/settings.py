@@ -11,13 +11,13 @@ from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.option import Option
 
 MAX_SEED = 2**63 - 1  # what JAX takes
-METHOD = Option("svi", "how the posterior is found", str, choices=METHODS)
+METHOD = Option("emulator", "how the posterior is found", str, choices=METHODS)
 SEED = Option(0, "seed of every random number", int, low=0, high=MAX_SEED)
 
 
 @dataclass(frozen=True, init=False)
 class Settings:
-    """How a fit runs: `Settings(method="svi", steps=2000, seed=1)`.
+    """How a fit runs: `Settings(seed=1)`, or `Settings(method="svi", steps=2000, seed=1)`.
 
     Every setting of the method is an attribute: as it was asked for, or its default. What the default of some follows
     from is settled at use, by `resolved`: a `learning_rate` that is not asked for is None here.
@@ -29,8 +29,8 @@ class Settings:
         named: settings of the method; None is the default.
 
     Raises:
-        InputError: an unknown method; a setting that the method does not have (with the nearest match), of another kind
-            or out of range; settings that exclude each other.
+        InputError: an unknown method; a setting that the method does not have (with the method that has it, or the
+            nearest match), of another kind or out of range; settings that exclude each other.
     """
 
     method: str
@@ -67,5 +67,9 @@ class Settings:
 
 
 def unknown_setting(method: str, name: str) -> InputError:
-    """The error for a setting that a method does not have."""
+    """The error for a setting that a method does not have; says which methods have it, if any."""
+    owners = [owner for owner, of in METHODS.items() if name in of.options]
+    if owners:
+        told = f"method {owners[0]}" if len(owners) == 1 else f"methods {' and '.join(owners)}"
+        return InputError(f"{name} is a setting of {told}, and this fit is by {method}: add `method='{owners[0]}'`")
     return unknown_name(f"setting of method {method}", name, [*METHODS[method].options, "seed"])

@@ -279,7 +279,7 @@ def test_cost_grows_with_the_work(tiny: Path) -> None:
     assert tiny.is_dir()
     short, long, many = {"steps": 1000}, {"steps": 5000}, {"steps": 5000, "particles": 32}
     assert cost(method="svi", **short) < cost(method="svi", **long) < cost(method="svi", **many)
-    assert cost(method="laplace") < cost(method="svi") < cost(method="auto")
+    assert cost(method="laplace") < cost(method="emulator") == cost(method="auto")  # chains are the exception
     assert cost(method="nuts", draws=500) < cost(method="nuts", draws=5000)
 
 

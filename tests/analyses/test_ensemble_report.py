@@ -44,6 +44,9 @@ def made_up(spec: dict[str, Any], _desk: Desk) -> Result:
     }  # fmt: skip
     if name_of(labels) == "mask=3fgl,morphology=hybrid,diffuse=O":
         row["k_hat"] = 0.9
+    if name_of(labels) == "mask=3fgl,morphology=hybrid,diffuse=A":  # by chains, whose log Z needs no k-hat
+        row |= {"method": "auto", "verdict": "reliable"}
+        del row["elbo"], row["k_hat"]
     if labels == {"mask": "4fgl", "morphology": "nfw", "diffuse": "O"}:
         del row["log_z"]
     row |= quantity("ps_fraction", mean, 0.06)

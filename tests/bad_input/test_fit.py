@@ -76,8 +76,7 @@ def test_a_spoiled_model(old: str, new: str, message: str, here: Path, capsys: C
     ("words", "message"),
     [
         (["--method", "nust"], "unknown method 'nust'; did you mean 'nuts'?"),
-        (["--method", "auto", "--guide", "iaf"], "guide: method auto needs one whose density is known anywhere (flow)"),
-        (["--method", "nuts", "--steps", "5"], "unknown setting of method nuts 'guide'"),
+        (["--method", "emulator"], "guide is a setting of method svi, and this fit is by emulator: add --method svi"),
         (["--steps", "2.5"], "Invalid value for '--steps'"),
         (["--alpha", "1.5"], "Invalid value for '--alpha': expected a number from 0 to 1, got 1.5"),
         (["--chains", "1"], "Invalid value for '--chains'"),

@@ -25,6 +25,7 @@ def remembered(emulation: Emulation) -> Arrays:
     plain: dict[str, Any] = {name: getattr(emulation, name) for name in _PLAIN}
     plain["tests"] = [asdict(test) for test in emulation.tests]
     plain["found"] = {name: asdict(of) for name, of in emulation.found.items()}
+    plain["accepted"] = emulation.chains.accepted
     plain["evaluations"] = [emulation.target.n_gradients, emulation.target.n_values]
     tables = {
         "plain": np.array(json.dumps(plain)),
@@ -52,6 +53,7 @@ def recall(emulation: Emulation, checkpoint: Checkpoint) -> None:
     emulation.tests = [Forward(**test) for test in plain["tests"]]
     emulation.found = {name: Convergence(**of) for name, of in plain["found"].items()}
     emulation.target.n_gradients, emulation.target.n_values = plain["evaluations"]
+    emulation.chains.accepted = plain["accepted"]
     tables = {name: checkpoint[name] for name in checkpoint if name.startswith(_PREFIX)}
 
     def part(of: str) -> Arrays:

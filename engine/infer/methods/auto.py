@@ -1,4 +1,4 @@
-"""Variational inference, checked by chains."""
+"""The emulator, and chains where its own checks fail."""
 
 from __future__ import annotations
 
@@ -6,88 +6,60 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gammasky.engine.citation import Citation
-from gammasky.engine.errors import InputError
-from gammasky.engine.infer.guides import GUIDES
+from gammasky.engine.infer.methods.emulator import Emulator
 from gammasky.engine.infer.methods.method import Method
 from gammasky.engine.infer.methods.nuts import Nuts
-from gammasky.engine.infer.methods.svi import Svi
 from gammasky.engine.infer.option import Option
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.agreement import Disagreement
-    from gammasky.engine.infer.importance import Importance
+    from gammasky.engine.infer.evidence import Evidence
     from gammasky.engine.infer.verdict import Verdict
 
-LARGEST_DISAGREEMENT = 0.3  # between log Z by the guide's weights and log Z with the chains [nat]
+LARGEST_ERROR = 0.2  # of log Z [nat]: beyond, the verdict says so
 
 
 class Auto(Method):
-    """svi and nuts, with the settings of both."""
+    """emulator; and nuts, whose settings it has, if the emulator's verdict is not *reliable*."""
 
     name = "auto"
-    summary = "svi checked by nuts, for results to publish"
+    summary = "emulator, then nuts if it is not reliable; for results to publish"
     work = "gammasky.engine.infer.stages.auto:AutoStage"
-    options: ClassVar[Mapping[str, Option]] = {**Svi.options, **Nuts.options}
-
-    @staticmethod
-    def resolve(options: Mapping[str, Any]) -> dict[str, Any]:
-        if not GUIDES[options["guide"]].has_density:
-            known = ", ".join(name for name, guide in GUIDES.items() if guide.has_density)
-            raise InputError(
-                f"guide: method auto needs one whose density is known anywhere ({known}), got '{options['guide']}'"
-            )
-        return Svi.resolve(options)
+    options: ClassVar[Mapping[str, Option]] = Nuts.options
 
     @classmethod
     def cited(cls, options: Mapping[str, Any]) -> tuple[Citation, ...]:
-        from gammasky.engine.infer import evidence, importance
+        from gammasky.engine.infer import evidence
 
-        return (*Svi.cited(options), *importance.CITATIONS, *Nuts.cited(options), *evidence.CITATIONS)
+        return (*Emulator.cited(options), *Nuts.cited(options), *evidence.CITATIONS)
 
     @staticmethod
     def gradients(options: Mapping[str, Any]) -> int:
-        return Svi.gradients(options) + Nuts.gradients(options)
+        """Those of the emulator: chains are the exception."""
+        return Emulator.gradients(options)
 
     @staticmethod
     def verdict(
-        different: Sequence[Disagreement],
-        weights: Importance,
-        status: str,
-        chains: Verdict,
-        *,
-        n_numbers: int,
-        can_judge: bool,
-        log_z: float,
+        chains: Verdict, emulator: str, different: Sequence[Disagreement] | None, log_z: Evidence | None, n_numbers: int
     ) -> Verdict:
-        """Judge what guide and chains say together: the weighted guide where they agree, the chains where they do not.
+        """Judge the chains, and say why they were needed.
 
         Args:
-            different: numbers for which they disagree, the worst first.
-            weights: of the guide's draws, which are drawn again by them where both agree.
-            status: of the optimiser, "converged" or "stopped".
             chains: their own verdict.
+            emulator: what was wrong with the emulator.
+            different: numbers for which it and the chains disagree, the worst first; None where it has no draws.
+            log_z: of the bridge between chains and copy; None where there is no copy.
             n_numbers: how many numbers are quoted, and were compared.
-            can_judge: whether the chains have mixed well enough to find a fault.
-            log_z: with the mass that only the chains have seen.
         """
-        from gammasky.engine.infer.verdict import STOPPED, Verdict, judged, unless_finite, weight_doubts, weight_numbers
+        from gammasky.engine.infer.verdict import Verdict
 
-        apart = []
-        if abs(log_z - weights.log_z) > LARGEST_DISAGREEMENT:
-            apart = [
-                f"log Z by the guide's weights is {weights.log_z:.2f}, and {log_z:.2f} with the chains: more than "
-                f"{LARGEST_DISAGREEMENT} apart"
-            ]
+        told = [*chains.reasons, f"the emulator alone would not do: {emulator}"]
         if different:
-            alone = f"svi alone (k-hat {weights.k_hat:.2f}) misleads in {len(different)} numbers; {different[0]}"
-            verdict = Verdict(chains.level, (*chains.reasons, alone, *apart), chains.remedy)
-            return unless_finite(verdict, {"log Z with the chains": log_z})
-        trouble, doubts = weight_doubts(weights, {})
-        if not can_judge:
-            doubts += ["the chains have not mixed well enough to judge the guide", *chains.reasons]
-        doubts += apart
-        if status == "stopped" and (trouble or doubts):
-            doubts.append(STOPPED)
-        fine = f"guide and chains agree in all {n_numbers} numbers that are quoted"
-        numbers = weight_numbers(weights) | {"log Z with the chains": log_z}
-        return judged(numbers, trouble, doubts, fine, chains.remedy or {"method": "nuts"})
+            told.append(f"chains and emulator disagree in {len(different)} of {n_numbers} numbers; {different[0]}")
+        elif different is not None:
+            told.append(f"chains and emulator agree in all {n_numbers} numbers that are quoted")
+        if log_z is None:
+            told.append("log Z is not known: chains and copy do not tell it")
+        elif log_z.log_z_error > LARGEST_ERROR:
+            told.append(f"log Z has an error of {log_z.log_z_error:.2f}, above {LARGEST_ERROR}")
+        return Verdict(chains.level, tuple(told), chains.remedy)

@@ -13,8 +13,6 @@ from gammasky.engine.infer.report.html import Cell, Section, Table
 from gammasky.engine.infer.report.numbers import interval, number, width
 
 LARGE_SHIFT = 0.2  # sd
-REWEIGHTED = ", reweighted"  # what the name of a method ends in whose draws count by their weights
-OF_WEIGHTS = ("log_z", "k_hat", "ess")  # what the importance weights of a guide's draws tell, not the guide itself
 QUANTITIES = {
     "seconds": "time [s]",
     "gradients": "gradients",
@@ -80,7 +78,7 @@ def _shift(entry: Mapping[str, Any]) -> Cell:
 def _stages(found: Sequence[Mapping[str, Any]]) -> Table:
     """Cost and diagnostics of each method."""
     names = [str(stage["method"]) for stage in found]
-    columns = [_cells(stage, names) for stage in found]
+    columns = [_cells(stage) for stage in found]
     rows = [
         [QUANTITIES[name], *(column.get(name, "") for column in columns)]
         for name in QUANTITIES
@@ -89,16 +87,10 @@ def _stages(found: Sequence[Mapping[str, Any]]) -> Table:
     return Table(["quantity", *names], rows, "Cost and diagnostics of each method")
 
 
-def _cells(stage: Mapping[str, Any], methods: Sequence[str]) -> dict[str, Cell | str]:
-    """The numbers of one method, by quantity. Those that the weights tell stand with the reweighted draws only, and all
-    others with the draws as they are."""
-    method = str(stage["method"])
-    names = [name for name in QUANTITIES if stage.get(name) is not None]
-    if method.endswith(REWEIGHTED):
-        names = [name for name in names if name in OF_WEIGHTS]
-    elif method + REWEIGHTED in methods:
-        names = [name for name in names if name not in OF_WEIGHTS]
-    cells: dict[str, Cell | str] = {name: with_error(name, stage) for name in names}
+def _cells(stage: Mapping[str, Any]) -> dict[str, Cell | str]:
+    """The numbers of one method, by quantity."""
+    known = [name for name in QUANTITIES if stage.get(name) is not None]
+    cells: dict[str, Cell | str] = {name: with_error(name, stage) for name in known}
     if "seconds" in cells:
         cells["seconds"] = number(round(stage["seconds"]))
     sizes = [stage[name] for name in ("ess_bulk_min", "ess_tail_min") if stage.get(name) is not None]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine import interrupt
+from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint
 from gammasky.engine.infer.convergence import chain_diagnostics
 from gammasky.engine.infer.emulator.chains import GROUPS
@@ -61,6 +63,7 @@ class EmulatorStage(Stage):
             try:
                 text = next(self._work, None)
                 if text is None:  # a phase has ended, or none has begun
+                    self._check()
                     self._known = self._state()
                     if self.done():
                         return
@@ -71,6 +74,11 @@ class EmulatorStage(Stage):
                 if not interrupt.pending():
                     raise
                 # who has asked for the signal acts on it, and saves what was known before this phase
+
+    def _check(self) -> None:
+        """Raise a DivergedFitError if the copy is not a function any more."""
+        if not all(np.isfinite(part).all() for part in self.emulation.copy.network.values()):
+            raise DivergedFitError("the copy ran away while the likelihood was learnt; use `method='nuts'`")
 
     def progress(self) -> tuple[int, int, str]:
         done = self.emulation.pieces_done
@@ -115,6 +123,8 @@ class EmulatorStage(Stage):
                 "missed": test.missed,
                 "gradients": emulation.cost,
                 "rounds": emulation.rounds,
+                "tests": [asdict(test) for test in emulation.tests],
+                "accepted": [round(share, 4) for share in emulation.chains.accepted],
                 "spent": {kind: round(seconds, 1) for kind, seconds in emulation.seconds.items()},
             },
             laplace=self.laplace,

@@ -62,9 +62,9 @@ def calibrate(
     from gammasky.distributed.member import Resources
     from gammasky.engine.kernels.threads import thread_count
 
-    known = METHODS[settings["method"]].options
+    defaults = {name: value for name, value in DEFAULTS.items() if name in METHODS[settings["method"]].options}
     given = {name: value for name, value in settings.items() if value is not None}
-    method = Settings(**{**{name: value for name, value in DEFAULTS.items() if name in known}, **given}, seed=seed)
+    method = Settings(**defaults | given, seed=seed)
     study = Calibration(
         model=model,
         data=data_name,

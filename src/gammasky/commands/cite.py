@@ -15,7 +15,9 @@ from gammasky.engine.infer.settings import METHOD
 @click.option(
     "--data", "data_name", metavar="NAME|PATH", help="Data set by name, or a dataset.toml or its folder.  [fermi]"
 )
-@click.option("--method", "methods", multiple=True, metavar="NAME", help="Method or guide; may be repeated.  [svi]")
+@click.option(
+    "--method", "methods", multiple=True, metavar="NAME", help=f"Method or guide; may be repeated.  [{METHOD.default}]"
+)
 @click.option("--fit", "folder", type=FOLDER, metavar="DIR", help="Model, data and methods of this fit instead.")
 def cite(model: str | None, data_name: str | None, methods: tuple[str, ...], folder: Path | None) -> None:
     """Print the BibTeX of what to cite for MODEL (default: fiducial), its data and the methods used.

@@ -101,7 +101,10 @@ def test_refusals(words: list[str], message: str, capsys: Capture) -> None:
     [
         ({"axis": "latitude_min = [1.0, 5.0]"}, "axis latitude_min changes the data: "),
         ({"axis": "", "combine": {"sample": 1}}, "expected combine = 'product'"),
-        ({"axis": "", "fit": {"method": "nuts"}}, "a search fits by 'svi', got method 'nuts'"),
+        (
+            {"axis": "", "fit": {"method": "nuts"}},
+            r"a search fits by method 'svi', got 'nuts'; set method = 'svi' under \[fit\]",
+        ),
         ({"axis": "", "axes": {}}, "no axis has more than one choice"),
     ],
 )

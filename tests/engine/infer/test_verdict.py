@@ -10,6 +10,7 @@ import pytest
 
 from gammasky.engine.infer.agreement import Disagreement
 from gammasky.engine.infer.convergence import Convergence
+from gammasky.engine.infer.evidence import Evidence
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.methods.auto import Auto
 from gammasky.engine.infer.methods.laplace import Laplace
@@ -30,13 +31,6 @@ GOOD = Importance(
     elbo=-10.1,
     elbo_error=0.01,
 )
-
-
-def beside(
-    weights: Importance, chains: Verdict, *different: Disagreement, log_z: float, can_judge: bool = True
-) -> Verdict:
-    """The verdict of auto on a guide that has converged and 12 numbers."""
-    return Auto.verdict(different, weights, "converged", chains, n_numbers=12, can_judge=can_judge, log_z=log_z)
 
 
 def test_a_good_fit_alone_is_a_preview() -> None:
@@ -117,35 +111,31 @@ UNSURE = Nuts.verdict(chains(r_hat=1.1), 0.0, OPTIONS)
 WRONG = Disagreement("f", shift=0.4, below=0.05, above=0.2, size=3.75)
 
 
-def test_a_guide_that_chains_have_confirmed_is_reliable() -> None:
-    verdict = beside(GOOD, SURE, log_z=-10.05)
+def test_chains_in_place_of_an_emulator_are_judged_by_themselves() -> None:
+    for chains in (SURE, UNSURE):
+        verdict = Auto.verdict(chains, "not learnt", [], Evidence(-10.0, 0.01), 12)
+        assert (verdict.level, verdict.remedy) == (chains.level, chains.remedy)
+        assert verdict.reasons == (
+            *chains.reasons,
+            "the emulator alone would not do: not learnt",
+            "chains and emulator agree in all 12 numbers that are quoted",
+        )
+
+
+@pytest.mark.parametrize(
+    ("different", "log_z", "last"),
+    [
+        ([WRONG], Evidence(-10.0, 0.01), "chains and emulator disagree in 1 of 12 numbers; f: 20% of the chains above"),
+        ([], Evidence(-10.0, 0.35), "log Z has an error of 0.35, above 0.2"),
+        (None, None, "log Z is not known"),
+    ],
+)
+def test_what_chains_say_of_an_emulator(
+    different: list[Disagreement] | None, log_z: Evidence | None, last: str
+) -> None:
+    verdict = Auto.verdict(SURE, "not learnt", different, log_z, 12)
     assert verdict.level == "reliable"
-    assert verdict.reasons == ("guide and chains agree in all 12 numbers that are quoted",)
-
-
-def test_chains_that_cannot_judge_confirm_nothing() -> None:
-    verdict = beside(GOOD, UNSURE, can_judge=False, log_z=-10.05)
-    assert verdict.level == "preview"
-    assert verdict.reasons[0] == "the chains have not mixed well enough to judge the guide"
-    assert verdict.remedy == UNSURE.remedy
-    heavy = beside(replace(GOOD, k_hat=0.9), SURE, log_z=-10.05)
-    assert heavy.level == "unreliable"
-
-
-def test_chains_beside_a_guide_that_misleads() -> None:
-    verdict = beside(GOOD, SURE, WRONG, log_z=-10.05)
-    assert verdict.level == "reliable"
-    assert "svi alone (k-hat 0.30) misleads in 1 numbers; f: 20% of the chains" in verdict.reasons[-1]
-    assert beside(GOOD, UNSURE, WRONG, log_z=-10.05).level == "unreliable"
-
-
-def test_evidences_that_are_apart_are_a_doubt() -> None:
-    verdict = beside(GOOD, SURE, log_z=-9.6)
-    assert verdict.level == "preview"
-    assert verdict.reasons[0].startswith("log Z by the guide's weights is -10.00, and -9.60 with the chains")
-    different = beside(GOOD, SURE, WRONG, log_z=-9.6)
-    assert different.level == "reliable"
-    assert "more than 0.3 apart" in different.reasons[-1]
+    assert verdict.reasons[-1].startswith(last)
 
 
 BAD = pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -161,8 +151,6 @@ def test_a_guide_with_a_number_that_is_not_finite_is_unreliable(bad: float) -> N
     for field, name in names.items():
         weights = replace(GOOD, **{field: bad})
         assert named(Svi.verdict(weights, {"S": 0.0}, "converged"), name, bad)
-        checked = beside(weights, SURE, log_z=-10.05)
-        assert named(checked, name, bad)
     for moved in ({"S": bad, "n1": 0.1}, {"n1": 0.1, "S": bad}):
         assert named(Svi.verdict(GOOD, moved, "converged"), "the shift of the mean of S by the weights", bad)
 
@@ -179,13 +167,6 @@ def test_chains_with_a_number_that_is_not_finite_are_unreliable(bad: float, bad_
         found = {"f": wrong, **good} if bad_first else {**good, "f": wrong}
         assert named(Nuts.verdict(found, 0.0, OPTIONS), name, bad)
     assert named(Nuts.verdict(good, bad, OPTIONS), "the share of divergent trajectories", bad)
-
-
-@BAD
-def test_an_evidence_that_is_not_finite_is_unreliable(bad: float) -> None:
-    checked = beside(GOOD, SURE, log_z=bad)
-    assert named(checked, "log Z with the chains", bad)
-    assert named(beside(GOOD, SURE, WRONG, log_z=bad), "log Z with the chains", bad)
 
 
 @BAD

@@ -13,6 +13,7 @@ import xarray
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.report import read_fit
+from gammasky.engine.infer.report.emulator import emulator
 from gammasky.engine.infer.report.numbers import number
 from gammasky.engine.infer.report.provenance import works_of
 from gammasky.engine.infer.summary import summarise
@@ -32,20 +33,32 @@ LAPLACE = {
     "laplace_log_evidence": -1236.25,
     "optima": [{"log_density": -1229.75, "starts": 6}, {"log_density": -1233.5, "starts": 2}],
 }
-GUIDE = {"elbo": -1235.125, "elbo_error": 0.0125, "log_z": -1234.5, "log_z_error": 0.08, "k_hat": 0.6566, "ess": 673.8}
-AUTO = {
-    "method": "auto",
-    "result": "nuts",
-    "log_z": -1234.125,
-    "log_z_error": 0.027,
-    "log_z_by_method": {
-        "svi, importance weights": [-1234.5, 0.08],
-        "bridge between svi and nuts": [-1234.125, 0.027],
-    },
-    **{name: GUIDE[name] for name in ("elbo", "elbo_error", "k_hat")},
-    **CHAINS,
-    "gradients": 191_871,
+EMULATOR = {
+    "method": "emulator",
+    "log_z": -1234.5,
+    "log_z_error": 0.08,
+    "k_hat": 0.6566,
+    "efficiency": 0.71,
+    "gradients": 10_590,
+    "r_hat_max": 1.0213,
+    "ess_bulk_min": 673.8,
+    "ess_tail_min": 912.0,
+    "slowest": "S_flat",
+    "coverage": -0.012,
+    "rounds": [
+        {"efficiency": 0.031, "k_hat": 1.21, "residual": 1.834, "cost": 2210, "points": 1804, "wall": 60.0},
+        {"efficiency": 0.547, "k_hat": 0.43, "residual": 0.412, "cost": 2850, "points": 2444, "wall": 60.0},
+    ],
+    "tests": [
+        {"coverage": -0.236, "error": 0.045, "missed": 0.041, "worst": 6.27},
+        {"coverage": -0.012, "error": 0.021, "missed": 0.0031, "worst": 2.18},
+    ],
+    "accepted": [0.834, 0.957],
+    "spent": {"likelihood": 25.3, "training": 28.1, "sampling": 20.4},
 }
+AUTO = {
+    "method": "auto", "result": "nuts", "log_z": -1234.125, "log_z_error": 0.027, **CHAINS, "gradients": 162_461,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("place", ["summary", "posterior"])
@@ -156,28 +169,24 @@ def test_no_shift_of_a_fixed_number(folder: Any) -> None:
 
 
 def stages(folder: Any) -> list[dict[str, Any]]:
-    """Of a fit by `auto`: the marginals of each method differ."""
+    """Of a fit by `auto` whose emulator would not do: the marginals of each method differ."""
     parameters = folder.summary()["parameters"]
     names = ("S_flat", "Sps")
     moved = [
         {name: {key: value + add for key, value in parameters[name].items() if key != "unit"} for name in names}
-        for add in (0.0, 100.0, 200.0)
+        for add in (0.0, 100.0)
     ]
-    guide = {**GUIDE, "gradients": 40_000, "seconds": 134.4}
     return [
-        {**guide, "method": "svi", "marginals": moved[0]},
-        {**guide, "method": "svi, reweighted", "marginals": moved[1]},
+        {**EMULATOR, "seconds": 134.4, "marginals": moved[0]},
         {**CHAINS, "gradients": 151_871, "log_z": -1234.125, "log_z_error": 0.027, "seconds": 479.1, "method": "nuts",
-         "marginals": moved[2]},
+         "marginals": moved[1]},
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("place", ["summary", "posterior"])
 def test_methods_side_by_side(folder: Any, place: str) -> None:
     found = stages(folder)
-    fit = {"method": "auto", "guide": "flow", "seed": 3, "status": "finished", "steps_done": 5000, "alpha": 1.0}
-    folder.change_posterior(guide="flow")
-    folder.change_summary(diagnostics=AUTO, fit=fit)
+    of_method(folder, AUTO)
     if place == "summary":
         folder.change_summary(stages=found)
     else:
@@ -185,28 +194,49 @@ def test_methods_side_by_side(folder: Any, place: str) -> None:
     page = folder.page()
     assert page.ids.index("methods") == page.ids.index("headline") + 1
     shown = page.text.partition("Methods side by side")[2].partition("Maps")[0]
-    assert "quantitysvisvi, reweightednuts" in shown
+    assert "quantityemulatornuts" in shown
     for row in (
         "time [s]134479",
-        "gradients40,000151,871",
-        "ELBO [nat]−1,235.125 ± 0.013",
+        "gradients10,590151,871",
         "log Z [nat]−1,234.500 ± 0.080−1,234.125 ± 0.027",
         "k-hat0.66",
         "ESS674838",
-        "R-hat1.004",
+        "R-hat1.0211.004",
     ):
         assert row in shown, row
     entry = found[0]["marginals"]["Sps"]
     spread = 0.5 * (entry["q84"] - entry["q16"])
     for stage in found:
         assert f"{number(stage['marginals']['Sps']['q50'], spread)} (" in shown
-    rest = page.text.partition("Diagnosticsdiagnostic")[2].partition("Configuration")[0]
+    rest = page.text.partition("Diagnosticsdiagnostic")[2].partition("The copy of the likelihood")[0]
     assert "the draws are those ofnuts" in rest
-    assert "191,871" in rest
-    for words in ("−1,234", "−1,235", "0.66", "838", "R-hat", "1.004"):
+    assert "162,461" in rest
+    for words in ("−1,234", "0.66", "838", "R-hat", "1.004"):
         assert words not in rest, words  # not shown twice
-    page.shows("Meng1996", "Durkan2019", "Roeder2017", "Cabezas2024", "Vehtari2015", "Vehtari2021")
-    page.hides("DelMoral2006", "Li2016", "Tucker2018", "Phan2019")
+    page.shows("Meng1996", "Czarnecki2017", "Cabezas2024", "Vehtari2021")
+    page.hides("Durkan2019", "ELBO")
+    assert "emulator" in page.ids  # the copy that would not do
+
+
+def test_what_a_copy_has_learnt(folder: Any) -> None:
+    of_method(folder, EMULATOR)
+    page = folder.page()
+    shown = page.text.partition("The copy of the likelihood")[2].partition("Configuration")[0]
+    for row in (
+        "11,8042,2101.830.031.21",
+        "22,4442,8500.410.550.43",
+        "1−0.236 ± 0.0454.1 %6.27",
+        "2−0.012 ± 0.0210.3 %2.18",
+        "draws of the copy accepted0.834",
+        "trajectories on the copy accepted0.957",
+        "training28.1",
+    ):
+        assert row in shown, row
+    page.hides("ELBO")
+    for damage in ({"rounds": [3]}, {"tests": [{}]}, {"spent": None}, {"accepted": 3}):
+        folder.change_summary(diagnostics={**EMULATOR, **damage})
+        with pytest.raises(InputError, match="damaged rounds or tests; run the fit again"):
+            emulator(read_fit(folder.path))
 
 
 @pytest.mark.parametrize("damaged", [[{"method": "svi"}], ["svi"], {"a": 1}])
@@ -225,7 +255,8 @@ def test_damaged_stages(folder: Any, damaged: Any) -> None:
         (("svi", "mvn", 1.0), "Kingma2014", "Kingma2016 Phan2019 Durkan2019 Roeder2017"),
         (("nuts", "flow", 0.5), "Hoffman2014 Cabezas2024", "Durkan2019 Kingma2014 Li2016 Meng1996"),
         (("laplace", "flow", 0.5), "MishraSharma2026", "Kingma2014 Durkan2019 Li2016 Cabezas2024"),
-        (("auto", "flow", 0.5), "Durkan2019 Li2016 Tucker2018 Meng1996", "Kingma2016 Phan2019"),
+        (("auto", "flow", 0.5), "Czarnecki2017 Hoffman2014 Meng1996", "Durkan2019 Li2016 Tucker2018"),
+        (("emulator", "flow", 0.5), "Czarnecki2017 Neal2001", "Durkan2019 Hoffman2014 Meng1996"),
         ((None, "iaf", None), "Kingma2016", "Durkan2019 Li2016"),
         (("of somebody else's", "iaf", None), "MishraSharma2026", "Kingma2016"),
     ],
