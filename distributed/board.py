@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from gammasky.distributed.status import Status
+from gammasky.distributed.status import NUMBERS, Status
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -75,7 +75,7 @@ def render(status: Status, title: str) -> Group:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("member", "state", "progress", "time", "ELBO", "k-hat"):
+    for name in ("member", "state", "progress", "time", *(heading for heading, _ in NUMBERS.values())):
         table.add_column(name, justify="left" if name in ("member", "state") else "right", no_wrap=True)
     for member in status.running[:SHOWN]:
         again = f" (attempt {member.attempt})" if member.attempt > 1 else ""
@@ -84,7 +84,7 @@ def render(status: Status, title: str) -> Group:
             *_numbers(member.values),
         )  # fmt: skip
     if len(status.running) > SHOWN:
-        table.add_row(f"and {len(status.running) - SHOWN} more", "running", "", "", "", "")
+        table.add_row(f"and {len(status.running) - SHOWN} more", "running", "", "", *_numbers({}))
     for ended in status.recent:
         style = "red" if ended.state == "failed" else "dim"
         name = f"{ended.name}: {ended.error}" if ended.error else ended.name
@@ -93,9 +93,8 @@ def render(status: Status, title: str) -> Group:
     return Group(head, table) if table.row_count else Group(head)
 
 
-def _numbers(values: dict[str, float]) -> tuple[str, str]:
-    elbo, k_hat = values.get("elbo"), values.get("k_hat")
-    return ("" if elbo is None else f"{elbo:.1f}", "" if k_hat is None else f"{k_hat:.2f}")
+def _numbers(values: dict[str, float]) -> list[str]:
+    return [f"{values[name]:.{decimals}f}" if name in values else "" for name, (_, decimals) in NUMBERS.items()]
 
 
 def duration(seconds: float) -> str:

@@ -12,6 +12,8 @@ from gammasky.distributed.folder import Places, read_json
 from gammasky.distributed.hold import driver_alive
 from gammasky.distributed.manifest import read_manifest
 
+NUMBERS = {"elbo": ("ELBO", 1), "log_z": ("log Z", 1), "k_hat": ("k-hat", 2)}  # of a member: heading, decimals
+
 
 @dataclass(frozen=True)
 class Running:
@@ -124,4 +126,4 @@ def seconds_left(
 
 def numbers_of(row: Mapping[str, Any]) -> dict[str, float]:
     """What the table of members shows of a row, where it is there."""
-    return {name: float(row[name]) for name in ("elbo", "k_hat") if isinstance(row.get(name), int | float)}
+    return {name: float(row[name]) for name in NUMBERS if isinstance(row.get(name), int | float)}
