@@ -126,7 +126,7 @@ def weight_doubts(weights: Importance, shifts: Mapping[str, float]) -> tuple[lis
 
     Args:
         weights: of the draws.
-        shifts: by parameter, how far the weights move its mean [sd]; none where the draws are drawn again by them.
+        shifts: by parameter, how far the weights move its mean [sd].
     """
     name, shift = max(shifts.items(), key=lambda item: abs(item[1]), default=("", 0.0))
     gap = weights.log_z - weights.elbo
