@@ -20,15 +20,13 @@ def emulator(fit: FitFolder) -> Section | None:
     if found is None:
         return None
     try:
-        tables = [
-            _rounds(found["rounds"]),
-            _tests(found.get("tests", [])),
-            _chains(found),
-            Table(["work", "seconds"], [[kind, number(spent, 1.0)] for kind, spent in found["spent"].items()], "Time"),
-        ]
+        exact = "accepted" in found  # its draws are those of exact chains
+        spent = [[kind, number(seconds, 1.0)] for kind, seconds in found["spent"].items()]
+        tables = [_rounds(found["rounds"]), _tests(found["tests"]), *([_chains(found)] if exact else [])]
+        tables.append(Table(["work", "seconds"], spent, "Where the time went"))
     except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(f"{fit.folder / 'summary.json'}: damaged rounds or tests; run the fit again") from None
-    return Section("emulator", "The copy of the likelihood", {"tables": tables}, "Copy")
+    return Section("emulator", "The copy of the likelihood", {"tables": tables, "exact": exact}, "Copy")
 
 
 def _rounds(found: list[Mapping[str, Any]]) -> Table:

@@ -233,6 +233,10 @@ def test_what_a_copy_has_learnt(folder: Any) -> None:
     ):
         assert row in shown, row
     page.hides("ELBO")
+    folder.change_summary(diagnostics={name: of for name, of in EMULATOR.items() if name != "accepted"})
+    section = emulator(read_fit(folder.path))  # of a fit to the copy that has no exact chains
+    assert section is not None
+    assert [table.headings[0] for table in section.values["tables"]] == ["round", "test", "work"]
     for damage in ({"rounds": [3]}, {"tests": [{}]}, {"spent": None}, {"accepted": 3}):
         folder.change_summary(diagnostics={**EMULATOR, **damage})
         with pytest.raises(InputError, match="damaged rounds or tests; run the fit again"):
