@@ -66,9 +66,11 @@ bench: .venv/.installed
 	@.venv/bin/gammasky bench likelihood
 
 # --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first), in two
-# processes: most of their time is compilation, on one core. On 3.12, whose JAX is newer, the quick tests of what JAX runs
-# and of the command line run, with two of their cases, on programs that compile fast instead of running fast
-PYTEST = bin/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=30
+# processes: most of their time is compilation, on one core. On 3.12, whose JAX is newer, run quick tests that call each
+# operation, template, guide and method, with two of their cases, on programs that compile fast instead of running fast.
+# Numba is the same on both: digits of kernels, statistics of simulated skies and figures are not asked for twice
+WORKERS ?= 2
+PYTEST = bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=30
 test: lint
 	.venv-test/$(PYTEST)
 
@@ -84,10 +86,14 @@ ifeq ($(PYTHON_312),)
 test-312 installed-312:
 	@echo "$@ skipped: no python3.12 found"
 else
+ON_312 = $(addprefix kernels/,bar callbacks nptf_gradients nptf_transforms poisson profiles simulate_variates threads) \
+	$(addprefix model/,end_to_end extend sky_model simulate) \
+	$(addprefix infer/,checkpoint derived guides nuts optimise posterior settings summary) infer/emulator/parts
 test-312: .venv-312/.installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-312/$(PYTEST) -m 'not slow' --thin \
-		tests/engine/kernels tests/engine/model tests/engine/infer/test_*.py tests/engine/test_*.py \
-		tests/test_cli.py tests/test_imports.py tests/test_public_names.py
+		$(foreach part,$(ON_312),tests/engine/$(dir $(part))test_$(notdir $(part)).py) \
+		tests/engine/infer/test_run.py::test_command_leaves_everything \
+		tests/engine/test_runtime.py tests/test_cli.py tests/test_imports.py tests/test_public_names.py
 
 installed-312: .venv-312/.installed
 endif
