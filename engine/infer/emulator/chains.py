@@ -4,8 +4,9 @@ Two moves in turn, each of which leaves the posterior as it is:
 
 - a draw of the copy, from a pool whose likelihoods are known: w' / w decides, w = truth / copy (an independence
   proposal; it costs nothing);
-- a short trajectory on the copy, which the copy has accepted: w' / w decides again (Liu 2001, "surrogate transition");
-  it costs one value of the likelihood. It frees chains that sit at a draw of large weight, which pools rarely beat.
+- trajectories on the copy, which the copy has accepted: w' / w decides again (Liu 2001, "surrogate transition"); they
+  cost one value of the likelihood. Several long ones bring draws that the pool does not have; now and then a short one
+  frees chains that sit at a draw of large weight, which pools rarely beat.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.emulator.copy import Copy, placed, white
-from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
+from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
 from gammasky.engine.infer.emulator.target import Target
 
 Floats = NDArray[np.float64]
-GROUPS = 16  # chains are judged in so many groups: one alone is short
+EVERY = 3  # one move in so many is a short one
+FAR = (4, 14)  # transitions and leapfrogs of the others
 
 
 class ExactChains:
@@ -58,9 +60,11 @@ class ExactChains:
             proposed, order = {name: values[order[:CHAINS]] for name, values in pool.items()}, order[CHAINS:]
             state, share = _decided(state, proposed, np.ones(CHAINS, dtype=bool), rng)
             self.accepted[0] += share / iterations
-            leapfrogs, size = int(rng.integers(2, 9)), step * rng.uniform(0.6, 1.1)
-            here = white(copy, state["x"])
-            u, _, _ = sampler.move(copy, here, jax.random.fold_in(key, number), size, 1, leapfrogs, tuning=0.0)
+            transitions, leapfrogs = (1, int(rng.integers(2, 9))) if number % EVERY == 0 else FAR
+            here, size = white(copy, state["x"]), step * rng.uniform(0.6, 1.1)
+            u, _, _ = sampler.move(
+                copy, here, jax.random.fold_in(key, number), size, transitions, leapfrogs, tuning=0.0
+            )
             moved = (u != here).any(axis=1)
             state, share = _decided(state, weighed(target, sampler, copy, placed(copy, u)), moved, rng)
             self.accepted[1] += share / iterations

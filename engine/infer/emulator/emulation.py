@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from gammasky.engine.infer.convergence import Convergence, convergence
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator import training
-from gammasky.engine.infer.emulator.chains import GROUPS, ExactChains, weighed
+from gammasky.engine.infer.emulator.chains import ExactChains, weighed
 from gammasky.engine.infer.emulator.copy import Copy, framed, placed, reframed, white
 from gammasky.engine.infer.emulator.design import Design
-from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
+from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
-from gammasky.engine.infer.emulator.scouts import Forward, Scouts
+from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
 from gammasky.engine.infer.emulator.target import Target
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, Importance, importance, psis, tempered
 from gammasky.engine.infer.result import marginals, quoted
@@ -206,11 +206,11 @@ class Emulation:
 
     def _test_forward(self) -> Iterator[str]:
         weights = self.weights
-        begin = self.pool["x"][weights.resampled(N_SCOUTS, self._seed())]
-        if not self.tests:  # the first only teaches: half of its chains begin where the copy knows least
-            farthest = np.argsort(-(white(self.copy, self.pool["x"]) ** 2).sum(axis=1), kind="stable")
-            begin[::2] = self.pool["x"][farthest[: N_SCOUTS // 2]]
-        scouts = Scouts()
+        begin, heat = self.pool["x"][weights.resampled(N_SCOUTS, self._seed())], np.ones(N_SCOUTS)
+        if not self.tests:  # the first only teaches: half of it begins where the copy knows least, to go farther
+            begin[::2] = self.pool["x"][outermost(white(self.copy, self.pool["x"]), N_SCOUTS // 2)]
+            heat[::2] = HEAT
+        scouts = Scouts(heat)
         work = scouts.run(self.target, self.copy, begin, 0.8 * self.step, TESTED, self._rng())
         for number, _ in enumerate(self._timed("likelihood", work)):
             yield f"chains on the likelihood, {number + 1} of {TESTED}"
@@ -260,8 +260,9 @@ class Emulation:
         self.found = {name: convergence(values.reshape(GROUPS, -1)) for name, values in numbers.items()}
 
     def _weigh_evidence(self) -> Iterator[str]:
-        for found in self._timed("sampling", self.sampler.evidence(self.copy, self._key(), 0.2)):
-            self.log_z = found
+        x = self.pool["x"][self._rng().permutation(len(self.pool["x"]))[:CHAINS]]
+        for found in self._timed("sampling", self.sampler.evidence(self.copy, x, self._key(), 0.2)):
+            self.log_z = (found.log_z, found.log_z_error)
             yield "the evidence of the copy"
         self.phase = "done"
 

@@ -9,17 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
-from gammasky.engine.infer.emulator.copy import Copy, log_density, log_volume
+from gammasky.engine.infer.emulator.copy import Copy, log_density, log_volume, white
 from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.infer.evidence import Evidence, bridge_sampling
 from gammasky.engine.model.values import Arrays
 
 Floats = NDArray[np.float64]
 CHAINS = 128
 ACCEPTANCE = 0.8
 SHORT, SHORTER = 0.25, 0.3  # share of transitions with a shorter step, and how much shorter it is
-N_TEMPERATURES = 120  # between N(0, 1) and the copy
+GROUPS = 16  # chains are judged in so many groups: one alone is short
+N_TEMPERATURES = 60  # between N(0, 1) and the copy
 
 
 class Sampler:
@@ -68,26 +69,33 @@ class Sampler:
             found.append(np.asarray(self._values(self.target.arrays, copy, u[rows]))[: len(u) - first])
         return np.concatenate(found) + float(copy.reference)
 
-    def evidence(self, copy: Copy, key: jax.Array, step: float) -> Iterator[tuple[float, float]]:
+    def evidence(self, copy: Copy, x: Floats, key: jax.Array, step: float) -> Iterator[Evidence]:
         """Log of the integral of the copy's density, and its error; NaN until the last that it yields.
 
-        By annealed importance sampling from N(0, 1) in u (Neal 2001, arXiv:physics/9803008).
+        By annealing between N(0, 1) in u and the copy, both ways (Neal 2001, arXiv:physics/9803008): the works of the
+        two ways are log ratios of densities of paths, and bridge sampling joins them.
+
+        Args:
+            x (CHAINS, D): draws of the copy.
+            key: of all random numbers.
+            step: of leapfrogs, tuned on the way.
         """
-        size = self.target.size
-        u = np.array(jax.random.normal(key, (CHAINS, size)))
-        log_weights = np.zeros(CHAINS)
-        for number in range(N_TEMPERATURES):
-            found = self.log_density(copy, u) - float(copy.reference)
-            log_weights += (found + 0.5 * (u**2).sum(axis=1)) / N_TEMPERATURES
-            key = jax.random.fold_in(key, number)
-            path = (number + 1) / N_TEMPERATURES
-            u, step, _ = self.move(copy, u, key, step, 2, 8, path=path, tuning=0.3)
-            step = float(np.clip(step, 0.05, 0.5))
-            yield np.nan, np.nan
-        log_mean = float(logsumexp(log_weights) - np.log(CHAINS))
-        scatter = float(np.exp(log_weights - log_mean).std(ddof=1) / np.sqrt(CHAINS))
-        log_z = log_mean + 0.5 * size * np.log(2 * np.pi) + log_volume(copy) + float(copy.reference)
-        yield float(log_z), scatter
+        size, works = self.target.size, []
+        for way, u in enumerate((np.array(jax.random.normal(key, (CHAINS, size))), white(copy, x))):
+            works.append(np.zeros(CHAINS))
+            for number in range(N_TEMPERATURES):
+                found = self.log_density(copy, u) - float(copy.reference)
+                works[way] += (found + 0.5 * (u**2).sum(axis=1)) / N_TEMPERATURES
+                path = (number + 1) / N_TEMPERATURES
+                u, step, _ = self.move(
+                    copy, u, jax.random.fold_in(key, 2 * number + way), step, 2, 8,
+                    path=1 - path if way else path, tuning=0.3,
+                )  # fmt: skip
+                step = float(np.clip(step, 0.05, 0.5))
+                yield Evidence(np.nan, np.nan)
+        bridged = bridge_sampling(works[1].reshape(GROUPS, -1), works[0])
+        constant = 0.5 * size * np.log(2 * np.pi) + log_volume(copy) + float(copy.reference)
+        yield Evidence(bridged.log_z + constant, bridged.log_z_error)
 
     def _transitions(
         self, arrays: Arrays, copy: Copy, heat: Any, path: Any, u: jax.Array, key: jax.Array, step: Any,

@@ -29,10 +29,13 @@ class Scouts:
     """What chains on the likelihood found.
 
     Attributes:
+        heat (CHAINS,): power of the likelihood of each chain; 1 for the posterior. Those below 1 shall go far out,
+            where posteriors may be narrow, and always take short steps.
         x (iterations, CHAINS, D), log_density (iterations, CHAINS): places, and prior times likelihood there.
         points, values, gradients: every point that was evaluated, with log-likelihood and gradient.
     """
 
+    heat: Floats
     x: list[Floats] = field(default_factory=list)
     log_density: list[Floats] = field(default_factory=list)
     points: list[Floats] = field(default_factory=list)
@@ -44,32 +47,33 @@ class Scouts:
     ) -> Iterator[None]:
         """Chains from x (CHAINS, D), in the frame of `copy`; yields after every trajectory."""
         u = white(copy, x)
-        values, gradients = self._evaluate(target, copy, u)
+        values, gradients, likely = self._evaluate(target, copy, u)
         tuning = _DualAveraging(step)
         for _ in range(iterations):
             short = rng.uniform() < SHORT
-            size, momentum = tuning.step * (SHORTER if short else 1.0), rng.standard_normal(u.shape)
+            size = tuning.step * np.where(short | (self.heat < 1), SHORTER, 1.0)[:, None]
+            momentum = rng.standard_normal(u.shape)
             energy = values - 0.5 * (momentum**2).sum(axis=1)
-            moved, there, slopes = u, values, gradients
+            moved, there, slopes, found = u, values, gradients, likely
             for _ in range(max(1, int(np.ceil(_LENGTH * rng.uniform(0.5, 1.5) / tuning.step)))):
                 momentum = momentum + 0.5 * size * slopes
                 moved = moved + size * momentum
-                there, slopes = self._evaluate(target, copy, moved)
+                there, slopes, found = self._evaluate(target, copy, moved)
                 momentum = momentum + 0.5 * size * slopes
             with np.errstate(over="ignore", invalid="ignore"):  # a trajectory that ran away is not taken
                 change = there - 0.5 * (momentum**2).sum(axis=1) - energy
             chance = np.exp(np.where(np.isnan(change), -np.inf, np.minimum(0.0, change)))
             taken = rng.uniform(size=len(u)) < chance
             u, values = np.where(taken[:, None], moved, u), np.where(taken, there, values)
-            gradients = np.where(taken[:, None], slopes, gradients)
+            gradients, likely = np.where(taken[:, None], slopes, gradients), np.where(taken, found, likely)
             if not short:
-                tuning.learn(float(chance.mean()))
+                tuning.learn(float(chance[self.heat == 1].mean()))
             self.x.append(placed(copy, u))
-            self.log_density.append(values)
+            self.log_density.append(likely)
             yield
 
-    def _evaluate(self, target: Target, copy: Copy, u: Floats) -> tuple[Floats, Floats]:
-        """Log of prior times likelihood, -inf where it does not exist, and the gradient in u."""
+    def _evaluate(self, target: Target, copy: Copy, u: Floats) -> tuple[Floats, Floats, Floats]:
+        """Log of prior times heated likelihood, its gradient in u, and that log at heat 1; -inf where none exists."""
         x = placed(copy, u)
         values, gradients = target.likelihood(x)
         self.points.append(x)
@@ -77,8 +81,9 @@ class Scouts:
         self.gradients.append(gradients)
         log_prior, slopes = target.prior(x)
         known = np.isfinite(values + log_prior) & np.isfinite(gradients + slopes).all(axis=1)
-        total = np.where(known[:, None], gradients + slopes, 0.0) @ np.asarray(copy.scale_tril)
-        return np.where(known, values + log_prior, -np.inf), total
+        heated, cold = (np.where(known, heat * values + log_prior, -np.inf) for heat in (self.heat, 1.0))
+        total = np.where(known[:, None], self.heat[:, None] * gradients + slopes, 0.0) @ np.asarray(copy.scale_tril)
+        return heated, total, cold
 
 
 @dataclass(frozen=True)
@@ -124,3 +129,15 @@ class _DualAveraging:
         share = 1 / (self._count + 10)
         self._bias = (1 - share) * self._bias + share * (_ACCEPTANCE - acceptance)
         self.step = float(np.exp(self._aim - np.sqrt(self._count) / 0.05 * self._bias))
+
+
+def outermost(u: Floats, n: int) -> NDArray[np.int64]:
+    """n rows of u (N, D) that are far out, and far from each other: of the 8 n of largest radius the next is always
+    the one farthest from those taken.
+    """
+    rows = np.argsort(-(u**2).sum(axis=1), kind="stable")[: 8 * n]
+    taken = [0]
+    while len(taken) < n:
+        distances = ((u[rows, None] - u[rows[taken]][None]) ** 2).sum(axis=2).min(axis=1)
+        taken.append(int(np.argmax(distances)))
+    return rows[taken]

@@ -13,9 +13,9 @@ from gammasky.engine import interrupt
 from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint
 from gammasky.engine.infer.convergence import chain_diagnostics
-from gammasky.engine.infer.emulator.chains import GROUPS
 from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.emulator.memory import recall, remembered
+from gammasky.engine.infer.emulator.sampling import GROUPS
 from gammasky.engine.infer.methods.emulator import Emulator
 from gammasky.engine.infer.optimise import Laplace, Record, laplace
 from gammasky.engine.infer.result import Fit

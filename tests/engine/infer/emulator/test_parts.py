@@ -16,7 +16,8 @@ from gammasky.engine.infer.emulator.chains import CHAINS, ExactChains, weighed
 from gammasky.engine.infer.emulator.copy import Copy, framed, placed, reframed, white
 from gammasky.engine.infer.emulator.design import KEPT, Design
 from gammasky.engine.infer.emulator.sampling import Sampler
-from gammasky.engine.infer.emulator.scouts import Forward
+from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
+from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
 from gammasky.engine.infer.emulator.target import Target
 from gammasky.engine.infer.importance import importance, tempered
 from gammasky.engine.model import SkyModel, model_from_table
@@ -70,9 +71,35 @@ def test_a_copy_is_the_same_in_another_frame(target: Target, sampler: Sampler) -
 def test_evidence_of_a_copy_that_is_known(target: Target, sampler: Sampler) -> None:
     """The copy of a normalised density has log Z = 0, and so has the copy scaled by e^3 by its reference."""
     copy = quadratic(target, 0.6)._replace(reference=np.float64(3.0))
-    log_z, error = last(sampler.evidence(copy, jax.random.key(0), 0.2))
-    assert 0 < error < 0.05
-    assert abs(log_z - 3.0) < 4 * error + 1e-3
+    x = PLACE + 0.6 * np.random.default_rng(0).standard_normal((CHAINS, SIZE))
+    found = last(sampler.evidence(copy, x, jax.random.key(0), 0.2))
+    assert 0 < found.log_z_error < 0.05
+    assert abs(found.log_z - 3.0) < 4 * found.log_z_error + 1e-3
+
+
+def test_scouts_follow_the_likelihood_to_the_power_of_their_heat(target: Target) -> None:
+    """Of a posterior N(PLACE, WIDTH^2) with prior N(0, 1) the heated one is a normal too."""
+    heat = np.repeat([1.0, 0.3], N_SCOUTS // 2)
+    precision = 1.0 + heat * (1 / WIDTH**2 - 1.0)
+    scouts = Scouts(heat)
+    iterations = 400
+    copy, rng = quadratic(target, WIDTH), np.random.default_rng(3)
+    last(scouts.run(target, copy, np.full((N_SCOUTS, SIZE), PLACE), 0.8, iterations, rng))
+    x, independent = np.array(scouts.x), N_SCOUTS // 2 * iterations * SIZE / 20  # hot chains take short steps
+    for power, chains in ((1.0, slice(0, N_SCOUTS // 2)), (0.3, slice(N_SCOUTS // 2, None))):
+        width = 1 / np.sqrt(precision[chains][0])
+        mean = power * PLACE / WIDTH**2 * width**2
+        assert abs(x[:, chains].mean() - mean) < 4 * width / np.sqrt(independent)
+        assert abs(x[:, chains].std() / width - 1) < 4 / np.sqrt(2 * independent)
+    truth = -0.5 * (((x - PLACE) / WIDTH) ** 2).sum(axis=2) - SIZE * (np.log(WIDTH) + 0.5 * np.log(2 * np.pi))
+    np.testing.assert_allclose(np.array(scouts.log_density), truth, rtol=1e-9, atol=1e-9)
+
+
+def test_outermost_points_are_far_from_each_other() -> None:
+    u = np.random.default_rng(0).standard_normal((500, 2))
+    u[:10] = [9.0, 0.0]
+    u[10:13] = [[-8.0, 0.0], [0.0, 8.0], [0.0, -8.0]]
+    assert {tuple(u[row]) for row in outermost(u, 4)} == {(9.0, 0.0), (-8.0, 0.0), (0.0, 8.0), (0.0, -8.0)}
 
 
 @pytest.mark.parametrize("width", [0.3, 0.5])
