@@ -56,7 +56,7 @@ class Auto(Method):
         told = [*chains.reasons, f"the emulator alone would not do: {emulator}"]
         if different:
             told.append(f"chains and emulator disagree in {len(different)} of {n_numbers} numbers; {different[0]}")
-        elif different is not None:
+        elif different is not None and chains.level != "unreliable":  # chains that have not mixed confirm nothing
             told.append(f"chains and emulator agree in all {n_numbers} numbers that are quoted")
         if log_z is None:
             told.append("log Z is not known: chains and copy do not tell it")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine import interrupt
 from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.agreement import Disagreement, disagreements
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint
@@ -51,6 +52,7 @@ class AutoStage(Stage):
         self._phase: Phase = "emulator"
         self._learnt: Fit | None = None  # of the emulator, once it is done
         self._failure = ""  # why it never will be
+        self._ran_chains = False
         self._note: Note = lambda _text: None
 
     def begin(self, note: Note) -> None:
@@ -80,9 +82,14 @@ class AutoStage(Stage):
             self._emulator.advance()
         except DivergedFitError as error:
             self._failure = str(error).partition(";")[0]
-        if self._failure or self._emulator.done():
-            self._phase = "nuts"
+        if not (self._failure or self._emulator.done()):
+            return
+        try:
             self._turn_to_chains()
+        except KeyboardInterrupt:
+            if not interrupt.pending():
+                raise
+            # who has asked for the signal acts on it, and saves the emulator
 
     def _turn_to_chains(self) -> None:
         """Look at what the emulator has found, and begin with the chains if they are needed."""
@@ -94,6 +101,9 @@ class AutoStage(Stage):
         self._note(f"the emulator would not do ({self._trouble}); running chains")
         self._nuts.start = self.start
         self._nuts.begin(lambda _text: None)
+        self._ran_chains = True
+        if self._phase == "emulator":
+            self._phase = "nuts"
 
     @property
     def _trouble(self) -> str:
@@ -108,7 +118,7 @@ class AutoStage(Stage):
         return all(of.good for of in self._nuts.convergence(self._numbers()).values())
 
     def progress(self) -> tuple[int, int, str]:
-        if self._phase == "emulator" or (self._learnt is not None and self._learnt.verdict.level == "reliable"):
+        if not self._ran_chains:
             return self._emulator.progress()
         done, total, text = self._nuts.progress()
         return done, total, f"chains, {text}"
@@ -116,7 +126,7 @@ class AutoStage(Stage):
     def arrays(self) -> Arrays:
         own = {"auto_phase": np.array(self._phase), "auto_failure": np.array(self._failure),
                "auto_seconds": np.asarray(self.seconds)}  # fmt: skip
-        return own | self._emulator.arrays() | (self._nuts.arrays() if self._nuts.start is not None else {})
+        return own | self._emulator.arrays() | (self._nuts.arrays() if self._ran_chains else {})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         self._phase = str(checkpoint["auto_phase"])  # type: ignore[assignment]
@@ -126,7 +136,7 @@ class AutoStage(Stage):
             self._nuts.restore(checkpoint)
 
     def finish(self) -> Fit:
-        if self._nuts.start is None:
+        if not self._ran_chains:
             assert self._learnt is not None
             told = {**self._learnt.diagnostics, "method": self.name, "result": "emulator"}
             return replace(self._learnt, method=self.name, diagnostics=told, seconds=self.seconds)

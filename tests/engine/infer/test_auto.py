@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,9 +16,12 @@ from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.emulator import emulation, sampling, training
 from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.methods.emulator import Emulator
+from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages.nuts import NutsStage
+from gammasky.engine.infer.stages.stage import Note
 from gammasky.engine.infer.verdict import Verdict
 from tests.engine.infer.emulator import toys
 
@@ -85,8 +91,9 @@ def test_chains_take_the_place_of_a_copy_that_is_spoiled(model: toys.Toy, monkey
     assert found.diagnostics["gradients"] == sum(stage["gradients"] for stage in found.stages)
 
 
-@pytest.mark.slow
-def test_training_that_does_not_converge_is_told(model: toys.Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def _runaway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training does not converge."""
     train = training.train
 
     def runs_away(*arguments: Any) -> Iterator[Any]:
@@ -94,6 +101,11 @@ def test_training_that_does_not_converge_is_told(model: toys.Toy, monkeypatch: p
             yield copy._replace(network={**copy.network, "b": copy.network["b"] * np.nan})
 
     monkeypatch.setattr(training, "train", runs_away)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_runaway")
+def test_training_that_does_not_converge_is_told(model: toys.Toy) -> None:
     with pytest.raises(
         DivergedFitError, match="the copy ran away while the likelihood was learnt; use `method='nuts'`"
     ):
@@ -105,3 +117,24 @@ def test_training_that_does_not_converge_is_told(model: toys.Toy, monkeypatch: p
         "log Z is not known: chains and copy do not tell it",
     )
     assert "log_z" not in found.diagnostics
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_runaway")
+def test_a_signal_while_chains_begin_keeps_a_checkpoint(
+    model: toys.Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = NutsStage.begin
+
+    def interrupted(self: NutsStage, note: Note) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        begin(self, note)
+
+    settings = Settings(method="auto", **CHAINS)
+    with monkeypatch.context() as patch:
+        patch.setattr(NutsStage, "begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(model, settings, folder=tmp_path)
+    assert (tmp_path / CHECKPOINT).is_file()
+    resumed = fit(model, settings, folder=tmp_path, resume=True)
+    np.testing.assert_array_equal(resumed.z, by_auto(model).z)
