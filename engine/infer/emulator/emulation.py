@@ -46,6 +46,8 @@ PER_ROUND = 320  # new points of a round at full heat, and as many with the like
 HEAT = 0.65
 ENOUGH, MOST_ROUNDS = 0.4, 12  # importance efficiency that ends the rounds, and their largest number
 FIRST_STEPS, ROUND_STEPS, LAST_STEPS = 800, 500, 2000  # of training
+LEAST_STEPS, WELL, SURPRISE = 0.1, 0.3, 3.0  # share of steps where nothing is new; residual, and largest one, for all
+EASY, EASY_WORST = 0.9, 1.0  # importance efficiency, and largest residual, of a copy that is tested once
 FIRST_POOL, POOL = 1024, 2048
 TESTED = 12  # iterations of chains on the likelihood
 HEAVIEST, LIGHTEST = 192, 64  # draws of the pool that a refinement learns from
@@ -187,7 +189,7 @@ class Emulation:
         self._reframe(cold, log_weights, wall)
         enough = efficiency > ENOUGH and k_hat < RELIABLE_K_HAT and not pressed
         enough |= len(self.rounds) >= MOST_ROUNDS
-        yield from self._train(LAST_STEPS if enough else ROUND_STEPS, anew=residual > 5)
+        yield from self._train(self._steps(LAST_STEPS if enough else ROUND_STEPS), anew=residual > 5)
         self.phase = "draw_pool" if enough else "round"
 
     def _draw_pool(self) -> Iterator[str]:
@@ -216,9 +218,11 @@ class Emulation:
             yield f"chains on the likelihood, {number + 1} of {TESTED}"
         u = white(self.copy, np.concatenate(scouts.x))
         copied = self.sampler.log_density(self.copy, u).reshape(TESTED, N_SCOUTS)
-        self.tests.append(Forward.of(np.array(scouts.log_density) - copied - weights.log_z))
+        test = Forward.of(np.array(scouts.log_density) - copied - weights.log_z, heat)
+        self.tests.append(test)
         pressed = self._pressed(self.pool["x"], weights.weights)
-        learnt = len(self.tests) > 1 and self.tests[-1].covered and not heavy(weights) and not pressed
+        easy = weights.efficiency > EASY and test.worst < EASY_WORST
+        learnt = (easy or len(self.tests) > 1) and test.covered and not heavy(weights) and not pressed
         if learnt or len(self.tests) >= MOST_TESTS:
             self.phase = "run_chains"
             return
@@ -231,7 +235,7 @@ class Emulation:
     def _refine(self) -> Iterator[str]:
         order = np.argsort(-self.pool["log_weights"])
         yield from self._learn(self.pool["x"][np.concatenate([order[:HEAVIEST], order[-LIGHTEST:]])])
-        yield from self._train(LAST_STEPS)
+        yield from self._train(self._steps(LAST_STEPS, self.tests[-1].worst / SURPRISE))
         self.phase = "draw_pool"
 
     def _run_chains(self) -> Iterator[str]:
@@ -277,6 +281,11 @@ class Emulation:
         values, gradients = (np.concatenate(parts) for parts in zip(*found, strict=True))
         self.design.add(self.target, x, values, gradients)
         return values
+
+    def _steps(self, most: int, surprise: float = 0.0) -> int:
+        """Of training: the fewer, the better the copy has foretold the points that it learns now."""
+        share = max(self.rounds[-1]["residual"] / WELL, surprise)
+        return int(np.ceil(most * np.clip(share, LEAST_STEPS, 1.0) / training.PIECE)) * training.PIECE
 
     def _train(self, n_steps: int, *, anew: bool = False) -> Iterator[str]:
         if anew:

@@ -14,13 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Network = dict[str, jax.Array]
-WIDTH = 256
+WIDTH, NARROW, FEW = 256, 96, 32  # of the layers; of those of few inputs, and how many these are
 _LAST = 0.01  # of the last layer's weights at the start: the function begins as its quadratic form
 
 
 def start(key: jax.Array, constant: float, slope: Floats, curvature: Floats) -> Network:
     """The network that is the quadratic form with `constant`, `slope` (K,) and `curvature` (K, K)."""
     size = len(slope)
+    width = NARROW if size <= FEW else WIDTH
     first, second, third, biases = jax.random.split(key, 4)
 
     def normal(key: jax.Array, *shape: int) -> jax.Array:
@@ -30,11 +31,11 @@ def start(key: jax.Array, constant: float, slope: Floats, curvature: Floats) -> 
         "a": jnp.float32(constant),
         "b": jnp.asarray(slope, jnp.float32),
         "A": jnp.asarray(curvature, jnp.float32),
-        "weights_1": normal(first, size, WIDTH) / np.float32(np.sqrt(size)),
-        "biases_1": 0.5 * normal(biases, WIDTH),
-        "weights_2": normal(second, WIDTH, WIDTH) / np.float32(np.sqrt(WIDTH)),
-        "biases_2": jnp.zeros(WIDTH, jnp.float32),
-        "weights_3": np.float32(_LAST) * normal(third, WIDTH),
+        "weights_1": normal(first, size, width) / np.float32(np.sqrt(size)),
+        "biases_1": 0.5 * normal(biases, width),
+        "weights_2": normal(second, width, width) / np.float32(np.sqrt(width)),
+        "biases_2": jnp.zeros(width, jnp.float32),
+        "weights_3": np.float32(_LAST) * normal(third, width),
     }
 
 

@@ -94,7 +94,7 @@ class Forward:
         coverage: log of the mean of copy / truth, each normalised; 0 where the copy covers all, less where it misses
             mass. error: its standard error, from the scatter between chains.
         missed: share of the places where the truth is more than e^MISSED times the copy.
-        worst: largest log(truth / copy).
+        worst: largest log(truth / copy), also of chains that are heated.
     """
 
     coverage: float
@@ -103,13 +103,14 @@ class Forward:
     worst: float
 
     @classmethod
-    def of(cls, log_ratios: Floats) -> Forward:
-        """From log(truth / copy) (iterations, chains), normalised."""
+    def of(cls, log_ratios: Floats, heat: Floats) -> Forward:
+        """From log(truth / copy) (iterations, chains), normalised, of chains with powers `heat` (chains,)."""
+        worst, log_ratios = float(log_ratios.max()), log_ratios[:, heat == 1.0]
         ratios = np.exp(-log_ratios)
         by_chain = ratios.mean(axis=0)
         mean = float(by_chain.mean())
         error = float(by_chain.std(ddof=1) / np.sqrt(len(by_chain)) / mean)
-        return cls(float(np.log(mean)), error, float((log_ratios > MISSED).mean()), float(log_ratios.max()))
+        return cls(float(np.log(mean)), error, float((log_ratios > MISSED).mean()), worst)
 
     @property
     def covered(self) -> bool:

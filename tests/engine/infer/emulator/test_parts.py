@@ -154,15 +154,19 @@ def test_table_of_a_design_holds_gradients_in_the_frame(target: Target) -> None:
 
 def test_forward_test_counts_what_the_copy_misses() -> None:
     rng = np.random.default_rng(0)
-    fair = Forward.of(0.1 * rng.standard_normal((50, 16)) + 0.005)
+    heat = np.ones(16)
+    fair = Forward.of(0.1 * rng.standard_normal((50, 16)) + 0.005, heat)
     assert abs(fair.coverage) < 0.02
     assert fair.covered
     ratios = np.zeros((50, 16))
     ratios[:, 0] = 20.0  # a sixteenth of the posterior is where the copy is not
-    missed = Forward.of(ratios)
+    missed = Forward.of(ratios, heat)
     assert missed.missed == pytest.approx(1 / 16)
     assert missed.coverage == pytest.approx(np.log(15 / 16))
     assert not missed.covered
+    heat[0] = 0.65  # what heated chains find is not the posterior's
+    hot = Forward.of(ratios, heat)
+    assert (hot.coverage, hot.missed, hot.worst) == (0.0, 0.0, 20.0)
 
 
 def test_tempered_weights_have_the_size_that_is_asked_for() -> None:
