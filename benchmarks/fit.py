@@ -22,7 +22,7 @@ def main(options: list[str]) -> None:
 
 def _row(run: str, options: list[str], out: Path) -> str:
     began = time.perf_counter()
-    line = [sys.executable, "-m", "gammasky", "fit", "--method", "svi", *options]
+    line = [sys.executable, "-m", "gammasky", "fit", "--method", "svi", "--no-emulator", *options]
     with subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
         first = next(time.perf_counter() - began for text in process.stderr if text.startswith("gammasky: step"))

@@ -1,6 +1,6 @@
 """What a method makes of a model, seed by seed: cost, time, verdict, checks, log Z and the numbers that are quoted.
 
-    python benchmarks/posterior.py [PRESET] [DATASET] [--method METHOD] [--seeds 0 1 2] [--quiet]
+    python benchmarks/posterior.py [PRESET] [DATASET] [--method METHOD] [--guide GUIDE] [--seeds 0 1 2] [--quiet]
 
 One row for each seed, then medians. Times are those of a fit, with the compilation of what an earlier row has not
 compiled; the split by kind of work is given where the method knows it.
@@ -26,7 +26,9 @@ def row(model: SkyModel, result: Fit, seconds: float) -> str:
     weights = result.weights.weights if result.weights else np.full(len(result.z), 1 / len(result.z))
     parts = [f"{seconds:.0f} s", f"{found.get('gradients', 0)} gradients", result.verdict.level]
     for name, text in (("efficiency", "efficiency {:.2f}"), ("k_hat", "k-hat {:.2f}"), ("coverage", "coverage {:+.3f}"),
-                       ("missed", "missed {:.1%}"), ("r_hat_max", "R-hat {:.4f}"), ("ess_tail_min", "tail ESS {:.0f}"),
+                       ("missed", "missed {:.1%}"), ("guide_coverage", "coverage by the guide {:+.3f}"),
+                       ("guide_missed", "missed by the guide {:.1%}"),
+                       ("r_hat_max", "R-hat {:.4f}"), ("ess_tail_min", "tail ESS {:.0f}"),
                        ("log_z", "log Z {:.3f}"), ("log_z_error", "+- {:.3f}")):  # fmt: skip
         if name in found:
             parts.append(text.format(found[name]))
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("preset", nargs="?", default="fiducial")
     parser.add_argument("dataset", nargs="?", default="fermi")
     parser.add_argument("--method", default="emulator")
+    parser.add_argument("--guide", help="of method svi")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--quiet", action="store_true", help="no progress")
     options = parser.parse_args()
@@ -55,7 +58,8 @@ def main() -> None:
     times, costs, reliable = [], [], 0
     for seed in options.seeds:
         began = time.perf_counter()
-        result = fit(model, Settings(method=options.method, seed=seed), quiet=options.quiet)
+        settings = Settings(method=options.method, seed=seed, guide=options.guide)
+        result = fit(model, settings, quiet=options.quiet)
         times.append(time.perf_counter() - began)
         costs.append(result.diagnostics.get("gradients", 0))
         reliable += result.verdict.level == "reliable"

@@ -92,14 +92,25 @@ def test_fit_hands_every_option_to_the_engine(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr("gammasky.commands.fit.run_fit", lambda *args, **options: calls.append((args, options)))
     names = ["gce_flows", "--data", "mine", "--data-dir", "here", "--guide", "flow"]
     numbers = ["--steps", "7", "--particles", "3", "--lr", "0.01", "--seed", "5"]
-    numbers += ["--schedule", "cosine", "--early-stop", "--alpha", "0.5", "--starts", "2", "--method", "svi"]
+    numbers += [
+        "--schedule",
+        "cosine",
+        "--early-stop",
+        "--alpha",
+        "0.5",
+        "--starts",
+        "2",
+        "--method",
+        "svi",
+        "--no-emulator",
+    ]
     assert main(["fit", *names, *numbers, "--overwrite", "--quiet", "--out", str(tmp_path)]) == 0
     numbers = ["--method", "auto", "--chains", "6", "--warmup", "70", "--draws", "80"]
     assert main(["fit", *numbers, "--out", str(tmp_path)]) == 0
     from gammasky.engine.infer.settings import Settings
 
     svi = {"guide": "flow", "steps": 7, "particles": 3, "learning_rate": 0.01, "schedule": "cosine"}
-    options = {"settings": Settings(method="svi", **svi, alpha=0.5, starts=2, early_stop=True, seed=5)}
+    options = {"settings": Settings(method="svi", emulator=False, **svi, alpha=0.5, starts=2, early_stop=True, seed=5)}
     flags = {"resume": False, "overwrite": True, "quiet": True}
     assert calls[0] == (("gce_flows", "mine", Path("here"), tmp_path), options | flags)
     assert calls[1][1]["settings"] == Settings(method="auto", chains=6, warmup=70, draws=80)

@@ -22,7 +22,7 @@ from tests.fits import posterior_of
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
 SKY = ["calibrate", "model.toml", "--data", "sky", "--out", "a/out"]
-WORDS = [*SKY, "--method", "svi", "--guide", "diagonal", "--steps", "3", "--particles", "2"]
+WORDS = [*SKY, "--method", "svi", "--no-emulator", "--guide", "diagonal", "--steps", "3", "--particles", "2"]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from tests.fits import posterior_of
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
 SIMULATE = ["simulate", "model.toml", "--data", "sky", "--quiet"]
-FIT = ["fit", "model.toml", "--method", "svi", "--guide", "mvn", "--steps", "5"]
+FIT = ["fit", "model.toml", "--method", "svi", "--no-emulator", "--guide", "mvn", "--steps", "5"]
 
 
 def names(folder: str) -> list[str]:

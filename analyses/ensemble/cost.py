@@ -47,8 +47,8 @@ def estimated_seconds(settings: Settings, pixels: Observation, n_parameters: int
         n_parameters: dimension of its latent space.
         points: whether its model has point sources.
     """
-    has_guide = "guide" in METHODS[settings.method].options
-    guide = settings.steps * settings.particles * GUIDE_SECONDS if has_guide else 0.0
-    copy = COPY_SECONDS if settings.method in (Emulator.name, Auto.name) else 0.0
+    used = settings.resolved()
+    guide = used["steps"] * used["particles"] * GUIDE_SECONDS if "guide" in used else 0.0
+    copy = COPY_SECONDS if settings.method in (Emulator.name, Auto.name) or used.get("emulator") else 0.0
     work = gradients(settings, n_parameters) * gradient_seconds(pixels, points=points)
     return round(START_SECONDS + guide + copy + work, 1)

@@ -23,6 +23,7 @@ from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit, fit_identity
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages.guide import GuideStage
 from gammasky.engine.infer.stages.stage import Stage
 from gammasky.engine.infer.stages.svi import SviStage
 from gammasky.engine.infer.verdict import unless_finite
@@ -115,7 +116,7 @@ def _reporting(desk: Desk) -> Callable[[Stage], None]:
 
     def report(stage: Stage) -> None:
         done, total, _ = stage.progress()
-        elbo = stage.elbo[-_RECENT:] if isinstance(stage, SviStage) else np.zeros(0)
+        elbo = stage.elbo[-_RECENT:] if isinstance(stage, SviStage | GuideStage) else np.zeros(0)
         desk.report(done / max(total, 1), **({"elbo": float(elbo.mean())} if elbo.size else {}))
 
     return report

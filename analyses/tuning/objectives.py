@@ -70,7 +70,7 @@ class FitObjective:
         Raises:
             InputError: settings that cannot be used.
         """
-        return Settings(**{"method": "svi", "steps": self.steps, "seed": self.seed, **params})
+        return Settings(**{"method": "svi", "emulator": False, "steps": self.steps, "seed": self.seed, **params})
 
     def _value(self, weights: Importance, seconds: float) -> float:
         if self.objective == "elbo_per_second":
@@ -121,7 +121,7 @@ def _reached(
     Raises:
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is on disk.
     """
-    total, limit = climb.svi.settings.steps, math.inf if seconds is None else seconds
+    total, limit = climb.svi.settings.resolved()["steps"], math.inf if seconds is None else seconds
 
     def watch(done: int) -> None:
         desk.report(done / total)

@@ -128,9 +128,10 @@ def tune_models(
         raise unknown_name("objective", objective, OF_MODELS)
     if ensemble.combine != "product":
         raise InputError("ensemble: a search chooses along axes; expected combine = 'product'")
-    if ensemble.fit.method != "svi":
+    if ensemble.fit.method != "svi" or ensemble.fit.emulator:
         raise InputError(
-            f"ensemble: a search fits by method 'svi', got '{ensemble.fit.method}'; set method = 'svi' under [fit]"
+            f"ensemble: a search fits a guide to the likelihood itself, got method '{ensemble.fit.method}'; set "
+            "method = 'svi' and emulator = false under [fit]"
         )
     members = ensemble.members()
     _check_same_data(ensemble, members)

@@ -49,13 +49,13 @@ def settings_space(steps: int, objective: str, asked: Sequence[str] = ()) -> dic
 
 def paper_params(space: Space, steps: int) -> Params:
     """The paper's settings, as far as they are searched."""
-    whole = {**Settings(method="svi", guide="iaf").resolved(), **PAPER, "steps": steps}
+    whole = {**Settings(method="svi", emulator=False, guide="iaf").resolved(), **PAPER, "steps": steps}
     return {name: whole[name] for name in space}
 
 
 def default_params(space: Space, steps: int) -> Params | None:
     """The settings that a fit has unless it is told otherwise; None where they are not searched."""
-    whole = {**Settings(method="svi").resolved(), "steps": steps}
+    whole = {**Settings(method="svi", emulator=False).resolved(), "steps": steps}
     params = {name: whole[name] for name in space}
     return params if all(holds(distribution, params[name]) for name, distribution in space.items()) else None
 

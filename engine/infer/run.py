@@ -58,7 +58,8 @@ def fit(
     path = folder / CHECKPOINT if folder is not None else None
     held = folder_held(folder) if folder is not None else nullcontext()
     with held, Interrupts() as interrupts, Progress(quiet) as progress:
-        stage = METHODS[settings.method].stage()(model, settings, N_DRAWS if n_draws is None else n_draws)
+        kind = METHODS[settings.method].stage(settings.resolved())
+        stage = kind(model, settings, N_DRAWS if n_draws is None else n_draws)
         if resume and path is not None:
             progress.note("reading the checkpoint")
             stage.restore(load_checkpoint(path, identity))

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.coordinates import flux_coordinates, latent_coordinates
+from gammasky.engine.infer.guide_draws import BLOCK, GuideDraws
 from gammasky.engine.infer.guides import GUIDES, Family
 from gammasky.engine.infer.guides.frame import frame_of
 from gammasky.engine.infer.guides.guide import Frame
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 State = dict[str, Any]
 MAX_CHUNK = 1000
-_BLOCK = 250  # draws from a fitted guide that are made at once
+FEWEST_FLAT = 200  # steps that two windows must each have before an ELBO may be called flat
+FLAT_EVERY = 500  # steps between looks at a flat ELBO: a fixed number, so that resuming changes nothing
 _FINAL_RATE = 0.01  # of a cosine schedule, relative to its highest
 _WARM_UP = 100  # steps of a cosine schedule before that
 _SETTLED = 0.5  # share of the steps after the last window by which the gradient is that through the points alone
@@ -81,7 +83,7 @@ class VariationalFit:
         self.guide: Family = guide.build(model.n_latent)
         self.coordinates = flux_coordinates(model) if guide.flux_coordinates else latent_coordinates()
         self._objective = Objective(settings.alpha)
-        self._windows = sorted({int(share * settings.steps) for share in guide.windows} - {0})
+        self._windows = sorted({int(share * self._used["steps"]) for share in guide.windows} - {0})
         memory = _MEMORY if guide.has_density and settings.alpha == 1.0 else 0.999
         self._adam = optax.chain(optax.clip(settings.clip), optax.scale_by_adam(b2=memory))
         self._rate = self._schedule()
@@ -89,14 +91,14 @@ class VariationalFit:
         # data, start and key are arguments of the programs
         shape = tuple(self._used[name] for name in _SHAPING)
         self._steps = model.program(("svi steps", shape), lambda: jax.jit(self._run_steps))
-        self._draws = model.program(("svi draws", shape), lambda: jax.jit(self._run_draws))
+        self.draws = GuideDraws(model, settings.guide, self.guide, self.coordinates, self._key)
 
     def _schedule(self) -> Callable[[jax.Array], jax.Array]:
         """The learning rate of a step: constant, or in each window a warm-up and a cosine."""
         rate = self._used["learning_rate"]
         if self._used["schedule"] == "constant":
             return optax.constant_schedule(rate)
-        lengths = np.diff([0, *self._windows, self.settings.steps])
+        lengths = np.diff([0, *self._windows, self._used["steps"]])
         parts = [
             optax.warmup_cosine_decay_schedule(
                 rate * _FINAL_RATE, rate, min(_WARM_UP, length // 4), length, rate * _FINAL_RATE
@@ -157,21 +159,13 @@ class VariationalFit:
         """That of the draws; a window that has made the bound worse leaves the frame as it was."""
         if float(state["last"]) <= float(state["first"]):
             return dict(state["frame"])
-        x = self._blocks(state, _FRAME_DRAWS)[2]
+        x = self.draws.draw(state["guide"], state["frame"], _FRAME_DRAWS)[2]
         return frame_of(x.mean(axis=0), np.cov(x.T))
 
     def draw(self, state: State, n_draws: int) -> tuple[Floats, Floats]:
         """Draws z (n, D) from the guide and their log density log q (n,)."""
-        z, log_q, _ = self._blocks(state, n_draws)
+        z, log_q, _ = self.draws.draw(state["guide"], state["frame"], n_draws)
         return z, log_q
-
-    def _blocks(self, state: State, n_draws: int) -> list[Floats]:
-        """Draws z (n, D), log q(z) (n,), and the draws in the coordinates of the guide (n, D)."""
-        keys = jax.random.split(jax.random.fold_in(self._key, 2**31 - 1), n_draws)
-        # blocks of one size, the last filled up from the first: one compiled program for any number of draws
-        blocks = [np.arange(first, first + _BLOCK) % n_draws for first in range(0, n_draws, _BLOCK)]
-        parts = [self._draws(state["guide"], state["frame"], keys[block]) for block in blocks]
-        return [np.concatenate(part)[:n_draws] for part in zip(*parts, strict=True)]
 
     def log_density(self, state: State, z: Floats) -> Floats:
         """log q (n,) of the guide at any points z (n, D).
@@ -179,26 +173,13 @@ class VariationalFit:
         Raises:
             ValueError: a guide that has a density at its own draws only.
         """
-        density = self.guide.log_density
-        if density is None:
+        found = self.draws.log_density(state["guide"], state["frame"], z)
+        if found is None:
             raise ValueError(f"guide '{self.settings.guide}' has no density at any point; use the flow")
-
-        def one(guide: Any, frame: Any, z: jax.Array) -> jax.Array:
-            x = self.coordinates.from_latent(z)
-            return density(guide, frame, x) - self.coordinates.to_latent(x)[1]
-
-        batch = lambda guide, frame, z: jax.lax.map(partial(one, guide, frame), z, batch_size=_BLOCK)  # noqa: E731
-        program = self.model.program(("svi density", self.settings.guide), lambda: jax.jit(batch))
-        return np.asarray(program(state["guide"], state["frame"], jnp.asarray(z)))
-
-    def _run_draws(self, guide: Any, frame: Any, keys: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """z (n, D), log q(z) (n,), and x (n, D)."""
-        x, log_q = jax.vmap(lambda key: self.guide.sample(guide, frame, key))(keys)
-        z, log_volume = jax.vmap(self.coordinates.to_latent)(x)
-        return z, log_q - log_volume, x
+        return found
 
     def _draws_of_step(self, guide: Any, frame: Any, key: jax.Array, step: jax.Array) -> tuple[jax.Array, jax.Array]:
-        keys = jax.random.split(jax.random.fold_in(key, step), self.settings.particles)
+        keys = jax.random.split(jax.random.fold_in(key, step), self._used["particles"])
         return jax.vmap(lambda key: self.guide.sample(guide, frame, key))(keys)
 
     def _loss(self, guide: Any, arrays: Any, frame: Any, key: jax.Array, step: jax.Array) -> jax.Array:
@@ -212,7 +193,7 @@ class VariationalFit:
         if not doubly or self.settings.alpha < 1.0:
             return loss
         widened = max(self._windows, default=0)
-        share = jnp.clip((step - widened) / (_SETTLED * (self.settings.steps - widened)), 0.0, 1.0)
+        share = jnp.clip((step - widened) / (_SETTLED * (self._used["steps"] - widened)), 0.0, 1.0)
         return (1.0 - share) * self._objective.loss(log_p - as_drawn, doubly=False) + share * loss
 
     def _run_steps(self, arrays: Any, key: jax.Array, state: State, n_steps: jax.Array) -> tuple[State, jax.Array]:
@@ -278,6 +259,12 @@ def is_flat(elbo: Floats, window: int) -> bool:
     return not (rises or fallen)
 
 
+def status_of(elbo: Floats) -> Status:
+    """Whether the ELBO of all steps has become flat."""
+    window = min(FLAT_EVERY, max(elbo.size // 4, FEWEST_FLAT))
+    return "converged" if is_flat(elbo, window) else "stopped"
+
+
 def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floats) -> None:
     """Refuse a fit that has run away, so that no checkpoint of it is kept.
 
@@ -296,7 +283,7 @@ def check_diverged(svi: VariationalFit, state: State, start: Laplace, elbo: Floa
         DivergedFitError: names the parameters that went furthest, and what to change.
     """
     fall = _fall(elbo[svi.window_start(elbo.size) :])
-    z, _ = svi.draw(state, _BLOCK)
+    z, _ = svi.draw(state, BLOCK)
     z = np.clip(np.nan_to_num(z, nan=np.inf), -_NOWHERE, _NOWHERE)  # a draw that is no number is nowhere near
     moved = np.abs(z - start.mode) / np.linalg.norm(start.scale_tril, axis=1)
     far = ((np.abs(z) > _FAR) & (moved > _FAR)).mean(axis=0) > _SHARE

@@ -164,7 +164,7 @@ def test_other_settings_are_other_members(study: Calibration, posterior: str) ->
     others = [
         replace(study, seed=2),
         replace(study, scenario="photons"),
-        replace(study, method=Settings(method="svi", steps=5)),
+        replace(study, method=Settings(method="svi", emulator=False, steps=5)),
         replace(study, posterior=posterior),
     ]
     found = [module.identity(other, model) for other in (study, *others)]
@@ -270,7 +270,9 @@ def test_reweighted_draws_are_draws_of_the_same_fit(
 ) -> None:
     """As many, some more than once, and moved towards the posterior; the two are different members."""
     monkeypatch.setattr(module, "N_WEIGHTED", 400)
-    rough = replace(study, method=Settings(method="svi", guide="diagonal", steps=1, particles=2, learning_rate=0.5))
+    rough = replace(
+        study, method=Settings(method="svi", emulator=False, guide="diagonal", steps=1, particles=2, learning_rate=0.5)
+    )
     plain, weighted = (fitted(replace(rough, reweight=reweight), 0) for reweight in (False, True))
     assert plain.arrays["draws"].shape == weighted.arrays["draws"].shape == (100, 5)
     np.testing.assert_array_equal(plain.arrays["truth"], weighted.arrays["truth"])

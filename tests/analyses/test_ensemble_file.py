@@ -33,6 +33,7 @@ mask = ["spot", "none"]
 
 [fit]
 method = "svi"
+emulator = false
 steps = 50
 
 [resources]
@@ -277,8 +278,10 @@ def test_cost_grows_with_the_work(tiny: Path) -> None:
         return tiny_ensemble(fit=fit).members()[0].cost
 
     assert tiny.is_dir()
-    short, long, many = {"steps": 1000}, {"steps": 5000}, {"steps": 5000, "particles": 32}
-    assert cost(method="svi", **short) < cost(method="svi", **long) < cost(method="svi", **many)
+    short, long, many = {"steps": 1000}, {"steps": 5000}, {"steps": 5000, "particles": 128}
+    for on_copy in (True, False):
+        svi = {"method": "svi", "emulator": on_copy}
+        assert cost(**svi, **short) < cost(**svi, **long) < cost(**svi, **many)
     assert cost(method="laplace") < cost(method="emulator") == cost(method="auto")  # chains are the exception
     assert cost(method="nuts", draws=500) < cost(method="nuts", draws=5000)
 

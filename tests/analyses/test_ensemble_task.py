@@ -30,7 +30,7 @@ from gammasky.engine.infer.settings import Settings
 
 DeskAt = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("compiled_fast")
-FIT = {"method": "svi", "guide": "diagonal", "steps": 60, "particles": 2, "learning_rate": 0.05}
+FIT = {"method": "svi", "emulator": False, "guide": "diagonal", "steps": 60, "particles": 2, "learning_rate": 0.05}
 WIDE = {"name": "wide", "Sps": {"prior": "uniform", "low": 0.05, "high": 12.0}}
 
 

@@ -11,7 +11,7 @@ import pytest
 from gammasky.cli import main
 
 POINT = {"S_flat": 2.0, "Sps": 3.0, "mix": [0.5, 0.5]}
-SVI = ["--method", "svi", "--guide", "diagonal", "--steps", "2"]
+SVI = ["--method", "svi", "--no-emulator", "--guide", "diagonal", "--steps", "2"]
 
 Spoil = Callable[[Path], object]
 Capture = pytest.CaptureFixture[str]

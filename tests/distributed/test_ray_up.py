@@ -36,6 +36,7 @@ data = "sky"
 mask = ["spot", "none"]
 [fit]
 method = "svi"
+emulator = false
 guide = "diagonal"
 steps = 60
 particles = 2

@@ -32,4 +32,8 @@ class Diagonal(Guide):
             z = parameters["loc"] + jnp.exp(parameters["log_scale"]) * u
             return z, log_normal(u) - jnp.sum(parameters["log_scale"])
 
-        return Family(init, sample)
+        def log_density(parameters: Parameters, _frame: Frame, z: jax.Array) -> jax.Array:
+            u = (z - parameters["loc"]) * jnp.exp(-parameters["log_scale"])
+            return log_normal(u) - jnp.sum(parameters["log_scale"])
+
+        return Family(init, sample, at_any_cost=log_density)

@@ -18,6 +18,7 @@ class Iaf(Guide):
     """An inverse autoregressive flow of NumPyro's networks, started as the identity."""
 
     name = "iaf"
+    steps_on_copy = 4000
     citations = (
         Citation(
             "inverse autoregressive flows",
@@ -50,10 +51,12 @@ class Iaf(Guide):
         import jax
         import jax.numpy as jnp
         from jax.example_libraries import stax
+        from jax.scipy.linalg import solve_triangular
         from numpyro.distributions.flows import InverseAutoregressiveTransform
         from numpyro.nn import AutoregressiveNN
 
         from gammasky.engine.infer.guides.frame import log_normal
+        from gammasky.engine.infer.guides.triangular import inverse
 
         # a hidden layer narrower than the input cannot reach every output
         hidden = [max(width, size) for width in HIDDEN]
@@ -64,10 +67,13 @@ class Iaf(Guide):
             flows = [[*flow[:-1], jax.tree.map(lambda weights: _START * weights, flow[-1])] for flow in layers]
             return jax.tree.map(lambda *weights: jnp.stack(weights), *flows)
 
+        def forward(flow: Parameters, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+            transform = InverseAutoregressiveTransform(lambda x: net(flow, x))
+            return transform.call_with_intermediates(u)
+
         def apply(carry: tuple[jax.Array, jax.Array], flow: Parameters) -> tuple[tuple[jax.Array, jax.Array], None]:
             u, log_q = carry
-            transform = InverseAutoregressiveTransform(lambda x: net(flow, x))
-            v, log_scale = transform.call_with_intermediates(u)
+            v, log_scale = forward(flow, u)
             return (v[::-1], log_q - jnp.sum(log_scale)), None  # reversed: each flow sees the other end first
 
         def sample(parameters: Parameters, frame: Frame, key: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -76,4 +82,15 @@ class Iaf(Guide):
             (u, log_q), _ = jax.lax.scan(apply, (u, log_normal(u)), parameters)
             return frame["centre"] + frame["scale_tril"] @ u, log_q - jnp.sum(jnp.log(jnp.diag(frame["scale_tril"])))
 
-        return Family(init, sample)
+        def undo(carry: tuple[jax.Array, jax.Array], flow: Parameters) -> tuple[tuple[jax.Array, jax.Array], None]:
+            v, log_det = carry
+            u = inverse(forward, flow, v[::-1])
+            return (u, log_det + jnp.sum(forward(flow, u)[1])), None
+
+        def log_density(parameters: Parameters, frame: Frame, x: jax.Array) -> jax.Array:
+            white = solve_triangular(frame["scale_tril"], x - frame["centre"], lower=True)
+            log_det = jnp.sum(jnp.log(jnp.diag(frame["scale_tril"])))
+            (u, log_det), _ = jax.lax.scan(undo, (white, log_det), parameters, reverse=True)
+            return log_normal(u) - log_det
+
+        return Family(init, sample, at_any_cost=log_density)

@@ -19,6 +19,7 @@ class Mvn(Guide):
     def build(size: int) -> Family:
         import jax
         import jax.numpy as jnp
+        from jax.scipy.linalg import solve_triangular
 
         from gammasky.engine.infer.guides.frame import log_normal
 
@@ -27,10 +28,18 @@ class Mvn(Guide):
             below = jnp.tril(frame["scale_tril"], -1) / diagonal[:, None]
             return {"loc": frame["centre"], "log_scale": jnp.log(diagonal), "below": below}
 
+        def unit_rows(parameters: Parameters) -> jax.Array:
+            return jnp.eye(size) + jnp.tril(parameters["below"], -1)  # so that one rate suits all entries
+
         def sample(parameters: Parameters, _frame: Frame, key: jax.Array) -> tuple[jax.Array, jax.Array]:
             u = jax.random.normal(key, (size,))
-            lower = jnp.eye(size) + jnp.tril(parameters["below"], -1)  # unit rows, so that one rate suits all entries
+            lower = unit_rows(parameters)
             z = parameters["loc"] + jnp.exp(parameters["log_scale"]) * (lower @ u)
             return z, log_normal(u) - jnp.sum(parameters["log_scale"])
 
-        return Family(init, sample)
+        def log_density(parameters: Parameters, _frame: Frame, z: jax.Array) -> jax.Array:
+            scaled = (z - parameters["loc"]) * jnp.exp(-parameters["log_scale"])
+            u = solve_triangular(unit_rows(parameters), scaled, lower=True, unit_diagonal=True)
+            return log_normal(u) - jnp.sum(parameters["log_scale"])
+
+        return Family(init, sample, at_any_cost=log_density)

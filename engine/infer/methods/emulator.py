@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from gammasky.engine.infer.importance import Importance
     from gammasky.engine.infer.verdict import Verdict
 
+Doubts = tuple[list[str], list[str]]  # reasons not to trust draws, and not to quote them yet
+
 _GRADIENTS = 10_000  # about, where 37 parameters are free
 _FEWEST = 0.2  # importance efficiency below which the copy is a poor one
 _LARGEST_ERROR = 0.2  # of log Z
@@ -80,10 +82,42 @@ class Emulator(Method):
             log_z: log Z and its error.
         """
         from gammasky.engine.infer.convergence import LARGEST_R_HAT, SMALLEST_ESS
+        from gammasky.engine.infer.verdict import judged, weight_numbers
+
+        trouble, doubts = Emulator.on_copy(weights, test, mixed)
+        worst = max(found, key=lambda name: found[name].r_hat)
+        slowest = min(found, key=lambda name: found[name].smallest_ess)
+        if found[worst].r_hat >= LARGEST_R_HAT:
+            doubts.append(
+                f"R-hat of {worst} is {found[worst].r_hat:.3f}, not below {LARGEST_R_HAT}: the chains disagree"
+            )
+        if found[slowest].smallest_ess < SMALLEST_ESS:
+            doubts.append(
+                f"{slowest} has an effective sample size of {found[slowest].smallest_ess:.0f}, below {SMALLEST_ESS:.0f}"
+            )
+        if log_z[1] > _LARGEST_ERROR:
+            doubts.append(f"log Z has an error of {log_z[1]:.2f}, above {_LARGEST_ERROR}")
+        numbers = weight_numbers(weights) | {
+            "the evidence": log_z[0], "the error of the evidence": log_z[1], "the coverage by the copy": test.coverage,
+            "R-hat of the copy's chains": mixed,
+        }  # fmt: skip
+        numbers |= {f"R-hat of {name}": of.r_hat for name, of in found.items()}
+        numbers |= {f"the effective sample size of {name}": of.smallest_ess for name, of in found.items()}
+        fine = f"copy and likelihood agree, and so do exact chains, in all {len(found)} numbers that are quoted"
+        return judged(numbers, trouble, doubts, fine, {"method": "nuts"})
+
+    @staticmethod
+    def on_copy(weights: Importance, test: Forward, mixed: float) -> Doubts:
+        """Say what is held against a copy: why not to trust draws that rest on it, and why not to quote them yet.
+
+        Args:
+            weights: of the pool of its draws.
+            test: the last test by chains on the likelihood.
+            mixed: largest R-hat of its own chains, of any coordinate.
+        """
         from gammasky.engine.infer.emulator.emulation import heavy
         from gammasky.engine.infer.emulator.scouts import LARGEST_GAP, MISSED, MOST_MISSED
         from gammasky.engine.infer.importance import RELIABLE_K_HAT
-        from gammasky.engine.infer.verdict import judged, weight_numbers
 
         trouble: list[str] = []
         doubts: list[str] = []
@@ -107,28 +141,9 @@ class Emulator(Method):
                 f"chains on the likelihood spend {test.missed:.1%} of their time, not below {MOST_MISSED:.0%}, where "
                 f"the copy is low by more than {MISSED:g} nat"
             )
-        worst = max(found, key=lambda name: found[name].r_hat)
-        slowest = min(found, key=lambda name: found[name].smallest_ess)
-        if found[worst].r_hat >= LARGEST_R_HAT:
-            doubts.append(
-                f"R-hat of {worst} is {found[worst].r_hat:.3f}, not below {LARGEST_R_HAT}: the chains disagree"
-            )
-        if found[slowest].smallest_ess < SMALLEST_ESS:
-            doubts.append(
-                f"{slowest} has an effective sample size of {found[slowest].smallest_ess:.0f}, below {SMALLEST_ESS:.0f}"
-            )
         if mixed >= _LARGEST_MIXED:
             trouble.append(
                 f"chains on the copy do not mix (R-hat {mixed:.2f}, not below {_LARGEST_MIXED:g}): the posterior may "
                 "have several modes, whose shares are not known"
             )
-        if log_z[1] > _LARGEST_ERROR:
-            doubts.append(f"log Z has an error of {log_z[1]:.2f}, above {_LARGEST_ERROR}")
-        numbers = weight_numbers(weights) | {
-            "the evidence": log_z[0], "the error of the evidence": log_z[1], "the coverage by the copy": test.coverage,
-            "R-hat of the copy's chains": mixed,
-        }  # fmt: skip
-        numbers |= {f"R-hat of {name}": of.r_hat for name, of in found.items()}
-        numbers |= {f"the effective sample size of {name}": of.smallest_ess for name, of in found.items()}
-        fine = f"copy and likelihood agree, and so do exact chains, in all {len(found)} numbers that are quoted"
-        return judged(numbers, trouble, doubts, fine, {"method": "nuts"})
+        return trouble, doubts

@@ -38,10 +38,10 @@ class Method(ABC):
     citations: ClassVar[tuple[Citation, ...]] = ()
 
     @classmethod
-    def stage(cls) -> Any:
-        """Import and return the `Stage` that does the work."""
-        module, _, name = cls.work.partition(":")
-        return getattr(import_module(module), name)
+    def stage(cls, options: Mapping[str, Any]) -> Any:
+        """Import and return the `Stage` that does the work, with these settings."""
+        del options
+        return class_at(cls.work)
 
     @staticmethod
     def resolve(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,3 +62,9 @@ class Method(ABC):
     @abstractmethod
     def gradients(options: Mapping[str, Any]) -> int:
         """About how many gradients of the density it asks for, once the best point is known."""
+
+
+def class_at(place: str) -> Any:
+    """Import the class at "MODULE:CLASS"."""
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

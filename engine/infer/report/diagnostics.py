@@ -25,9 +25,19 @@ DIAGNOSTICS = {
     "step_size": ("step size", "in units of the mass matrix, as tuned"),
     "coverage": ("log of the mean of copy / truth", "over chains on the likelihood; 0 where the copy misses nothing"),
     "missed": ("share of places that the copy misses", "of chains on the likelihood; it is low there by 3 nat"),
+    "guide_coverage": ("log of the mean of guide / posterior", "over the copy's draws, weighted; 0: it misses nothing"),
+    "guide_missed": (
+        "share of the posterior that the guide misses",
+        "it is low there by 3 nat; weights make up for it",
+    ),
     "gradients": ("gradients", "evaluations of the likelihood with its derivative, in all"),
 }
-ERRORS = {"elbo": "elbo_error", "log_z": "log_z_error", "coverage": "coverage_error"}
+ERRORS = {
+    "elbo": "elbo_error",
+    "log_z": "log_z_error",
+    "coverage": "coverage_error",
+    "guide_coverage": "guide_coverage_error",
+}
 _NAT = 0.1  # differences of that many nat matter
 _SPREADS = {
     **dict.fromkeys(("elbo", "elbo_error", "log_z", "log_z_error"), _NAT),
@@ -36,7 +46,7 @@ _SPREADS = {
     **dict.fromkeys(("k_hat", "efficiency"), 0.1),
     "r_hat_max": 0.01,
 }
-_SHARES = {"divergent": 2, "missed": 1}  # shown in per cent, with that many decimals
+_SHARES = {"divergent": 2, "missed": 1, "guide_missed": 1}  # shown in per cent, with that many decimals
 
 
 def figure(name: str, value: Any) -> str:

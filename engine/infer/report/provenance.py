@@ -37,6 +37,7 @@ def references(fit: FitFolder) -> Section:
 def works_of(fit: FitFolder) -> list[Citation]:
     """List what a fit asks to be cited."""
     method = fit.method or Svi.name  # which is what fits were before they said
-    of_fit = [*works_of_method(method, fit.settings)] if method in METHODS else []
+    settings = {"emulator": False, **fit.settings}  # before there was a copy, no fit said that it had none
+    of_fit = [*works_of_method(method, settings)] if method in METHODS else []
     of_fit += works_measured(fit.entry("diagnostics") or {})
     return citations(fit.posterior.spec, datasets_of(fit.summary["dataset"], fit.summary["data_sha256"]), of_fit)

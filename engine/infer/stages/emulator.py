@@ -30,12 +30,19 @@ _PIECES, _MORE = 300, 100  # of a fit that learns in four rounds and two tests; 
 
 
 class EmulatorStage(Stage):
-    """The phases of an `Emulation` in order; a checkpoint holds what is known between two of them."""
+    """The phases of an `Emulation` in order; a checkpoint holds what is known between two of them.
+
+    Args:
+        until: the phase before which it stops.
+    """
 
     name = Emulator.name
 
-    def __init__(self, model: Density, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
+    def __init__(
+        self, model: Density, settings: Settings, n_draws: int, start: Laplace | None = None, until: str = "done"
+    ) -> None:
         super().__init__(model, settings, n_draws, start)
+        self._until = until
         self.emulation = Emulation(model, settings.seed)
         self._work: Iterator[str] = iter(())
         self._text = ""
@@ -56,7 +63,7 @@ class EmulatorStage(Stage):
         self._known = self._state()
 
     def done(self) -> bool:
-        return self.emulation.phase == "done"
+        return self.emulation.phase == self._until
 
     def advance(self) -> None:
         with self.timed():

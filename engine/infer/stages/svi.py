@@ -1,4 +1,4 @@
-"""Method svi: a guide fitted by variational inference; minutes."""
+"""Method svi without a copy: a guide fitted to the likelihood itself by variational inference; minutes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gammasky.engine.infer.methods.svi import Svi
 from gammasky.engine.infer.optimise import Laplace, laplace_at
 from gammasky.engine.infer.result import Fit, log_likelihoods, log_prior
 from gammasky.engine.infer.stages.stage import Note, Stage, next_piece
-from gammasky.engine.infer.svi import MAX_CHUNK, State, VariationalFit, check_diverged, is_flat
+from gammasky.engine.infer.svi import FLAT_EVERY, MAX_CHUNK, State, VariationalFit, check_diverged, is_flat, status_of
 from gammasky.engine.infer.verdict import shifts
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
-FEWEST_FLAT = 200  # steps that two windows must each have before an ELBO may be called flat
-FLAT_EVERY = 500  # steps between looks at a flat ELBO: a fixed number, so that resuming changes nothing
 _TRIAL = 0.1  # share of the steps after which the best of several starts is chosen
 _WINDOW = 100  # steps over which the ELBO is averaged for the progress line
 
@@ -40,6 +38,7 @@ class SviStage(Stage):
     def __init__(self, model: Density, settings: Settings, n_draws: int, start: Laplace | None = None) -> None:
         super().__init__(model, settings, n_draws, start)
         self.svi = VariationalFit(model, settings)
+        self._n_steps = settings.resolved()["steps"]
         self._elbos: list[Floats] = [np.zeros(0)] * settings.starts
         self._states: list[State] = []
         self._starts: list[Laplace] = []
@@ -68,7 +67,7 @@ class SviStage(Stage):
 
     @property
     def _trial_steps(self) -> int:
-        return max(1, int(_TRIAL * self.settings.steps))
+        return max(1, int(_TRIAL * self._n_steps))
 
     @property
     def elbo(self) -> Floats:
@@ -89,13 +88,13 @@ class SviStage(Stage):
         elbo = self.elbo
         if self.settings.early_stop and elbo.size and elbo.size % FLAT_EVERY == 0 and is_flat(elbo, FLAT_EVERY):
             return True
-        return elbo.size >= self.settings.steps
+        return elbo.size >= self._n_steps
 
     def advance(self) -> None:
         """Steps that end where the flatness of the ELBO is looked at, and where a trial does."""
         before, number, n_done = self.seconds, self._current, self.elbo.size
         with self.timed():
-            end = self._trial_steps if len(self._elbos) > 1 and n_done < self._trial_steps else self.settings.steps
+            end = self._trial_steps if len(self._elbos) > 1 and n_done < self._trial_steps else self._n_steps
             n_steps = min(self._piece, end - n_done, FLAT_EVERY - n_done % FLAT_EVERY)
             state, elbo = self.svi.advance(self._states[number], n_steps)
             elbo = np.concatenate([self._elbos[number], elbo])
@@ -107,7 +106,7 @@ class SviStage(Stage):
         trials = (len(self._elbos) - 1) * self._trial_steps
         done = sum(elbo.size for elbo in self._elbos)
         text = f"ELBO {self.elbo[-_WINDOW:].mean():.2f}" if self.elbo.size else ""
-        return done, trials + self.settings.steps, text
+        return done, trials + self._n_steps, text
 
     def arrays(self) -> Arrays:
         kept = super().arrays()
@@ -128,8 +127,7 @@ class SviStage(Stage):
             z, log_guide = self.svi.draw(self.state, self.n_draws)
             log_likelihood = log_likelihoods(model, z)
             weights, derived = importance(log_likelihood + log_prior(z), log_guide), derive(model, z)
-        window = min(FLAT_EVERY, max(elbo.size // 4, FEWEST_FLAT))
-        status = "converged" if is_flat(elbo, window) else "stopped"
+        status = status_of(elbo)
         return Fit(
             method=self.name,
             status=status,
@@ -142,7 +140,7 @@ class SviStage(Stage):
             diagnostics={
                 "method": self.name,
                 **weights.diagnostics(),
-                "gradients": sum(trace.size for trace in self._elbos) * self.settings.particles,
+                "gradients": sum(trace.size for trace in self._elbos) * self.settings.resolved()["particles"],
             },
             laplace=self.laplace,
             weights=weights,

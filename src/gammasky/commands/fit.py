@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from gammasky.commands.options import FOLDER, data_options, method_options, option_of, start_engine
+from gammasky.commands.options import FOLDER, data_options, method_options, start_engine, words_of
 from gammasky.commands.watch import answered
 from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_held, folder_made
@@ -113,5 +113,5 @@ def _check_content(out: Path, *, resume: bool, overwrite: bool) -> None:
 def command(model: str, data_name: str, data_dir: Path | None, out: str, settings: Mapping[str, Any]) -> str:
     """A fit with these settings as a command that can be pasted."""
     where = [] if data_dir is None else ["--data-dir", str(data_dir)]
-    options = [word for name, value in settings.items() for word in (option_of(name), str(value))]
+    options = [word for name, value in settings.items() for word in words_of(name, value)]
     return shlex.join(["gammasky", "fit", model, "--data", data_name, *where, *options, "--out", out])

@@ -66,6 +66,9 @@ def _with_options(command: Command, defaults: dict[str, Any]) -> Command:
         flags = [*ALIASES.get(name, ()), option_of(name)]
         text, check = f"{owner}: {option.help}.", _checked(option)
         if option.kind is bool:
+            if option.default:  # what is on by default can be turned off
+                flags = [f"{flags[-1]}/{option_of('no_' + name)}"]
+                text += "  [default: on]"
             command = click.option(*flags, name, is_flag=True, default=None, callback=check, help=text)(command)
             continue
         text += f"  [default: {defaults.get(name) or option.default_text or option.default}]"
@@ -106,14 +109,26 @@ def option_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def words_of(name: str, value: Any) -> list[str]:
+    """The words of a command that set a setting."""
+    if isinstance(value, bool):
+        return [option_of(name if value else f"no_{name}")]
+    return [option_of(name), str(value)]
+
+
 def in_options(message: str, command: click.Command) -> str:
     """A message with the options of a command in place of those of its arguments that stand in backquotes."""
     options = {str(parameter.name): parameter.opts[-1] for parameter in command.params if parameter.opts[-1][:1] == "-"}
+    off = {
+        str(parameter.name): parameter.secondary_opts[-1] for parameter in command.params if parameter.secondary_opts
+    }
 
     def told(found: re.Match[str]) -> str:
         name, value = found.groups()
         if name not in options:
             return found.group(0)
+        if value == "False":
+            return off[name]
         return options[name] if value in (None, "True") else f"{options[name]} {value.strip(_QUOTES)}"
 
     return _ARGUMENT.sub(told, message)

@@ -94,7 +94,7 @@ def tune(
     wide_console().print(best_table(found, objective))
     click.echo(summary(found))
     if found.best and ensemble is None:
-        best = {"method": Svi.name, "steps": steps, **found.best.params}
+        best = {"method": Svi.name, "emulator": False, "steps": steps, **found.best.params}
         click.echo(f"the best settings: {fit_command(model, data_name, data_dir, 'DIR', best)}")
 
 

@@ -53,7 +53,7 @@ def test_rungs_end_in_the_fit_of_the_same_settings(tmp_path: Path, desk_at: Desk
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     settings = objective().settings(PARAMS)
-    assert settings == Settings(method="svi", steps=STEPS, seed=SEED, **PARAMS)  # type: ignore[arg-type]
+    assert settings == Settings(method="svi", emulator=False, steps=STEPS, seed=SEED, **PARAMS)  # type: ignore[arg-type]
     model, start = _opened(objective().task, objective().spec, SEED)
     whole = fit(model, settings, n_draws=1000)
     climb = Climb(model, settings, start)

@@ -105,12 +105,14 @@ def test_a_space_without_the_paper(asked: list[str], message: str) -> None:
 )
 def test_options_to_paste_are_the_settings(params: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Settings] = []
-    words = command("calibration", "demo", None, "x", {"method": "svi", "steps": 700, **params}).split()
+    words = command(
+        "calibration", "demo", None, "x", {"method": "svi", "emulator": False, "steps": 700, **params}
+    ).split()
     monkeypatch.setattr("gammasky.commands.fit.start_engine", lambda _module: None)
     monkeypatch.setattr("gammasky.commands.fit.run_fit", lambda *_, settings, **__: given.append(settings))
     result = CliRunner().invoke(fit_command, words[2:])
     assert result.exit_code == 0, result.output
-    expected = {"method": "svi", "steps": 700, **params}
+    expected = {"method": "svi", "emulator": False, "steps": 700, **params}
     assert given == [Settings(**expected)]  # type: ignore[arg-type]
 
 

@@ -84,3 +84,29 @@ def test_diagonal_starts_at_the_precision(start: Frame) -> None:
 def test_what_a_guide_says_of_itself_is_so(name: str) -> None:
     assert GUIDES[name].name == name
     assert GUIDES[name].has_density == (GUIDES[name].build(SIZE).log_density is not None)
+
+
+@pytest.mark.parametrize("name", ["flow", "iaf", "mvn", "diagonal"])
+def test_density_at_any_cost_and_its_gradients(name: str, start: Frame) -> None:
+    """At its own draws it is that of the draw; gradients in parameters and in the point, by differences."""
+    guide = GUIDES[name].build(SIZE)
+    assert guide.at_any_cost is not None
+    parameters = guide.init(start, jax.random.key(0))
+    parameters = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), parameters
+    )
+    of_point = jax.jit(guide.at_any_cost)
+    of_all = jax.jit(jax.grad(guide.at_any_cost, argnums=(0, 2)))
+    for key in jax.random.split(jax.random.key(1), 3):
+        x, log_q = jax.jit(guide.sample)(parameters, start, key)
+        np.testing.assert_allclose(of_point(parameters, start, x), log_q, atol=1e-9)
+        slopes = of_all(parameters, start, x)
+        direction = jax.tree.map(
+            lambda leaf: jax.random.normal(jax.random.key(leaf.size + 1), leaf.shape), (parameters, x)
+        )
+        moved = [jax.tree.map(lambda a, b, s=sign: a + s * b, (parameters, x), direction) for sign in (1e-6, -1e-6)]
+        by_difference = (of_point(moved[0][0], start, moved[0][1]) - of_point(moved[1][0], start, moved[1][1])) / 2e-6
+        expected = sum(
+            float((a * b).sum()) for a, b in zip(jax.tree.leaves(slopes), jax.tree.leaves(direction), strict=True)
+        )
+        np.testing.assert_allclose(by_difference, expected, rtol=1e-5, atol=1e-6)

@@ -11,7 +11,7 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 
 LONG = {
-    "svi": Settings(method="svi", steps=1500),
+    "svi": Settings(method="svi", emulator=False, steps=1500),
     "nuts": Settings(method="nuts", warmup=300, draws=1000),
     "auto": Settings(method="auto"),
 }

@@ -22,7 +22,7 @@ from tests.engine.infer.emulator import toys
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 SHORT = {
-    "svi": Settings(method="svi", guide="mvn", steps=60, particles=4, starts=2),
+    "svi": Settings(method="svi", emulator=False, guide="mvn", steps=60, particles=4, starts=2),
     "auto": Settings(method="auto", chains=2, warmup=60, draws=100),  # which is emulator and then nuts
 }
 
@@ -55,7 +55,7 @@ def test_resume_is_bit_for_bit(
     """Cut again and again, each time after a few more pieces of work: so in every stage of `auto`."""
     model: Any = small_model if method == "svi" else toys.banana()  # which compiles in a fraction of the time
     whole = fit(model, SHORT[method], n_draws=200)
-    stage, resume, cuts = METHODS[method].stage(), False, 0
+    stage, resume, cuts = METHODS[method].stage(SHORT[method].resolved()), False, 0
     advance = stage.advance
     pieces = [0]
 

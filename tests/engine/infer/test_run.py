@@ -18,7 +18,7 @@ import tomli_w
 from gammasky.cli import main
 from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_held, folder_made
-from gammasky.engine.infer import read_posterior, run
+from gammasky.engine.infer import read_posterior, run, svi
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
@@ -30,8 +30,10 @@ from gammasky.engine.sky.dataset import Dataset
 
 pytestmark = pytest.mark.usefixtures("compiled_fast", "programs_shared")
 Capture = pytest.CaptureFixture[str]
-SETTINGS = Settings(method="svi", guide="mvn", steps=5000, particles=4, learning_rate=0.01, early_stop=True)
-GUIDE = ["--method", "svi", "--guide", "mvn", "--particles", "2"]
+SETTINGS = Settings(
+    method="svi", emulator=False, guide="mvn", steps=5000, particles=4, learning_rate=0.01, early_stop=True
+)
+GUIDE = ["--method", "svi", "--no-emulator", "--guide", "mvn", "--particles", "2"]
 N_STARTS = stage.N_STARTS
 
 
@@ -50,7 +52,8 @@ def toml(tmp_path_factory: pytest.TempPathFactory, small_table: dict[str, Any]) 
 
 
 def test_result_of_a_fit_that_ends_early_at_a_flat_elbo(small_model: SkyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(methods_svi, "FLAT_EVERY", 50)
+    for module in (methods_svi, svi):
+        monkeypatch.setattr(module, "FLAT_EVERY", 50)
     result = fit(small_model, SETTINGS)
     assert result.elbo.size < 5000
     assert result.elbo.size % 50 == 0
@@ -138,7 +141,7 @@ def test_killed_and_resumed_by_the_command_line(
     assert main([*line, "--out", str(tmp_path / "cut"), "--resume", "--seed", "9"]) == 2
     assert "this fit has seed=0, got 9" in capsys.readouterr().err
     assert main([*line, "--out", str(tmp_path / "cut"), "--resume"]) == 0
-    settings = Settings(method="svi", guide="mvn", steps=3000, particles=2)
+    settings = Settings(method="svi", emulator=False, guide="mvn", steps=3000, particles=2)
     whole = run.fit(SkyModel(toml, Dataset.open("fermi", fermi_dir)), settings)
     np.testing.assert_array_equal(read_posterior(tmp_path / "cut" / POSTERIOR)["posterior"]["z"].values[0], whole.z)
 

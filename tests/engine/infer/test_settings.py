@@ -21,11 +21,14 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.verdict import Verdict, judged
 from gammasky.engine.model import SkyModel
 
+OF_DIRECT_FITS = {"schedule", "clip", "alpha", "starts", "early_stop"}  # of method svi without a copy
+
 
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_defaults_are_those_of_the_method(method: str) -> None:
     settings = Settings(method=method)
-    assert settings.resolved().keys() == {"method", "seed", *METHODS[method].options}
+    known = {"method", "seed", *METHODS[method].options}
+    assert settings.resolved().keys() == (known - OF_DIRECT_FITS if method == "svi" else known)
     for name, option in METHODS[method].options.items():
         assert getattr(settings, name) == option.default
         if option.default is not None:
@@ -33,13 +36,22 @@ def test_defaults_are_those_of_the_method(method: str) -> None:
     assert Settings(**settings.resolved()).resolved() == settings.resolved()
 
 
+def test_defaults_follow_from_what_the_guide_is_fitted_to() -> None:
+    on_copy, direct = Settings(method="svi").resolved(), Settings(method="svi", emulator=False).resolved()
+    assert (on_copy["steps"], on_copy["particles"], on_copy["learning_rate"]) == (2000, 64, 3e-3)
+    assert (direct["steps"], direct["particles"], direct["clip"]) == (5000, 8, 1.0)
+
+
 def test_what_follows_from_the_guide_is_settled_at_use() -> None:
-    changed = replace(Settings(method="svi"), guide="iaf")
+    changed = replace(Settings(method="svi", emulator=False), guide="iaf")
     assert (changed.learning_rate, changed.schedule) == (None, None)
     assert (changed.resolved()["learning_rate"], changed.resolved()["schedule"]) == (3e-4, "constant")
-    assert replace(changed, guide="flow").resolved() == Settings(method="svi").resolved()
-    assert Settings(method="svi").resolved()["learning_rate"] == 3e-3
-    assert replace(Settings(method="svi", learning_rate=0.01), guide="iaf").resolved()["learning_rate"] == 0.01
+    assert replace(changed, guide="flow").resolved() == Settings(method="svi", emulator=False).resolved()
+    assert Settings(method="svi", emulator=False).resolved()["learning_rate"] == 3e-3
+    assert (
+        replace(Settings(method="svi", emulator=False, learning_rate=0.01), guide="iaf").resolved()["learning_rate"]
+        == 0.01
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,6 +68,9 @@ def test_what_follows_from_the_guide_is_settled_at_use() -> None:
         ({"steps": 5}, r"^steps is a setting of method svi, and this fit is by emulator: add `method='svi'`$"),
         ({"method": "laplace", "chains": 4}, "methods nuts and auto, and this fit is by laplace: add `method='nuts'`"),
         ({"stepz": 5}, "unknown setting of method emulator 'stepz'"),
+        ({"method": "svi", "alpha": 0.5}, r"^alpha: a fit to the copy .* no such setting; .* by `emulator=False`$"),
+        ({"method": "svi", "starts": 2}, "starts: a fit to the copy"),
+        ({"method": "svi", "emulator": "no"}, "emulator: expected true or false, got 'no'"),
         ({"method": "svii"}, "unknown method 'svii'; did you mean 'svi'"),
         ({"method": "auto", "guide": "iaf"}, "guide is a setting of method svi, and this fit is by auto"),
         ({"seed": -1}, "seed: expected a whole number from 0 to 9223372036854775807, got -1"),
@@ -70,10 +85,10 @@ def test_what_is_refused(named: dict[str, Any], message: str) -> None:
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    settings = Settings(method="svi", steps=np.int64(7), alpha=np.float32(0.5), seed=np.uint8(3))
-    assert settings == Settings(method="svi", steps=7, alpha=0.5, seed=3)
+    settings = Settings(method="svi", emulator=False, steps=np.int64(7), alpha=np.float32(0.5), seed=np.uint8(3))
+    assert settings == Settings(method="svi", emulator=False, steps=7, alpha=0.5, seed=3)
     assert type(settings.steps) is int
-    assert hash(settings) == hash(Settings(method="svi", steps=7, alpha=0.5, seed=3))
+    assert hash(settings) == hash(Settings(method="svi", emulator=False, steps=7, alpha=0.5, seed=3))
     assert pickle.loads(pickle.dumps(settings)) == settings  # as they go to workers
 
 
@@ -115,8 +130,8 @@ class Twice(Method):
     citations = (Citation("more draws", "@misc{Twice2030,\n  title = {Twice}\n}"),)
 
     @classmethod
-    def stage(cls) -> Any:
-        class Stage(super().stage()):  # type: ignore[misc]
+    def stage(cls, options: Any) -> Any:
+        class Stage(super().stage(options)):  # type: ignore[misc]
             name = cls.name
 
             def finish(self) -> Any:
@@ -137,7 +152,7 @@ class Twice(Method):
 def test_a_guide_and_a_method_from_outside(small_model: SkyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(GUIDES, Wide.name, Wide)
     monkeypatch.setitem(METHODS, Twice.name, Twice)
-    found = fit(small_model, Settings(method="svi", guide="wide", steps=200), n_draws=100)
+    found = fit(small_model, Settings(method="svi", emulator=False, guide="wide", steps=200), n_draws=100)
     assert found.elbo[-20:].mean() > found.elbo[:5].mean()  # it has narrowed
     found = fit(small_model, Settings(method="twice", times=3), n_draws=100)
     assert found.method == "twice"

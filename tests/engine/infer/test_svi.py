@@ -58,7 +58,10 @@ def wide_start() -> Laplace:
 )
 def test_finds_a_correlated_normal(guide: str, rate: float) -> None:
     fit = VariationalFit(
-        stand_in(), Settings(method="svi", guide=guide, learning_rate=rate, particles=16, schedule="cosine", steps=1500)
+        stand_in(),
+        Settings(
+            method="svi", emulator=False, guide=guide, learning_rate=rate, particles=16, schedule="cosine", steps=1500
+        ),
     )
     state, elbo = in_chunks(fit, wide_start(), 500)
     assert np.mean(elbo[-200:]) > -0.02  # log Z = 0: the guide is the posterior
@@ -76,7 +79,7 @@ def too_narrow() -> Laplace:
 
 def width(steps: int) -> float:
     """Smallest ratio of a flow's standard deviation to the posterior's, from a frame that is too narrow."""
-    fit = VariationalFit(stand_in(), Settings(method="svi", guide="flow", steps=steps))
+    fit = VariationalFit(stand_in(), Settings(method="svi", emulator=False, guide="flow", steps=steps))
     z, _ = fit.draw(in_chunks(fit, too_narrow(), 400)[0], 4000)
     return float((z.std(axis=0) / np.sqrt(np.diag(COVARIANCE))).min())
 
@@ -99,7 +102,8 @@ def test_in_one_stretch_a_frame_that_is_too_narrow_is_not_filled(monkeypatch: py
 
 def test_diagonal_finds_the_conditional_widths() -> None:
     fit = VariationalFit(
-        stand_in(), Settings(method="svi", guide="diagonal", learning_rate=0.02, schedule="cosine", steps=1000)
+        stand_in(),
+        Settings(method="svi", emulator=False, guide="diagonal", learning_rate=0.02, schedule="cosine", steps=1000),
     )
     state, _ = fit.advance(fit.start(wide_start()), 1000)
     expected = np.sqrt(1 / np.diag(np.linalg.inv(COVARIANCE)))
@@ -108,7 +112,7 @@ def test_diagonal_finds_the_conditional_widths() -> None:
 
 @pytest.mark.parametrize("cuts", [(60,), (1, 59), (7, 20, 33)])
 def test_steps_do_not_depend_on_where_they_are_cut(cuts: tuple[int, ...]) -> None:
-    fit = VariationalFit(stand_in(), Settings(method="svi", guide="mvn", steps=60))
+    fit = VariationalFit(stand_in(), Settings(method="svi", emulator=False, guide="mvn", steps=60))
     whole, trace = fit.advance(fit.start(wide_start()), 60)
     state, parts = fit.start(wide_start()), []
     for cut in cuts:
@@ -120,7 +124,7 @@ def test_steps_do_not_depend_on_where_they_are_cut(cuts: tuple[int, ...]) -> Non
 
 def test_seed_decides_the_steps() -> None:
     def trace(seed: int) -> np.ndarray:
-        fit = VariationalFit(stand_in(), Settings(method="svi", guide="mvn", steps=20, seed=seed))
+        fit = VariationalFit(stand_in(), Settings(method="svi", emulator=False, guide="mvn", steps=20, seed=seed))
         return fit.advance(fit.start(wide_start()), 20)[1]
 
     np.testing.assert_array_equal(trace(4), trace(4))
@@ -128,7 +132,7 @@ def test_seed_decides_the_steps() -> None:
 
 
 def test_non_finite_draw_is_named() -> None:
-    fit = VariationalFit(stand_in(wall=1.0), Settings(method="svi", guide="mvn", steps=100))
+    fit = VariationalFit(stand_in(wall=1.0), Settings(method="svi", emulator=False, guide="mvn", steps=100))
     with pytest.raises(NonFiniteLikelihoodError, match=r"bad at (1\.[0-9]+|[2-9]\.)"):
         fit.advance(fit.start(wide_start()), 100)
 
@@ -149,7 +153,14 @@ def test_lower_alpha_covers_more() -> None:
     widths, bounds = [], []
     for alpha in (1.0, 0.5):
         settings = Settings(
-            method="svi", guide="diagonal", alpha=alpha, learning_rate=0.02, particles=16, schedule="cosine", steps=1000
+            method="svi",
+            emulator=False,
+            guide="diagonal",
+            alpha=alpha,
+            learning_rate=0.02,
+            particles=16,
+            schedule="cosine",
+            steps=1000,
         )
         fit = VariationalFit(stand_in(), settings)
         state, _ = in_chunks(fit, wide_start(), 500)
@@ -163,7 +174,7 @@ def test_lower_alpha_covers_more() -> None:
 
 @pytest.mark.slow
 def test_flow_finds_a_correlated_normal_by_the_bound_of_alpha() -> None:
-    settings = Settings(method="svi", guide="flow", alpha=0.3, particles=8, steps=1000)
+    settings = Settings(method="svi", emulator=False, guide="flow", alpha=0.3, particles=8, steps=1000)
     fit = VariationalFit(stand_in(), settings)
     state, elbo = in_chunks(fit, wide_start(), 500)
     assert np.abs(elbo[-200:].mean()) < 0.05  # log Z = 0
@@ -173,7 +184,9 @@ def test_flow_finds_a_correlated_normal_by_the_bound_of_alpha() -> None:
 
 
 def test_runaway_draws_are_named() -> None:
-    fit = VariationalFit(stand_in(), Settings(method="svi", guide="mvn", learning_rate=30.0, steps=1000))
+    fit = VariationalFit(
+        stand_in(), Settings(method="svi", emulator=False, guide="mvn", learning_rate=30.0, steps=1000)
+    )
     with pytest.raises(
         DivergedFitError,
         match=r"diverged by step 50: its draws are beyond \|z\| = 8; .*'S_a' \([0-9.e+]+ sd\).*"
@@ -185,17 +198,21 @@ def test_runaway_draws_are_named() -> None:
 @pytest.mark.slow
 def test_a_bound_that_falls_is_a_diverged_fit() -> None:
     """No draw is far out, and the rate of a cosine schedule is lowered, not replaced."""
-    fit = VariationalFit(stand_in(), Settings(method="svi", guide="flow", learning_rate=0.02, steps=1000))
+    fit = VariationalFit(
+        stand_in(), Settings(method="svi", emulator=False, guide="flow", learning_rate=0.02, steps=1000)
+    )
     with pytest.raises(DivergedFitError, match=r"step [0-9]+: the bound fell from -[0-9.]+ to -[0-9.]+; .* sd\)"):
         in_chunks(fit, wide_start())
-    gone = VariationalFit(stand_in(), Settings(method="svi", guide="mvn", learning_rate=0.02, schedule="cosine"))
+    gone = VariationalFit(
+        stand_in(), Settings(method="svi", emulator=False, guide="mvn", learning_rate=0.02, schedule="cosine")
+    )
     state, trace = gone.start(wide_start()), np.r_[np.full(20, -3.0), np.full(100, -54.0)]
     with pytest.raises(DivergedFitError, match=r"lower learning rate \(it is 0.02\)$"):
         check_diverged(gone, state, wide_start(), trace)
 
 
 def test_the_axis_that_went_furthest_comes_first() -> None:
-    fit = VariationalFit(stand_in(), Settings(method="svi", guide="diagonal"))
+    fit = VariationalFit(stand_in(), Settings(method="svi", emulator=False, guide="diagonal"))
     state = fit.start(wide_start())
     state = {**state, "guide": {**state["guide"], "loc": jnp.array([1.0, -30.0, 12.0])}}
     with pytest.raises(DivergedFitError, match=r"started: 'S_b' \([23][0-9.]+ sd\), 'theta\[F\]' \(1[12]"):
@@ -204,7 +221,7 @@ def test_the_axis_that_went_furthest_comes_first() -> None:
 
 def test_a_posterior_that_is_far_out_is_none() -> None:
     far = Laplace(np.array([0.0, 9.0, 0.0]), np.eye(3), 0.0, np.zeros(1))
-    fit = VariationalFit(stand_in(), Settings(method="svi", guide="diagonal"))
+    fit = VariationalFit(stand_in(), Settings(method="svi", emulator=False, guide="diagonal"))
     check_diverged(fit, fit.start(far), far, np.zeros(1))
 
 
@@ -217,13 +234,13 @@ def test_a_posterior_that_is_far_out_is_none() -> None:
     ],
 )
 def test_a_healthy_trace_is_no_diverged_fit(elbo: np.ndarray) -> None:
-    fit = VariationalFit(stand_in(), Settings(method="svi", guide="diagonal"))
+    fit = VariationalFit(stand_in(), Settings(method="svi", emulator=False, guide="diagonal"))
     check_diverged(fit, fit.start(wide_start()), wide_start(), elbo)
 
 
 @pytest.mark.parametrize(("guide", "rate"), [("mvn", 0.01), ("iaf", 1e-3)])
 def test_a_healthy_fit_is_no_diverged_fit(guide: str, rate: float) -> None:
-    fit = VariationalFit(stand_in(), Settings(method="svi", guide=guide, learning_rate=rate, steps=400))
+    fit = VariationalFit(stand_in(), Settings(method="svi", emulator=False, guide=guide, learning_rate=rate, steps=400))
     assert in_chunks(fit, wide_start(), 100)[1].size == 400
 
 
@@ -252,13 +269,13 @@ def test_flatness() -> None:
 )
 def test_bad_settings(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Settings(method="svi", **change)
+        Settings(method="svi", emulator=False, **change)
 
 
 def test_another_sky_costs_no_compilation(small_model: SkyModel) -> None:
     """Steps, draws and densities of a model `with_counts` run in the programs that are there; results differ."""
     rng = np.random.default_rng(4)
-    settings = Settings(method="svi", guide="mvn", steps=3)
+    settings = Settings(method="svi", emulator=False, guide="mvn", steps=3)
     start = Laplace(np.zeros(small_model.n_latent), np.eye(small_model.n_latent), 0.0, np.zeros(1))
     elbo, sizes = [], []
     for seed in range(3):

@@ -10,6 +10,7 @@ import pytest
 
 from gammasky.engine.infer.agreement import Disagreement
 from gammasky.engine.infer.convergence import Convergence
+from gammasky.engine.infer.emulator.scouts import Forward
 from gammasky.engine.infer.evidence import Evidence
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.methods.auto import Auto
@@ -185,3 +186,39 @@ def test_one_draw_that_is_not_finite_makes_any_fit_unreliable(bad: float) -> Non
         worse = replace(fit, **changes)
         assert (worse.verdict.level, worse.verdict.reasons) == ("unreliable", (reason,))
         assert replace(worse, seconds=1.0).verdict == worse.verdict
+
+
+COVERS = Forward(coverage=0.01, error=0.02, missed=0.01, worst=4.0)
+OF_COPY = {"the coverage by the copy": 0.0, "R-hat of the copy's chains": 1.01}
+
+
+def test_a_guide_on_a_good_copy_is_reliable() -> None:
+    verdict = Svi.verdict_on_copy(GOOD, {"S": 0.1}, COVERS, ([], []), OF_COPY)
+    assert verdict == Verdict("reliable", ("guide, copy and likelihood agree",), {})
+
+
+@pytest.mark.parametrize(
+    ("weights", "shift", "covers", "of_copy", "level", "reason", "remedy"),
+    [
+        ({"efficiency": 0.19}, 0.1, {}, ([], []), "preview", "importance efficiency of 19%, below 20%", "emulator"),
+        ({"ess": 399.0}, 0.1, {}, ([], []), "preview", "worth 399 independent ones, below 400", "emulator"),
+        ({"k_hat": 0.8}, 0.1, {}, ([], []), "unreliable", "k-hat 0.80 is above 0.7", "emulator"),
+        ({}, 0.3, {}, ([], []), "preview", "weights move the mean of S by +0.30 sd", "emulator"),
+        ({}, 0.1, {"coverage": -0.15}, ([], []), "unreliable", "the guide does not go where the posterior", "emulator"),
+        ({}, 0.1, {"missed": 0.06}, ([], []), "preview", "6.0% of the posterior, not below 5%", "emulator"),
+        ({}, 0.1, {}, (["not mixed"], []), "unreliable", "not mixed", "nuts"),
+        ({}, 0.1, {}, ([], ["a heavy tail"]), "preview", "a heavy tail", "nuts"),
+        ({}, 0.1, {"coverage": math.nan}, ([], []), "unreliable", "the coverage by the guide is nan", "emulator"),
+        ({}, 0.1, None, ([], []), "preview", "known at its own draws only", "emulator"),
+    ],
+)
+def test_what_is_held_against_a_guide_on_a_copy(
+    weights: dict[str, float], shift: float, covers: dict[str, float] | None, of_copy: tuple[list[str], list[str]],
+    level: str, reason: str, remedy: str,
+) -> None:  # fmt: skip
+    tested = None if covers is None else replace(COVERS, **covers)
+    verdict = Svi.verdict_on_copy(replace(GOOD, **weights), {"S": shift}, tested, of_copy, OF_COPY)
+    assert verdict.level == level
+    assert len(verdict.reasons) == 1
+    assert reason in verdict.reasons[0]
+    assert verdict.remedy == {"method": remedy}

@@ -129,7 +129,7 @@ def test_value_and_gradient_take(fiducial: SkyModel, cuda_device: str) -> None:
 @pytest.mark.slow
 def test_a_fit_takes(fiducial: SkyModel, cuda_device: str) -> None:
     """8 particles, 5,000 steps, twice: the second finds its programs compiled."""
-    settings = Settings(method="svi", steps=5000, particles=8)
+    settings = Settings(method="svi", emulator=False, steps=5000, particles=8)
     first, second = (fit(fiducial, settings, n_draws=100).seconds for _ in range(2))
     print(f"\n{cuda_device}: fiducial fit {first:.1f} s, with compiled programs {second:.1f} s")
     if any(name in cuda_device for name in FAST):

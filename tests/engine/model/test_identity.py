@@ -17,7 +17,7 @@ from gammasky.engine.sky import GaussianPSF
 from gammasky.engine.sky.dataset import Dataset
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
-SHORT = Settings(method="svi", guide="diagonal", steps=20, particles=2)
+SHORT = Settings(method="svi", emulator=False, guide="diagonal", steps=20, particles=2)
 
 
 def test_a_fit_of_other_counts_is_not_gone_on_with(

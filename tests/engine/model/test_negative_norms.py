@@ -31,7 +31,7 @@ def counts_with_a_hole(build: Build, smooth_table: dict[str, Any]) -> SkyModel:
 def test_a_negative_norm_is_found(counts_with_a_hole: SkyModel, method: str) -> None:
     own: dict[str, dict[str, Any]] = {
         "laplace": {},
-        "svi": {"guide": "mvn", "steps": 300, "learning_rate": 0.02},
+        "svi": {"emulator": False, "guide": "mvn", "steps": 300, "learning_rate": 0.02},
         "nuts": {"warmup": 100, "draws": 200},
     }
     settings = Settings(method=method, **own[method])

@@ -45,7 +45,7 @@ class Toy:
     def main_parameters(self, most: int = 10) -> list[str]:
         return self.names[:most]
 
-    def log_density(self, z: jax.Array, _arrays: Any = None) -> jax.Array:
+    def log_density(self, z: jax.Array, arrays: Any = None) -> jax.Array:  # noqa: ARG002
         return self._log_posterior(z)
 
     def log_likelihood(self, theta: dict[str, jax.Array], _arrays: Any = None) -> jax.Array:
