@@ -105,9 +105,15 @@ class Emulation:
 
     @property
     def mixed(self) -> float:
-        """Largest R-hat of the copy's own chains, which the pool was drawn by, over all coordinates."""
-        x = self.pool["x"][: len(self.pool["x"]) // CHAINS * CHAINS].reshape(-1, CHAINS, self.target.size)
-        return max(convergence(x[:, :, axis].T).r_hat for axis in range(self.target.size))
+        """Largest R-hat of the copy's own chains, which the pool was drawn by, over all coordinates.
+
+        Of ranks, and of the values themselves: a few chains that never leave a small mode far away hardly change ranks.
+        """
+        from arviz_stats.base import array_stats
+
+        chains = self.pool["x"][: len(self.pool["x"]) // CHAINS * CHAINS].reshape(-1, CHAINS, self.target.size).T
+        of_ranks = (convergence(of.copy()).r_hat for of in chains)
+        return max(*of_ranks, *(float(array_stats.rhat(of.copy(), method="split")) for of in chains))
 
     def begin(self, start: Laplace, recorded: Iterable[tuple[Floats, Floats, Floats]]) -> None:
         """Set the frame by the Laplace approximation; what its climbs met comes first in the design.
