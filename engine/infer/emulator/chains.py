@@ -48,7 +48,8 @@ class ExactChains:
             pool: x (n, D), log_weights and log_likelihood (n,) of draws of the copy.
             step: of trajectories on the copy.
         """
-        order = rng.permutation(len(pool["x"]))
+        pool = {name: values[np.isfinite(pool["log_weights"])] for name, values in pool.items()}
+        order = _shuffled(pool, rng)
         if self.kept:
             state = {name: values[-1] for name, values in self.kept.items()}
         else:
@@ -56,7 +57,7 @@ class ExactChains:
         self.accepted = [0.0, 0.0]
         for number in range(iterations):
             if len(order) < CHAINS:
-                order = rng.permutation(len(pool["x"]))
+                order = _shuffled(pool, rng)
             proposed, order = {name: values[order[:CHAINS]] for name, values in pool.items()}, order[CHAINS:]
             state, share = _decided(state, proposed, np.ones(CHAINS, dtype=bool), rng)
             self.accepted[0] += share / iterations
@@ -77,6 +78,12 @@ class ExactChains:
         values = self.kept[name][skipped:]
         shaped = values.reshape(len(values), GROUPS, CHAINS // GROUPS, *values.shape[2:])
         return np.moveaxis(shaped, 0, 1).reshape(GROUPS, -1, *values.shape[2:])
+
+
+def _shuffled(pool: dict[str, Floats], rng: np.random.Generator) -> NDArray[np.int64]:
+    """All rows of a pool in any order; some of a small one again, so that each chain has one."""
+    n = len(pool["x"])
+    return np.concatenate([rng.permutation(n) for _ in range(-(-CHAINS // n))])
 
 
 def weighed(target: Target, sampler: Sampler, copy: Copy, x: Floats) -> dict[str, Floats]:

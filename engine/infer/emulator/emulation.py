@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.convergence import Convergence, convergence
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator import training
@@ -55,6 +56,7 @@ MOST_TESTS = 4
 ITERATIONS, MOST_ITERATIONS, SKIPPED = 24, 72, 6  # of the exact chains, and those that they need to settle
 HIGH = 10.0  # nat below the best point from which on other optima do not matter
 AT_WALL = 0.002  # share of the posterior that may be near the wall
+LIGHT = 1e-3  # weight of all draws of a chain, in units of the mean, below which the chain is not where the truth is
 LARGE = 4.0  # weight of a draw, in units of the mean, from which on the tail of weights matters
 _PIECE = 64  # points evaluated between looks at interrupts
 
@@ -111,7 +113,12 @@ class Emulation:
         """
         from arviz_stats.base import array_stats
 
-        chains = self.pool["x"][: len(self.pool["x"]) // CHAINS * CHAINS].reshape(-1, CHAINS, self.target.size).T
+        n = len(self.pool["x"]) // CHAINS * CHAINS
+        # a chain where the truth is not has found a mode of the copy alone
+        weighs = self.weights.weights[:n].reshape(-1, CHAINS).max(axis=0) * n > LIGHT
+        chains = self.pool["x"][:n].reshape(-1, CHAINS, self.target.size)[:, weighs].T
+        if chains.shape[1] < 2:
+            return np.inf
         of_ranks = (convergence(of.copy()).r_hat for of in chains)
         return max(*of_ranks, *(float(array_stats.rhat(of.copy(), method="split")) for of in chains))
 
@@ -180,6 +187,7 @@ class Emulation:
         yield from self._learn(hot)
         log_weights = values + self.target.prior(cold)[0] - log_copy
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
+        _exists(log_weights)
         weights = tempered(log_weights, 0.0)
         efficiency, k_hat = 1 / (weights**2).sum() / len(weights), psis(log_weights)[1]
         residual, radii = _scatter(log_weights), (white(self.copy, cold) ** 2).sum(axis=1)
@@ -210,21 +218,23 @@ class Emulation:
             parts.append(part)
             yield f"likelihood of the copy's draws, {len(parts) * _PIECE} of {len(x)}"
         self.pool = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        _exists(self.pool["log_weights"])
         self.phase = "test_forward"
 
     def _test_forward(self) -> Iterator[str]:
         weights = self.weights
-        begin, heat = self.pool["x"][weights.resampled(N_SCOUTS, self._seed())], np.ones(N_SCOUTS)
-        if not self.tests:  # the first only teaches: half of it begins where the copy knows least, to go farther
+        begin = self.pool["x"][weights.resampled(N_SCOUTS, self._seed())]
+        if not self.tests:  # the first teaches above all: half of its chains begin where the copy knows least
             begin[::2] = self.pool["x"][outermost(white(self.copy, self.pool["x"]), N_SCOUTS // 2)]
-            heat[::2] = HEAT
-        scouts = Scouts(heat)
+        scouts = Scouts()
         work = scouts.run(self.target, self.copy, begin, 0.8 * self.step, TESTED, self._rng())
         for number, _ in enumerate(self._timed("likelihood", work)):
             yield f"chains on the likelihood, {number + 1} of {TESTED}"
         u = white(self.copy, np.concatenate(scouts.x))
         copied = self.sampler.log_density(self.copy, u).reshape(TESTED, N_SCOUTS)
-        test = Forward.of(np.array(scouts.log_density) - copied - weights.log_z, heat)
+        # what the copy has where there is no truth, a chain on the likelihood never tells
+        possible = np.log(np.isfinite(self.pool["log_weights"]).mean())
+        test = Forward.of(np.array(scouts.log_density) - copied - weights.log_z + possible)
         self.tests.append(test)
         pressed = self._pressed(self.pool["x"], weights.weights)
         easy = weights.efficiency > EASY and test.worst < EASY_WORST
@@ -365,6 +375,12 @@ class Emulation:
 def heavy(weights: Importance) -> bool:
     """Whether a few draws may carry the posterior; where no weight is large, the shape of their tail means nothing."""
     return weights.k_hat > RELIABLE_K_HAT and weights.weights.max() * weights.weights.size > LARGE
+
+
+def _exists(log_weights: Floats) -> None:
+    """Raise a DivergedFitError if there is no likelihood at any of the copy's draws."""
+    if not np.isfinite(log_weights).any():
+        raise DivergedFitError("the likelihood exists at none of the draws of its copy; use `method='nuts'`")
 
 
 def _scatter(log_weights: Floats) -> float:

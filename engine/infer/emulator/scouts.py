@@ -29,13 +29,10 @@ class Scouts:
     """What chains on the likelihood found.
 
     Attributes:
-        heat (CHAINS,): power of the likelihood of each chain; 1 for the posterior. Those below 1 shall go far out,
-            where posteriors may be narrow, and always take short steps.
         x (iterations, CHAINS, D), log_density (iterations, CHAINS): places, and prior times likelihood there.
         points, values, gradients: every point that was evaluated, with log-likelihood and gradient.
     """
 
-    heat: Floats
     x: list[Floats] = field(default_factory=list)
     log_density: list[Floats] = field(default_factory=list)
     points: list[Floats] = field(default_factory=list)
@@ -47,33 +44,32 @@ class Scouts:
     ) -> Iterator[None]:
         """Chains from x (CHAINS, D), in the frame of `copy`; yields after every trajectory."""
         u = white(copy, x)
-        values, gradients, likely = self._evaluate(target, copy, u)
+        values, gradients = self._evaluate(target, copy, u)
         tuning = _DualAveraging(step)
         for _ in range(iterations):
             short = rng.uniform() < SHORT
-            size = tuning.step * np.where(short | (self.heat < 1), SHORTER, 1.0)[:, None]
-            momentum = rng.standard_normal(u.shape)
+            size, momentum = tuning.step * (SHORTER if short else 1.0), rng.standard_normal(u.shape)
             energy = values - 0.5 * (momentum**2).sum(axis=1)
-            moved, there, slopes, found = u, values, gradients, likely
+            moved, there, slopes = u, values, gradients
             for _ in range(max(1, int(np.ceil(_LENGTH * rng.uniform(0.5, 1.5) / tuning.step)))):
                 momentum = momentum + 0.5 * size * slopes
                 moved = moved + size * momentum
-                there, slopes, found = self._evaluate(target, copy, moved)
+                there, slopes = self._evaluate(target, copy, moved)
                 momentum = momentum + 0.5 * size * slopes
             with np.errstate(over="ignore", invalid="ignore"):  # a trajectory that ran away is not taken
                 change = there - 0.5 * (momentum**2).sum(axis=1) - energy
             chance = np.exp(np.where(np.isnan(change), -np.inf, np.minimum(0.0, change)))
             taken = rng.uniform(size=len(u)) < chance
             u, values = np.where(taken[:, None], moved, u), np.where(taken, there, values)
-            gradients, likely = np.where(taken[:, None], slopes, gradients), np.where(taken, found, likely)
+            gradients = np.where(taken[:, None], slopes, gradients)
             if not short:
-                tuning.learn(float(chance[self.heat == 1].mean()))
+                tuning.learn(float(chance.mean()))
             self.x.append(placed(copy, u))
-            self.log_density.append(likely)
+            self.log_density.append(values)
             yield
 
-    def _evaluate(self, target: Target, copy: Copy, u: Floats) -> tuple[Floats, Floats, Floats]:
-        """Log of prior times heated likelihood, its gradient in u, and that log at heat 1; -inf where none exists."""
+    def _evaluate(self, target: Target, copy: Copy, u: Floats) -> tuple[Floats, Floats]:
+        """Log of prior times likelihood, -inf where it does not exist, and the gradient in u."""
         x = placed(copy, u)
         values, gradients = target.likelihood(x)
         self.points.append(x)
@@ -81,9 +77,8 @@ class Scouts:
         self.gradients.append(gradients)
         log_prior, slopes = target.prior(x)
         known = np.isfinite(values + log_prior) & np.isfinite(gradients + slopes).all(axis=1)
-        heated, cold = (np.where(known, heat * values + log_prior, -np.inf) for heat in (self.heat, 1.0))
-        total = np.where(known[:, None], self.heat[:, None] * gradients + slopes, 0.0) @ np.asarray(copy.scale_tril)
-        return heated, total, cold
+        total = np.where(known[:, None], gradients + slopes, 0.0) @ np.asarray(copy.scale_tril)
+        return np.where(known, values + log_prior, -np.inf), total
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ class Forward:
         coverage: log of the mean of copy / truth, each normalised; 0 where the copy covers all, less where it misses
             mass. error: its standard error, from the scatter between chains.
         missed: share of the places where the truth is more than e^MISSED times the copy.
-        worst: largest log(truth / copy), also of chains that are heated.
+        worst: largest log(truth / copy).
     """
 
     coverage: float
@@ -103,14 +98,13 @@ class Forward:
     worst: float
 
     @classmethod
-    def of(cls, log_ratios: Floats, heat: Floats) -> Forward:
-        """From log(truth / copy) (iterations, chains), normalised, of chains with powers `heat` (chains,)."""
-        worst, log_ratios = float(log_ratios.max()), log_ratios[:, heat == 1.0]
+    def of(cls, log_ratios: Floats) -> Forward:
+        """From log(truth / copy) (iterations, chains), normalised."""
         ratios = np.exp(-log_ratios)
         by_chain = ratios.mean(axis=0)
         mean = float(by_chain.mean())
         error = float(by_chain.std(ddof=1) / np.sqrt(len(by_chain)) / mean)
-        return cls(float(np.log(mean)), error, float((log_ratios > MISSED).mean()), worst)
+        return cls(float(np.log(mean)), error, float((log_ratios > MISSED).mean()), float(log_ratios.max()))
 
     @property
     def covered(self) -> bool:

@@ -97,7 +97,7 @@ class Emulator(Method):
             )
         if log_z[1] > _LARGEST_ERROR:
             doubts.append(f"log Z has an error of {log_z[1]:.2f}, above {_LARGEST_ERROR}")
-        numbers = weight_numbers(weights) | {
+        numbers = {name: value for name, value in weight_numbers(weights).items() if name != "the ELBO"} | {
             "the evidence": log_z[0], "the error of the evidence": log_z[1], "the coverage by the copy": test.coverage,
             "R-hat of the copy's chains": mixed,
         }  # fmt: skip
@@ -115,6 +115,8 @@ class Emulator(Method):
             test: the last test by chains on the likelihood.
             mixed: largest R-hat of its own chains, of any coordinate.
         """
+        import numpy as np
+
         from gammasky.engine.infer.emulator.emulation import heavy
         from gammasky.engine.infer.emulator.scouts import LARGEST_GAP, MISSED, MOST_MISSED
         from gammasky.engine.infer.importance import RELIABLE_K_HAT
@@ -130,6 +132,11 @@ class Emulator(Method):
             trouble.append(
                 f"the copy's draws have an importance efficiency of {weights.efficiency:.0%}, below {_FEWEST:.0%}: "
                 "the likelihood was not learnt"
+            )
+        if weights.elbo == -np.inf:
+            doubts.append(
+                f"the likelihood does not exist at {(weights.weights == 0).mean():.1%} of the copy's draws, which "
+                "count as impossible"
             )
         if test.coverage < -LARGEST_GAP:
             trouble.append(

@@ -16,6 +16,7 @@ from gammasky.engine.infer.convergence import chain_diagnostics
 from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.emulator.memory import recall, remembered
 from gammasky.engine.infer.emulator.sampling import GROUPS
+from gammasky.engine.infer.gradients import check_gradients
 from gammasky.engine.infer.methods.emulator import Emulator
 from gammasky.engine.infer.optimise import Laplace, Record, laplace
 from gammasky.engine.infer.result import Fit
@@ -59,6 +60,7 @@ class EmulatorStage(Stage):
                 self.start = laplace(self.model, self.settings.seed, N_STARTS, record)
         note("compiling")
         with self.timed():
+            self.emulation.target.n_gradients += check_gradients(self.model, self.start, self.settings.seed)
             self.emulation.begin(self.start, recorded)
         self._known = self._state()
 

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
+from gammasky.engine.errors import InputError, NonFiniteLikelihoodError
 from gammasky.engine.infer.emulator import emulation
 from gammasky.engine.infer.emulator.emulation import Emulation
+from gammasky.engine.infer.gradients import check_gradients
+from gammasky.engine.infer.optimise import laplace
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
@@ -62,3 +66,31 @@ def test_a_copy_that_is_spoiled_is_found_out(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(emulation, "MOST_ROUNDS", 2)
     monkeypatch.setattr(emulation, "MOST_TESTS", 2)
     assert by_emulator(toys.prior()).verdict.level == "unreliable"
+
+
+@pytest.mark.slow
+def test_a_likelihood_that_does_not_exist_everywhere() -> None:
+    """Draws are right where it does, and the verdict says that it does not elsewhere."""
+    found = by_emulator(toys.cut())
+    assert found.verdict.level == "preview"
+    assert any("does not exist at" in reason for reason in found.verdict.reasons)
+    assert abs(found.diagnostics["log_z"] - norm.logcdf(0.3)) < 4 * found.diagnostics["log_z_error"]
+    first, mean = found.z[:, 0], -norm.pdf(0.3) / norm.cdf(0.3)
+    assert first.max() < 0.3
+    assert abs(first.mean() - mean) < 4 / np.sqrt(found.diagnostics["ess_bulk_min"])
+
+
+def test_a_wrong_gradient_is_found_before_anything_is_learnt() -> None:
+    with pytest.raises(InputError, match=r"^gradient of the density along z2: .* but its values differ by"):
+        by_emulator(toys.wrong_gradient())
+
+
+def test_a_likelihood_that_exists_nowhere() -> None:
+    with pytest.raises(NonFiniteLikelihoodError):
+        by_emulator(toys.nowhere())
+
+
+def test_a_kink_is_no_wrong_gradient() -> None:
+    model = toys.Toy(3, lambda z: -8.0 * jnp.sum(jnp.abs(z - 0.2)))
+    start = laplace(model, 0)
+    assert check_gradients(model, start, 0) == 3 * (1 + 2 * 3)

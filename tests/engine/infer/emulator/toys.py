@@ -26,8 +26,11 @@ class Toy:
         self.arrays: dict[str, Any] = {}
         self.programs: dict[Hashable, Any] = {}
         self.flux_axes = FluxAxes(NOTHING, NOTHING.reshape(0, 2), ())
-        slot = SimpleNamespace(labels=(), shape=())
-        self.latent = SimpleNamespace(slots=dict.fromkeys(self.names, slot))
+        slots = {
+            name: SimpleNamespace(name=name, labels=(), shape=(), start=start, n_latent=1)
+            for start, name in enumerate(self.names)
+        }
+        self.latent = SimpleNamespace(slots=slots)
         self.expectation = SimpleNamespace(
             fluxes=lambda _sky: {"all": jnp.asarray(0.0)}, point_source_fractions=lambda _sky: {}, groups=()
         )
@@ -115,3 +118,24 @@ def two_modes(distance: float, size: int = 4) -> Toy:
 def prior(size: int = 4) -> Toy:
     """The data say nothing: log Z is 1.5."""
     return Toy(size, lambda z: log_standard_normal(z) + 1.5)
+
+
+def cut(size: int = 4) -> Toy:
+    """The prior, of which the likelihood exists for z0 < 0.3 only; log Z is log Phi(0.3)."""
+    return Toy(size, lambda z: jnp.where(z[0] < 0.3, log_standard_normal(z), jnp.nan))
+
+
+def wrong_gradient(size: int = 4) -> Toy:
+    """The gradient along z2 is 5 % too large."""
+
+    @jax.custom_jvp
+    def value(x: jax.Array) -> jax.Array:
+        return x
+
+    value.defjvp(lambda at, speed: (at[0], 1.05 * speed[0]))
+    return Toy(size, lambda z: log_standard_normal(z) - 0.5 * ((value(z[2]) - 1.0) / 0.3) ** 2)
+
+
+def nowhere(size: int = 4) -> Toy:
+    """The likelihood exists nowhere."""
+    return Toy(size, lambda z: jnp.nan * jnp.sum(z))
