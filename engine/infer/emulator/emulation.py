@@ -223,9 +223,11 @@ class Emulation:
 
     def _test_forward(self) -> Iterator[str]:
         weights = self.weights
+        known = np.isfinite(self.pool["log_weights"])
         begin = self.pool["x"][weights.resampled(N_SCOUTS, self._seed())]
         if not self.tests:  # the first teaches above all: half of its chains begin where the copy knows least
-            begin[::2] = self.pool["x"][outermost(white(self.copy, self.pool["x"]), N_SCOUTS // 2)]
+            x = self.pool["x"][known]
+            begin[::2] = x[outermost(white(self.copy, x), N_SCOUTS // 2)]
         scouts = Scouts()
         work = scouts.run(self.target, self.copy, begin, 0.8 * self.step, TESTED, self._rng())
         for number, _ in enumerate(self._timed("likelihood", work)):
@@ -233,8 +235,7 @@ class Emulation:
         u = white(self.copy, np.concatenate(scouts.x))
         copied = self.sampler.log_density(self.copy, u).reshape(TESTED, N_SCOUTS)
         # what the copy has where there is no truth, a chain on the likelihood never tells
-        possible = np.log(np.isfinite(self.pool["log_weights"]).mean())
-        test = Forward.of(np.array(scouts.log_density) - copied - weights.log_z + possible)
+        test = Forward.of(np.array(scouts.log_density) - copied - weights.log_z + np.log(known.mean()))
         self.tests.append(test)
         pressed = self._pressed(self.pool["x"], weights.weights)
         easy = weights.efficiency > EASY and test.worst < EASY_WORST

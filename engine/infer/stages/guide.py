@@ -183,7 +183,7 @@ class GuideStage(Stage):
         if log_guide is None:
             return None
         ratios = pool["log_likelihood"][rows] + log_prior(z) - log_guide - log_z
-        return Forward.of(ratios.reshape(-1, CHAINS), np.ones(CHAINS))
+        return Forward.of(ratios.reshape(-1, CHAINS))
 
 
 def _of_guide(covers: Forward | None) -> dict[str, float]:
