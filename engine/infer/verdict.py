@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gammasky.engine.infer.convergence import LARGEST_R_HAT, SMALLEST_ESS, Convergence
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, Importance
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Level = Literal["reliable", "preview", "unreliable"]
 LARGEST_GAP = 1.0  # log Z - ELBO [nat]
+SPLIT_R_HAT = 1.05  # chains are in different places
 LARGEST_SHIFT = 0.2  # of a mean by the weights [sd]
 STOPPED = "the optimiser stopped before the ELBO was flat"
 
@@ -138,6 +140,32 @@ def weight_doubts(weights: Importance, shifts: Mapping[str, float]) -> tuple[lis
         doubts.append(f"log Z - ELBO is {gap:.2f}, above {LARGEST_GAP:g} nat: the guide misses a part of the posterior")
     if abs(shift) > LARGEST_SHIFT:
         doubts.append(f"weights move the mean of {name} by {shift:+.2f} sd, more than {LARGEST_SHIFT}")
+    return trouble, doubts
+
+
+def chain_numbers(found: Mapping[str, Convergence]) -> dict[str, float]:
+    """The numbers that a verdict on chains rests on, by the name that its reader knows."""
+    numbers = {f"R-hat of {name}": of.r_hat for name, of in found.items()}
+    numbers |= {f"the effective sample size of {name}": of.ess_bulk for name, of in found.items()}
+    return numbers | {f"the effective sample size of the tails of {name}": of.ess_tail for name, of in found.items()}
+
+
+def chain_doubts(found: Mapping[str, Convergence]) -> tuple[list[str], list[str]]:
+    """Say what is held against chains: why not to trust them, and why to doubt them.
+
+    Args:
+        found: convergence of every number that is quoted, by name.
+    """
+    worst = max(found, key=lambda name: found[name].r_hat)
+    slowest = min(found, key=lambda name: found[name].smallest_ess)
+    r_hat, size = found[worst].r_hat, found[slowest].smallest_ess
+    trouble: list[str] = []
+    doubts: list[str] = []
+    if r_hat >= LARGEST_R_HAT:
+        told = doubts if r_hat < SPLIT_R_HAT else trouble
+        told.append(f"R-hat of {worst} is {r_hat:.3f}, not below {LARGEST_R_HAT}: the chains disagree")
+    if size < SMALLEST_ESS:
+        doubts.append(f"{slowest} has an effective sample size of {size:.0f}, below {SMALLEST_ESS:.0f}")
     return trouble, doubts
 
 

@@ -81,30 +81,20 @@ class Emulator(Method):
             mixed: largest R-hat of the copy's own chains, of any coordinate.
             log_z: log Z and its error.
         """
-        from gammasky.engine.infer.convergence import LARGEST_R_HAT, SMALLEST_ESS
-        from gammasky.engine.infer.verdict import judged, weight_numbers
+        from gammasky.engine.infer.verdict import chain_doubts, chain_numbers, judged, weight_numbers
 
-        trouble, doubts = Emulator.on_copy(weights, test, mixed)
-        worst = max(found, key=lambda name: found[name].r_hat)
-        slowest = min(found, key=lambda name: found[name].smallest_ess)
-        if found[worst].r_hat >= LARGEST_R_HAT:
-            doubts.append(
-                f"R-hat of {worst} is {found[worst].r_hat:.3f}, not below {LARGEST_R_HAT}: the chains disagree"
-            )
-        if found[slowest].smallest_ess < SMALLEST_ESS:
-            doubts.append(
-                f"{slowest} has an effective sample size of {found[slowest].smallest_ess:.0f}, below {SMALLEST_ESS:.0f}"
-            )
+        trouble, doubts = (
+            of + more for of, more in zip(Emulator.on_copy(weights, test, mixed), chain_doubts(found), strict=True)
+        )
         if log_z[1] > _LARGEST_ERROR:
             doubts.append(f"log Z has an error of {log_z[1]:.2f}, above {_LARGEST_ERROR}")
         numbers = {name: value for name, value in weight_numbers(weights).items() if name != "the ELBO"} | {
             "the evidence": log_z[0], "the error of the evidence": log_z[1], "the coverage by the copy": test.coverage,
             "R-hat of the copy's chains": mixed,
         }  # fmt: skip
-        numbers |= {f"R-hat of {name}": of.r_hat for name, of in found.items()}
-        numbers |= {f"the effective sample size of {name}": of.smallest_ess for name, of in found.items()}
+        numbers |= chain_numbers(found)
         fine = f"copy and likelihood agree, and so do exact chains, in all {len(found)} numbers that are quoted"
-        return judged(numbers, trouble, doubts, fine, {"method": "nuts"})
+        return judged(numbers, trouble, doubts, fine, {"method": "auto"})  # chains besides, and log Z of both
 
     @staticmethod
     def on_copy(weights: Importance, test: Forward, mixed: float) -> Doubts:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from gammasky.engine.infer.verdict import Verdict
 
 _LEAPFROGS = 30  # of one iteration, about
-_SPLIT_R_HAT = 1.05  # above: the chains are in different places
 _BROKEN = 0.02  # share of divergent trajectories above which draws are biased
 
 
@@ -80,23 +79,12 @@ class Nuts(Method):
             divergent: share of divergent trajectories.
             options: settings of the chains.
         """
-        from gammasky.engine.infer.convergence import LARGEST_R_HAT, MOST_DIVERGENT, SMALLEST_ESS
-        from gammasky.engine.infer.verdict import judged
+        from gammasky.engine.infer.convergence import MOST_DIVERGENT, SMALLEST_ESS
+        from gammasky.engine.infer.verdict import chain_doubts, chain_numbers, judged
 
-        trouble: list[str] = []
-        doubts: list[str] = []
-        numbers = {"the share of divergent trajectories": divergent}
-        numbers |= {f"R-hat of {name}": of.r_hat for name, of in found.items()}
-        numbers |= {f"the effective sample size of {name}": of.ess_bulk for name, of in found.items()}
-        numbers |= {f"the effective sample size of the tails of {name}": of.ess_tail for name, of in found.items()}
-        worst = max(found, key=lambda name: found[name].r_hat)
-        slowest = min(found, key=lambda name: found[name].smallest_ess)
-        r_hat, size = found[worst].r_hat, found[slowest].smallest_ess
-        if r_hat >= LARGEST_R_HAT:
-            told = doubts if r_hat < _SPLIT_R_HAT else trouble
-            told.append(f"R-hat of {worst} is {r_hat:.3f}, not below {LARGEST_R_HAT}: the chains disagree")
-        if size < SMALLEST_ESS:
-            doubts.append(f"{slowest} has an effective sample size of {size:.0f}, below {SMALLEST_ESS:.0f}")
+        numbers = {"the share of divergent trajectories": divergent, **chain_numbers(found)}
+        trouble, doubts = chain_doubts(found)
+        size = min(of.smallest_ess for of in found.values())
         if divergent >= MOST_DIVERGENT:
             told = doubts if divergent < _BROKEN else trouble
             told.append(f"{divergent:.1%} of the trajectories diverged, not below {MOST_DIVERGENT:.1%}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from gammasky.engine.infer.emulator.scouts import Forward
 from gammasky.engine.infer.evidence import Evidence
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.methods.auto import Auto
+from gammasky.engine.infer.methods.emulator import Emulator
 from gammasky.engine.infer.methods.laplace import Laplace
 from gammasky.engine.infer.methods.nuts import Nuts
 from gammasky.engine.infer.methods.svi import Svi
@@ -186,6 +188,56 @@ def test_one_draw_that_is_not_finite_makes_any_fit_unreliable(bad: float) -> Non
         worse = replace(fit, **changes)
         assert (worse.verdict.level, worse.verdict.reasons) == ("unreliable", (reason,))
         assert replace(worse, seconds=1.0).verdict == worse.verdict
+
+
+TESTED = Forward(coverage=0.01, error=0.02, missed=0.001, worst=1.0)
+
+
+def by_emulator(
+    weights: Importance = GOOD, tested: Forward = TESTED, found: dict[str, Convergence] | None = None,
+    mixed: float = 1.02, log_z: tuple[float, float] = (-10.0, 0.04),
+) -> Verdict:  # fmt: skip
+    return Emulator.verdict(weights, tested, found or chains(), mixed, log_z)
+
+
+def test_a_copy_that_passes_all_checks_is_reliable() -> None:
+    verdict = by_emulator()
+    assert verdict == Verdict("reliable", verdict.reasons, {})
+    assert verdict.reasons == ("copy and likelihood agree, and so do exact chains, in all 2 numbers that are quoted",)
+    light = np.full(1000, 1e-3)  # no draw counts more than others, whatever the shape of their tail
+    assert by_emulator(replace(GOOD, k_hat=0.9, weights=light)).level == "reliable"
+
+
+def heavy_weights() -> np.ndarray:
+    weights = np.full(1000, 0.99e-3)
+    weights[0] += 0.01
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("given", "level", "reason"),
+    [
+        ({"weights": replace(GOOD, efficiency=0.19)}, "unreliable", "importance efficiency of 19%, below 20%"),
+        ({"weights": replace(GOOD, k_hat=0.8, weights=heavy_weights())}, "preview", "of the copy's draws is 0.80"),
+        ({"weights": replace(GOOD, elbo=-math.inf, weights=np.repeat([2e-3, 0.0], 500))}, "preview",
+         "the likelihood does not exist at 50.0% of the copy's draws"),
+        ({"tested": replace(TESTED, coverage=-0.2)}, "unreliable", "is -0.20 +- 0.02, below -0.1"),
+        ({"tested": replace(TESTED, missed=0.03)}, "preview", "3.0% of their time, not below 2%"),
+        ({"found": chains(r_hat=1.02)}, "preview", "R-hat of f is 1.020, not below 1.01"),
+        ({"found": chains(r_hat=1.06)}, "unreliable", "R-hat of f is 1.060, not below 1.01"),
+        ({"found": chains(tail=300.0)}, "preview", "f has an effective sample size of 300, below 400"),
+        ({"mixed": 1.2}, "unreliable", "chains on the copy do not mix (R-hat 1.20"),
+        ({"log_z": (-10.0, 0.3)}, "preview", "log Z has an error of 0.30, above 0.2"),
+        ({"log_z": (math.nan, 0.1)}, "unreliable", "the evidence is nan"),
+        ({"mixed": math.nan}, "unreliable", "R-hat of the copy's chains is nan"),
+    ],
+)  # fmt: skip
+def test_what_is_held_against_a_copy(given: dict[str, Any], level: str, reason: str) -> None:
+    verdict = by_emulator(**given)
+    assert verdict.level == level
+    assert len(verdict.reasons) == 1
+    assert reason in verdict.reasons[0]
+    assert verdict.remedy == {"method": "auto"}
 
 
 COVERS = Forward(coverage=0.01, error=0.02, missed=0.01, worst=4.0)

@@ -49,7 +49,7 @@ def test_modes_far_apart_are_found_out() -> None:
     found = by_emulator(toys.two_modes(6.0))
     assert found.verdict.level == "unreliable"
     assert any("several modes" in reason for reason in found.verdict.reasons)
-    assert found.verdict.remedy == {"method": "nuts"}
+    assert found.verdict.remedy == {"method": "auto"}
 
 
 @pytest.mark.slow
