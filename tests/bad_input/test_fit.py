@@ -76,7 +76,10 @@ def test_a_spoiled_model(old: str, new: str, message: str, here: Path, capsys: C
     ("words", "message"),
     [
         (["--method", "nust"], "unknown method 'nust'; did you mean 'nuts'?"),
-        (["--method", "emulator"], "guide is a setting of method svi, and this fit is by emulator: add --method svi"),
+        (
+            ["--method", "emulator"],
+            "emulator is a setting of method svi, and this fit is by emulator: add --method svi",
+        ),
         (["--steps", "2.5"], "Invalid value for '--steps'"),
         (["--alpha", "1.5"], "Invalid value for '--alpha': expected a number from 0 to 1, got 1.5"),
         (["--chains", "1"], "Invalid value for '--chains'"),

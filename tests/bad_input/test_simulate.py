@@ -155,7 +155,7 @@ def test_a_norm_that_cannot_be_reached(here: Path, capsys: Capture) -> None:
         (["--skies", "1"], "Invalid value for '--skies': 1 is not in the range x>=2"),
         (["--seed", str(2**63 - 1)], "seed: expected a whole number from 0 to 9223372036854775807"),
         (["--workers", "0"], "Invalid value for '--workers'"),
-        (["--method", "nuts"], "guide is a setting of method svi, and this fit is by nuts: add --method svi"),
+        (["--method", "nuts"], "emulator is a setting of method svi, and this fit is by nuts: add --method svi"),
         (["--steps", "2.5"], "Invalid value for '--steps'"),
         (["--posterior", "point.json"], "point.json: not a NetCDF file, or damaged"),
         (["--out", "model.toml/x"], "--out model.toml/x: cannot be written to (Not a directory); choose another"),

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,9 @@ def sleep(spec: dict[str, Any], desk: Desk) -> None:
     while (left := end - time.monotonic()) > 0:
         desk.report(1.0 - left / spec["seconds"], elbo=-7.0)
         time.sleep(min(left, 0.05))
+    while "until" in spec and not Path(spec["until"]).exists():
+        desk.report(1.0, elbo=-7.0)
+        time.sleep(0.05)
 
 
 def heed(spec: dict[str, Any], desk: Desk) -> None:

@@ -98,14 +98,16 @@ def test_every_member_once_whatever_is_lost(
     run: Callable[..., Tally], cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.2)
-    rng = random.Random(5)
-    members = [
-        Member(f"n{n}", {"number": n, "do": "sleep", "seconds": rng.uniform(0.5, 1.0)}, {}, 1.0) for n in range(MEMBERS)
-    ]
+    rng, over = random.Random(5), tmp_path / "over"
+    specs = [{"number": n, "do": "sleep", "seconds": rng.uniform(0.5, 1.0)} for n in range(MEMBERS)]
+    for spec in specs[-NODES:]:  # however fast the machine, the campaign outlasts the chaos
+        spec["until"] = str(over)
+    members = [Member(f"n{spec['number']}", spec, {}, 1.0) for spec in specs]
     chaos = Chaos(cluster, tmp_path / "campaign", tmp_path / "log")
     with ThreadPoolExecutor(1) as pool:  # Ray starts nodes in the main thread only
         campaign = pool.submit(run, members, runner=RayRunner())
         chaos.reign(campaign)
+        over.touch()
         assert not campaign.done(), f"the campaign ended too early: {campaign.exception()!r}"
         tally = campaign.result(timeout=120)
     assert (tally.done, tally.failed) == (MEMBERS, 0)
