@@ -56,6 +56,7 @@ MOST_TESTS = 4
 ITERATIONS, MOST_ITERATIONS, SKIPPED = 24, 72, 6  # of the exact chains, and those that they need to settle
 HIGH = 10.0  # nat below the best point from which on other optima do not matter
 AT_WALL = 0.002  # share of the posterior that may be near the wall
+FARTHEST = 4.0  # widths from the middle up to which a value counts for R-hat
 LIGHT = 1e-3  # weight of all draws of a chain, in units of the mean, below which the chain is not where the truth is
 LARGE = 4.0  # weight of a draw, in units of the mean, from which on the tail of weights matters
 _PIECE = 64  # points evaluated between looks at interrupts
@@ -110,6 +111,7 @@ class Emulation:
         """Largest R-hat of the copy's own chains, which the pool was drawn by, over all coordinates.
 
         Of ranks, and of the values themselves: a few chains that never leave a small mode far away hardly change ranks.
+        Values count up to FARTHEST widths from the middle, so that one chain of 128 in a long tail is no alarm.
         """
         from arviz_stats.base import array_stats
 
@@ -120,7 +122,7 @@ class Emulation:
         if chains.shape[1] < 2:
             return np.inf
         of_ranks = (convergence(of.copy()).r_hat for of in chains)
-        return max(*of_ranks, *(float(array_stats.rhat(of.copy(), method="split")) for of in chains))
+        return max(*of_ranks, *(float(array_stats.rhat(_clipped(of), method="split")) for of in chains))
 
     def begin(self, start: Laplace, recorded: Iterable[tuple[Floats, Floats, Floats]]) -> None:
         """Set the frame by the Laplace approximation; what its climbs met comes first in the design.
@@ -382,6 +384,12 @@ def _exists(log_weights: Floats) -> None:
     """Raise a DivergedFitError if there is no likelihood at any of the copy's draws."""
     if not np.isfinite(log_weights).any():
         raise DivergedFitError("the likelihood exists at none of the draws of its copy; use `method='nuts'`")
+
+
+def _clipped(values: Floats) -> Floats:
+    """Values no farther than FARTHEST robust standard deviations from their median."""
+    middle, width = np.median(values), _scatter(values.ravel())
+    return np.clip(values, middle - FARTHEST * width, middle + FARTHEST * width)
 
 
 def _scatter(log_weights: Floats) -> float:

@@ -109,7 +109,12 @@ class Forward:
     @property
     def covered(self) -> bool:
         """Whether no more is missed than exact chains make up for."""
-        return bool(self.coverage > -LARGEST_GAP and self.missed < MOST_MISSED)
+        return bool(self.lacking < LARGEST_GAP and self.missed < MOST_MISSED)
+
+    @property
+    def lacking(self) -> float:
+        """Log of the mass that the copy lacks, beyond the error of the test [nat]."""
+        return -(self.coverage + self.error)
 
 
 class _DualAveraging:

@@ -128,10 +128,10 @@ class Emulator(Method):
                 f"the likelihood does not exist at {(weights.weights == 0).mean():.1%} of the copy's draws, which "
                 "count as impossible"
             )
-        if test.coverage < -LARGEST_GAP:
+        if test.lacking > LARGEST_GAP:
             trouble.append(
                 f"chains on the likelihood go where the copy does not: log of the mean of copy / truth is "
-                f"{test.coverage:.2f} +- {test.error:.2f}, below {-LARGEST_GAP:g}"
+                f"{test.coverage:.2f} +- {test.error:.2f}, below {-LARGEST_GAP:g} by more than its error"
             )
         if test.missed >= MOST_MISSED:
             doubts.append(

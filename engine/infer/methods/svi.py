@@ -183,10 +183,10 @@ class Svi(Method):
             )
         else:
             numbers = {**numbers, "the coverage by the guide": covers.coverage}
-            if covers.coverage < -LARGEST_GAP:
+            if covers.lacking > LARGEST_GAP:
                 trouble.append(
                     f"the guide does not go where the posterior goes: log of the mean of guide / posterior is "
-                    f"{covers.coverage:.2f} +- {covers.error:.2f}, below {-LARGEST_GAP:g}"
+                    f"{covers.coverage:.2f} +- {covers.error:.2f}, below {-LARGEST_GAP:g} by more than its error"
                 )
             if covers.missed >= MOST_MISSED:
                 doubts.append(
