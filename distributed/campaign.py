@@ -61,6 +61,7 @@ def run_campaign(
     resume: bool = False,
     grow: bool = False,
     retry_failed: bool = False,
+    keep_going: bool = False,
     quiet: bool = False,
     again: str = "",
 ) -> Tally:
@@ -80,6 +81,7 @@ def run_campaign(
         grow: begin one, or go on with that of the folder, also with more members than it has, or, where the manifest is
             the same, only some of them.
         retry_failed: members that failed by themselves are tried again.
+        keep_going: also where most members fail with the same error.
         quiet: nothing on stderr but warnings.
         again: what a user does to go on after an interrupt; empty: `gammasky campaign resume`.
 
@@ -104,7 +106,7 @@ def run_campaign(
         outcomes = _stored(places, listed)
         before = len(outcomes)
         outcomes |= _failed_before(places, [key for key in specs if key not in outcomes], retry_failed)
-        driver = MembersDriver(places, listed, outcomes, board)
+        driver = MembersDriver(places, listed, outcomes, board, keep_going=keep_going)
         try:
             driver.run(specs, Work(task, folder, resources), runner)
         except KeyboardInterrupt:

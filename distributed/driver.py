@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import heapq
+import re
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from dataclasses import replace
 
-from gammasky.distributed.folder import Places, read_failure
+from gammasky.distributed.folder import Places
 from gammasky.distributed.runners.base import Job, Outcome, Session
-from gammasky.engine.errors import InputError
+from gammasky.distributed.trouble import is_full, no_room
+from gammasky.engine.errors import GammaskyError, InputError
 
 ATTEMPTS = 5  # at a job whose workers are lost
+FAILURES = 2  # on different seats, after which a job is given up
+ALIKE = 10  # jobs given up for the same error, more than have ended otherwise, after which nothing is worth a try
 BACKOFF_SECONDS = 1.0  # before the second attempt; twice as long before each other
 POLL_SECONDS = 0.25
 
@@ -26,13 +30,17 @@ class Driver(ABC):
 
     Args:
         places: of the folder, held.
+        keep_going: go on also where many jobs fail with one error.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, *, keep_going: bool = False) -> None:
         self.places = places
         self.waiting: deque[Job] = deque()
         self.at_work: dict[str, Job] = {}
         self._later: list[tuple[float, str, Job]] = []  # a heap of attempts, by the time of their turn
+        self._alike: Counter[str] = Counter()  # jobs that were given up, by their error without its numbers
+        self._others = 0  # jobs that have ended otherwise
+        self._keep_going = keep_going
 
     @abstractmethod
     def ended(self, job: Job, outcome: Outcome) -> None:
@@ -50,6 +58,7 @@ class Driver(ABC):
 
         Raises:
             InputError: workers that do not see the folder or cannot load the task.
+            GammaskyError: storage that is full; too many jobs that fail with the same error.
             KeyboardInterrupt: after Ctrl-C or SIGTERM; what ran has ended, and goes on from its checkpoints.
         """
         with session.interrupts() as interrupts:
@@ -58,11 +67,13 @@ class Driver(ABC):
                 while self.waiting or self._later or self.at_work:
                     self._hand_out(session)
                     for job, outcome in session.poll(POLL_SECONDS):
-                        self._take(job, outcome)
+                        self._take(job, outcome, session)
                     interrupts.raise_if_pending()
                     self.turn(session)
-            except BaseException:
+            except BaseException as error:
                 session.stop()
+                if isinstance(error, OSError) and is_full(error):
+                    raise no_room(self.places.folder, str(error)) from error
                 raise
 
     def _hand_out(self, session: Session) -> None:
@@ -73,26 +84,49 @@ class Driver(ABC):
             self.at_work[job.key] = job
             session.submit(job)
 
-    def _take(self, job: Job, outcome: Outcome) -> None:
-        """Note how an attempt ended; one that was lost is put back."""
+    def _take(self, job: Job, outcome: Outcome, session: Session) -> None:
+        """Note how an attempt ended; one that was lost, or has failed on one seat only, is put back."""
         del self.at_work[job.key]
-        if outcome.ending == "apart":
-            raise InputError(self._apart(outcome))
+        if outcome.ending == "full":
+            raise no_room(self.places.folder, outcome.error)
+        if outcome.ending == "apart":  # the session uses that node no more, or has raised
+            if not session.tries_elsewhere():
+                raise InputError(outcome.error)
+            self.waiting.appendleft(job)
+            return
+        again = replace(job, attempt=job.attempt + 1, avoid=(*job.avoid, outcome.seat) if outcome.seat else job.avoid)
         if outcome.ending == "lost":
-            (self.places.live / f"{job.key}.json").unlink(missing_ok=True)
-            said = read_failure(self.places, job.key)  # a worker that ended itself for the time limit
-            if said is None and job.attempt < ATTEMPTS:
+            if job.attempt - job.failures < ATTEMPTS:
                 turn = time.monotonic() + BACKOFF_SECONDS * 2 ** (job.attempt - 1)
-                heapq.heappush(self._later, (turn, job.key, replace(job, attempt=job.attempt + 1)))
+                heapq.heappush(self._later, (turn, job.key, again))
                 return
-            outcome = said or replace(outcome, error=f"lost {ATTEMPTS} times, last: {outcome.error}")
+            outcome = replace(outcome, error=f"lost {ATTEMPTS} times, last: {outcome.error}")
+        elif outcome.ending in ("failed", "late") and session.tries_elsewhere() and job.failures + 1 < FAILURES:
+            self.waiting.append(replace(again, failures=job.failures + 1))
+            return
         self.ended(job, outcome)
+        self._compare(outcome)
 
-    def _apart(self, outcome: Outcome) -> str:
-        if outcome.trace:
-            return f"task: a worker cannot load it: {outcome.error}; install the same gammasky on every node"
-        folder = self.places.folder
-        return f"folder: a worker does not see {outcome.error}; expected storage that all nodes share, got {folder}"
+    def _compare(self, outcome: Outcome) -> None:
+        """Stop where most of what has ended failed with the same error: so will the rest.
+
+        Raises:
+            GammaskyError: with that error.
+        """
+        kind = re.sub(r"0x[0-9a-f]+|\d+", "#", outcome.error) if outcome.ending == "failed" else ""
+        if not kind:
+            self._others += 1
+            return
+        self._alike[kind] += 1
+        if self._keep_going or self._alike[kind] < ALIKE:
+            return
+        if self._alike[kind] > self._alike.total() - self._alike[kind] + self._others:
+            raise GammaskyError(
+                f"{self._alike[kind]} members have failed with the same error, and so would the others:"
+                f" {outcome.error};"
+                f" see {self.places.failed}, correct it, and go on with `retry_failed=True` (and with"
+                " `keep_going=True`, if the others are worth a try)"
+            )
 
     def remove_scratch(self, key: str) -> None:
         """Remove the checkpoints of what has ended; on shared storage a name may go a moment later than its file."""

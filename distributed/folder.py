@@ -5,7 +5,7 @@
 - failed/KEY.json   why a member has none
 - damaged/          files of members that could not be read back
 - scratch/KEY/      checkpoints of what is under way
-- live/KEY.json     its progress
+- running.json      who is at work, and how far: written once a second
 - driver.json       what the driver last said; driver.lock: held while it lives
 - results.csv       table of a campaign's results, made anew from members/ now and then
 """
@@ -29,7 +29,7 @@ class Places:
         self.folder = folder
         self.manifest, self.table = folder / "manifest.json", folder / "results.csv"
         self.members, self.failed, self.damaged = folder / "members", folder / "failed", folder / "damaged"
-        self.scratch, self.live = folder / "scratch", folder / "live"
+        self.scratch, self.running = folder / "scratch", folder / "running.json"
         self.driver, self.lock = folder / "driver.json", folder / "driver.lock"
 
 

@@ -152,9 +152,8 @@ def clear(places: Places) -> None:
 
     That is the progress of what nobody works on any more, and files that were never finished.
     """
-    if places.live.exists():
-        shutil.rmtree(places.live)
-    for folder in (places.members, places.failed, places.damaged, places.scratch, places.live):
+    places.running.unlink(missing_ok=True)
+    for folder in (places.members, places.failed, places.damaged, places.scratch):
         folder.mkdir(exist_ok=True)
     for folder in (places.folder, places.members, places.failed):
         for path in folder.glob(".*"):

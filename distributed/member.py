@@ -23,7 +23,7 @@ class Resources:
         cpus: threads of a member.
         gpus: GPUs; below 1, the part of one that several members share.
         memory_gb: memory [GB] that a scheduler reserves; 0: none is reserved.
-        hours: time limit of one attempt [h]; 0: none.
+        hours: time limit of one attempt [h]; 0: none; None: from the estimated time of the member.
 
     Raises:
         InputError: a number that cannot be meant.
@@ -32,13 +32,15 @@ class Resources:
     cpus: int = 1
     gpus: float = 0.0
     memory_gb: float = 0.0
-    hours: float = 0.0
+    hours: float | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.cpus, bool) or not isinstance(self.cpus, int) or self.cpus < 1:
             raise InputError(f"cpus: expected a whole number of at least 1, got {self.cpus!r}")
         for name in ("gpus", "memory_gb", "hours"):
             value = getattr(self, name)
+            if name == "hours" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise InputError(f"{name}: expected a finite number of at least 0, got {value!r}")
         if self.gpus > 1 and self.gpus != int(self.gpus):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
@@ -15,14 +16,24 @@ from gammasky.distributed.board import Board
 from gammasky.distributed.driver import Driver
 from gammasky.distributed.folder import Places, write_failure, write_light
 from gammasky.distributed.manifest import Listed
-from gammasky.distributed.runners.base import Job, Outcome, Runner, Session, Work
-from gammasky.distributed.status import Ended, Running, Status, numbers_of, read_running, seconds_left
+from gammasky.distributed.member import Resources
+from gammasky.distributed.runners.base import Job, Outcome, Runner, Running, Session, Work
+from gammasky.distributed.status import Ended, Status, numbers_of, read_running, seconds_left, write_running
 from gammasky.distributed.table import row_of, write_csv
 
 BEAT_SECONDS = 1.0  # between two looks at the members at work
 TABLE_SECONDS = 60.0  # between two tables of results,
 TABLE_SHARE = 0.02  # unless that would take more than this part of the driver's time
+TIMES = 20  # the plan's estimate: a time limit where the user sets none. Estimates are of one idle core
+SHORTEST_LIMIT = 3600.0  # but not below this: to compile alone may take minutes
 RECENT = 8  # members that have ended, and are still shown
+
+
+def time_limit(resources: Resources, cost: float) -> float:
+    """Time [s] that one attempt may take: what the user says, or TIMES the estimate."""
+    if resources.hours is not None:
+        return resources.hours * 3600 or math.inf
+    return max(TIMES * cost, SHORTEST_LIMIT)
 
 
 class MembersDriver(Driver):
@@ -33,10 +44,13 @@ class MembersDriver(Driver):
         listed: its members.
         outcomes: of those that have ended already, by key; the others are added.
         board: shows how far it is.
+        keep_going: see `Driver`.
     """
 
-    def __init__(self, places: Places, listed: Sequence[Listed], outcomes: dict[str, Outcome], board: Board) -> None:
-        super().__init__(places)
+    def __init__(
+        self, places: Places, listed: Sequence[Listed], outcomes: dict[str, Outcome], board: Board, *, keep_going: bool
+    ) -> None:
+        super().__init__(places, keep_going=keep_going)
         self.outcomes = outcomes
         self._board, self._listed = board, {member.key: member for member in listed}
         self._recent: deque[Ended] = deque(maxlen=RECENT)
@@ -52,7 +66,9 @@ class MembersDriver(Driver):
             InputError: no workers.
         """
         self.waiting.extend(
-            Job(key, member.name, specs[key]) for key, member in self._listed.items() if key not in self.outcomes
+            Job(key, member.name, specs[key], limit=time_limit(work.resources, member.cost))
+            for key, member in self._listed.items()
+            if key not in self.outcomes
         )
         for scratch in self.places.scratch.iterdir():  # of a driver that was killed before it could
             if scratch.name in self.outcomes and self.outcomes[scratch.name].ending == "done":
@@ -63,6 +79,7 @@ class MembersDriver(Driver):
                     self.drive(session)
         finally:
             self._write_table()
+            self.places.running.unlink(missing_ok=True)
         self._board.show(self._status([], 0), last=True)
 
     def ended(self, job: Job, outcome: Outcome) -> None:
@@ -84,7 +101,11 @@ class MembersDriver(Driver):
         if now - self._beat < BEAT_SECONDS:
             return
         self._beat = now
-        running = [member for member in read_running(self.places) if member.key in self.at_work]
+        running = session.running()
+        if running is None:
+            running = [member for member in read_running(self.places) if member.key in self.at_work]
+        else:
+            write_running(self.places, running)
         state = self._status(running, session.slots())
         said = {"seconds_left": state.seconds_left, "recent": [asdict(ended) for ended in self._recent]}
         write_light(self.places.driver, json.dumps({"host": socket.gethostname(), "pid": os.getpid(), **said}))

@@ -113,7 +113,7 @@ def _listed(system: Any, root: str) -> dict[str, int]:
 def _files(folder: Path) -> Iterator[Path]:
     """What is worth keeping of a campaign's folder: no locks, no progress, no checkpoints, nothing half written."""
     places = Places(folder)
-    own = {place.name for place in (places.lock, places.driver, places.live, places.scratch, places.damaged)}
+    own = {place.name for place in (places.lock, places.driver, places.running, places.scratch, places.damaged)}
     for path in sorted(folder.rglob("[!.]*")):
         if path.is_file() and path.relative_to(folder).parts[0] not in own:
             yield path

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gammasky.distributed.folder import Places, read_json
+from gammasky.distributed.folder import Places, read_json, write_light
 from gammasky.distributed.hold import driver_alive
 from gammasky.distributed.manifest import read_manifest
+from gammasky.distributed.runners.base import Running
 
 NUMBERS = {"elbo": ("ELBO", 1), "log_z": ("log Z", 1), "k_hat": ("k-hat", 2)}  # of a member: heading, decimals
-
-
-@dataclass(frozen=True)
-class Running:
-    """A member at work: how far it is (0 to 1), for how long [s], and the numbers that it reports."""
-
-    key: str
-    name: str
-    fraction: float
-    seconds: float
-    attempt: int
-    values: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -88,15 +78,15 @@ def status(folder: Path | str) -> Status:
     )
 
 
+def write_running(places: Places, members: Iterable[Running]) -> None:
+    """Write down who is at work."""
+    write_light(places.running, json.dumps({"running": [asdict(member) for member in members]}))
+
+
 def read_running(places: Places) -> list[Running]:
-    """The members at work, in the order of their names."""
-    found = {key: read_json(places.live / f"{key}.json") for key in _stems(places.live, ".json")}
-    running = [
-        Running(key, said["name"], said["fraction"], said["seconds"], said["attempt"], said["values"])
-        for key, said in found.items()
-        if said is not None
-    ]
-    return sorted(running, key=lambda member: member.name)
+    """The members at work, in the order of their names; none where nothing is said of them."""
+    said = read_json(places.running) or {}
+    return [Running(**member) for member in said.get("running", [])]
 
 
 def _stems(folder: Path, suffix: str) -> set[str]:

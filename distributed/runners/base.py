@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,17 +11,28 @@ from typing import Any, Literal, Protocol
 from gammasky.distributed.member import Resources, Row, Task
 from gammasky.engine.interrupt import Interrupts
 
-Ending = Literal["done", "failed", "late", "lost", "apart"]
+Ending = Literal["done", "failed", "late", "lost", "full", "apart"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at a member: number `attempt` from 1."""
+    """One attempt at a member.
+
+    Attributes:
+        key, name, spec: of the member.
+        attempt: number of the attempt, from 1.
+        limit: time [s] that it may take.
+        failures: attempts that have failed, each on another seat.
+        avoid: seats on which it was not done.
+    """
 
     key: str
     name: str
     spec: dict[str, Any]
     attempt: int = 1
+    limit: float = math.inf
+    failures: int = 0
+    avoid: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,11 +40,13 @@ class Outcome:
     """How an attempt ended.
 
     Attributes:
-        ending: "done": the result is stored. "failed": the task raised; "late": it took longer than it may; these two
-            are final. "lost": the worker, its node or its memory went, or storage could not be read or written: worth
-            another attempt. "apart": the worker does not see the campaign's folder, or cannot load the task.
+        ending: "done": the result is stored. "failed": the task raised; "late": it took longer than it may, or made no
+            progress: after two of these, on different seats, the member is given up. "lost": the worker, its node, its
+            device or its memory went, or storage could not be read or written: worth another attempt. "full": the
+            campaign's storage has no room. "apart": the worker does not see the campaign's folder.
         row, seconds: of the task, where it is done; attempts: how many it took.
         error: one line; trace: the traceback.
+        seat: where it was; empty: in the driver's own process.
     """
 
     ending: Ending
@@ -41,6 +55,7 @@ class Outcome:
     attempts: int = 1
     error: str = ""
     trace: str = ""
+    seat: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,20 @@ class Work:
     task: Task
     folder: Path
     resources: Resources
+
+
+@dataclass(frozen=True)
+class Running:
+    """A member at work: how far it is (0 to 1), for how long [s], the numbers that it reports, and in which process."""
+
+    key: str
+    name: str
+    fraction: float
+    seconds: float
+    attempt: int
+    values: dict[str, float]
+    host: str
+    pid: int
 
 
 class Session(Protocol):
@@ -72,7 +101,19 @@ class Session(Protocol):
         ...
 
     def poll(self, seconds: float) -> list[tuple[Job, Outcome]]:
-        """The jobs that have ended since the last call; waits for the first of them, but no longer than that."""
+        """The jobs that have ended since the last call; waits for the first of them, but no longer than that.
+
+        Raises:
+            InputError: no worker can be used.
+        """
+        ...
+
+    def running(self) -> list[Running] | None:
+        """The members at work; None: they tell of themselves in the campaign's folder."""
+        ...
+
+    def tries_elsewhere(self) -> bool:
+        """Whether a member that has failed can be tried again on another seat."""
         ...
 
     def stop(self) -> None:

@@ -40,7 +40,7 @@ def connected(address: str, workers: int | None, resources: Resources) -> Iterat
         InputError: no cluster answers there, or it is of another version; or a Ray of our own does not start.
     """
     place = (_running() or "local") if address == "auto" else address
-    _prepare(place)
+    prepare(place)
     import ray
 
     if ray.is_initialized():
@@ -77,7 +77,7 @@ def _running() -> str | None:
     return address if address and _answers(address) else None
 
 
-def _prepare(place: str) -> None:
+def prepare(place: str) -> None:
     """Set what Ray reads from the environment when it is imported; nothing that is set already."""
     for name, value in _KEEPALIVE.items():
         os.environ.setdefault(name, value)
@@ -89,29 +89,47 @@ def _prepare(place: str) -> None:
 
 
 def _start(ray: Any, workers: int | None, resources: Resources) -> None:
-    """Start a Ray of exactly so many slots, for this process alone."""
+    """Start a Ray of exactly so many slots, for this process alone.
+
+    Raises:
+        InputError: it does not start.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     slots = workers or max(cores // resources.cpus, 1)
+    try:
+        start(ray, num_cpus=slots * resources.cpus)
+    except Exception as error:  # Ray's own have no class: a machine too busy for its time-outs, no room in /dev/shm
+        line = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
+        remedy = "try again, or do without Ray"
+        if "AF_UNIX" in str(error):  # the names of its sockets, which may have 107 characters
+            place = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+            line = f"its sockets in {place} have names that are too long"
+            remedy = "set RAY_TMPDIR (or TMPDIR) to a folder with a short name, such as /tmp"
+        raise InputError(f"address: Ray does not start on this machine: {line}; {remedy}") from error
+
+
+def start(ray: Any, **options: Any) -> None:
+    """Start a Ray that nobody reaches from another machine.
+
+    Told an address of this machine alone, Ray takes the one that others see instead, and then all its servers listen on
+    every interface: unless it takes the machine for one on which there are no clusters.
+    """
+    known = ray._private.ray_constants
+    clusters, known.ENABLE_RAY_CLUSTER = known.ENABLE_RAY_CLUSTER, False
     with warnings.catch_warnings():
         # JAX warns of forks that go on in its own process; these run another program at once
         warnings.filterwarnings("ignore", message="os.fork", category=RuntimeWarning)
         try:
             ray.init(
                 address="local",
-                num_cpus=slots * resources.cpus,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="ERROR",
                 _node_ip_address="127.0.0.1",
+                **options,
             )
-        except Exception as error:  # Ray's own have no class: a machine too busy for its time-outs, no room in /dev/shm
-            line = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
-            remedy = "try again, or do without Ray"
-            if "AF_UNIX" in str(error):  # the names of its sockets, which may have 107 characters
-                place = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
-                line = f"its sockets in {place} have names that are too long"
-                remedy = "set RAY_TMPDIR (or TMPDIR) to a folder with a short name, such as /tmp"
-            raise InputError(f"address: Ray does not start on this machine: {line}; {remedy}") from error
+        finally:
+            known.ENABLE_RAY_CLUSTER = clusters
 
 
 def _join(ray: Any, address: str) -> None:
@@ -171,12 +189,12 @@ def check_room(ray: Any, resources: Resources) -> None:
     ask = f"{resources.cpus} CPUs, {resources.gpus:g} GPUs and {resources.memory_gb:g} GB"
     have = f"{most['CPU']:g} CPUs, {most['GPU']:g} GPUs and {most['memory'] / 1e9:.1f} GB"
     text = f"resources: a member asks for {ask}, but no node has that (at most {have})"
-    if not _autoscaled(nodes):
+    if not autoscaled(nodes):
         raise InputError(f"{text}; ask for less, or add such a node")
     print(f"gammasky: warning: {text}; waiting for the autoscaler to start one", file=sys.stderr)
 
 
-def _autoscaled(nodes: list[dict[str, Any]]) -> bool:
+def autoscaled(nodes: list[dict[str, Any]]) -> bool:
     """Whether the cluster starts nodes by itself: its nodes are then of types that it was given.
 
     The second version of Ray's autoscaler labels each node with its type, the first one reports the types of all.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -9,8 +11,13 @@ from contextlib import contextmanager
 from types import FrameType
 
 from gammasky.distributed.attempt import attempt
-from gammasky.distributed.runners.base import Job, Outcome, Work
+from gammasky.distributed.folder import Places
+from gammasky.distributed.runners.base import Job, Outcome, Running, Work
+from gammasky.distributed.runners.seat import about_of
+from gammasky.distributed.status import write_running
 from gammasky.engine.interrupt import Interrupts
+
+REPORT_SECONDS = 1.0  # between two writes of the progress
 
 
 class InlineRunner:
@@ -26,8 +33,9 @@ class InlineSession:
     """See `Session`."""
 
     def __init__(self, work: Work) -> None:
-        self._work = work
+        self._work, self._about = work, about_of(work)
         self._queue: deque[Job] = deque()
+        self._written = -float("inf")
 
     def interrupts(self) -> Interrupts:
         """See `Session.interrupts`."""
@@ -45,13 +53,28 @@ class InlineSession:
         """See `Session.submit`."""
         self._queue.append(job)
 
+    def tries_elsewhere(self) -> bool:
+        """See `Session.tries_elsewhere`."""
+        return False
+
+    def running(self) -> None:
+        """See `Session.running`: each report writes them down."""
+
     def poll(self, seconds: float) -> list[tuple[Job, Outcome]]:
         """See `Session.poll`: the job is run here."""
         if not self._queue:
             time.sleep(seconds)
             return []
-        job = self._queue.popleft()
-        return [(job, attempt(self._work.folder, lambda: self._work, job, own_process=False))]
+        job, places, began = self._queue.popleft(), Places(self._work.folder), time.monotonic()
+
+        def tell(fraction: float, values: dict[str, float]) -> None:
+            now = time.monotonic()
+            if now - self._written >= REPORT_SECONDS:
+                self._written = now
+                here = (socket.gethostname(), os.getpid())
+                write_running(places, [Running(job.key, job.name, fraction, now - began, job.attempt, values, *here)])
+
+        return [(job, attempt(self._work, job, tell, self._about, limited=True))]
 
     def stop(self) -> None:
         """See `Session.stop`: nothing runs any more."""

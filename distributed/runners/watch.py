@@ -1,59 +1,50 @@
-"""Workers that have gone silent: frozen while their node lives, so that nothing else notices.
+"""Seats that have gone silent, and members that do not come on: nothing else notices either.
 
-From the moment it is given a member, before it loads what to do with it, a worker touches that member's progress file
-every few seconds, from a thread of its own: compiled code runs beside it. A file that stays as it is for PATIENCE looks
-is that of a worker which does not answer.
+A seat gives a sign of life every few seconds, from a thread of its own: compiled code runs beside it. One that gives
+none for PATIENCE looks is frozen, or cut off. The likelier hang looks alive: its thread goes on while the fit stands
+still. So a member that has reported progress before, and then none for STANDSTILL looks, is given up, too.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Literal
 
-PULSE_SECONDS = 10.0  # between two signs of life
+from gammasky.distributed.runners.hub import Sign
+
 LOOK_SECONDS = 1.0  # at least, between two looks: a driver that was stopped itself has then looked only once
 PATIENCE = 300  # looks without a new sign of life
-
-
-@contextmanager
-def pulse(file: Path) -> Iterator[None]:
-    """Touch a file, which others may write or remove, every PULSE_SECONDS."""
-    ended = threading.Event()
-
-    def beat() -> None:
-        while not ended.wait(PULSE_SECONDS):
-            with suppress(OSError):  # storage that is away for a moment costs one beat
-                os.utime(file)
-
-    threading.Thread(target=beat, daemon=True).start()
-    try:
-        yield
-    finally:
-        ended.set()
+STANDSTILL = 3600  # looks without progress
 
 
 class Watch:
-    """Looks at the progress files of members at work, in the folder `live`."""
+    """Looks at the signs of seats."""
 
-    def __init__(self, live: Path) -> None:
-        self._live = live
-        self._seen: dict[str, tuple[int, int]] = {}  # the last sign of life, and the looks since then
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[Sign | None, int, int]] = {}  # the last sign; looks since it, and since progress
         self._looked = -float("inf")
 
-    def silent(self, keys: Iterable[str]) -> list[str]:
-        """Those of the members whose workers do not answer."""
-        now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS:
-            return []
-        self._looked, before = now, self._seen
-        self._seen = {}
-        for key in keys:
-            with suppress(FileNotFoundError):  # one that waits for a worker, or has ended
-                sign = (self._live / f"{key}.json").stat().st_mtime_ns
-                last, looks = before.get(key, (0, 0))
-                self._seen[key] = (sign, looks + 1 if sign == last else 0)
-        return [key for key, (_, looks) in self._seen.items() if looks > PATIENCE]
+    def due(self) -> bool:
+        """Whether it is time for another look."""
+        return time.monotonic() - self._looked >= LOOK_SECONDS
+
+    def look(self, signs: Mapping[str, Sign | None]) -> dict[str, Literal["silent", "standstill"]]:
+        """What is wrong with which seats.
+
+        Args:
+            signs: the last of every seat that has a process; None: it has not given any.
+        """
+        self._looked, before = time.monotonic(), self._seen
+        self._seen, wrong = {}, {}
+        for seat, sign in signs.items():
+            last, quiet, still = before.get(seat, (None, 0, 0))
+            quiet = 0 if sign is None or last is None or sign[0] != last[0] else quiet + 1
+            came_on = sign is None or last is None or sign[1:3] != last[1:3] or not sign[2]
+            still = 0 if came_on else still + 1
+            self._seen[seat] = (sign, quiet, still)
+            if quiet > PATIENCE:
+                wrong[seat] = "silent"
+            elif sign is not None and sign[1] >= 2 and still > STANDSTILL:
+                wrong[seat] = "standstill"
+        return wrong  # type: ignore[return-value]

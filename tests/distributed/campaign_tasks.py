@@ -66,6 +66,32 @@ class RayTroubleOnce(TroubleOnce):
         raise ray.exceptions.RaySystemError("once")
 
 
+class BadNodes(Square):
+    """One node cannot load the task, on another one it fails: each says so in its environment."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if os.environ.get("NODE") == "bare":
+            raise ModuleNotFoundError("No module named 'gammasky'")
+        self.__dict__.update(state)
+
+    def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
+        if os.environ.get("NODE") == "broken":
+            raise RuntimeError("the device is broken")
+        return super().__call__(spec, desk)
+
+
+@dataclass(frozen=True)
+class BrokenDevice(Square):
+    """Fails on one GPU."""
+
+    broken: str = ""
+
+    def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
+        if os.environ["CUDA_VISIBLE_DEVICES"] == self.broken:
+            raise RuntimeError("the device is broken")
+        return super().__call__(spec, desk)
+
+
 def fail(spec: dict[str, Any], _desk: Desk) -> None:
     raise ValueError(f"number {spec['number']} is no good")
 
@@ -99,6 +125,12 @@ def starve_once(_spec: dict[str, Any], desk: Desk) -> None:
         raise MemoryError("not enough")
 
 
+def fill(_spec: dict[str, Any], desk: Desk) -> None:
+    """As a checkpoint does on a disk that is full."""
+    if os.environ.get("DISK") == "full":
+        raise OSError(28, "No space left on device", str(desk.folder / "checkpoint.npz"))
+
+
 def sleep(spec: dict[str, Any], desk: Desk) -> None:
     end = time.monotonic() + spec["seconds"]
     while (left := end - time.monotonic()) > 0:
@@ -107,6 +139,14 @@ def sleep(spec: dict[str, Any], desk: Desk) -> None:
     while "until" in spec and not Path(spec["until"]).exists():
         desk.report(1.0, elbo=-7.0)
         time.sleep(0.05)
+
+
+def stand_still(_spec: dict[str, Any], desk: Desk) -> None:
+    """Looks alive, and makes no progress; the first time."""
+    desk.report(0.1)
+    desk.report(0.2)
+    if first_time(desk):
+        time.sleep(300)
 
 
 def heed(spec: dict[str, Any], desk: Desk) -> None:
@@ -122,6 +162,17 @@ def heed(spec: dict[str, Any], desk: Desk) -> None:
 
 def environment(spec: dict[str, Any], _desk: Desk) -> dict[str, str]:
     return {name: os.environ.get(name, "") for name in spec["names"]}
+
+
+_first_device: list[str] = []  # in this process
+
+
+def device(spec: dict[str, Any], desk: Desk) -> dict[str, str]:
+    """The device that Ray means now, and the one that CUDA would go on using."""
+    now = os.environ["CUDA_VISIBLE_DEVICES"]
+    _first_device.append(now)
+    sleep(spec, desk)
+    return {"device_now": now, "device_first": _first_device[0]}
 
 
 def checkpoint(_spec: dict[str, Any], desk: Desk) -> dict[str, str]:
@@ -143,10 +194,13 @@ DEEDS: dict[str, Callable[[dict[str, Any], Desk], Any]] = {
     "die": die,
     "freeze once": freeze_once,
     "starve once": starve_once,
+    "fill": fill,
     "sleep": sleep,
     "heed": heed,
+    "stand still": stand_still,
     "environment": environment,
     "checkpoint": checkpoint,
+    "device": device,
     "wrong value": wrong_value,
     "wrong name": wrong_name,
 }

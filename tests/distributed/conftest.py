@@ -20,6 +20,7 @@ import pytest
 
 from gammasky.distributed.campaign import Tally, run_campaign
 from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.runners.connect import prepare, start
 from gammasky.distributed.runners.inline import InlineRunner
 
 
@@ -38,20 +39,30 @@ def tasks(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
 @pytest.fixture(scope="module")
 def ray(tasks: ModuleType, ray_folder: str) -> Iterator[ModuleType]:  # noqa: ARG001  workers get the path of the tasks
     """A local Ray of two slots, which all campaigns and searches of a module use."""
-    settings = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    with local_ray(ray_folder, num_cpus=2) as ray:
+        yield ray
+
+
+@contextmanager
+def local_ray(folder: str, **resources: int) -> Iterator[ModuleType]:
+    """A Ray with these resources, also with GPUs that are not there; as campaigns start one."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        prepare("local")
         import ray
 
         before = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-            _node_ip_address="127.0.0.1", _temp_dir=ray_folder,
-        )  # fmt: skip
+        start(ray, _temp_dir=folder, **resources)
         yield ray
         ray.shutdown()
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def ray_with_gpus(tasks: ModuleType, ray_folder: str) -> Iterator[ModuleType]:  # noqa: ARG001
+    """A local Ray of eight slots and four GPUs; neither need be there."""
+    with local_ray(ray_folder, num_cpus=8, num_gpus=4) as ray:
+        yield ray
 
 
 @pytest.fixture
@@ -60,7 +71,7 @@ def drive(tasks: ModuleType, ray_folder: str) -> Callable[..., AbstractContextMa
     assert tasks  # on the path of processes
 
     @contextmanager
-    def start(
+    def started(
         folder: Path, log: object, count: int, seconds: float, how: str = "new", *, deed: str = "sleep",
         where: str = "inline",
     ) -> Iterator[subprocess.Popen[str]]:  # fmt: skip
@@ -76,7 +87,7 @@ def drive(tasks: ModuleType, ray_folder: str) -> Callable[..., AbstractContextMa
             finally:
                 process.kill()
 
-    return start
+    return started
 
 
 @pytest.fixture(scope="session")

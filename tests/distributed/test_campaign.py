@@ -20,9 +20,10 @@ from gammasky.distributed import driver
 from gammasky.distributed.attempt import attempt
 from gammasky.distributed.campaign import Tally, load_member, read_manifest, read_rows, status
 from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.members_driver import time_limit
 from gammasky.distributed.runners.base import Job, Outcome, Work
 from gammasky.distributed.store import Store
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import GammaskyError, InputError
 
 Run = Callable[..., Tally]
 MembersOf = Callable[..., list[Member]]
@@ -41,7 +42,7 @@ def test_every_member_once_and_stored(run: Run, members_of: MembersOf, tmp_path:
     folder = tmp_path / "campaign"
     assert {path.name for path in (folder / "members").iterdir()} == {f"{Store.key(m.spec)}.npz" for m in members}
     assert not list((folder / "scratch").iterdir())
-    assert not list((folder / "live").iterdir())
+    assert not (folder / "running.json").exists()
     for member in members:
         result = load_member(folder, Store.key(member.spec))
         number = member.spec["number"]
@@ -114,6 +115,34 @@ def test_what_ran_short_of_memory_is_tried_again(
     assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 1]
 
 
+@pytest.mark.parametrize("where", ["result", "checkpoint"])
+def test_a_full_disk_ends_the_campaign_at_once(
+    run: Run, members_of: MembersOf, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One fit is begun, not all of them five times; and when there is room the campaign goes on."""
+    members = members_of(4, do="fill" if where == "checkpoint" else "nothing")
+    with monkeypatch.context() as patch:
+        patch.setenv("DISK", "full")
+
+        def save(*_arguments: object) -> NoReturn:
+            raise OSError(28, "No space left on device", str(tmp_path / "campaign" / "members" / "x.npz"))
+
+        if where == "result":
+            patch.setattr(Store, "save", save)
+        with pytest.raises(GammaskyError, match=r"no room for results: OSError: .*No space left .*; make room"):
+            run(members)
+    assert started(tmp_path) == [0]
+    assert read_rows(tmp_path / "campaign") == []
+    assert run(members, resume=True).done == 4
+
+
+def test_the_default_time_limit_is_of_the_estimate() -> None:
+    assert time_limit(Resources(), 1000.0) == 20_000
+    assert time_limit(Resources(), 1.0) == 3600  # to compile alone may take minutes
+    assert time_limit(Resources(hours=2), 1000.0) == 7200
+    assert time_limit(Resources(hours=0), 1000.0) == float("inf")
+
+
 def test_a_member_that_takes_too_long_fails(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
     members = [*members_of([1], do="sleep", seconds=300.0), *members_of([2])]
     began = time.monotonic()
@@ -154,14 +183,14 @@ def test_a_run_goes_on_with_what_is_missing(run: Run, members_of: MembersOf, tmp
         (folder / "members" / f"{Store.key(member.spec)}.npz").unlink()
     torn = folder / "members" / f".{Store.key(members[0].spec)}.0123abcd.npz"
     torn.write_bytes(b"half")
-    (folder / "live" / f"{Store.key(members[5].spec)}.json").write_text("{}")
+    (folder / "running.json").write_text("{}")
     scratch = folder / "scratch" / Store.key(members[0].spec)
     scratch.mkdir()
     assert run(members, resume=True).fitted == 2
     assert started(tmp_path) == [0, 1, 2, 3, 4, 5, 2, 3]
     assert not torn.exists()
     assert not scratch.exists()
-    assert not list((folder / "live").iterdir())
+    assert not (folder / "running.json").exists()
 
 
 def test_a_finished_campaign_starts_no_workers(run: Run, members_of: MembersOf) -> None:
@@ -179,55 +208,13 @@ def test_an_attempt_sees_what_is_stored_and_where_it_is(
     task, job = tasks.Square(str(tmp_path / "log")), Job(Store.key(member.spec), member.name, member.spec, attempt=2)
 
     def attempted(folder: Path) -> Outcome:
-        return attempt(folder, lambda: Work(task, folder, Resources()), job, own_process=False)
+        return attempt(Work(task, folder, Resources()), job, lambda *_: None, {})
 
     again = attempted(tmp_path / "campaign")
     assert (again.ending, again.row, again.attempts) == ("done", {"square": 0, "elbo": 0.0}, 1)
     assert attempted(tmp_path / "elsewhere").ending == "apart"
     assert started(tmp_path) == [0]
     assert not (tmp_path / "elsewhere").exists()
-
-
-@pytest.mark.parametrize(
-    ("error", "ending"),
-    [
-        (ModuleNotFoundError("No module named 'gammasky'"), "apart"),
-        (AttributeError("no such task"), "apart"),
-        (OSError(116, "Stale file handle"), "lost"),
-        (MemoryError("not enough"), "lost"),
-    ],
-)
-def test_a_task_that_cannot_be_loaded(
-    run: Run, members_of: MembersOf, tmp_path: Path, error: Exception, ending: str
-) -> None:
-    """What a node lacks ends the campaign; a trouble that may pass is worth another attempt."""
-    run(members_of([1]))
-    (member,) = members_of([2])
-
-    def load() -> Work:
-        raise error
-
-    job = Job(Store.key(member.spec), member.name, member.spec, attempt=2)
-    outcome = attempt(tmp_path / "campaign", load, job, own_process=False)
-    assert (outcome.ending, outcome.attempts, outcome.error) == (ending, 2, f"{type(error).__name__}: {error}")
-    assert "Traceback" in outcome.trace
-    assert not list((tmp_path / "campaign" / "live").iterdir())
-
-
-def test_a_worker_without_room_for_a_thread(
-    run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(members_of([1]))
-    (member,) = members_of([2])
-    job = Job(Store.key(member.spec), member.name, member.spec)
-
-    def no_thread(_thread: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr("threading.Thread.start", no_thread)
-    folder = tmp_path / "campaign"
-    outcome = attempt(folder, lambda: Work(tasks.Square(), folder, Resources()), job, own_process=True)
-    assert (outcome.ending, outcome.error) == ("lost", "RuntimeError: can't start new thread")
 
 
 def test_scratch_is_there_and_removed(run: Run, members_of: MembersOf, tmp_path: Path) -> None:

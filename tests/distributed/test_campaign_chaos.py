@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from gammasky.distributed import driver
 from gammasky.distributed.campaign import Tally, read_rows
+from gammasky.distributed.folder import Places
 from gammasky.distributed.member import Member
+from gammasky.distributed.runners.connect import prepare
 from gammasky.distributed.runners.ray import RayRunner
+from gammasky.distributed.status import read_running
 from gammasky.distributed.store import Store
 
 MEMBERS, EVENTS, NODES = 80, 20, 4
@@ -30,12 +33,11 @@ HEALTH = {
 
 @pytest.fixture
 def cluster(tasks: object, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:  # noqa: ARG001
-    """A head and three more nodes, one slot each."""
+    """A head and three more nodes, one slot each; and two that are of no use, see `BadNodes`."""
     monkeypatch.setenv("RAY_TMPDIR", ray_folder)  # the cluster notes its address there
     (Path(ray_folder) / "ray").mkdir()
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    prepare("local")
     import ray
     from ray.cluster_utils import Cluster
 
@@ -46,8 +48,9 @@ def cluster(tasks: object, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> 
     made = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(NODES - 1):
         made.add_node(num_cpus=1)
+    bad = [made.add_node(num_cpus=1, env_vars={"NODE": trouble}) for trouble in ("bare", "broken")]
     ray.init(address=made.address, log_to_driver=False, logging_level="ERROR")
-    yield made
+    yield made, bad
     ray.shutdown()
     made.shutdown()
     signal.signal(signal.SIGTERM, before)
@@ -56,8 +59,9 @@ def cluster(tasks: object, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> 
 class Chaos:
     """Kills workers and replaces nodes, EVENTS times; notes what was stored and begun before each."""
 
-    def __init__(self, cluster: Any, folder: Path, log: Path) -> None:
+    def __init__(self, cluster: Any, bad: Sequence[Any], folder: Path, log: Path) -> None:
         self._cluster, self._folder, self._log = cluster, folder, log
+        self._bad = bad
         self.seen: list[tuple[set[str], int]] = []
         self.killed = self.replaced = 0
 
@@ -75,7 +79,7 @@ class Chaos:
                 self._kill(rng)
 
     def _replace(self, rng: random.Random) -> None:
-        nodes = sorted(self._cluster.worker_nodes, key=lambda node: node.node_id)
+        nodes = sorted(set(self._cluster.worker_nodes) - set(self._bad), key=lambda node: node.node_id)
         self._cluster.remove_node(rng.choice(nodes), allow_graceful=False)
         self._cluster.add_node(num_cpus=1, wait=False)
         self.replaced += 1
@@ -83,10 +87,11 @@ class Chaos:
     def _kill(self, rng: random.Random) -> None:
         end = time.monotonic() + 20
         while time.monotonic() < end:
-            for path in rng.sample(live := sorted((self._folder / "live").glob("[!.]*.json")), len(live)):
+            running = read_running(Places(self._folder))
+            for member in rng.sample(running, len(running)):
                 try:
-                    os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
-                except (FileNotFoundError, ProcessLookupError):  # it has just ended
+                    os.kill(member.pid, signal.SIGKILL)
+                except ProcessLookupError:  # it has just ended
                     continue
                 self.killed += 1
                 return
@@ -95,7 +100,12 @@ class Chaos:
 
 @pytest.mark.slow
 def test_every_member_once_whatever_is_lost(
-    run: Callable[..., Tally], cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Tally],
+    cluster: Any,
+    tasks: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.2)
     rng, over = random.Random(5), tmp_path / "over"
@@ -103,14 +113,18 @@ def test_every_member_once_whatever_is_lost(
     for spec in specs[-NODES:]:  # however fast the machine, the campaign outlasts the chaos
         spec["until"] = str(over)
     members = [Member(f"n{spec['number']}", spec, {}, 1.0) for spec in specs]
-    chaos = Chaos(cluster, tmp_path / "campaign", tmp_path / "log")
+    chaos = Chaos(*cluster, tmp_path / "campaign", tmp_path / "log")
     with ThreadPoolExecutor(1) as pool:  # Ray starts nodes in the main thread only
-        campaign = pool.submit(run, members, runner=RayRunner())
+        task = tasks.BadNodes(str(tmp_path / "log"))
+        campaign = pool.submit(run, members, task=task, runner=RayRunner())
         chaos.reign(campaign)
         over.touch()
         assert not campaign.done(), f"the campaign ended too early: {campaign.exception()!r}"
         tally = campaign.result(timeout=120)
     assert (tally.done, tally.failed) == (MEMBERS, 0)
+    said = [line for line in capsys.readouterr().err.splitlines() if "is set apart" in line]
+    assert len(said) == 1
+    assert "set apart: task: a worker cannot load it: ModuleNotFoundError: No module named 'gammasky'" in said[0]
     assert chaos.killed + chaos.replaced == EVENTS
     assert min(chaos.killed, chaos.replaced) >= 3
     rows = read_rows(tmp_path / "campaign")
@@ -120,7 +134,7 @@ def test_every_member_once_whatever_is_lost(
     keys = {str(member.spec["number"]): Store.key(member.spec) for member in members}
     for stored, before in chaos.seen:
         assert not stored & {keys[number] for number in begun[before + NODES :]}, "a stored member was begun again"
-    assert not list((tmp_path / "campaign" / "live").iterdir())
+    assert not read_running(Places(tmp_path / "campaign"))
     print(
         f"{chaos.killed} workers killed, {chaos.replaced} nodes replaced, {len(begun)} attempts, {tally.seconds:.0f} s"
     )

@@ -206,7 +206,9 @@ def test_time_left() -> None:
 def test_what_a_terminal_shows() -> None:
     from rich.console import Console
 
-    running = tuple(Running(str(n), f"member {n}", 0.25, 60.0, 1 + n, {"elbo": -20080.14}) for n in range(25))
+    running = tuple(
+        Running(str(n), f"member {n}", 0.25, 60.0, 1 + n, {"elbo": -20080.14}, "here", n) for n in range(25)
+    )
     recent = (Ended("sky [1]", "done", 75.0, {"k_hat": 0.456}), Ended("bad", "failed", 3.0, {}, "ValueError: no"))
     state = Status(60, 20, 2, running, recent, 600.0, "here")
     assert summary(state) == "20 of 60 done, 2 failed, 25 running, 13 waiting, about 10 min left"

@@ -41,6 +41,7 @@ def _places(command: Command) -> Command:
         click.option(
             "--workers", type=click.IntRange(min=1), help="Members at once on this machine.  [as many as fit]"
         ),
+        click.option("--keep-going", is_flag=True, help="Also where most members fail with the same error."),
         click.option("--quiet", is_flag=True, help="No live progress."),
     )
     for option in reversed(options):
@@ -180,6 +181,7 @@ def _run(
     executor: str,
     address: str,
     workers: int | None,
+    keep_going: bool,
     quiet: bool,
     resume: bool = False,
     retry_failed: bool = False,
@@ -197,6 +199,7 @@ def _run(
         manifest=ensemble.manifest(),
         resume=resume,
         retry_failed=retry_failed,
+        keep_going=keep_going,
         quiet=quiet,
     )
     _tell(tally, folder)

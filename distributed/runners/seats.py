@@ -1,0 +1,172 @@
+"""The driver's list of seats: which are open, what they work on, how they have done, and where no more are wanted."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gammasky.distributed.runners.base import Job
+from gammasky.engine.errors import InputError
+
+FAILURES = 2  # in a row, after which a seat ends its process
+PAUSE_SECONDS, LONGEST_PAUSE = (
+    1.0,
+    30.0,
+)  # before a new process in its place; twice as long after each that did no better
+OPENINGS = 5  # in a row that fail while no seat is open, after which there is no use in more
+
+Place = tuple[str, ...]  # a node, and the GPUs there of which a seat holds a share
+
+
+@dataclass(eq=False)
+class Seat:
+    """A seat, as the driver knows it.
+
+    Attributes:
+        name: its own, never used again.
+        actor: of Ray's.
+        opening: what `open` will return; None: it is open.
+        job, reference, began: what it works on, what that will return, and since when.
+        failures: members in a row that were not done here.
+        place, host, pid: where it is, once it is open.
+    """
+
+    name: str
+    actor: Any
+    opening: Any
+    job: Job | None = None
+    reference: Any = None
+    began: float = 0.0
+    failures: int = 0
+    place: Place = ()
+    host: str = ""
+    pid: int = 0
+    idle_since: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it waits for a member."""
+        return self.opening is None and self.job is None
+
+
+class Seats:
+    """All of them.
+
+    Args:
+        open_one: starts a seat's actor with this name, on none of these nodes; gives it, and what `open` will return.
+        end_one: ends the process of a seat.
+    """
+
+    def __init__(
+        self, open_one: Callable[[str, Iterable[str]], tuple[Any, Any]], end_one: Callable[[Seat], None]
+    ) -> None:
+        self._open_one, self._end_one = open_one, end_one
+        self.seats: list[Seat] = []
+        self.apart: dict[str, str] = {}  # node -> why it is not used
+        self._places: dict[str, Place] = {}  # of every seat that ever was open, by its name
+        self._worse: dict[
+            Place, tuple[int, float]
+        ] = {}  # processes in a row that ended for failures; when to try again
+        self._stumbles, self._not_before = 0, 0.0
+        self._number = 0
+
+    def hire(self, most: int, wanted: int) -> None:
+        """Open seats until there are as many as wanted, but none yet in place of those that have just failed."""
+        now = time.monotonic()
+        paused = sum(until > now for _, until in self._worse.values())
+        if now < self._not_before:
+            return
+        for _ in range(min(most - paused, wanted) - len(self.seats)):
+            self._number += 1
+            name = f"seat {self._number}"
+            self.seats.append(Seat(name, *self._open_one(name, self.apart)))
+
+    def opened(self, seat: Seat, said: dict[str, Any], nodes: Iterable[str]) -> None:
+        """A seat says what it is, or what its node lacks.
+
+        Args:
+            seat: of which `open` has returned.
+            said: what it returned.
+            nodes: all that have room for members.
+
+        Raises:
+            InputError: now none can be used.
+        """
+        if "apart" in said:
+            self.set_apart(seat, said["node"], said["host"], said["apart"], nodes)
+            return
+        gpus = [str(number) for number in said["gpus"]]
+        seat.opening, seat.idle_since = None, time.monotonic()
+        seat.host, seat.pid, seat.place = said["host"], said["pid"], (said["node"], *gpus)
+        self._places[seat.name] = seat.place
+        self._stumbles = 0
+
+    def stumbled(self, seat: Seat, line: str) -> None:
+        """A seat could not open, for what may pass.
+
+        Raises:
+            InputError: none can, time and again.
+        """
+        self.dismiss(seat)
+        self._stumbles += 1
+        self._not_before = time.monotonic() + _pause(self._stumbles)
+        if self._stumbles >= OPENINGS and not any(other.opening is None for other in self.seats):
+            raise InputError(f"workers: none can be started, {OPENINGS} in a row have failed: {line}")
+
+    def set_apart(self, seat: Seat, node: str, host: str, why: str, nodes: Iterable[str]) -> None:
+        """Use a node no more; what its seats work on is lost with them.
+
+        Raises:
+            InputError: no node is left.
+        """
+        self.dismiss(seat)
+        for other in [other for other in self.seats if other.is_free and other.place[0] == node]:
+            self.dismiss(other)
+        new = node not in self.apart
+        self.apart[node] = why
+        if not set(nodes) - self.apart.keys():
+            others = f"; so it is on each of the {len(self.apart)} nodes" if len(self.apart) > 1 else ""
+            raise InputError(f"{why}{others}")
+        if new:
+            print(f"gammasky: warning: node {host} is set apart: {why}", file=sys.stderr)
+
+    def did(self, seat: Seat, done: bool) -> None:
+        """A seat has ended its work on a member; after FAILURES in a row its process is ended, and replaced."""
+        seat.job = seat.reference = None
+        seat.idle_since = time.monotonic()
+        seat.failures = 0 if done else seat.failures + 1
+        if done:
+            self._worse.pop(seat.place, None)
+        if seat.place[0] in self.apart:
+            self.dismiss(seat)
+        elif seat.failures >= FAILURES:
+            times = self._worse.get(seat.place, (0, 0.0))[0] + 1
+            self._worse[seat.place] = (times, time.monotonic() + _pause(times))
+            self.dismiss(seat)
+
+    def dismiss(self, seat: Seat) -> None:
+        """End the process of a seat."""
+        if seat in self.seats:
+            self.seats.remove(seat)
+            self._end_one(seat)
+
+    def may_take(self, seat: Seat, job: Job) -> bool:
+        """Whether a seat may try a member: what has failed goes to another seat, at another place if there is one."""
+        return seat.name not in job.avoid and self._another_may(seat.place, job)
+
+    def needs_fresh(self, seat: Seat, jobs: Iterable[Job]) -> bool:
+        """Whether a seat has nothing left but what has failed on it, and a new process in its place could try that."""
+        if any(other is not seat and (other.opening or other.is_free) for other in self.seats):
+            return False
+        return any(self._another_may(seat.place, job) for job in jobs)
+
+    def _another_may(self, place: Place, job: Job) -> bool:
+        failed_at = {self._places[name] for name in job.avoid if name in self._places}
+        return place not in failed_at or all(other.place in failed_at for other in self.seats if other.place)
+
+
+def _pause(times: int) -> float:
+    return min(PAUSE_SECONDS * 2.0 ** (times - 1), LONGEST_PAUSE)

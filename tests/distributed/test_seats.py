@@ -1,0 +1,129 @@
+"""The driver's list of seats: a seat that fails twice ends its process, and what has failed goes to another place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from gammasky.distributed.runners import seats as module
+from gammasky.distributed.runners.base import Job
+from gammasky.distributed.runners.seats import Seat, Seats
+from gammasky.engine.errors import InputError
+
+
+class Office:
+    """Seats whose processes are only noted."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.ended: list[str] = []
+        self.avoided: list[list[str]] = []
+        self.seats = Seats(self._open, lambda seat: self.ended.append(seat.name))
+
+    def _open(self, name: str, apart: Iterable[str]) -> tuple[Any, Any]:
+        self.opened.append(name)
+        self.avoided.append(list(apart))
+        return object(), object()
+
+    def hire(self, count: int, *places: tuple[str, ...]) -> list[Seat]:
+        """As many seats in all; those that are new are at these places."""
+        before = len(self.seats.seats)
+        self.seats.hire(count, count)
+        new = self.seats.seats[before:]
+        for seat, (node, *gpus) in zip(new, places, strict=False):
+            self.seats.opened(seat, {"node": node, "host": f"host-{node}", "pid": 1, "gpus": gpus}, ["a", "b"])
+        return new
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+def job(*avoid: Seat) -> Job:
+    return Job("k", "m", {}, avoid=tuple(seat.name for seat in avoid))
+
+
+def test_two_failures_in_a_row_end_a_process(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    (seat,) = office.hire(1, ("a", "0"))
+    for done in (False, True, False):
+        office.seats.did(seat, done)
+    assert office.ended == []
+    office.seats.did(seat, False)
+    assert office.ended == ["seat 1"]
+    assert office.hire(1) == []  # a process in its place has to wait,
+    now[0] += 1.5
+    (seat,) = office.hire(1, ("a", "0"))
+    for _ in range(2):
+        office.seats.did(seat, False)
+    now[0] += 1.5
+    assert office.hire(1) == []  # and the one after it twice as long;
+    assert len(office.hire(2, ("a", "1"))) == 1  # but no other place does
+    now[0] += 1.0
+    assert len(office.hire(2, ("a", "0"))) == 1
+    office.seats.did(office.seats.seats[-1], True)  # it is as good as any other from now on
+    for _ in range(2):
+        office.seats.did(office.seats.seats[-1], False)
+    now[0] += 1.1
+    assert len(office.hire(2)) == 1
+
+
+def test_what_has_failed_goes_elsewhere(office: Office) -> None:
+    first, second, other = office.hire(3, ("a", "0"), ("a", "0"), ("a", "1"))
+    seats = office.seats
+    assert seats.may_take(first, job())
+    assert not seats.may_take(first, job(first))
+    assert not seats.may_take(second, job(first))  # the same device: it may be the one to blame
+    assert seats.may_take(other, job(first))
+    seats.dismiss(other)
+    assert seats.may_take(second, job(first))  # there is no other device
+
+
+def test_a_fresh_process_where_there_is_no_other_seat(office: Office) -> None:
+    (one,) = office.hire(1, ("a",))
+    assert office.seats.needs_fresh(one, [job(one)])
+    assert not office.seats.needs_fresh(one, [])
+    (other,) = office.hire(2, ("b",))
+    assert not office.seats.needs_fresh(one, [job(one)])  # that one is free
+    other.job = Job("busy", "m", {})
+    assert not office.seats.needs_fresh(one, [job(one)])  # it will be
+    assert office.seats.needs_fresh(one, [job(one, other)])
+
+
+def test_a_node_set_apart_is_named_and_not_used(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    bad, good, worse = office.hire(3, ("a",), ("b",))
+    said = {"node": "a", "host": "host-a", "apart": "folder: not there"}
+    office.seats.opened(worse, said, ["a", "b"])
+    assert capsys.readouterr().err == "gammasky: warning: node host-a is set apart: folder: not there\n"
+    assert office.seats.seats == [good]  # what was free there is ended, too
+    assert bad.name in office.ended
+    office.hire(2)
+    assert office.avoided[-1] == ["a"]
+    with pytest.raises(InputError, match=r"^task: no; so it is on each of the 2 nodes$"):
+        office.seats.set_apart(good, "b", "host-b", "task: no", ["a", "b"])
+
+
+def test_a_busy_seat_on_a_node_set_apart_ends_its_work_first(office: Office) -> None:
+    busy, lost = office.hire(2, ("a",))
+    busy.job = job()
+    office.seats.opened(lost, {"node": "a", "host": "host-a", "apart": "no"}, ["a", "b"])
+    assert office.seats.seats == [busy]
+    office.seats.did(busy, True)
+    assert office.seats.seats == []
+
+
+def test_seats_that_cannot_open(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    for _ in range(4):
+        (seat,) = office.hire(1)
+        office.seats.stumbled(seat, "killed")
+        assert office.hire(1) == []
+        now[0] += 31
+    (seat,) = office.hire(1)
+    with pytest.raises(InputError, match=r"^workers: none can be started, 5 in a row have failed: killed$"):
+        office.seats.stumbled(seat, "killed")
