@@ -57,6 +57,7 @@ ITERATIONS, MOST_ITERATIONS, SKIPPED = 24, 72, 6  # of the exact chains, and tho
 HIGH = 10.0  # nat below the best point from which on other optima do not matter
 AT_WALL = 0.002  # share of the posterior that may be near the wall
 FARTHEST = 4.0  # widths from the middle up to which a value counts for R-hat
+MIXED = 1.1  # R-hat from which on chains on the copy do not mix
 LIGHT = 1e-3  # weight of all draws of a chain, in units of the mean, below which the chain is not where the truth is
 LARGE = 4.0  # weight of a draw, in units of the mean, from which on the tail of weights matters
 _PIECE = 64  # points evaluated between looks at interrupts
@@ -113,16 +114,10 @@ class Emulation:
         Of ranks, and of the values themselves: a few chains that never leave a small mode far away hardly change ranks.
         Values count up to FARTHEST widths from the middle, so that one chain of 128 in a long tail is no alarm.
         """
-        from arviz_stats.base import array_stats
-
         n = len(self.pool["x"]) // CHAINS * CHAINS
         # a chain where the truth is not has found a mode of the copy alone
         weighs = self.weights.weights[:n].reshape(-1, CHAINS).max(axis=0) * n > LIGHT
-        chains = self.pool["x"][:n].reshape(-1, CHAINS, self.target.size)[:, weighs].T
-        if chains.shape[1] < 2:
-            return np.inf
-        of_ranks = (convergence(of.copy()).r_hat for of in chains)
-        return max(*of_ranks, *(float(array_stats.rhat(_clipped(of), method="split")) for of in chains))
+        return _r_hat(self.pool["x"], weighs)
 
     def begin(self, start: Laplace, recorded: Iterable[tuple[Floats, Floats, Floats]]) -> None:
         """Set the frame by the Laplace approximation; what its climbs met comes first in the design.
@@ -211,6 +206,8 @@ class Emulation:
     def _draw_pool(self) -> Iterator[str]:
         yield from self._move("cold", 20)
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
+        if _r_hat(x) >= MIXED:  # chains that are slow, not apart, mix when they are given time
+            x = yield from self._draw("cold", len(x), 40)
         parts: list[dict[str, Floats]] = []
         work = (
             weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE])
@@ -384,6 +381,18 @@ def _exists(log_weights: Floats) -> None:
     """Raise a DivergedFitError if there is no likelihood at any of the copy's draws."""
     if not np.isfinite(log_weights).any():
         raise DivergedFitError("the likelihood exists at none of the draws of its copy; use `method='nuts'`")
+
+
+def _r_hat(pool: Floats, counts: NDArray[np.bool_] | None = None) -> float:
+    """Largest R-hat over all coordinates of chains whose draws (n, D) are a pool; `counts` (CHAINS,) says of which."""
+    from arviz_stats.base import array_stats
+
+    n = len(pool) // CHAINS * CHAINS
+    chains = pool[:n].reshape(-1, CHAINS, pool.shape[1])[:, slice(None) if counts is None else counts].T
+    if chains.shape[1] < 2:
+        return np.inf
+    of_ranks = (convergence(of.copy()).r_hat for of in chains)
+    return max(*of_ranks, *(float(array_stats.rhat(_clipped(of), method="split")) for of in chains))
 
 
 def _clipped(values: Floats) -> Floats:

@@ -19,7 +19,6 @@ Doubts = tuple[list[str], list[str]]  # reasons not to trust draws, and not to q
 _GRADIENTS = 10_000  # about, where 37 parameters are free
 _FEWEST = 0.2  # importance efficiency below which the copy is a poor one
 _LARGEST_ERROR = 0.2  # of log Z
-_LARGEST_MIXED = 1.1  # R-hat of the copy's own short chains
 
 
 class Emulator(Method):
@@ -107,7 +106,7 @@ class Emulator(Method):
         """
         import numpy as np
 
-        from gammasky.engine.infer.emulator.emulation import heavy
+        from gammasky.engine.infer.emulator.emulation import MIXED, heavy
         from gammasky.engine.infer.emulator.scouts import LARGEST_GAP, MISSED, MOST_MISSED
         from gammasky.engine.infer.importance import RELIABLE_K_HAT
 
@@ -138,9 +137,9 @@ class Emulator(Method):
                 f"chains on the likelihood spend {test.missed:.1%} of their time, not below {MOST_MISSED:.0%}, where "
                 f"the copy is low by more than {MISSED:g} nat"
             )
-        if mixed >= _LARGEST_MIXED:
+        if mixed >= MIXED:
             trouble.append(
-                f"chains on the copy do not mix (R-hat {mixed:.2f}, not below {_LARGEST_MIXED:g}): the posterior may "
+                f"chains on the copy do not mix (R-hat {mixed:.2f}, not below {MIXED:g}): the posterior may "
                 "have several modes, whose shares are not known"
             )
         return trouble, doubts
