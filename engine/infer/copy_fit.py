@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.emulator.copy import Copy, log_density
 from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.infer.emulator.training import schedule
 from gammasky.engine.infer.guide_draws import GuideDraws
 from gammasky.engine.infer.guides import GUIDES
 from gammasky.engine.infer.guides.frame import frame_of
@@ -128,7 +129,7 @@ class CopyFit:
             (_, elbo), slope = of_guide(state["guide"], arrays, copy, state["frame"], x[rows], of_draws)
             finite = jnp.isfinite(optax.tree.norm(slope)) & jnp.isfinite(elbo)
             change, optimiser = self._adam.update(slope, state["optimiser"])
-            size = rate * _schedule(state["step"], total)
+            size = rate * schedule(state["step"], total, _WARM_UP, _FINAL_RATE)
             guide = jax.tree.map(lambda part, by: part - size.astype(part.dtype) * by, state["guide"], change)
             moved = {**state, "guide": guide, "optimiser": optimiser, "bound": elbo + copy.reference}
             new = jax.tree.map(lambda a, b: jnp.where(finite, a, b), moved, state)
@@ -136,14 +137,6 @@ class CopyFit:
             return new, trace.at[number].set(new["bound"])
 
         return jax.lax.fori_loop(0, n_steps, step, (state, jnp.zeros(MAX_CHUNK)))
-
-
-def _schedule(step: jax.Array, total: jax.Array) -> jax.Array:
-    """The learning rate of a step relative to the highest: a rise, then a cosine down."""
-    rise = jnp.minimum(_WARM_UP, total // 4)
-    done = jnp.clip((step - rise) / jnp.maximum(total - rise, 1), 0.0, 1.0)
-    cosine = _FINAL_RATE + (1.0 - _FINAL_RATE) * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
-    return jnp.where(step < rise, (step + 1) / (rise + 1), cosine)
 
 
 def _single(tree: Any) -> Any:

@@ -33,7 +33,7 @@ from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
 from gammasky.engine.infer.emulator.target import Target
-from gammasky.engine.infer.importance import RELIABLE_K_HAT, Importance, importance, psis, tempered
+from gammasky.engine.infer.importance import RELIABLE_K_HAT, Importance, importance, tempered
 from gammasky.engine.infer.result import marginals, quoted
 
 if TYPE_CHECKING:
@@ -185,20 +185,19 @@ class Emulation:
         log_weights = values + self.target.prior(cold)[0] - log_copy
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         _exists(log_weights)
-        weights = tempered(log_weights, 0.0)
-        efficiency, k_hat = 1 / (weights**2).sum() / len(weights), psis(log_weights)[1]
+        found = importance(log_weights, np.zeros(len(cold)))
         residual, radii = _scatter(log_weights), (white(self.copy, cold) ** 2).sum(axis=1)
         wall = float(self.copy.wall)
         self.rounds.append({
-            "efficiency": float(efficiency), "k_hat": k_hat, "residual": residual, "cost": self.cost,
+            "efficiency": found.efficiency, "k_hat": found.k_hat, "residual": residual, "cost": self.cost,
             "points": len(self.design.x), "radius2": float(radii.max()), "wall": wall,
         })  # fmt: skip
-        pressed = self._pressed(cold, weights)
+        pressed = self._pressed(cold, found.weights)
         at_wall = log_weights[radii > 0.7 * wall] - np.median(log_weights)
         if pressed or (radii.max() > 0.8 * wall and residual < 1.5 and at_wall.max() > -3):
             wall *= 1.4
         self._reframe(cold, log_weights, wall)
-        enough = efficiency > ENOUGH and k_hat < RELIABLE_K_HAT and not pressed
+        enough = found.efficiency > ENOUGH and not heavy(found) and not pressed
         enough |= len(self.rounds) >= MOST_ROUNDS
         yield from self._train(self._steps(LAST_STEPS if enough else ROUND_STEPS), anew=residual > 5)
         self.phase = "draw_pool" if enough else "round"

@@ -106,6 +106,26 @@ class Forward:
         error = float(by_chain.std(ddof=1) / np.sqrt(len(by_chain)) / mean)
         return cls(float(np.log(mean)), error, float((log_ratios > MISSED).mean()), float(log_ratios.max()))
 
+    def doubts(self, of: str, most_missed: float) -> tuple[list[str], list[str]]:
+        """Say what this holds against `of`, the copy or a guide: why not to trust its draws, and why to doubt them.
+
+        Args:
+            most_missed: largest share of the posterior that may lie where it is low by MISSED.
+        """
+        trouble: list[str] = []
+        doubts: list[str] = []
+        if self.lacking > LARGEST_GAP:
+            trouble.append(
+                f"the posterior goes where the {of} does not: log of the mean of {of} / posterior is "
+                f"{self.coverage:.2f} +- {self.error:.2f}, below {-LARGEST_GAP:g} by more than its error"
+            )
+        if self.missed >= most_missed:
+            doubts.append(
+                f"{self.missed:.1%} of the posterior, not below {most_missed:.0%}, lie where the {of} is low by more "
+                f"than {MISSED:g} nat"
+            )
+        return trouble, doubts
+
     @property
     def covered(self) -> bool:
         """Whether no more is missed than exact chains make up for."""

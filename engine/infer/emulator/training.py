@@ -72,11 +72,18 @@ def _run(
         rows = jax.random.randint(jax.random.fold_in(key, number), (BATCH,), 0, n)
         slope = jax.grad(loss)(network, jax.tree.map(lambda column: column[rows], table))
         change, state = optimiser.update(slope, state, network)
-        cosine = _LAST_RATE + (1.0 - _LAST_RATE) * 0.5 * (1.0 + jnp.cos(jnp.pi * number / total))
-        rate = (_RATE * jnp.minimum(1.0, (number + 1) / _WARM) * cosine).astype(jnp.float32)
+        rate = (_RATE * schedule(number, total, _WARM, _LAST_RATE)).astype(jnp.float32)
         return jax.tree.map(lambda weight, part: weight - rate * part, network, change), state
 
     return jax.lax.fori_loop(first, last, step, (network, state))
+
+
+def schedule(step: jax.Array, total: jax.Array | int, warm_up: int, last: float) -> jax.Array:
+    """The learning rate of a step relative to the highest: a rise of `warm_up` steps, then a cosine down to `last`."""
+    rise = jnp.minimum(warm_up, total // 4)
+    done = jnp.clip((step - rise) / jnp.maximum(total - rise, 1), 0.0, 1.0)
+    cosine = last + (1.0 - last) * 0.5 * (1.0 + jnp.cos(jnp.pi * done))
+    return jnp.where(step < rise, (step + 1) / (rise + 1), cosine)
 
 
 def loss(network: Network, rows: dict[str, jax.Array]) -> jax.Array:

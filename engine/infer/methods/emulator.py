@@ -107,7 +107,7 @@ class Emulator(Method):
         import numpy as np
 
         from gammasky.engine.infer.emulator.emulation import MIXED, heavy
-        from gammasky.engine.infer.emulator.scouts import LARGEST_GAP, MISSED, MOST_MISSED
+        from gammasky.engine.infer.emulator.scouts import MOST_MISSED
         from gammasky.engine.infer.importance import RELIABLE_K_HAT
 
         trouble: list[str] = []
@@ -127,16 +127,8 @@ class Emulator(Method):
                 f"the likelihood does not exist at {(weights.weights == 0).mean():.1%} of the copy's draws, which "
                 "count as impossible"
             )
-        if test.lacking > LARGEST_GAP:
-            trouble.append(
-                f"chains on the likelihood go where the copy does not: log of the mean of copy / truth is "
-                f"{test.coverage:.2f} +- {test.error:.2f}, below {-LARGEST_GAP:g} by more than its error"
-            )
-        if test.missed >= MOST_MISSED:
-            doubts.append(
-                f"chains on the likelihood spend {test.missed:.1%} of their time, not below {MOST_MISSED:.0%}, where "
-                f"the copy is low by more than {MISSED:g} nat"
-            )
+        lacks, misses = test.doubts("copy", MOST_MISSED)
+        trouble, doubts = trouble + lacks, doubts + misses
         if mixed >= MIXED:
             trouble.append(
                 f"chains on the copy do not mix (R-hat {mixed:.2f}, not below {MIXED:g}): the posterior may "

@@ -164,7 +164,6 @@ class Svi(Method):
             numbers: that the latter rests on, by the name that a reader knows.
         """
         from gammasky.engine.infer.convergence import SMALLEST_ESS
-        from gammasky.engine.infer.emulator.scouts import LARGEST_GAP, MISSED
         from gammasky.engine.infer.verdict import judged, weight_doubts, weight_numbers
 
         trouble, doubts = (
@@ -183,16 +182,8 @@ class Svi(Method):
             )
         else:
             numbers = {**numbers, "the coverage by the guide": covers.coverage}
-            if covers.lacking > LARGEST_GAP:
-                trouble.append(
-                    f"the guide does not go where the posterior goes: log of the mean of guide / posterior is "
-                    f"{covers.coverage:.2f} +- {covers.error:.2f}, below {-LARGEST_GAP:g} by more than its error"
-                )
-            if covers.missed >= MOST_MISSED:
-                doubts.append(
-                    f"{covers.missed:.1%} of the posterior, not below {MOST_MISSED:.0%}, lie where the guide is low by "
-                    f"more than {MISSED:g} nat"
-                )
+            lacks, misses = covers.doubts("guide", MOST_MISSED)
+            trouble, doubts = trouble + lacks, doubts + misses
         moved = {f"the shift of the mean of {name} by the weights": shift for name, shift in shifts.items()}
         fine = "guide, copy and likelihood agree"
         remedy = "nuts" if any(of_copy) else "emulator"  # what is wrong with the copy is wrong with both

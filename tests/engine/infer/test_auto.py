@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.emulator import emulation, sampling, training
-from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.methods.emulator import Emulator
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.result import Fit
@@ -70,14 +68,7 @@ def test_an_emulator_that_is_reliable_is_the_result(model: toys.Toy, monkeypatch
 @pytest.mark.slow
 def test_chains_take_the_place_of_a_copy_that_is_spoiled(model: toys.Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy is bent after every training, so that it lacks a half of the posterior; log Z is right all the same."""
-    train = Emulation._train
-
-    def spoiled(self: Emulation, n_steps: int, *, anew: bool = False) -> Iterator[str]:
-        yield from train(self, n_steps, anew=anew)
-        slope = self.copy.network["b"].at[0].add(3.0)
-        self.copy = self.copy._replace(network={**self.copy.network, "b": jnp.asarray(slope)})
-
-    monkeypatch.setattr(Emulation, "_train", spoiled)
+    toys.spoil_copies(monkeypatch, 3.0)
     found = by_auto(model)
     right(found)
     fine, trouble, compared, *_ = found.verdict.reasons

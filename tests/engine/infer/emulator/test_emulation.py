@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from scipy.stats import norm
 
 from gammasky.engine.errors import InputError, NonFiniteLikelihoodError
 from gammasky.engine.infer.emulator import emulation
-from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.gradients import check_gradients
 from gammasky.engine.infer.optimise import laplace
 from gammasky.engine.infer.result import Fit
@@ -55,14 +52,7 @@ def test_modes_far_apart_are_found_out() -> None:
 @pytest.mark.slow
 def test_a_copy_that_is_spoiled_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy that pools are drawn from is bent after every training, so that it lacks a half of the posterior."""
-    train = Emulation._train
-
-    def spoiled(self: Emulation, n_steps: int, *, anew: bool = False) -> Iterator[str]:
-        yield from train(self, n_steps, anew=anew)
-        slope = self.copy.network["b"].at[0].add(4.0)
-        self.copy = self.copy._replace(network={**self.copy.network, "b": jnp.asarray(slope)})
-
-    monkeypatch.setattr(Emulation, "_train", spoiled)
+    toys.spoil_copies(monkeypatch, 4.0)
     monkeypatch.setattr(emulation, "MOST_ROUNDS", 2)
     monkeypatch.setattr(emulation, "MOST_TESTS", 2)
     assert by_emulator(toys.prior()).verdict.level == "unreliable"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from gammasky.engine.errors import NonFiniteLikelihoodError
+from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.model.flux_axes import FluxAxes
 from gammasky.engine.model.latent import log_standard_normal
 
@@ -139,3 +141,15 @@ def wrong_gradient(size: int = 4) -> Toy:
 def nowhere(size: int = 4) -> Toy:
     """The likelihood exists nowhere."""
     return Toy(size, lambda z: jnp.nan * jnp.sum(z))
+
+
+def spoil_copies(monkeypatch: pytest.MonkeyPatch, slope: float) -> None:
+    """Bend every copy after its training along the first coordinate [nat per width]."""
+    train = Emulation._train
+
+    def spoiled(self: Emulation, n_steps: int, *, anew: bool = False) -> Iterator[str]:
+        yield from train(self, n_steps, anew=anew)
+        network = self.copy.network
+        self.copy = self.copy._replace(network={**network, "b": jnp.asarray(network["b"].at[0].add(slope))})
+
+    monkeypatch.setattr(Emulation, "_train", spoiled)
