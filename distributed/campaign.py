@@ -27,8 +27,11 @@ from gammasky.distributed.member import Member, Resources, Task
 from gammasky.distributed.members_driver import MembersDriver
 from gammasky.distributed.record import load_member, load_record
 from gammasky.distributed.runners.base import Outcome, Runner, Work
+from gammasky.distributed.software import check_allowed, difference, software_of
 from gammasky.distributed.status import Status, status
+from gammasky.distributed.store import Store
 from gammasky.distributed.table import read_rows
+from gammasky.engine.errors import InputError
 
 __all__ = ["Status", "Tally", "load_member", "read_manifest", "read_rows", "run_campaign", "status"]
 
@@ -62,6 +65,8 @@ def run_campaign(
     grow: bool = False,
     retry_failed: bool = False,
     keep_going: bool = False,
+    check: bool = False,
+    allow_mixed: Sequence[str] = (),
     quiet: bool = False,
     again: str = "",
 ) -> Tally:
@@ -82,6 +87,8 @@ def run_campaign(
             the same, only some of them.
         retry_failed: members that failed by themselves are tried again.
         keep_going: also where most members fail with the same error.
+        check: read every result that is there whole, not only its record.
+        allow_mixed: packages of which this run may have other versions than the fits that are there, or its workers.
         quiet: nothing on stderr but warnings.
         again: what a user does to go on after an interrupt; empty: `gammasky campaign resume`.
 
@@ -93,7 +100,8 @@ def run_campaign(
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when what ran has ended.
     """
     began, folder = time.monotonic(), Path(folder).resolve()
-    listed = list_members(members)
+    check_allowed(allow_mixed)
+    listed, software = list_members(members), software_of(task)
     specs = {known.key: member.spec for known, member in zip(listed, members, strict=True)}
     with held(folder, CAMPAIGN, resume=resume, grow=grow) as places, Board(folder.name, quiet) as board:
         if grow and places.manifest.exists():
@@ -101,14 +109,16 @@ def run_campaign(
         elif resume:
             check_same(folder, read_manifest(folder), listed, specs)
         else:
-            write_manifest(folder, Manifest(manifest, listed))
+            write_manifest(folder, Manifest(manifest, listed, software))
+        if mixed := difference(read_manifest(folder).software, software, allow_mixed):
+            raise InputError(f"{folder}: here is {mixed}")
         clear(places)
-        outcomes = _stored(places, listed)
+        outcomes = _stored(places, listed, check)
         before = len(outcomes)
         outcomes |= _failed_before(places, [key for key in specs if key not in outcomes], retry_failed)
         driver = MembersDriver(places, listed, outcomes, board, keep_going=keep_going)
         try:
-            driver.run(specs, Work(task, folder, resources), runner)
+            driver.run(specs, Work(task, folder, resources, software, tuple(allow_mixed)), runner)
         except KeyboardInterrupt:
             how = again or f"go on with `gammasky campaign resume {folder}`"
             print(f"gammasky: interrupted; {how}", file=sys.stderr)
@@ -117,12 +127,18 @@ def run_campaign(
     return Tally(len(listed), done, len(listed) - done, done - before, time.monotonic() - began)
 
 
-def _stored(places: Places, listed: Sequence[Listed]) -> dict[str, Outcome]:
-    """The members that are done, by key. A file that cannot be read back is named in a warning and set aside."""
+def _stored(places: Places, listed: Sequence[Listed], check: bool) -> dict[str, Outcome]:
+    """The members that are done, by key. A file that cannot be read back is named in a warning and set aside.
+
+    Of each file the record is read, and the list of what else it holds; what is damaged within an array shows with
+    `check`, or when that array is read.
+    """
+    whole = Store(places.members)
     there = {path.stem for path in places.members.glob("*.npz")}
     found: dict[str, Outcome] = {}
     for member in (member for member in listed if member.key in there):
-        if outcome := load_record(places, member.key):
+        outcome = load_record(places, member.key)
+        if outcome and not (check and not whole.has(member.key)):
             found[member.key] = outcome
         else:
             _set_aside(places, member)

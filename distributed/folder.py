@@ -44,7 +44,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """A small file of the driver's or a worker's; None where it is gone, or was torn by a power cut."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -58,6 +58,6 @@ def write_failure(places: Places, key: str, name: str, outcome: Outcome) -> None
 def read_failure(places: Places, key: str) -> Outcome | None:
     """Why a member has no result; None where nothing is said."""
     said = read_json(places.failed / f"{key}.json")
-    if said is None:
+    if said is None or not {"ending", "attempts", "error", "traceback"} <= said.keys():
         return None
     return Outcome(said["ending"], {}, 0.0, said["attempts"], said["error"], said["traceback"])

@@ -59,7 +59,7 @@ def read_content(folder: Path, kind: Kind) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{folder}: no {kind.name} there; {kind.begin}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error}); start a new {kind.name} in another folder") from error
     if not isinstance(content, dict) or content.get("format") != kind.format:
         raise InputError(f"{path}: expected the manifest of a {kind.name}, got something else; choose another folder")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from gammasky.engine.errors import InputError
 CAMPAIGN = Kind(
     "campaign",
     "gammasky campaign",
-    1,
+    2,
     begin="start one with `gammasky campaign run FILE`",
     go_on="go on with `gammasky campaign resume {folder}`",
 )
@@ -37,10 +38,24 @@ class Listed:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a campaign runs: the caller's own description, and its members."""
+    """What a campaign runs.
+
+    Attributes:
+        campaign: the caller's own description.
+        members: may grow.
+        software: the versions with which it began.
+        identity: its own: a copy of it elsewhere, smaller or larger, has the same.
+    """
 
     campaign: dict[str, Any]
     members: tuple[Listed, ...]
+    software: dict[str, str] = field(default_factory=dict)
+    identity: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def keys(self) -> set[str]:
+        """Of its members."""
+        return {member.key for member in self.members}
 
 
 def list_members(members: Sequence[Member]) -> tuple[Listed, ...]:
@@ -73,18 +88,32 @@ def read_manifest(folder: Path | str) -> Manifest:
     Raises:
         InputError: no campaign there, one of another version, or a manifest that is damaged.
     """
-    content = read_content(Path(folder), CAMPAIGN)
+    return parsed(read_content(Path(folder), CAMPAIGN), str(folder))
+
+
+def parsed(content: Mapping[str, Any], where: str) -> Manifest:
+    """The manifest in a content; keys beside those that it needs are of no meaning here.
+
+    Raises:
+        InputError: it is damaged.
+    """
     if content.get("sha256") != _checksum(content.get("members")):
         raise InputError(
-            f"{folder}: the manifest: its list of members does not match its checksum; start a new one elsewhere"
+            f"{where}: the manifest: its list of members does not match its checksum; start a new one elsewhere"
         )
-    return Manifest(content["campaign"], tuple(Listed(**member) for member in content["members"]))
+    try:
+        members = tuple(Listed(*(member[entry.name] for entry in fields(Listed))) for member in content["members"])
+        return Manifest(content["campaign"], members, content["software"], content["identity"])
+    except (KeyError, TypeError) as error:
+        line = f"{type(error).__name__}: {error}"
+        raise InputError(f"{where}: the manifest: damaged ({line}); start a new one elsewhere") from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, whole or not at all."""
     members = [vars(member) for member in manifest.members]
-    content = {"campaign": manifest.campaign, "sha256": _checksum(members), "members": members}
+    about = {"identity": manifest.identity, "software": manifest.software}
+    content = {**about, "campaign": manifest.campaign, "sha256": _checksum(members), "members": members}
     write_content(folder, CAMPAIGN, content)
 
 
@@ -161,5 +190,5 @@ def grow(folder: Path, campaign: dict[str, Any], listed: Sequence[Listed], specs
     else:
         what = difference(stored.campaign, plain)
         raise InputError(f"{folder}: holds a campaign of other settings or data: {what}; choose another folder")
-    if (grown := Manifest(plain, members)) != stored:
+    if (grown := replace(stored, campaign=plain, members=members)) != stored:
         write_manifest(folder, grown)

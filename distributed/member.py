@@ -88,5 +88,7 @@ class Result:
 
 
 #: Picklable: a function at the top of a module, or a frozen dataclass with `__call__`. Each process keeps one copy for
-#: all its members, so what the task caches on itself or in its module is used again.
+#: all its members, so what the task caches on itself or in its module is used again. It may have a method
+#: `about(resources)`, called once in each process: texts by name for every row (see `engine.machine`), or an error
+#: where this machine lacks what members need.
 Task = Callable[[dict[str, Any], Desk], Result]

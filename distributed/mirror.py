@@ -6,6 +6,7 @@ finished. An object is there whole or not at all; results never change, so those
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +15,13 @@ from typing import Any
 
 from gammasky.distributed.folder import Places
 from gammasky.distributed.hold import driver_alive
-from gammasky.distributed.manifest import read_manifest
+from gammasky.distributed.manifest import Manifest, parsed, read_manifest
 from gammasky.engine.errors import GammaskyError, InputError
 from gammasky.engine.files import replacing
 
 #: Kind of storage -> the package that knows it, besides fsspec itself.
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "file": "fsspec"}
+MANIFEST = Places(Path()).manifest.name
 _FINISHED = re.compile(r"members/[0-9a-f]{32}\.npz|failed/[0-9a-f]{32}\.json")
 
 
@@ -36,10 +38,13 @@ def push(folder: Path, url: str) -> int:
     Raises:
         InputError: no campaign there, a URL that cannot be used, or one that holds another campaign.
     """
-    read_manifest(folder)
+    mine = read_manifest(folder)
     with _storage(url) as (system, root):
         there = _listed(system, root)
-        _check_same(folder, system, root, there, url)
+        if (theirs := _there(system, root, there, url)) is not None:
+            _check_same(folder, mine, theirs, url)
+            if not theirs.keys <= mine.keys:
+                raise InputError(f"{url}: the campaign has more members there than in {folder}; pull it first")
         here = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
         # what may have changed: all but the results
         wanted = [name for name, path in here.items() if _FINISHED.fullmatch(name) is None or name not in there
@@ -61,17 +66,20 @@ def pull(url: str, folder: Path) -> int:
     places = Places(folder)
     with _storage(url) as (system, root):
         there = _listed(system, root)
-        if places.manifest.name not in there:
+        if MANIFEST not in there:
             raise InputError(f"{url}: no campaign there; `gammasky campaign push DIR {url}` puts one there")
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: expected a folder, got a file")
+        theirs, grown = _there(system, root, there, url), False
+        assert theirs
         if folder.exists() and any(folder.iterdir()):
-            read_manifest(folder)
-            _check_same(folder, system, root, there, url)
+            mine = read_manifest(folder)
+            _check_same(folder, mine, theirs, url)
+            grown = theirs.keys < mine.keys
             if driver_alive(places):
                 raise InputError(f"{folder}: a driver is at work there; wait for it, or stop it first")
         wanted = [name for name in there if _FINISHED.fullmatch(name) and not (folder / name).exists()]
-        for name in [places.manifest.name, *wanted]:
+        for name in wanted if grown else [MANIFEST, *wanted]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             with replacing(folder / name) as temporary:
                 system.get_file(f"{root}/{name}", str(temporary))
@@ -119,11 +127,31 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _check_same(folder: Path, system: Any, root: str, there: dict[str, int], url: str) -> None:
-    name = Places(folder).manifest.name
+def _there(system: Any, root: str, there: dict[str, int], url: str) -> Manifest | None:
+    """The manifest of the campaign there; None where nothing is there.
+
+    Raises:
+        InputError: something else is there.
+    """
+    name = MANIFEST
     if name not in there:
         if there:
             raise InputError(f"{url}: holds something else ('{min(there)}'); choose a place of its own")
-        return
-    if system.cat_file(f"{root}/{name}") != (folder / name).read_bytes():
+        return None
+    try:
+        content = json.loads(system.cat_file(f"{root}/{name}"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{url}: the manifest there: damaged ({error}); choose another place") from error
+    return parsed(content if isinstance(content, dict) else {}, url)
+
+
+def _check_same(folder: Path, here: Manifest, there: Manifest, url: str) -> None:
+    """Refuse to mix two campaigns; one that has grown since is the same.
+
+    Raises:
+        InputError: another campaign; or one that has grown here and there, by other members.
+    """
+    if here.identity != there.identity:
         raise InputError(f"{url}: holds another campaign than {folder}; choose another place")
+    if not (here.keys <= there.keys or there.keys <= here.keys):
+        raise InputError(f"{url}: the campaign has grown there and in {folder}, by other members; choose another place")

@@ -42,10 +42,10 @@ def save_record(places: Places, job: Job, arrays: Mapping[str, np.ndarray], outc
 
 def load_record(places: Places, key: str) -> Outcome | None:
     """How a stored member ended; None where its file is not there or damaged."""
-    arrays = Store(places.members).load(key)
-    if arrays is None or RECORD not in arrays:
+    array = Store(places.members).load_one(key, RECORD)
+    if array is None:
         return None
-    record = json.loads(str(arrays[RECORD]))
+    record = json.loads(str(array))
     return Outcome("done", record["row"], record["seconds"], record["attempts"])
 
 
@@ -58,7 +58,7 @@ def load_member(folder: Path | str, key: str) -> Finished:
     store = Store(Places(Path(folder)).members)
     arrays = store.load(key)
     if arrays is None or RECORD not in arrays:
-        what = "damaged" if store.path(key).exists() else "not there"
-        raise InputError(f"{store.path(key)}: {what}; run `gammasky campaign resume {folder}`")
+        what, how = ("damaged", " with `check=True`") if store.path(key).exists() else ("not there", "")
+        raise InputError(f"{store.path(key)}: {what}; run `gammasky campaign resume {folder}`{how}")
     record = json.loads(str(arrays.pop(RECORD)))
     return Finished(arrays, record["row"], record["spec"])

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gammasky.distributed.folder import Places, read_json, write_light
 from gammasky.distributed.hold import driver_alive
@@ -15,6 +15,8 @@ from gammasky.distributed.manifest import read_manifest
 from gammasky.distributed.runners.base import Running
 
 NUMBERS = {"elbo": ("ELBO", 1), "log_z": ("log Z", 1), "k_hat": ("k-hat", 2)}  # of a member: heading, decimals
+
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def status(folder: Path | str) -> Status:
         done=len(done),
         failed=len(failed),
         running=tuple(member for member in read_running(places) if member.key in keys - ended),
-        recent=tuple(Ended(**member) for member in said.get("recent", [])),
+        recent=tuple(read_entries(said, "recent", Ended)),
         seconds_left=said.get("seconds_left"),
         driver=f"process {said.get('pid', 'unknown')} on {said.get('host', 'an unknown host')}",
     )
@@ -85,8 +87,15 @@ def write_running(places: Places, members: Iterable[Running]) -> None:
 
 def read_running(places: Places) -> list[Running]:
     """The members at work, in the order of their names; none where nothing is said of them."""
-    said = read_json(places.running) or {}
-    return [Running(**member) for member in said.get("running", [])]
+    return read_entries(read_json(places.running), "running", Running)
+
+
+def read_entries(said: dict[str, Any] | None, name: str, kind: type[Entry]) -> list[Entry]:
+    """A list of entries that a driver has written down; none where it has not, or was of another release."""
+    try:
+        return [kind(**entry) for entry in (said or {}).get(name, [])]
+    except TypeError:
+        return []
 
 
 def _stems(folder: Path, suffix: str) -> set[str]:

@@ -47,7 +47,7 @@ class Store:
         return self.folder / f"{key}.npz"
 
     def has(self, key: str) -> bool:
-        """Whether the whole result of a member is there."""
+        """Whether the whole result of a member is there, and undamaged: its file is read to the end."""
         return self.load(key) is not None
 
     def save(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -72,6 +72,17 @@ class Store:
                     return None
             with np.load(BytesIO(content), allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
+        except (FileNotFoundError, *_DAMAGED):
+            return None
+
+    def load_one(self, key: str, name: str) -> np.ndarray | None:
+        """One array of a member, without reading the others; None if it is not there, or it or the list is damaged."""
+        try:
+            with zipfile.ZipFile(self.path(key)) as archive:
+                if archive.comment != _contents(archive):
+                    return None
+                with archive.open(f"{name}.npy") as file:  # what it reads is checked
+                    return np.lib.format.read_array(BytesIO(file.read()), allow_pickle=False)
         except (FileNotFoundError, *_DAMAGED):
             return None
 

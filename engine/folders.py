@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from gammasky.engine.errors import InputError
 
 LOCK = ".lock"
+_WITHOUT_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}  # said by a file system that has none
 
 
 @contextmanager
@@ -52,10 +56,16 @@ def locked(path: Path, seconds: float = 0.0, *, again: bool = False) -> Iterator
         Timeout: somebody else holds it.
         InputError: its file system knows no locks.
     """
-    lock = FileLock(path, timeout=seconds, poll_interval=0.02, is_singleton=again)
+    # a mark in the place of a lock, which newer versions offer, would outlive a process that is killed
+    no_marks: dict[str, Any] = (
+        {"fallback_to_soft": False} if "fallback_to_soft" in signature(FileLock.__init__).parameters else {}
+    )
+    lock = FileLock(path, timeout=seconds, poll_interval=0.02, is_singleton=again, **no_marks)
     try:
         lock.acquire()
-    except NotImplementedError:
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _WITHOUT_LOCKS:
+            raise
         raise InputError(
             f"folder {path.parent}: its file system knows no locks; choose a folder on another one"
         ) from None

@@ -22,7 +22,7 @@ from gammasky.analyses.ensemble.datasets import data_identity
 from gammasky.analyses.ensemble.file import beside
 from gammasky.analyses.programs import share_programs
 from gammasky.distributed.campaign import Tally, load_member, read_rows, run_campaign
-from gammasky.distributed.member import Desk, Member, Resources, Result
+from gammasky.distributed.member import Desk, Member, Resources, Result, Row
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
@@ -31,6 +31,7 @@ from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.machine import machine
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import build_simulator
 from gammasky.engine.runtime import configure
@@ -165,6 +166,14 @@ class FitSky:
     def __getstate__(self) -> dict[str, Any]:
         return {"study": self.study, "_kept": {}}  # what is kept is made anew in another process
 
+    def about(self, resources: Resources) -> dict[str, str]:
+        """The software and the device of this process.
+
+        Raises:
+            InputError: a GPU was asked for, and there is none here.
+        """
+        return machine(resources.gpus)
+
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
         """Arrays truth (K,) and draws (N_DRAWS, K); a row of DIAGNOSTICS, FACTS and seconds."""
         number = spec["sky"]
@@ -183,7 +192,8 @@ class FitSky:
         }
         found = {name: float(result.diagnostics[name]) for name in DIAGNOSTICS if name in result.diagnostics}
         facts = {"converged": result.status != "stopped", "reliable": result.verdict.level == "reliable"}
-        return Result(arrays, {**found, **facts, "seconds": result.seconds})
+        row: Row = {**found, **facts, "seconds": result.seconds, "observation": model.pixels.digest}
+        return Result(arrays, row)
 
 
 def _chosen(result: Fit, reweight: bool, seed: int) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.ensemble.weights import Average
 from gammasky.engine.infer.report.html import Cell, Picture, Section, Table, picture
 from gammasky.engine.infer.report.numbers import ABSENT, interval, number
+from gammasky.engine.machine import PACKAGES, VERSION
 
 MOST_LINES = 15  # of a table that is not folded away
 MOST_WAYS = 8  # to average, side by side; of more, those by evidence are with the evidences
@@ -33,7 +35,18 @@ def facts(answer: Answer) -> list[str]:
         f"{len(answer.axes)} axes",
         f"{len(answer.groups)} sets of pixels",
         *about,
+        *made_with(answer),
     ]
+
+
+def made_with(answer: Answer) -> list[str]:
+    """With what the members were fitted: backend, device, versions; each with its members where they differ."""
+    told = []
+    for name in ("backend", "device", *(f"{VERSION}{package}" for package in PACKAGES)):
+        counts = Counter(str(row[name]) for row in answer.rows if row.get(name))
+        values = [f"{value} ({count})" if len(counts) > 1 else value for value, count in counts.items()]
+        told += [f"{name.removeprefix(VERSION)} {', '.join(values)}"] if values else []
+    return told
 
 
 def verdict(answer: Answer) -> dict[str, Any]:

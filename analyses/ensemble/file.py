@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainSerializer,
@@ -17,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from gammasky.analyses.ensemble.fixed import fixed
 from gammasky.distributed.member import Resources
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.files import named_file, read_toml, shipped_files
@@ -26,6 +29,7 @@ from gammasky.engine.model.spec import presets
 from gammasky.engine.sky.manifest import shipped_manifests
 from gammasky.engine.sky.schema import Schema, first_problem
 
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 Axes = dict[str, list[Any] | dict[str, Any]]
 
 
@@ -97,15 +101,15 @@ class EnsembleFile(Schema):
         InputError: anything that cannot be used, in one line.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    name: Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
     description: str = ""
     model: str = "fiducial"
     data: str = "fermi"
     data_dir: str | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     combine: Annotated[Literal["product", "list"] | Sample, BeforeValidator(_known_combination)] = "product"
-    axes: Axes = Field(default_factory=dict)
-    listed: list[dict[str, Any]] = Field(default_factory=list, alias="members")
+    axes: Annotated[Axes, AfterValidator(fixed)] = Field(default_factory=dict)
+    listed: Annotated[list[dict[str, Any]], AfterValidator(fixed)] = Field(default_factory=list, alias="members")
     fit: FitTable = FitSettings()
     resources: Annotated[Resources, known_fields(Resources, "resource")] = Resources()
     _place: Path = PrivateAttr(default_factory=Path.cwd)
@@ -119,6 +123,9 @@ class EnsembleFile(Schema):
 
     @model_validator(mode="after")
     def _combination(self) -> Self:
+        for axis in dict.fromkeys([*self.axes, *(axis for member in self.listed for axis in member)]):
+            if not _NAME.fullmatch(axis):
+                raise ValueError(f"axis {axis!r:.60}: expected a name of letters, digits and _ . - only; rename it")
         if self.listed and self.combine != "list":
             raise ValueError("[[members]] are of combine = 'list'; set that, or remove them")
         return self

@@ -16,7 +16,7 @@ from gammasky.analyses.ensemble.pointwise import Pointwise, pointwise
 from gammasky.analyses.ensemble.quantities import as_row, quantity_draws
 from gammasky.analyses.programs import share_programs
 from gammasky.distributed.manifest import difference
-from gammasky.distributed.member import Desk, Result
+from gammasky.distributed.member import Desk, Resources, Result
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.checkpoint import load_checkpoint
 from gammasky.engine.infer.outputs import CHECKPOINT
@@ -27,6 +27,7 @@ from gammasky.engine.infer.stages.guide import GuideStage
 from gammasky.engine.infer.stages.stage import Stage
 from gammasky.engine.infer.stages.svi import SviStage
 from gammasky.engine.infer.verdict import unless_finite
+from gammasky.engine.machine import machine
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.runtime import configure
 from gammasky.engine.sky.dataset import Dataset
@@ -66,6 +67,14 @@ class EnsembleTask:
         draws = quantity_draws(model, found.derived)
         row = {**_row(model, found, density, draws), **as_row(draws)}
         return Result(_arrays(model, found, density, draws), row)
+
+    def about(self, resources: Resources) -> dict[str, str]:
+        """The software and the device of this process.
+
+        Raises:
+            InputError: a GPU was asked for, and there is none here.
+        """
+        return machine(resources.gpus)
 
     def model(self, spec: dict[str, Any]) -> SkyModel:
         """The model of a member on its data.
@@ -150,6 +159,7 @@ def _row(
     return {
         "data_group": same_data.hexdigest()[:12],
         "sky": hashlib.sha256(model.dataset.counts.tobytes()).hexdigest()[:12],
+        "observation": pixels.digest,
         "method": found.method,
         "status": found.status,
         "verdict": verdict.level,

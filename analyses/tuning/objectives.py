@@ -12,6 +12,7 @@ from typing import Any
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.tuning.climb import Climb, start_elbo
+from gammasky.distributed.member import Resources
 from gammasky.distributed.store import Store
 from gammasky.distributed.tuning.rung import Reached, TrialDesk
 from gammasky.distributed.tuning.space import Params
@@ -49,6 +50,10 @@ class FitObjective:
     steps: int
     seconds: float | None
     seed: int
+
+    def about(self, resources: Resources) -> dict[str, str]:
+        """The software and the device of this process, as of the task."""
+        return self.task.about(resources)
 
     def __call__(self, params: Params, share: float, desk: TrialDesk) -> Reached:
         """Bring the fit to that share of its steps, or to the end of its time.
@@ -91,6 +96,10 @@ class MemberObjective:
     task: EnsembleTask
     specs: dict[str, dict[str, Any]]
     objective: str
+
+    def about(self, resources: Resources) -> dict[str, str]:
+        """The software and the device of this process, as of the task."""
+        return self.task.about(resources)
 
     def __call__(self, params: Params, share: float, desk: TrialDesk) -> Reached:
         """Bring the fit of a member to that share of its steps.

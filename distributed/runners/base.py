@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,11 +61,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """What is the same for all members: the task, the campaign's folder as every worker sees it, and the resources."""
+    """What is the same for all members.
+
+    Attributes:
+        task: what to do.
+        folder: of the campaign, as every worker sees it.
+        resources: of each member.
+        software: versions of the driver, which seats must have, too; but for the packages in `mixed`.
+    """
 
     task: Task
     folder: Path
     resources: Resources
+    software: Mapping[str, str] = field(default_factory=dict)
+    mixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from gammasky.distributed.folder import Places
 from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Job, Outcome, Work
 from gammasky.distributed.runners.hub import Line
-from gammasky.engine.errors import GammaskyError
+from gammasky.distributed.software import difference
+from gammasky.engine.errors import GammaskyError, InputError
 
 
 def seat_class() -> type:
@@ -116,10 +117,13 @@ def about_of(work: Work) -> dict[str, str]:
     """What the task says of the software and the device of this process; a task may say nothing.
 
     Raises:
-        GammaskyError: this machine lacks what members need.
+        GammaskyError: this machine lacks what members need, or has other versions than the driver.
     """
     tell = getattr(work.task, "about", None)
-    return dict(tell(work.resources)) if tell else {}
+    about = dict(tell(work.resources)) if tell else {}
+    if mixed := difference(work.software, about, work.mixed):
+        raise InputError(f"software: here is {mixed}")
+    return about
 
 
 def environment(resources: Resources) -> dict[str, str]:

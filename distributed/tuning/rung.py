@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gammasky.distributed.member import Desk, Result, Row
+from gammasky.distributed.member import Desk, Resources, Result, Row
 from gammasky.distributed.tuning.space import Params
 
 VALUE, ENDED, WHY = "value", "ended", "why"  # names that no objective's row may use
@@ -48,6 +48,11 @@ class RungTask:
     """The task of a runner: one rung."""
 
     objective: Objective
+
+    def about(self, resources: Resources) -> dict[str, str]:
+        """What the objective says of this process, see `Task`."""
+        tell = getattr(self.objective, "about", None)
+        return dict(tell(resources)) if tell else {}
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
         """Do a rung.

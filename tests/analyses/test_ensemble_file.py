@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -190,6 +191,8 @@ def test_another_sky(tiny: Path) -> None:
         ({"axes": {"mine": {"a": {"components.sources.norm": "Sps_"}}}},
          "member 'tiny': unknown parameter 'Sps_'; did you mean 'Sps'"),
         ({"axes": {"sky": ["demmo"]}}, r"unknown dataset 'demmo'; did you mean 'demo'\?"),
+        ({"axes": {"<img src=x>": {"a": {}}}}, "axis '<img src=x>': expected a name of letters, digits and _ . - only"),
+        ({"combine": "list", "members": [{"a b": "c"}]}, "axis 'a b': expected a name of letters"),
         ({"combine": "list"}, r"combine = 'list' needs \[\[members\]\]"),
         ({"members": [{"mask": "spot"}]}, r"\[\[members\]\] are of combine = 'list'"),
         ({"combine": "list", "members": [{"maks": "spot"}]}, "unknown axis 'maks'"),
@@ -222,6 +225,24 @@ def test_bad_input_is_one_line(changes: dict[str, Any], message: str) -> None:
     assert "\n" not in str(found.value)
 
 
+@pytest.mark.usefixtures("tiny")
+def test_axes_stay_as_they_were_counted() -> None:
+    """What is run is what was planned: no list or table of an ensemble can be changed."""
+    given: dict[str, Any] = {"radius_max": [10, 12], "mine": {"a": {}}}
+    ensemble = tiny_ensemble(axes=given)
+    given["radius_max"].append(14)  # the caller's own
+    changes: list[Callable[[], object]] = [
+        lambda: ensemble.axes["radius_max"].append(14),  # type: ignore[union-attr]
+        lambda: ensemble.axes.update(seed=[1, 2]),
+        lambda: ensemble.axes["mine"].update(b={}),  # type: ignore[union-attr]
+    ]
+    for change in changes:
+        with pytest.raises(InputError, match=r"^ensemble: its axes and members cannot be changed"):
+            change()
+    assert len(ensemble.members()) == 2
+    assert ensemble.manifest()["axes"] == {"radius_max": [10, 12], "mine": {"a": {}}}
+
+
 def test_missing_data_of_any_member_are_told_first(file: Path) -> None:
     (file.parent / "sky" / "spot.npy").unlink()
     with pytest.raises(InputError, match=r"member 'mask=spot,radius_max=15,sources=fixed': .*spot\.npy"):
@@ -234,6 +255,7 @@ def test_missing_data_of_any_member_are_told_first(file: Path) -> None:
         ("name = ", r"ensemble\.toml: not a TOML file"),
         ("name = 'x'\nmodle = 'y'", r"ensemble\.toml: unknown field 'modle'; did you mean 'model'\?"),
         ("model = 'fiducial'", r"ensemble\.toml: field 'name' is missing"),
+        ("a = " + "[" * 5000 + "]" * 5000, r"ensemble\.toml: nested too deep; expected tables in tables, a few levels"),
     ],
 )
 def test_bad_file_is_named(text: str, message: str, file: Path) -> None:

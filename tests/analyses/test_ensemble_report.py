@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from gammasky.analyses.ensemble.answer import Answer, movers, read_answer
+from gammasky.analyses.ensemble.answer_page import made_with
 from gammasky.analyses.ensemble.report import write_report
 from gammasky.distributed.campaign import run_campaign
 from gammasky.distributed.member import Desk, Member, Resources, Result
@@ -40,6 +41,7 @@ def made_up(spec: dict[str, Any], _desk: Desk) -> Result:
     row: dict[str, Any] = {
         "data_group": labels["mask"], "sky": "real", "method": "svi", "status": "converged", "verdict": "preview",
         "elbo": -101.0, "log_z": float(LOG_Z[labels["morphology"]]), "log_z_error": 0.1, "k_hat": 0.5, "elpd": -98.0,
+        "version_jax": "0.10.2" if labels["mask"] == "3fgl" else "0.10.3", "backend": "numba",
         "p_waic": 9.0, "n_unsure": 0, "fit_seconds": 60.0, "n_pixels": 100, "n_photons": 3000, "n_parameters": 12,
     }  # fmt: skip
     if name_of(labels) == "mask=3fgl,morphology=hybrid,diffuse=O":
@@ -89,6 +91,12 @@ def test_failed_and_missing_members_are_listed(answer: Answer) -> None:
     assert len(answer.rows) == 10
     assert answer.axes == AXES
     assert answer.quantities == ["ps_fraction", "gamma"]
+
+
+def test_it_is_said_with_what_the_members_were_fitted(answer: Answer, folder: Path) -> None:
+    made = [sum(row["version_jax"] == version for row in answer.rows) for version in ("0.10.2", "0.10.3")]
+    assert made_with(answer) == ["backend numba", f"jax 0.10.2 ({made[0]}), 0.10.3 ({made[1]})"]
+    assert made_with(answer)[1] in write_report(folder).read_text(encoding="utf-8")
 
 
 def test_evidence_within_the_same_data_only(answer: Answer) -> None:

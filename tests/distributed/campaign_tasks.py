@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gammasky.distributed.member import Desk, Member, Result
+from gammasky.distributed.member import Desk, Member, Resources, Result
+from gammasky.engine.errors import InputError
 from gammasky.engine.interrupt import Interrupts
+from gammasky.engine.machine import versions
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Square:
         row |= DEEDS[spec.get("do", "nothing")](spec, desk) or {}
         if not spec.get("pid"):
             del row["pid"]
-        draws = np.random.default_rng(spec.get("seed", number)).normal(size=(4, 3))
+        draws = np.random.default_rng(spec.get("seed", number)).normal(size=spec.get("size", (4, 3)))
         return Result({"draws": draws}, row)
 
 
@@ -64,6 +66,15 @@ class RayTroubleOnce(TroubleOnce):
         import ray
 
         raise ray.exceptions.RaySystemError("once")
+
+
+class Told(Square):
+    """Says of each process with what it works, as fits do."""
+
+    def about(self, resources: Resources) -> dict[str, str]:
+        if resources.gpus:
+            raise InputError("gpus: no device here")
+        return {"backend": "none", **versions()}
 
 
 class BadNodes(Square):
@@ -167,11 +178,14 @@ def environment(spec: dict[str, Any], _desk: Desk) -> dict[str, str]:
 _first_device: list[str] = []  # in this process
 
 
-def device(spec: dict[str, Any], desk: Desk) -> dict[str, str]:
+def device(spec: dict[str, Any], _desk: Desk) -> dict[str, str]:
     """The device that Ray means now, and the one that CUDA would go on using."""
     now = os.environ["CUDA_VISIBLE_DEVICES"]
     _first_device.append(now)
-    sleep(spec, desk)
+    (Path(spec["meet"]) / str(os.getpid())).touch()
+    end = time.monotonic() + 60
+    while len(os.listdir(spec["meet"])) < 8 and time.monotonic() < end:  # all seats have come
+        time.sleep(0.05)
     return {"device_now": now, "device_first": _first_device[0]}
 
 

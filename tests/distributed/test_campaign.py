@@ -16,14 +16,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gammasky.distributed import driver
+from gammasky.distributed import driver, software
 from gammasky.distributed.attempt import attempt
 from gammasky.distributed.campaign import Tally, load_member, read_manifest, read_rows, status
 from gammasky.distributed.member import Member, Resources
 from gammasky.distributed.members_driver import time_limit
 from gammasky.distributed.runners.base import Job, Outcome, Work
+from gammasky.distributed.runners.seat import about_of
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import GammaskyError, InputError
+from gammasky.engine.machine import versions
 
 Run = Callable[..., Tally]
 MembersOf = Callable[..., list[Member]]
@@ -175,6 +177,32 @@ def test_a_damaged_member_is_set_aside_and_fitted_again(
     assert load_member(folder, key).row["square"] == 1
 
 
+def test_going_on_reads_the_records_only(
+    run: Run, members_of: MembersOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However large the results are. What is damaged deep inside is found where it is asked for."""
+    members = members_of(3, size=200_000)
+    run(members)
+    path = tmp_path / "campaign" / "members" / f"{Store.key(members[1].spec)}.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    before = read_bytes()
+    assert run(members, resume=True).fitted == 0
+    assert read_bytes() - before < 3 * len(content) / 10
+    with pytest.raises(InputError, match=r"npz: damaged; run `gammasky campaign resume .*` with `check=True`$"):
+        load_member(tmp_path / "campaign", path.stem)
+    assert run(members, resume=True, check=True).fitted == 1
+    assert "warning: the file of 'number=1' is damaged" in capsys.readouterr().err
+    assert load_member(tmp_path / "campaign", path.stem).row["square"] == 1
+
+
+def read_bytes() -> int:
+    """That this process has read so far, from files and caches."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.partition(":")[2]) for line in lines if line.startswith("rchar"))
+
+
 def test_a_run_goes_on_with_what_is_missing(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
     members = members_of(6)
     run(members)
@@ -215,6 +243,33 @@ def test_an_attempt_sees_what_is_stored_and_where_it_is(
     assert attempted(tmp_path / "elsewhere").ending == "apart"
     assert started(tmp_path) == [0]
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_every_row_says_with_what_it_was_made(
+    run: Run, members_of: MembersOf, tasks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And other versions are not mixed in, unless a user says so by name."""
+    task = tasks.Told(str(tmp_path / "log"))
+    run(members_of(2), task=task)
+    rows = read_rows(tmp_path / "campaign")
+    assert [(row["backend"], row["version_jax"]) for row in rows] == [("none", versions()["version_jax"])] * 2
+    assert read_manifest(tmp_path / "campaign").software == versions()
+    here = {**versions(), "version_numba": "9.9", "version_cupy": "1.0"}
+    monkeypatch.setattr(software, "versions", lambda: here)
+    match = r"campaign: here is numba 9.9, but the campaign's fits are made with numba .*; install that, or allow"
+    with pytest.raises(InputError, match=match):
+        run(members_of(2), task=task, resume=True)
+    with pytest.raises(InputError, match=r"^unknown package 'nunba'; did you mean 'numba'\?"):
+        run(members_of(2), task=task, resume=True, allow_mixed=["nunba"])
+    assert run(members_of(2), task=task, resume=True, allow_mixed=["numba"]).done == 2
+
+
+def test_a_worker_of_other_versions_is_refused(tasks: ModuleType, tmp_path: Path) -> None:
+    other = {**versions(), "version_jax": "0.1"}
+    with pytest.raises(InputError, match=r"^software: here is jax .*, but the campaign's fits are made with jax 0.1; "):
+        about_of(Work(tasks.Told(), tmp_path, Resources(), other))
+    assert about_of(Work(tasks.Told(), tmp_path, Resources(), other, ("jax",)))["backend"] == "none"
+    assert about_of(Work(tasks.Square(), tmp_path, Resources(), other)) == {}
 
 
 def test_scratch_is_there_and_removed(run: Run, members_of: MembersOf, tmp_path: Path) -> None:

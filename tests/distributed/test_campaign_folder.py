@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import random
@@ -12,13 +14,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from gammasky.distributed.board import duration, render, summary
 from gammasky.distributed.campaign import Tally, read_manifest, read_rows, status
+from gammasky.distributed.folder import Places
 from gammasky.distributed.member import Member
-from gammasky.distributed.status import Ended, Running, Status, seconds_left
+from gammasky.distributed.status import Ended, Running, Status, read_running, seconds_left
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
@@ -70,7 +74,7 @@ def test_a_folder_that_cannot_be_made(run: Run, members_of: MembersOf, tmp_path:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"version": 2}, r"manifest.json: expected version 1, got 2; continue it with the gammasky that began it"),
+        ({"version": 1}, r"manifest.json: expected version 2, got 1; continue it with the gammasky that began it"),
         ({"format": "other"}, r"expected the manifest of a campaign, got something else; choose another folder$"),
         ({"members": []}, r"its list of members does not match its checksum; "),
     ],
@@ -89,6 +93,41 @@ def test_a_manifest_of_another_kind(
     path.write_text(path.read_text()[:50])
     with pytest.raises(InputError, match=r"manifest.json: damaged \("):
         read_manifest(path.parent)
+
+
+def test_a_manifest_with_more_in_it_than_is_known(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    """As of another release: keys that mean nothing here, and one that is missing."""
+    run(members_of(2))
+    path = tmp_path / "campaign" / "manifest.json"
+    content = json.loads(path.read_text())
+
+    def rewrite(change: Callable[[dict[str, Any]], object]) -> None:
+        changed = json.loads(json.dumps(content))
+        change(changed)
+        text = json.dumps(changed["members"], sort_keys=True, separators=(",", ":"))
+        path.write_text(json.dumps({**changed, "sha256": hashlib.sha256(text.encode()).hexdigest()}))
+
+    rewrite(lambda changed: [member.update(colour="red") for member in [changed, *changed["members"]]])
+    assert status(path.parent).done == 2
+    assert run(members_of(2), resume=True).done == 2
+    rewrite(lambda changed: changed["members"][1].pop("name"))
+    with pytest.raises(InputError, match=r"the manifest: damaged \(KeyError: 'name'\); start a new one elsewhere$"):
+        status(path.parent)
+    path.write_text('{"format":' * 100_000)
+    with pytest.raises(InputError, match=r"manifest.json: damaged \("):
+        status(path.parent)
+
+
+def test_small_files_of_another_release_say_nothing(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
+    run([*members_of(1), *members_of([7], do="fail")])
+    places = Places(tmp_path / "campaign")
+    places.running.write_text(json.dumps({"running": [{"key": "k", "colour": "red"}]}))
+    assert read_running(places) == []
+    (failure,) = places.failed.iterdir()
+    failure.write_text(json.dumps({"why": "?"}))
+    assert [row["state"] for row in read_rows(places.folder)] == ["done"]
+    places.running.write_text("[" * 100_000)
+    assert read_running(places) == []
 
 
 def test_members_that_cannot_be_told_apart(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
@@ -124,16 +163,17 @@ def test_a_second_driver_is_refused(
         assert status(folder).driver.startswith(f"process {first.pid} on ")
 
 
+@pytest.mark.parametrize("number", ["ENOSYS", "EOPNOTSUPP", "ENOLCK"])
 def test_a_file_system_without_locks(
-    run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, members_of: MembersOf, tmp_path: Path, number: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody may work there, but anybody may look."""
     run(members_of(1))
 
     def unknown(*_arguments: object) -> None:
-        raise NotImplementedError("no flock here")
+        raise OSError(getattr(errno, number), "no flock here")
 
-    monkeypatch.setattr("filelock.FileLock.acquire", unknown)
+    monkeypatch.setattr("fcntl.flock", unknown)
     with pytest.raises(InputError, match="its file system knows no locks; choose a folder on another one"):
         run(members_of(1), resume=True)
     assert status(tmp_path / "campaign").done == 1

@@ -9,10 +9,12 @@ from types import ModuleType
 
 import pytest
 
+from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.distributed.campaign import Tally, read_rows
 from gammasky.distributed.member import Member, Resources
 from gammasky.distributed.runners import seats
 from gammasky.distributed.runners.ray import RayRunner
+from gammasky.engine.errors import InputError
 
 Run = Callable[..., Tally]
 MembersOf = Callable[..., list[Member]]
@@ -21,7 +23,8 @@ MembersOf = Callable[..., list[Member]]
 @pytest.mark.usefixtures("ray_with_gpus")
 def test_a_process_holds_one_share_of_one_device_for_life(run: Run, members_of: MembersOf, tmp_path: Path) -> None:
     """CUDA keeps the devices that a process saw first; so all members of a process must be meant for those."""
-    members = members_of(40, do="device", seconds=0.1, pid=1)
+    (meet := tmp_path / "meet").mkdir()
+    members = members_of(40, do="device", meet=str(meet), pid=1)
     assert run(members, runner=RayRunner(), resources=Resources(gpus=0.5)).done == 40
     seen: dict[int, set[str]] = defaultdict(set)
     for row in read_rows(tmp_path / "campaign"):
@@ -29,8 +32,24 @@ def test_a_process_holds_one_share_of_one_device_for_life(run: Run, members_of: 
         assert row["device_now"] == row["device_first"]
     assert all(len(devices) == 1 for devices in seen.values())
     shares = [sum(devices == {gpu} for devices in seen.values()) for gpu in "0123"]
-    assert sum(shares) == len(seen) >= 4
-    assert max(shares) <= 2  # the whole of each device, and no more
+    assert shares == [2, 2, 2, 2]  # the whole of each device, and no more
+
+
+@pytest.mark.usefixtures("ray_with_gpus")
+def test_members_that_find_no_device_are_refused(run: Run, members_of: MembersOf, tasks: ModuleType) -> None:
+    """They do not run on the CPU in silence: a node without it is set apart, and here that is each of them."""
+    with pytest.raises(InputError, match=r"^gpus: no device here \(.*\)$"):
+        run(members_of(3), task=tasks.Told(), runner=RayRunner(), resources=Resources(gpus=1))
+
+
+def test_a_fit_that_was_promised_a_gpu_gets_one_or_is_refused() -> None:
+    task = EnsembleTask(())
+    about = task.about(Resources())
+    assert {"backend", "device", "version_gammasky", "version_jax", "version_jaxlib", "version_numba"} <= about.keys()
+    if about["backend"] == "cuda":
+        pytest.skip("there is a GPU here")
+    with pytest.raises(InputError, match=r"^gpus: 0.5 asked for, but the kernels would run on the CPU here"):
+        task.about(Resources(gpus=0.5))
 
 
 @pytest.mark.slow

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -273,6 +275,45 @@ def test_a_node_in_trouble_ends_no_campaign(run: Run, members_of: MembersOf, tas
 class Unloadable:
     def __reduce__(self) -> tuple[object, ...]:
         return (__import__, ("no_such_module",))
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while new := {child for child, parent in parents.items() if parent in found} - found:
+        found |= new
+    return found
+
+
+def listening(pids: set[int]) -> set[str]:
+    """Addresses on which they wait for connections, as the kernel writes them."""
+    sockets = set()
+    for path in (path for pid in pids for path in Path(f"/proc/{pid}/fd").glob("*")):
+        with suppress(FileNotFoundError):
+            sockets.add(os.readlink(path).removeprefix("socket:[").removesuffix("]"))
+    tables = (Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6"))
+    lines = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return {line[1].partition(":")[0] for line in lines if line[3] == "0A" and line[9] in sockets}
+
+
+def test_nobody_else_reaches_a_local_ray(ray: ModuleType) -> None:
+    """All its servers listen on this machine alone, and who has not its token is refused."""
+    ray.get(ray.remote(num_cpus=0)(family).remote(1))  # a worker listens, too
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+    addresses = listening(family(os.getpid()))
+    assert addresses
+    assert addresses <= loopback
+    code = "import sys, ray; ray._raylet.GcsClient(address=sys.argv[1]).internal_kv_keys(b'', b'')"
+    words = [sys.executable, "-c", code, ray.get_runtime_context().gcs_address]
+    said = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert said.returncode == 0, said.stderr
+    other = {**os.environ, "RAY_AUTH_TOKEN": "f" * 64}
+    said = subprocess.run(words, env=other, capture_output=True, text=True, timeout=60)
+    assert "Unauthenticated" in said.stderr
 
 
 @pytest.mark.usefixtures("ray")

@@ -82,6 +82,7 @@ def test_images_fit_the_package(provider: str) -> None:
     assert ray in asked.specifier
     assert ray in SpecifierSet(">=2.52")
     assert python in SpecifierSet(PROJECT["requires-python"])
+    assert python in SpecifierSet(">=3.12")  # for a JAX that keeps compiled programs with callbacks
     assert f"Programming Language :: Python :: {python}" in PROJECT["classifiers"]
     assert f"Ray {ray.rpartition('.')[0]} and Python {python}" in DOCS
     assert f"ray[default]=={ray}" in DOCS

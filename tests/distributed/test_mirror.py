@@ -66,6 +66,27 @@ def test_what_is_torn_on_the_way_is_sent_again(run: Run, members_of: MembersOf, 
     assert one.read_bytes() == (tmp_path / "campaign" / "members" / one.name).read_bytes()
 
 
+def test_a_campaign_that_has_grown_is_the_same(run: Run, members_of: MembersOf, url: str, tmp_path: Path) -> None:
+    """Here or there; only one that has grown here and there is not."""
+    here, there = tmp_path / "campaign", tmp_path / "elsewhere"
+    run(members_of(2), grow=True)
+    push(here, url)
+    pull(url, there)
+    run(members_of(4), grow=True)
+    assert pull(url, here) == 0  # a smaller state takes nothing away
+    assert status(here).total == 4
+    assert push(here, url) == 2
+    assert pull(url, there) == 2
+    assert [row["name"] for row in read_rows(there)] == [row["name"] for row in read_rows(here)]
+    run(members_of(5), folder=there, grow=True)
+    assert push(there, url) == 1
+    with pytest.raises(InputError, match=r": the campaign has more members there than in .*campaign; pull it first$"):
+        push(here, url)
+    run([*members_of(4), *members_of([9])], grow=True)
+    with pytest.raises(InputError, match=r"the campaign has grown there and in .*campaign, by other members;"):
+        push(here, url)
+
+
 def test_nothing_is_mixed(run: Run, members_of: MembersOf, url: str, tmp_path: Path) -> None:
     run(members_of(2))
     run(members_of(3), folder=tmp_path / "other")

@@ -42,6 +42,12 @@ def _places(command: Command) -> Command:
             "--workers", type=click.IntRange(min=1), help="Members at once on this machine.  [as many as fit]"
         ),
         click.option("--keep-going", is_flag=True, help="Also where most members fail with the same error."),
+        click.option(
+            "--allow-mixed",
+            multiple=True,
+            metavar="PACKAGE",
+            help="Allow fits by several versions of this one (gammasky, jax, jaxlib, numba, cupy); may be repeated.",
+        ),
         click.option("--quiet", is_flag=True, help="No live progress."),
     )
     for option in reversed(options):
@@ -86,16 +92,17 @@ def run(ensemble: str, out: Path, data_dir: Path | None, **places: Any) -> None:
 @campaign.command()
 @click.argument("folder", type=FOLDER, metavar="DIR")
 @click.option("--retry-failed", is_flag=True, help="Try members again that failed by themselves.")
+@click.option("--check", is_flag=True, help="Read every result whole, and fit those again that are damaged.")
 @DATA_DIR
 @_places
-def resume(folder: Path, retry_failed: bool, data_dir: Path | None, **places: Any) -> None:
+def resume(folder: Path, retry_failed: bool, check: bool, data_dir: Path | None, **places: Any) -> None:
     """Go on with the campaign in DIR."""
     start_engine("gammasky.analyses.ensemble.ensemble")
     from gammasky.analyses.ensemble.ensemble import Ensemble
     from gammasky.distributed.campaign import read_manifest
 
     found = Ensemble(**_elsewhere(read_manifest(folder).campaign, data_dir))
-    _run(found, folder, resume=True, retry_failed=retry_failed, **places)
+    _run(found, folder, resume=True, retry_failed=retry_failed, check=check, **places)
 
 
 @campaign.command()
@@ -182,9 +189,11 @@ def _run(
     address: str,
     workers: int | None,
     keep_going: bool,
+    allow_mixed: tuple[str, ...],
     quiet: bool,
     resume: bool = False,
     retry_failed: bool = False,
+    check: bool = False,
 ) -> None:
     if executor == "inline" and (workers, address) != (None, "auto"):
         raise click.UsageError("--executor inline is this process alone: leave out --workers and --address")
@@ -200,6 +209,8 @@ def _run(
         resume=resume,
         retry_failed=retry_failed,
         keep_going=keep_going,
+        check=check,
+        allow_mixed=allow_mixed,
         quiet=quiet,
     )
     _tell(tally, folder)
