@@ -92,7 +92,10 @@ def drive(tasks: ModuleType, ray_folder: str) -> Callable[..., AbstractContextMa
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[..., bool]:
-    """`eventually(condition)`: whether a condition comes true within half a minute."""
+    """`eventually(condition)`: whether a condition comes true within half a minute.
+
+    What waits for processes to start gives them longer: on a busy machine a Ray alone may take that long.
+    """
 
     def wait(condition: Callable[[], object], seconds: float = 30.0) -> bool:
         end = time.monotonic() + seconds

@@ -155,7 +155,7 @@ def test_a_second_driver_is_refused(
 ) -> None:
     folder = tmp_path / "campaign"
     with drive(folder, tmp_path / "log", 60, 0.5) as first:
-        assert eventually(lambda: (folder / "members").exists() and stored(folder))
+        assert eventually(lambda: (folder / "members").exists() and stored(folder), seconds=120)
         match = rf"another driver \(process {first.pid} on .+\) is at work there; wait for it, or stop it first$"
         with pytest.raises(InputError, match=match):
             run(tasks.timed(60, "sleep", 0.5), resume=True)
@@ -190,7 +190,7 @@ def test_status_while_it_runs_and_after_the_driver_was_killed(
             seen.append(status(folder))
             return seen[-1].done == 1 and any(member.fraction > 0 for member in seen[-1].running)
 
-        assert eventually(lambda: (folder / "manifest.json").exists() and second_at_work())
+        assert eventually(lambda: (folder / "manifest.json").exists() and second_at_work(), seconds=120)
         now = seen[-1]
         (member,) = now.running
         assert (now.total, now.done, now.failed, now.waiting) == (5, 1, 0, 3)
@@ -215,7 +215,10 @@ def test_a_driver_killed_at_any_time_loses_nothing(
         ran = len(log.read_text().split()) if log.exists() else 0
         how = "resume" if (folder / "manifest.json").exists() else "new"
         with drive(folder, log, 40, 0.02, how) as process:
-            assert eventually(lambda: (folder / "members").exists() and len(stored(folder)) > len(before))  # noqa: B023
+            assert eventually(
+                lambda: (folder / "members").exists() and len(stored(folder)) > len(before),  # noqa: B023
+                seconds=120,
+            )
             time.sleep(rng.uniform(0.0, 0.15))
             process.kill()
         again = {keys[int(n)] for n in log.read_text().split()[ran:]}

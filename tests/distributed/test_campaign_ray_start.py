@@ -133,7 +133,7 @@ except InputError as error:
         start, env={**environment, **(told if typed else {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        assert eventually(lambda: _answers(address))
+        assert eventually(lambda: _answers(address), seconds=120)
         said = subprocess.run(
             [sys.executable, "-c", code, address],
             env=environment, capture_output=True, text=True, timeout=90, check=True,
@@ -157,7 +157,9 @@ def test_a_driver_that_is_killed_takes_its_ray_along(
     """No process of a local Ray stays; another run goes on, and nothing that was stored is run again."""
     folder = tmp_path / "campaign"
     with drive(folder, "", 40, 0.2, where="ray"):
-        assert eventually(lambda: (folder / "members").exists() and len(list((folder / "members").glob("[!.]*"))) > 5)
+        assert eventually(
+            lambda: (folder / "members").exists() and len(list((folder / "members").glob("[!.]*"))) > 5, seconds=120
+        )
     pids = {row["pid"] for row in read_rows(folder)}
     assert eventually(lambda: not any(map(alive, pids)))
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "members").glob("[!.]*")}
