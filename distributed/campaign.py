@@ -12,7 +12,6 @@ from typing import Any
 
 from gammasky.distributed.board import Board
 from gammasky.distributed.folder import Places, read_failure
-from gammasky.distributed.hold import clear, held
 from gammasky.distributed.manifest import (
     CAMPAIGN,
     Listed,
@@ -26,12 +25,12 @@ from gammasky.distributed.manifest import grow as grow_manifest
 from gammasky.distributed.member import Member, Resources, Task
 from gammasky.distributed.members_driver import MembersDriver
 from gammasky.distributed.record import load_member, load_record
-from gammasky.distributed.runners.base import Outcome, Runner, Work
-from gammasky.distributed.software import check_allowed, difference, software_of
+from gammasky.distributed.runners.base import Outcome, Runner
+from gammasky.distributed.software import software_of
 from gammasky.distributed.status import Status, status
 from gammasky.distributed.store import Store
 from gammasky.distributed.table import read_rows
-from gammasky.engine.errors import InputError
+from gammasky.distributed.undertaking import undertaken
 
 __all__ = ["Status", "Tally", "load_member", "read_manifest", "read_rows", "run_campaign", "status"]
 
@@ -100,25 +99,24 @@ def run_campaign(
         KeyboardInterrupt: after Ctrl-C or SIGTERM, when what ran has ended.
     """
     began, folder = time.monotonic(), Path(folder).resolve()
-    check_allowed(allow_mixed)
     listed, software = list_members(members), software_of(task)
     specs = {known.key: member.spec for known, member in zip(listed, members, strict=True)}
-    with held(folder, CAMPAIGN, resume=resume, grow=grow) as places, Board(folder.name, quiet) as board:
+    held = undertaken(folder, CAMPAIGN, software, resume=resume, grow=grow, allow_mixed=allow_mixed)
+    with held as undertaking, Board(folder.name, quiet) as board:
+        places = undertaking.places
         if grow and places.manifest.exists():
             grow_manifest(folder, manifest, listed, specs)
         elif resume:
             check_same(folder, read_manifest(folder), listed, specs)
         else:
             write_manifest(folder, Manifest(manifest, listed, software))
-        if mixed := difference(read_manifest(folder).software, software, allow_mixed):
-            raise InputError(f"{folder}: here is {mixed}")
-        clear(places)
+        undertaking.go_on(read_manifest(folder).software)
         outcomes = _stored(places, listed, check)
         before = len(outcomes)
         outcomes |= _failed_before(places, [key for key in specs if key not in outcomes], retry_failed)
         driver = MembersDriver(places, listed, outcomes, board, keep_going=keep_going)
         try:
-            driver.run(specs, Work(task, folder, resources, software, tuple(allow_mixed)), runner)
+            driver.run(specs, undertaking, runner, task, resources)
         except KeyboardInterrupt:
             how = again or f"go on with `gammasky campaign resume {folder}`"
             print(f"gammasky: interrupted; {how}", file=sys.stderr)

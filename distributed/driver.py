@@ -31,10 +31,11 @@ class Driver(ABC):
     Args:
         places: of the folder, held.
         keep_going: go on also where many jobs fail with one error.
+        remedy: what a user does after that.
     """
 
-    def __init__(self, places: Places, *, keep_going: bool = False) -> None:
-        self.places = places
+    def __init__(self, places: Places, *, keep_going: bool = False, remedy: str = "correct it") -> None:
+        self.places, self._remedy = places, remedy
         self.waiting: deque[Job] = deque()
         self.at_work: dict[str, Job] = {}
         self._later: list[tuple[float, str, Job]] = []  # a heap of attempts, by the time of their turn
@@ -122,10 +123,8 @@ class Driver(ABC):
             return
         if self._alike[kind] > self._alike.total() - self._alike[kind] + self._others:
             raise GammaskyError(
-                f"{self._alike[kind]} members have failed with the same error, and so would the others:"
-                f" {outcome.error};"
-                f" see {self.places.failed}, correct it, and go on with `retry_failed=True` (and with"
-                " `keep_going=True`, if the others are worth a try)"
+                f"{self._alike[kind]} fits have failed with the same error, and so would the others:"
+                f" {outcome.error}; {self._remedy}"
             )
 
     def remove_scratch(self, key: str) -> None:

@@ -16,10 +16,11 @@ from gammasky.distributed.board import Board
 from gammasky.distributed.driver import Driver
 from gammasky.distributed.folder import Places, write_failure, write_light
 from gammasky.distributed.manifest import Listed
-from gammasky.distributed.member import Resources
-from gammasky.distributed.runners.base import Job, Outcome, Runner, Running, Session, Work
+from gammasky.distributed.member import Resources, Task
+from gammasky.distributed.runners.base import Job, Outcome, Runner, Running, Session
 from gammasky.distributed.status import Ended, Status, numbers_of, read_running, seconds_left, write_running
 from gammasky.distributed.table import row_of, write_csv
+from gammasky.distributed.undertaking import Undertaking
 
 BEAT_SECONDS = 1.0  # between two looks at the members at work
 TABLE_SECONDS = 60.0  # between two tables of results,
@@ -50,7 +51,12 @@ class MembersDriver(Driver):
     def __init__(
         self, places: Places, listed: Sequence[Listed], outcomes: dict[str, Outcome], board: Board, *, keep_going: bool
     ) -> None:
-        super().__init__(places, keep_going=keep_going)
+        super().__init__(
+            places,
+            keep_going=keep_going,
+            remedy=f"see {places.failed}, correct it, and go on with `retry_failed=True` (and with `keep_going=True`,"
+            " if the others are worth a try)",
+        )
         self.outcomes = outcomes
         self._board, self._listed = board, {member.key: member for member in listed}
         self._recent: deque[Ended] = deque(maxlen=RECENT)
@@ -59,14 +65,21 @@ class MembersDriver(Driver):
         self._beat = self._tabled = -float("inf")
         self._table_took = 0.0
 
-    def run(self, specs: Mapping[str, dict[str, Any]], work: Work, runner: Runner) -> None:
+    def run(
+        self,
+        specs: Mapping[str, dict[str, Any]],
+        undertaking: Undertaking,
+        runner: Runner,
+        task: Task,
+        resources: Resources,
+    ) -> None:
         """Run all members that have not ended; see `Driver.drive`.
 
         Raises:
             InputError: no workers.
         """
         self.waiting.extend(
-            Job(key, member.name, specs[key], limit=time_limit(work.resources, member.cost))
+            Job(key, member.name, specs[key], limit=time_limit(resources, member.cost))
             for key, member in self._listed.items()
             if key not in self.outcomes
         )
@@ -75,8 +88,7 @@ class MembersDriver(Driver):
                 self.remove_scratch(scratch.name)
         try:
             if self.waiting:
-                with runner.session(work) as session:
-                    self.drive(session)
+                undertaking.drive(self, runner, task, resources)
         finally:
             self._write_table()
             self.places.running.unlink(missing_ok=True)

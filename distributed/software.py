@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gammasky.distributed.member import Task
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.machine import PACKAGES, VERSION, versions
 
 
-def software_of(task: Task) -> dict[str, str]:
-    """The versions here, where the task records them in its rows; none where it does not."""
+def software_of(task: object) -> dict[str, str]:
+    """The versions here, where a task or objective records them in its rows; none where it does not."""
     return versions() if hasattr(task, "about") else {}
 
 

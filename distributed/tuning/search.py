@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gammasky.distributed.hold import Kind, clear, held, read_content, write_content
+from gammasky.distributed.hold import Kind, read_content, write_content
 from gammasky.distributed.manifest import difference
 from gammasky.distributed.member import Resources
-from gammasky.distributed.runners.base import Runner, Work
+from gammasky.distributed.runners.base import Runner
+from gammasky.distributed.software import software_of
 from gammasky.distributed.tuning.rung import Objective, RungTask
 from gammasky.distributed.tuning.space import Params, Space, check_params, space_as_json
 from gammasky.distributed.tuning.trial_store import begin_orphans_again, in_use, open_database, open_study, shown_url
 from gammasky.distributed.tuning.trials import TrialRow, ranked, read_trials, write_trials
 from gammasky.distributed.tuning.trials_driver import TrialsDriver
+from gammasky.distributed.undertaking import undertaken
 from gammasky.engine.errors import InputError, unknown_name
 
 DIRECTIONS = ("maximize", "minimize")
@@ -66,6 +68,7 @@ def tune(
     seed: int = 0,
     at_once: int | None = None,
     resume: bool = False,
+    allow_mixed: Sequence[str] = (),
     quiet: bool = False,
 ) -> Found:
     """Search for the settings with the best value: TPE chooses, and at each rung half of the trials go on.
@@ -88,6 +91,7 @@ def tune(
         seed: of the sampler.
         at_once: trials under way at once; None: as many as the runner has room for.
         resume: go on with the search of that folder.
+        allow_mixed: packages of which this run may have other versions than that folder's, or its workers.
         quiet: no line on stderr for each trial.
 
     Returns:
@@ -106,9 +110,11 @@ def tune(
     kept_at = shown_url(storage)
     database = None if storage is None else open_database(storage)  # before anything is written
     mine = {**parts, "seed": seed, "storage": kept_at}
-    with in_use(database), held(folder, SEARCH, resume=resume) as places:
-        name = _resumed(folder, mine) if resume else _begun(folder, mine)
-        clear(places)
+    software = software_of(objective)
+    held = undertaken(folder, SEARCH, software, resume=resume, allow_mixed=allow_mixed)
+    with in_use(database), held as undertaking:
+        name, began_with = _resumed(folder, mine) if resume else _begun(folder, mine, software)
+        undertaking.go_on(began_with)
         study = open_study(folder, name, database, direction, resume=resume)
         # another seed for each run: else one that goes on would ask for the first settings again
         study.sampler = TPESampler(seed=(seed + len(study.get_trials(deepcopy=False))) % MAX_SEED)
@@ -119,10 +125,9 @@ def tune(
             study.enqueue_trial(params, skip_if_exists=True)
         tell = (lambda _line: None) if quiet else (lambda line: print(f"gammasky: {line}", file=sys.stderr, flush=True))
         try:
-            driver = TrialsDriver(places, study, space, rungs, trials, at_once, first, tell)
+            driver = TrialsDriver(undertaking.places, study, space, rungs, trials, at_once, first, tell)
             if driver.missing > 0:
-                with runner.session(Work(RungTask(objective), folder, resources or Resources())) as session:
-                    driver.drive(session)
+                undertaking.drive(driver, runner, RungTask(objective), resources or Resources())
         finally:
             write_trials(folder / "trials.csv", read_trials(study))
         ended = read_trials(study)
@@ -130,21 +135,27 @@ def tune(
     return Found(tuple(ended), ranked(ended, direction), done, time.monotonic() - began)
 
 
-def _begun(folder: Path, search: dict[str, Any]) -> str:
+def _begun(folder: Path, search: dict[str, Any], software: dict[str, str]) -> tuple[str, dict[str, str]]:
     """Write down what is searched, and name its study: a database may have many of that folder's name."""
     study = f"{folder.name}-{uuid.uuid4().hex[:8]}"
-    write_content(folder, SEARCH, {"study": study, "search": search})
-    return study
+    write_content(folder, SEARCH, {"study": study, "search": search, "software": software})
+    return study, software
 
 
-def _resumed(folder: Path, search: dict[str, Any]) -> str:
-    """The name of the study of a search, which must be the same; names the first thing that differs."""
+def _resumed(folder: Path, search: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """The name of the study of a search, and the versions with which it began.
+
+    Raises:
+        InputError: another search; names the first thing that differs.
+    """
     content = read_content(folder, SEARCH)
+    if missing := {"search", "study", "software"} - content.keys():
+        raise InputError(f"{folder}: the manifest lacks '{min(missing)}'; start another search in another folder")
     if what := difference(content["search"], json.loads(json.dumps(search))):
         raise InputError(
             f"{folder}: holds another search: {what}; resume with the same, or start another search in another folder"
         )
-    return str(content["study"])
+    return str(content["study"]), content["software"]
 
 
 def _check(space: Space, trials: int, direction: str, rungs: Sequence[int], seed: int, first: Sequence[Params]) -> None:

@@ -57,7 +57,7 @@ class TrialsDriver(Driver):
         spared: Sequence[Params],
         tell: Callable[[str], None],
     ) -> None:
-        super().__init__(places)
+        super().__init__(places, remedy="correct it, and go on with `resume=True`")
         self._study, self._rungs, self._at_once = study, list(rungs), at_once
         self._space: dict[str, BaseDistribution] = {**space}
         self._tell, self._wanted = tell, wanted

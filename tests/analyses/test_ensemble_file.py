@@ -6,17 +6,20 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gammasky.analyses.ensemble.cost import estimated_seconds
 from gammasky.analyses.ensemble.datasets import Place
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.plan import clock, elapsed, plan, plan_table
 from gammasky.distributed.member import Resources
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer.settings import Settings
 
 FILE = """
 name = "masks"
@@ -293,6 +296,13 @@ def test_plan(file: Path) -> None:
     assert table.row_count == 8
     assert "8 members" in str(table.caption)
     assert "2 workers" in str(table.caption)
+
+
+def test_cost_is_of_the_order_of_what_was_measured() -> None:
+    """Short fits of the fiducial model on the Fermi data take 54 to 70 s, see `cost`; a time limit hangs on it."""
+    pixels: Any = SimpleNamespace(n_pixels=8292, counts=np.full(8292, 22.0))
+    settings = Settings(method="svi", emulator=False, steps=1500, particles=4)
+    assert 30 < estimated_seconds(settings, pixels, 37, points=True) < 120
 
 
 def test_cost_grows_with_the_work(tiny: Path) -> None:

@@ -61,6 +61,7 @@ def test_result(desk_at: DeskAt, tiny: Path) -> None:
     assert 0.5 < row["p_waic"] < 6  # three parameters
     assert (row["n_pixels"], row["n_parameters"]) == (model.pixels.n_fit, 3)
     assert row["n_photons"] == model.pixels.counts.sum()
+    assert row["observation"] == model.pixels.digest
     fraction = arrays["quantity_ps_fraction"]
     assert row["ps_fraction_mean"] == pytest.approx(fraction.mean())
     assert row["ps_fraction_q05"] == pytest.approx(np.quantile(fraction, 0.05))

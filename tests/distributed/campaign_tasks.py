@@ -189,6 +189,10 @@ def device(spec: dict[str, Any], _desk: Desk) -> dict[str, str]:
     return {"device_now": now, "device_first": _first_device[0]}
 
 
+def lines(spec: dict[str, Any], _desk: Desk) -> dict[str, int]:
+    return {"lines": len(Path(spec["file"]).read_text().splitlines())}
+
+
 def checkpoint(_spec: dict[str, Any], desk: Desk) -> dict[str, str]:
     return {"folder": str(desk.folder), "was_there": desk.folder.is_dir()}
 
@@ -214,6 +218,7 @@ DEEDS: dict[str, Callable[[dict[str, Any], Desk], Any]] = {
     "stand still": stand_still,
     "environment": environment,
     "checkpoint": checkpoint,
+    "lines": lines,
     "device": device,
     "wrong value": wrong_value,
     "wrong name": wrong_name,

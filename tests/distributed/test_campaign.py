@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gammasky.distributed import driver, software
+from gammasky.distributed import driver, members_driver, software
 from gammasky.distributed.attempt import attempt
 from gammasky.distributed.campaign import Tally, load_member, read_manifest, read_rows, status
 from gammasky.distributed.member import Member, Resources
@@ -72,6 +72,16 @@ def test_rows_and_manifest_come_back(run: Run, members_of: MembersOf, tmp_path: 
     assert (table["axis.number"][2], table["square"][2], table["elbo"][2], table["error"][3]) == (
         2, 4, -3.0, rows[3]["error"],
     )  # fmt: skip
+
+
+def test_the_table_grows_while_the_campaign_runs(
+    run: Run, members_of: MembersOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(members_driver, "BEAT_SECONDS", 0.0)
+    monkeypatch.setattr(members_driver, "TABLE_SECONDS", -1.0)
+    monkeypatch.setattr(members_driver, "TABLE_SHARE", 1e9)
+    run(members_of(4, do="lines", file=str(tmp_path / "campaign" / "results.csv")))
+    assert [row["lines"] for row in read_rows(tmp_path / "campaign")] == [1, 2, 3, 4]  # one is that of the headings
 
 
 def test_a_member_that_raises_stops_no_other(run: Run, members_of: MembersOf, tmp_path: Path) -> None:

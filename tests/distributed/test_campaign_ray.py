@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from gammasky.distributed import driver
 from gammasky.distributed.campaign import Tally, load_member, read_rows, status
 from gammasky.distributed.member import Member, Resources
 from gammasky.distributed.runners import hub, watch
-from gammasky.distributed.runners.ray import RayRunner
+from gammasky.distributed.runners.base import Work
+from gammasky.distributed.runners.ray import RayRunner, RaySession
 from gammasky.distributed.runners.seat import environment
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
@@ -79,6 +81,33 @@ def test_environment_of_gpu_members() -> None:
     assert environment(Resources(gpus=0.25))["XLA_CLIENT_MEM_FRACTION"] == "0.225"
     assert environment(Resources(gpus=2))["XLA_CLIENT_MEM_FRACTION"] == "0.900"
     assert "XLA_CLIENT_MEM_FRACTION" not in environment(Resources(cpus=3))
+
+
+class Asked:
+    """A Ray that notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+
+    def remote(self, _kind: type) -> Any:
+        def note(**options: Any) -> Any:
+            self.options = options
+            actor = SimpleNamespace(open=SimpleNamespace(remote=lambda *_arguments: "reference"))
+            return SimpleNamespace(remote=lambda: actor)
+
+        return SimpleNamespace(options=note)
+
+
+def test_what_a_seat_asks_of_the_cluster(tmp_path: Path) -> None:
+    """All the resources of a member, no restart of Ray's own, and none of the nodes that are set apart."""
+    asked, session = Asked(), RaySession.__new__(RaySession)
+    session._ray, session._hub, session._pickled = asked, None, None
+    session._work = Work(print, tmp_path, Resources(cpus=3, gpus=0.25, memory_gb=1.5))  # type: ignore[arg-type]
+    session._open("seat 1", [])
+    wanted = {"num_cpus": 3, "num_gpus": 0.25, "memory": 1_500_000_000, "max_restarts": 0, "max_task_retries": 0}
+    assert asked.options == {**wanted, "runtime_env": {"env_vars": environment(session._work.resources)}}
+    session._open("seat 2", ["a", "b"])
+    assert asked.options["label_selector"] == {"ray.io/node-id": "!in(a,b)"}
 
 
 @pytest.mark.usefixtures("ray", "quick")

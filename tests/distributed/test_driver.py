@@ -138,7 +138,7 @@ def test_one_error_of_all_stops_the_campaign_with_its_text(tmp_path: Path) -> No
         return Outcome("failed", error=f"ValueError: number {job.spec['number']} at 0x7f{job.spec['number']}", seat="s")
 
     session = Answers(answer)
-    with pytest.raises(GammaskyError, match=r"^10 members have failed with the same error, .*: ValueError: nu"):
+    with pytest.raises(GammaskyError, match=r"^10 fits have failed with the same error, .*: ValueError: nu"):
         jobs.drive(session)
     assert session.stopped
     assert len(jobs.outcomes) == 15

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gammasky.commands.options import FILE, FOLDER, start_engine
-from gammasky.commands.runners import runner_of
+from gammasky.commands.runners import allow_mixed_option, runner_of
 
 if TYPE_CHECKING:
     from gammasky.analyses.ensemble.ensemble import Ensemble
@@ -42,12 +42,7 @@ def _places(command: Command) -> Command:
             "--workers", type=click.IntRange(min=1), help="Members at once on this machine.  [as many as fit]"
         ),
         click.option("--keep-going", is_flag=True, help="Also where most members fail with the same error."),
-        click.option(
-            "--allow-mixed",
-            multiple=True,
-            metavar="PACKAGE",
-            help="Allow fits by several versions of this one (gammasky, jax, jaxlib, numba, cupy); may be repeated.",
-        ),
+        allow_mixed_option,
         click.option("--quiet", is_flag=True, help="No live progress."),
     )
     for option in reversed(options):

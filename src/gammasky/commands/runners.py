@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from gammasky.distributed.runners.base import Runner
+
+allow_mixed_option = click.option(
+    "--allow-mixed",
+    multiple=True,
+    metavar="PACKAGE",
+    help="Allow fits by several versions of this one (gammasky, jax, jaxlib, numba, cupy); may be repeated.",
+)
 
 
 def runner_of(address: str | None, workers: int | None) -> Runner:

@@ -12,7 +12,7 @@ import click
 from gammasky.commands.campaign import read_ensemble
 from gammasky.commands.fit import command as fit_command
 from gammasky.commands.options import FILE, FOLDER, data_options, positive_finite, start_engine
-from gammasky.commands.runners import runner_of
+from gammasky.commands.runners import allow_mixed_option, runner_of
 from gammasky.engine.infer.methods.svi import Svi
 
 _TUNABLE = {name: option for name, option in Svi.options.items() if option.tunable}
@@ -50,6 +50,7 @@ _SEARCHED = [f"{name}={option.searched}" for name, option in _TUNABLE.items() if
 @click.option("--address", metavar="ADDRESS", help="A Ray cluster: auto, local, host:port or ray://host:port.")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the search; workers must see it.")
 @click.option("--resume", is_flag=True, help="Go on with the search in DIR; --trials may grow.")
+@allow_mixed_option
 @click.option("--quiet", is_flag=True, help="No live progress.")
 def tune(
     model: str,

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from gammasky.distributed import software
 from gammasky.distributed.folder import Places
 from gammasky.distributed.tuning.search import Found
 from gammasky.distributed.tuning.trial_store import JOURNAL, mend_journal, open_journal
 from gammasky.engine.errors import InputError
+from gammasky.engine.machine import versions
 
 SPACE = {"x": FloatDistribution(-10.0, 10.0)}
 Search = Callable[..., Found]
@@ -55,6 +57,26 @@ def test_finds_the_bottom_with_less_than_all_the_work(search: Search, tmp_path: 
     assert steps == sum(trial.rung * 10 for trial in found.trials) == round(found.rungs_done * 80)
     assert steps < 24 * 80 / 2
     assert not list(Places(tmp_path / "study").scratch.iterdir())
+
+
+def test_later_trials_learn_from_earlier_ones(search: Search) -> None:
+    """Half of a random search's would lie further from the bottom than 3.5 of 13."""
+    distances = sorted(abs(trial.params["x"] - 3.0) for trial in search(40).trials[10:])
+    assert distances[15] < 3.0
+
+
+def test_trials_say_with_what_they_were_made(
+    search: Search, tasks: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And other versions are not mixed in, unless a user says so by name."""
+    task = tasks.Told(str(tmp_path / "log"))
+    (trial,) = search(1, objective=task).trials
+    assert trial.row.items() >= {"backend": "0 GPUs", **versions()}.items()
+    monkeypatch.setattr(software, "versions", lambda: {**versions(), "version_jax": "0.1"})
+    monkeypatch.setattr(tasks, "versions", software.versions)
+    with pytest.raises(InputError, match=r"study: here is jax 0.1, but the campaign's fits are made with jax "):
+        search(2, objective=task, resume=True)
+    assert len(search(2, objective=task, resume=True, allow_mixed=["jax"]).trials) == 2
 
 
 def test_each_rung_goes_on_from_the_one_before(search: Search, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gammasky.distributed.member import Resources
 from gammasky.distributed.tuning.rung import Reached, TrialDesk
+from gammasky.engine.machine import versions
 
 EFFORT = 80  # steps of a whole trial
 
@@ -52,6 +54,13 @@ class Valley:
             file.write(f"{left - 1:8d}")
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Told(Valley):
+    """Says of each process with what it works, as fits do."""
+
+    def about(self, resources: Resources) -> dict[str, str]:
+        return {"backend": f"{resources.gpus:g} GPUs", **versions()}
 
 
 def wrong_value(_params: dict[str, Any], _share: float, _desk: TrialDesk) -> Any:
