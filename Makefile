@@ -67,11 +67,12 @@ fit: .venv/.installed
 bench: .venv/.installed
 	@.venv/bin/gammasky bench likelihood
 
-# --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first), in two
-# processes: most of their time is compilation, on one core. On 3.12, whose JAX is newer, run quick tests that call each
-# operation, template, guide and method, with two of their cases, on programs that compile fast instead of running fast.
-# Numba is the same on both: digits of kernels, statistics of simulated skies and figures are not asked for twice
-WORKERS ?= 2
+# --- tests: of the installed package (`bin/pytest`, not `python -m pytest`, which would put this folder first), in three
+# processes: most of their time is compilation, on one core, and now and then one waits for processes that it started.
+# On 3.12, whose JAX is newer, run quick tests that call each operation, template, guide and method, with two of their
+# cases, on programs that compile fast instead of running fast. Numba is the same on both: digits of kernels, statistics
+# of simulated skies and figures are not asked for twice
+WORKERS ?= 3
 PYTEST = bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=30
 test: lint
 	.venv-test/$(PYTEST)
