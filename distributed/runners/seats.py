@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from gammasky.distributed.runners.base import Job
@@ -16,6 +16,7 @@ PAUSE_SECONDS, LONGEST_PAUSE = (
     1.0,
     30.0,
 )  # before a new process in its place; twice as long after each that did no better
+SLOW_SECONDS = 60.0  # after which a seat that is not open yet may be one for which there is no room
 OPENINGS = 5  # in a row that fail while no seat is open, after which there is no use in more
 
 Place = tuple[str, ...]  # a node, and the GPUs there of which a seat holds a share
@@ -32,6 +33,7 @@ class Seat:
         job, reference, began: what it works on, what that will return, and since when.
         failures: members in a row that were not done here.
         place, host, pid: where it is, once it is open.
+        idle_since: when it was asked for, opened, or ended its last work.
     """
 
     name: str
@@ -44,7 +46,7 @@ class Seat:
     place: Place = ()
     host: str = ""
     pid: int = 0
-    idle_since: float = field(default_factory=time.monotonic)
+    idle_since: float = 0.0
 
     @property
     def is_free(self) -> bool:
@@ -74,15 +76,20 @@ class Seats:
         self._number = 0
 
     def hire(self, most: int, wanted: int) -> None:
-        """Open seats until there are as many as wanted, but none yet in place of those that have just failed."""
+        """Open seats until there are as many as wanted, but none yet in place of those that have just failed.
+
+        Those that are not open yet and not wanted any more are given up: they may wait for room that never comes.
+        """
         now = time.monotonic()
+        for seat in [seat for seat in self.seats if seat.opening][: max(len(self.seats) - wanted, 0)]:
+            self.dismiss(seat)
         paused = sum(until > now for _, until in self._worse.values())
         if now < self._not_before:
             return
         for _ in range(min(most - paused, wanted) - len(self.seats)):
             self._number += 1
             name = f"seat {self._number}"
-            self.seats.append(Seat(name, *self._open_one(name, self.apart)))
+            self.seats.append(Seat(name, *self._open_one(name, self.apart), idle_since=now))
 
     def opened(self, seat: Seat, said: dict[str, Any], nodes: Iterable[str]) -> None:
         """A seat says what it is, or what its node lacks.
@@ -159,7 +166,9 @@ class Seats:
 
     def needs_fresh(self, seat: Seat, jobs: Iterable[Job]) -> bool:
         """Whether a seat has nothing left but what has failed on it, and a new process in its place could try that."""
-        if any(other is not seat and (other.opening or other.is_free) for other in self.seats):
+        soon = time.monotonic() - SLOW_SECONDS
+        others = [other for other in self.seats if other is not seat]
+        if any(other.is_free or (other.opening and other.idle_since > soon) for other in others):
             return False
         return any(self._another_may(seat.place, job) for job in jobs)
 

@@ -21,7 +21,7 @@ from gammasky.distributed import driver
 from gammasky.distributed.campaign import Tally, load_member, read_rows, status
 from gammasky.distributed.member import Member, Resources
 from gammasky.distributed.runners import hub, watch
-from gammasky.distributed.runners.base import Work
+from gammasky.distributed.runners.base import Running, Work
 from gammasky.distributed.runners.ray import RayRunner, RaySession
 from gammasky.distributed.runners.seat import environment
 from gammasky.distributed.store import Store
@@ -236,6 +236,33 @@ def test_a_member_that_makes_no_progress_is_tried_on_another_seat(
     assert run(members, runner=RayRunner(), resources=Resources(hours=0)).done == 2
     assert time.monotonic() - began < 60  # it would have hung for minutes
     assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 1]
+
+
+@pytest.mark.usefixtures("ray")
+def test_progress_is_seen_from_elsewhere(
+    run: Run, members_of: MembersOf, tmp_path: Path, eventually: Eventually
+) -> None:
+    """It goes through the cluster to the driver, which writes it down for others."""
+    folder, over, seen = tmp_path / "campaign", tmp_path / "over", list[Running]()
+
+    def look() -> bool:
+        seen[:] = status(folder).running if (folder / "manifest.json").exists() else []
+        return len(seen) == 2 and all(member.fraction > 0.5 for member in seen)
+
+    def watch_them() -> None:
+        eventually(look, 60)
+        over.touch()
+
+    watcher = threading.Thread(target=watch_them)
+    watcher.start()
+    assert run(members_of(2, do="sleep", seconds=0.2, until=str(over)), runner=RayRunner()).done == 2
+    watcher.join()
+    assert [(member.name[:8], member.fraction, member.values) for member in seen] == [
+        ("number=0", 1.0, {"elbo": -7.0}),
+        ("number=1", 1.0, {"elbo": -7.0}),
+    ]
+    assert all(member.pid != os.getpid() for member in seen)
+    assert not (folder / "running.json").exists()
 
 
 @pytest.mark.usefixtures("ray")

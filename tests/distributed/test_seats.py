@@ -94,6 +94,19 @@ def test_a_fresh_process_where_there_is_no_other_seat(office: Office) -> None:
     assert office.seats.needs_fresh(one, [job(one, other)])
 
 
+def test_seats_for_which_there_is_no_room_are_not_waited_for(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where others use the cluster, or an autoscaler has no more nodes."""
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    one, _waits = office.hire(2, ("a",))
+    assert not office.seats.needs_fresh(one, [job(one)])
+    now[0] += 61
+    assert office.seats.needs_fresh(one, [job(one)])
+    assert office.hire(2) == []
+    office.hire(1)  # less is left to do
+    assert (office.seats.seats, office.ended) == ([one], ["seat 2"])
+
+
 def test_a_node_set_apart_is_named_and_not_used(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
     bad, good, worse = office.hire(3, ("a",), ("b",))
     said = {"node": "a", "host": "host-a", "apart": "folder: not there"}
