@@ -23,7 +23,7 @@ from gammasky.distributed.member import Member, Resources
 from gammasky.distributed.runners import hub, watch
 from gammasky.distributed.runners.base import Running, Work
 from gammasky.distributed.runners.ray import RayRunner, RaySession
-from gammasky.distributed.runners.seat import environment
+from gammasky.distributed.runners.seat import environment, seat_class
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
@@ -317,6 +317,18 @@ def test_a_task_that_cannot_be_sent_or_loaded(run: Run, members_of: MembersOf, t
         InputError, match=r"^task: a worker cannot load it: .*; install the same gammasky on every node"
     ):
         run(members_of(1), runner=RayRunner(), task=Unloadable(), folder=tmp_path / "b")
+
+
+def test_a_node_that_does_not_see_the_folder(ray: ModuleType, tmp_path: Path) -> None:
+    """It says so when a seat opens there, before any member is lost."""
+    central = hub.start_hub(ray)
+    actor = ray.remote(num_cpus=0)(seat_class()).remote()
+    said = ray.get(actor.open.remote("seat 1", str(tmp_path / "away"), central, [ray.put(b"")]))
+    assert said["node"] == ray.get_runtime_context().get_node_id()
+    assert said["apart"].startswith(f"folder: a worker does not see {tmp_path}/away on ")
+    assert not (tmp_path / "away").exists()
+    for process in (actor, central):
+        ray.kill(process)
 
 
 @pytest.mark.usefixtures("ray")
