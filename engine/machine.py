@@ -39,10 +39,15 @@ def machine(gpus: float) -> dict[str, str]:
     Raises:
         InputError: a GPU was promised, and JAX or the kernels would not run on one.
     """
-    configure()
     from gammasky.engine.kernels import callbacks, gpu
 
-    backend = callbacks.choose("auto")
+    try:
+        configure()
+        backend = callbacks.choose("auto")
+    except InputError as error:
+        if not gpus:
+            raise
+        raise InputError(f"gpus: {gpus:g} asked for, but none can be used here: {error}") from error
     if gpus and backend != "cuda":
         raise InputError(
             f"gpus: {gpus:g} asked for, but the kernels would run on the CPU here (backend {backend}, JAX on"

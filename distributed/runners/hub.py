@@ -42,6 +42,9 @@ def _hub_class() -> type:
         async def tell(self, seat: str, sign: Any) -> None:
             self.signs[seat] = sign
 
+        async def forget(self, seat: str) -> None:
+            self.signs.pop(seat, None)
+
         async def read(self) -> dict[str, Any]:
             return self.signs
 

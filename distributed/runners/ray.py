@@ -162,11 +162,12 @@ class RaySession:
 
     def _looked_after(self) -> list[tuple[Job, Outcome]]:
         """The members whose seats do not answer, do not come on, or have taken too long; those seats are ended."""
+        wrong = {}
         if self._ray.wait([self._read], timeout=0)[0]:
-            with suppress(self._ray.exceptions.RayError):  # the hub is being started again
+            with suppress(self._ray.exceptions.RayError):  # the hub is being started again: nothing is known of seats
                 self._signs = self._ray.get(self._read)
+                wrong = self._watch.look({seat.name: self._signs.get(seat.name) for seat in self._seats.seats})
             self._read = self._hub.read.remote()
-        wrong = self._watch.look({seat.name: self._signs.get(seat.name) for seat in self._seats.seats})
         given_up: list[tuple[Job, Outcome]] = []
         for seat in list(self._seats.seats):
             job, trouble = seat.job, wrong.get(seat.name)
@@ -233,6 +234,7 @@ class RaySession:
 
     def _end(self, seat: Seat) -> None:
         self._ray.kill(seat.actor)
+        self._hub.forget.remote(seat.name)
 
 
 def _given_up(job: Job, trouble: str | None) -> Outcome:

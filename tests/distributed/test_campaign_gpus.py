@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +17,7 @@ from gammasky.distributed.campaign import Tally, read_rows
 from gammasky.distributed.member import Member, Resources
 from gammasky.distributed.runners import seats
 from gammasky.distributed.runners.ray import RayRunner
+from gammasky.distributed.runners.seat import environment
 from gammasky.engine.errors import InputError
 
 Run = Callable[..., Tally]
@@ -50,6 +54,20 @@ def test_a_fit_that_was_promised_a_gpu_gets_one_or_is_refused() -> None:
         pytest.skip("there is a GPU here")
     with pytest.raises(InputError, match=r"^gpus: 0.5 asked for, but the kernels would run on the CPU here"):
         task.about(Resources(gpus=0.5))
+
+
+def test_nothing_falls_back_in_the_environment_of_a_seat_with_a_gpu() -> None:
+    """Where there is none: the kernels refuse, too, whoever asks them."""
+    code = "from gammasky.engine.kernels.callbacks import choose; choose('auto')"
+    asked = "import gammasky.engine.machine as here; here.machine(0.5)"
+    environ = {**os.environ, **environment(Resources(gpus=0.5)), "CUDA_VISIBLE_DEVICES": ""}
+    for words, line in (
+        (code, "InputError: "),
+        (asked, "InputError: gpus: 0.5 asked for, but none can be used here: "),
+    ):
+        said = subprocess.run([sys.executable, "-c", words], env=environ, capture_output=True, text=True, timeout=120)
+        assert said.returncode == 1
+        assert line in said.stderr
 
 
 @pytest.mark.slow
