@@ -1,4 +1,4 @@
-"""A campaign in the terminal: a live table, or now and then a line where there is no terminal."""
+"""A campaign while it runs: a live table in a terminal, a line in a notebook, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from gammasky.distributed.status import NUMBERS, Status
+from gammasky.engine.terminal import in_notebook, overwrite
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -51,6 +52,9 @@ class Board:
             self._stop()
         if self._live is not None:
             self._live.update(render(status, self._title), refresh=True)
+            return
+        if in_notebook():
+            overwrite(f"gammasky: {self._title}: {summary(status)}", last=last)
             return
         ended, now = status.done + status.failed, time.monotonic()
         if last or (ended != self._ended and now - self._last > LINE_SECONDS):

@@ -21,8 +21,9 @@ from tests.fits import posterior_of
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 Capture = pytest.CaptureFixture[str]
+INLINE = ["--executor", "inline"]
 SKY = ["calibrate", "model.toml", "--data", "sky", "--out", "a/out"]
-WORDS = [*SKY, "--method", "svi", "--no-emulator", "--guide", "diagonal", "--steps", "3", "--particles", "2"]
+WORDS = [*SKY, *INLINE, "--method", "svi", "--no-emulator", "--guide", "diagonal", "--steps", "3", "--particles", "2"]
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_workers_and_ctrl_c(tiny: Path, capsys: Capture) -> None:
     """An interrupt in the middle leaves whole members; two workers complete them to what one process makes."""
     words = [*SKY, "--method", "laplace", "--skies", "6"]  # which least is compiled for, in each of four processes
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "gammasky", *words],
+        [sys.executable, "-P", "-m", "gammasky", *words, *INLINE],
         cwd=tiny, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 100
@@ -97,7 +98,7 @@ def test_workers_and_ctrl_c(tiny: Path, capsys: Capture) -> None:
     assert resumed.err.splitlines()[-1] == "gammasky: likelihood: 6 of 6 done"
     assert kept.items() <= members().items()
     os.rename("a/out", "a/resumed")
-    assert main(words) == 0
+    assert main([*words, *INLINE]) == 0
     assert capsys.readouterr().out == resumed.out
     for name in members():
         with (

@@ -41,7 +41,7 @@ class Expansion:
     """
 
     def __init__(self, ensemble: EnsembleFile) -> None:
-        self._ensemble = ensemble
+        self.ensemble = ensemble
         self._base = read_model(ensemble.beside(ensemble.model))
         data_dir = ensemble.data_dir and ensemble.beside(ensemble.data_dir)
         self._skies = {name: place_of(data, data_dir) for name, data in self._named_skies().items()}
@@ -51,7 +51,7 @@ class Expansion:
 
     def _named_skies(self) -> dict[str, str]:
         """Name -> dataset: that of the ensemble, and those of the axis `sky`."""
-        ensemble = self._ensemble
+        ensemble = self.ensemble
         skies = {ensemble.data: ensemble.beside(ensemble.data)}
         entries = [*ensemble.axes.get("sky", ()), *(entry["sky"] for entry in ensemble.listed if "sky" in entry)]
         for entry in entries:
@@ -68,7 +68,7 @@ class Expansion:
     @cached_property
     def members(self) -> list[Member]:
         """Every member."""
-        members = [self._member(choices) for choices in combinations(self._ensemble, self._known)]
+        members = [self._member(choices) for choices in combinations(self.ensemble, self._known)]
         list_members(members)  # refuses two of one name or of one fit
         return members
 
@@ -78,7 +78,7 @@ class Expansion:
 
     @property
     def _known(self) -> Known:
-        dataset = self._skies[self._ensemble.data][1]
+        dataset = self._skies[self.ensemble.data][1]
         return Known(dataset.mask_names, dataset.template_names, list(self._base.parameters))
 
     def _member(self, choices: dict[str, Choice]) -> Member:
@@ -86,7 +86,7 @@ class Expansion:
         labels = {axis: choice.label for axis, choice in choices.items()}
         name = self._name(labels)
         try:
-            plan = Plan(self._base.model_dump(mode="json"), self._ensemble.seed, self._ensemble.data)
+            plan = Plan(self._base.model_dump(mode="json"), self.ensemble.seed, self.ensemble.data)
             for choice in choices.values():
                 plan = choice.change(plan)
             spec = self._checked(plan.model)
@@ -97,7 +97,7 @@ class Expansion:
             dimension = Latent(spec.parameters, parameter_labels(spec)).n_latent
         except InputError as error:
             raise InputError(f"member '{name}': {error}") from None
-        settings = replace(self._ensemble.fit, seed=plan.seed)
+        settings = replace(self.ensemble.fit, seed=plan.seed)
         self._sizes[name] = Size(pixels.n_fit, int(pixels.counts.sum()), dimension)
         identity = {
             "format": FORMAT,
@@ -111,9 +111,9 @@ class Expansion:
 
     def _name(self, labels: dict[str, str]) -> str:
         """The choices that are not the same for all members."""
-        given = self._ensemble.axes
-        varied = [axis for axis in labels if self._ensemble.combine == "list" or len(given[axis]) > 1]
-        return ",".join(f"{axis}={labels[axis]}" for axis in varied) or self._ensemble.name
+        given = self.ensemble.axes
+        varied = [axis for axis in labels if self.ensemble.combine == "list" or len(given[axis]) > 1]
+        return ",".join(f"{axis}={labels[axis]}" for axis in varied) or self.ensemble.name
 
     def _checked(self, table: Table) -> ModelSpec:
         """The model of a member; parameters of the base that nothing uses any more are dropped."""

@@ -34,6 +34,12 @@ def save_figures(answer: Answer, folder: Path) -> dict[str, Path]:
         return {name: save(draw(), folder / f"{name}.png") for name, draw in drawings.items()}
 
 
+def shown(draw: Callable[[], Figure]) -> Figure:
+    """A figure for a notebook."""
+    with styled():
+        return draw()
+
+
 def axis_title(quantity: str) -> str:
     """What a quantity is, and its unit."""
     text, unit = QUANTITIES[quantity]

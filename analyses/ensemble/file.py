@@ -158,15 +158,19 @@ class EnsembleFile(Schema):
         """A file or folder that the ensemble names, from its own folder; shipped names and others as they are."""
         return beside(self._place, name)
 
-    def manifest(self) -> dict[str, Any]:
-        """The ensemble as plain JSON that `Ensemble(**manifest)` takes anywhere: its files by their whole paths."""
+    def manifest(self, data_dir: Path | str | None = None) -> dict[str, Any]:
+        """The ensemble as plain JSON that `Ensemble(**manifest)` takes anywhere: its files by their whole paths.
+
+        Args:
+            data_dir: where its data are, if they have moved.
+        """
         plain = self.model_dump(mode="json", by_alias=True)
         del plain["fit"]["seed"]  # it is that of the ensemble
         plain |= {name: self.beside(plain[name]) for name in ("model", "data", "data_dir") if plain[name]}
         for entry in (*plain["axes"].get("sky", ()), *(member.get("sky") for member in plain["members"])):
             if isinstance(entry, dict) and isinstance(entry.get("data"), str):
                 entry["data"] = self.beside(entry["data"])
-        return plain
+        return plain if data_dir is None else {**plain, "data_dir": str(Path(data_dir).resolve())}
 
 
 def shipped() -> dict[str, Path]:

@@ -4,43 +4,50 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from gammasky.analyses.ensemble.ensemble import Ensemble
-from gammasky.analyses.ensemble.expansion import Size
-from gammasky.distributed.member import Member
+from gammasky.analyses.ensemble.expansion import Expansion
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.table import Table
 
 
-def plan(ensemble: Ensemble) -> list[tuple[Member, Size]]:
-    """Every member with the size of its fit.
+def plan_frame(expansion: Expansion) -> DataFrame:
+    """Every member, by its name: its choices, the size of its fit, and about how many seconds of a core it takes.
 
     Raises:
-        InputError: as of `Ensemble.members`.
+        InputError: as of `Ensemble.plan`.
     """
-    return [(member, ensemble.expansion.size(member)) for member in ensemble.members()]
+    import pandas
+
+    rows = [
+        {"name": member.name, **member.labels, **asdict(expansion.size(member)), "seconds": member.cost}
+        for member in expansion.members
+    ]
+    return pandas.DataFrame(rows).set_index("name")
 
 
-def plan_table(ensemble: Ensemble, workers: int = 1) -> Table:
+def plan_table(expansion: Expansion, workers: int = 1) -> Table:
     """The plan as a table for the terminal, with the total on that many workers.
 
     Raises:
-        InputError: as of `Ensemble.members`.
+        InputError: as of `Ensemble.plan`.
     """
     from rich.markup import escape
     from rich.table import Table
 
-    entries = plan(ensemble)
-    costs = [member.cost for member, _ in entries]
+    members = expansion.members
+    costs = [member.cost for member in members]
     total = f"{clock(sum(costs))} of work, {clock(elapsed(costs, workers))} on {workers} worker{'s' * (workers > 1)}"
-    number = f"{len(entries)} member{'s' * (len(entries) > 1)}"
-    table = Table(title=escape(ensemble.name), caption=f"{number}, about {total}")
+    number = f"{len(members)} member{'s' * (len(members) > 1)}"
+    table = Table(title=escape(expansion.ensemble.name), caption=f"{number}, about {total}")
     table.add_column("member", overflow="fold")
     for heading in ("pixels", "photons", "parameters", "about"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for member, size in entries:
+    for member in members:
+        size = expansion.size(member)
         numbers = (f"{value:,d}" for value in (size.n_pixels, size.n_photons, size.n_parameters))
         table.add_row(escape(member.name), *numbers, clock(member.cost))
     return table

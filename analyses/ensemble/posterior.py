@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gammasky.analyses.ensemble.ensemble import Ensemble
+from gammasky.analyses.ensemble.expansion import Expansion
+from gammasky.analyses.ensemble.file import EnsembleFile
 from gammasky.distributed.campaign import load_member, read_manifest
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.infer.posterior import write_posterior
@@ -27,7 +28,7 @@ def export_member(folder: Path | str, name: str, out: Path | str) -> Path:
     if name not in keys:
         raise unknown_name("member", name, keys)
     found = load_member(folder, keys[name])
-    model = Ensemble(**manifest.campaign).task().model(found.spec)
+    model = Expansion(EnsembleFile(**manifest.campaign)).task.model(found.spec)
     write_posterior(
         out, model, found.arrays["z"],
         log_likelihood=found.arrays["log_likelihood"],

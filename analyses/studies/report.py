@@ -46,7 +46,8 @@ def write_study(study: Study, answer: Answer, campaign: Path, path: Path) -> Pat
         OSError: what the file system refused.
     """
     found = {row["name"]: load_member(campaign, row["key"]) for row in answer.rows}
-    scales = all_scales(Ensemble(**answer.campaign).task(), {name: member.spec for name, member in found.items()})
+    specs = {name: member.spec for name, member in found.items()}
+    scales = all_scales(Ensemble(**answer.campaign).expansion.task, specs)
     rows = _labelled(study, answer, scales)
     groups = _groups(rows, answer.quantities)
     parts: list[Section | None] = [question(study), _members(answer, scales)]

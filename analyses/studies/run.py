@@ -68,8 +68,8 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
     ensemble, folder = Ensemble.of(table, where, study.place), out / CAMPAIGN
     tally = run_campaign(
         folder,
-        ensemble.task(),
-        ensemble.members(),
+        ensemble.expansion.task,
+        ensemble.expansion.members,
         ensemble.resources,
         runner,
         manifest=ensemble.manifest(),

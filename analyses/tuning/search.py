@@ -10,7 +10,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 
 from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
-from gammasky.analyses.ensemble.ensemble import Ensemble
+from gammasky.analyses.ensemble.expansion import Expansion
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.tuning.climb import N_DRAWS
 from gammasky.analyses.tuning.objectives import DIRECTIONS, OF_MODELS, OF_SETTINGS, FitObjective, MemberObjective
@@ -108,13 +108,14 @@ def _seconds(found: Found) -> float:
 
 
 def tune_models(
-    folder: Path, ensemble: Ensemble, trials: int, runner: Runner, *, objective: str = "log_z", **options: Any
+    folder: Path, expansion: Expansion, trials: int, runner: Runner, *, objective: str = "log_z", **options: Any
 ) -> Found:
     """Search for the choices of an ensemble that raise the evidence, instead of fitting every member.
 
     Args:
         folder: of the search.
-        ensemble: with axes whose product is searched; all members must be of the same counts in the same pixels.
+        expansion: of an ensemble with axes whose product is searched; all members must be of the same counts in the
+            same pixels.
         trials: in all.
         runner: where they run.
         objective: "log_z" by importance weights, or "elbo", its lower bound.
@@ -126,6 +127,7 @@ def tune_models(
     """
     if objective not in OF_MODELS:
         raise unknown_name("objective", objective, OF_MODELS)
+    ensemble = expansion.ensemble
     if ensemble.combine != "product":
         raise InputError("ensemble: a search chooses along axes; expected combine = 'product'")
     if ensemble.fit.method != "svi" or ensemble.fit.emulator:
@@ -133,8 +135,8 @@ def tune_models(
             f"ensemble: a search fits a guide to the likelihood itself, got method '{ensemble.fit.method}'; set "
             "method = 'svi' and emulator = false under [fit]"
         )
-    members = ensemble.members()
-    _check_same_data(ensemble, members)
+    members = expansion.members
+    _check_same_data(expansion, members)
     labels = {axis: tuple(dict.fromkeys(member.labels[axis] for member in members)) for axis in members[0].labels}
     space = {axis: CategoricalDistribution(choices) for axis, choices in labels.items() if len(choices) > 1}
     if not space:
@@ -143,7 +145,7 @@ def tune_models(
     about = {"format": FORMAT, "members": sorted(map(Store.key, specs.values())), "objective": objective}
     return tune(
         folder,
-        MemberObjective(ensemble.task(), specs, objective),
+        MemberObjective(expansion.task, specs, objective),
         space,
         trials,
         runner,
@@ -156,9 +158,9 @@ def tune_models(
     )
 
 
-def _check_same_data(ensemble: Ensemble, members: list[Member]) -> None:
+def _check_same_data(expansion: Expansion, members: list[Member]) -> None:
     """Refuse members of other counts or pixels: evidences of different data cannot be compared."""
-    known = [counts for counts, _ in ensemble.task().places]
+    known = [counts for counts, _ in expansion.task.places]
     first = _data_of(members[0], known)
     for member in members[1:]:
         if _data_of(member, known) != first:

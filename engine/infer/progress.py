@@ -7,16 +7,20 @@ import sys
 import time
 from types import TracebackType
 
+from gammasky.engine.terminal import in_notebook, overwrite
+
 _LINE_SECONDS = 10.0  # between lines where stderr is no terminal
 
 
 class Progress:
-    """A progress bar on a terminal, a line every ten seconds elsewhere, nothing when `quiet`."""
+    """A progress bar on a terminal, one line that changes in a notebook, a line every ten seconds elsewhere,
+    nothing when `quiet`."""
 
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
         self._first: tuple[int, int, float] | None = None  # units done, units in all and the time when they began
         self._printed = time.monotonic()
+        self._shown = False  # a line of a notebook
 
     def __enter__(self) -> Progress:
         from rich.console import Console
@@ -40,6 +44,8 @@ class Progress:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        if self._shown:
+            overwrite("gammasky: done" if _kind is None else "gammasky: stopped", last=True)
 
     def note(self, text: str) -> None:
         """Say what is being done."""
@@ -62,6 +68,10 @@ class Progress:
 
     def _print(self, text: str, *, always: bool) -> None:
         if self._live or self._quiet:
+            return
+        if in_notebook():
+            self._shown = True
+            overwrite(f"gammasky: {text}")
             return
         if always or time.monotonic() - self._printed > _LINE_SECONDS:
             print(f"gammasky: {text}", file=sys.stderr, flush=True)

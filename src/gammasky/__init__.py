@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gammasky.analyses.ensemble.campaign import Campaign
     from gammasky.analyses.ensemble.ensemble import Ensemble
     from gammasky.engine.infer import Settings, fit
     from gammasky.engine.model import SkyModel
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Dataset", "Ensemble", "Settings", "SkyModel", "__version__", "configure", "fit"]
+__all__ = ["Campaign", "Dataset", "Ensemble", "Settings", "SkyModel", "__version__", "configure", "fit"]
 
 _HOMES = {
+    "Campaign": "gammasky.analyses.ensemble.campaign",
     "Dataset": "gammasky.engine.sky.dataset",
     "Ensemble": "gammasky.analyses.ensemble.ensemble",
     "SkyModel": "gammasky.engine.model",

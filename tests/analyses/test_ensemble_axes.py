@@ -277,6 +277,6 @@ def test_every_shipped_ensemble_is_a_file(fermi_dir: Path) -> None:
 
     for name in shipped():
         ensemble = Ensemble(**{**Ensemble.read(name).manifest(), "data_dir": str(fermi_dir)})
-        members = ensemble.members()
+        members = ensemble.expansion.members
         assert len(members) == 36
         assert len({member.name for member in members}) == 36

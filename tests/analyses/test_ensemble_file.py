@@ -15,7 +15,7 @@ import pytest
 from gammasky.analyses.ensemble.cost import estimated_seconds
 from gammasky.analyses.ensemble.datasets import Place
 from gammasky.analyses.ensemble.ensemble import Ensemble
-from gammasky.analyses.ensemble.plan import clock, elapsed, plan, plan_table
+from gammasky.analyses.ensemble.plan import clock, elapsed, plan_table
 from gammasky.distributed.member import Resources
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
@@ -61,7 +61,7 @@ def test_product(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")  # names are from the ensemble's own folder
     ensemble = Ensemble.read(file)
-    members = ensemble.members()
+    members = ensemble.expansion.members
     assert len(members) == len({member.name for member in members}) == len({Store.key(m.spec) for m in members}) == 8
     assert members[0].labels == {"mask": "spot", "radius_max": "15", "sources": "fixed"}
     assert members[1].name == "mask=spot,radius_max=15,sources=fewer"
@@ -72,12 +72,12 @@ def test_product(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def test_identity_is_plain_and_knows_no_place(file: Path, tmp_path: Path) -> None:
-    here = Ensemble.read(file).members()
+    here = Ensemble.read(file).expansion.members
     (tmp_path / "there").mkdir()
     for name in ("model.toml", "ensemble.toml"):
         shutil.copy(tmp_path / name, tmp_path / "there")
     shutil.copytree(tmp_path / "sky", tmp_path / "there" / "sky")
-    there = Ensemble.read(tmp_path / "there" / "ensemble.toml").members()
+    there = Ensemble.read(tmp_path / "there" / "ensemble.toml").expansion.members
     assert [member.spec for member in here] == [member.spec for member in there]
     text = json.dumps(here[0].spec)
     assert json.loads(text) == here[0].spec
@@ -101,23 +101,23 @@ def test_identity_is_plain_and_knows_no_place(file: Path, tmp_path: Path) -> Non
 )  # fmt: skip
 def test_what_changes_the_result_changes_the_identity(name: str, old: str, new: str, file: Path) -> None:
     ensemble = Ensemble.read(file)
-    before, path = ensemble.members()[0].spec, file.parent / name
+    before, path = ensemble.expansion.members[0].spec, file.parent / name
     if path.suffix == ".npy":
         np.save(path, np.load(path) + 1)
     else:
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-    assert Ensemble.read(file).members()[0].spec != before
+    assert Ensemble.read(file).expansion.members[0].spec != before
 
 
 def test_words_do_not_change_the_identity(file: Path) -> None:
-    before = [member.spec for member in Ensemble.read(file).members()]
+    before = [member.spec for member in Ensemble.read(file).expansion.members]
     model = file.parent / "model.toml"
     model.write_text('description = "in other words"\n' + model.read_text())
     manifest = file.parent / "sky" / "dataset.toml"
     unused = '[templates.unused]\nfile = "nowhere.npy"\nunit = "counts"\n'
     manifest.write_text('description = "a sky"\n' + manifest.read_text() + unused)
-    assert [member.spec for member in Ensemble.read(file).members()] == before
+    assert [member.spec for member in Ensemble.read(file).expansion.members] == before
 
 
 def test_manifest_makes_the_same_members(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -125,11 +125,11 @@ def test_manifest_makes_the_same_members(file: Path, monkeypatch: pytest.MonkeyP
     manifest = json.loads(json.dumps(ensemble.manifest()))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    assert Ensemble(**manifest).members() == ensemble.members()
+    assert Ensemble(**manifest).expansion.members == ensemble.expansion.members
 
 
 def test_no_axes_is_one_member(tiny: Path) -> None:
-    (member,) = tiny_ensemble().members()
+    (member,) = tiny_ensemble().expansion.members
     assert (member.name, member.labels) == ("tiny", {})
     assert member.spec["model"]["parameters"]["S_flat"]["low"] == 0.5
     assert tiny.is_dir()
@@ -138,13 +138,13 @@ def test_no_axes_is_one_member(tiny: Path) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_sample() -> None:
     axes = {"radius_max": [10, 12, 14, 16], "seed": [0, 1, 2]}
-    all_names = [member.name for member in tiny_ensemble(axes=axes).members()]
-    names = [member.name for member in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=1).members()]
+    all_names = [member.name for member in tiny_ensemble(axes=axes).expansion.members]
+    names = [member.name for member in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=1).expansion.members]
     assert len(set(names)) == 5
     assert names == [name for name in all_names if name in names]  # in the order of the product
-    assert names == [m.name for m in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=1).members()]
-    assert names != [m.name for m in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=2).members()]
-    more = [member.name for member in tiny_ensemble(axes=axes, combine={"sample": 9}, seed=1).members()]
+    assert names == [m.name for m in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=1).expansion.members]
+    assert names != [m.name for m in tiny_ensemble(axes=axes, combine={"sample": 5}, seed=2).expansion.members]
+    more = [member.name for member in tiny_ensemble(axes=axes, combine={"sample": 9}, seed=1).expansion.members]
     assert len(more) == 9
     assert set(names) < set(more)  # a larger sample holds the smaller one
 
@@ -153,7 +153,7 @@ def test_sample() -> None:
 def test_list() -> None:
     axes = {"mine": {"few": {"parameters.Sps": {"prior": "uniform", "low": 0.1, "high": 2.0}}, "same": {}}}
     entries = [{"mask": "none", "mine": "few"}, {"radius_max": 12}, {}]
-    members = tiny_ensemble(combine="list", axes=axes, members=entries).members()
+    members = tiny_ensemble(combine="list", axes=axes, members=entries).expansion.members
     assert members[0].labels == {"mask": "none", "radius_max": "base", "mine": "few"}
     assert members[1].name == "mask=base,radius_max=12,mine=base"
     assert members[2].spec["model"]["region"]["radius_max"] == 20.0
@@ -166,11 +166,11 @@ def test_another_sky(tiny: Path) -> None:
         'base = "../sky"\nname = "one"\ncounts = { file = "one.npy" }\n', encoding="utf-8"
     )
     ensemble = tiny_ensemble(axes={"sky": [{"name": "real", "data": "sky"}, {"name": "sim", "data": "sims/one.toml"}]})
-    real, simulated = ensemble.members()
+    real, simulated = ensemble.expansion.members
     assert real.labels == {"sky": "real"}
     assert simulated.spec["data"]["name"] == "one"
     assert real.spec["model"] == simulated.spec["model"]
-    counts = [ensemble.task().model(member.spec).pixels.counts for member in (real, simulated)]
+    counts = [ensemble.expansion.task.model(member.spec).pixels.counts for member in (real, simulated)]
     assert counts[0].sum() != counts[1].sum()
 
 
@@ -224,7 +224,7 @@ def test_another_sky(tiny: Path) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_bad_input_is_one_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as found:
-        tiny_ensemble(**changes).members()
+        tiny_ensemble(**changes).plan()
     assert "\n" not in str(found.value)
 
 
@@ -242,14 +242,14 @@ def test_axes_stay_as_they_were_counted() -> None:
     for change in changes:
         with pytest.raises(InputError, match=r"^ensemble: its axes and members cannot be changed"):
             change()
-    assert len(ensemble.members()) == 2
+    assert len(ensemble.expansion.members) == 2
     assert ensemble.manifest()["axes"] == {"radius_max": [10, 12], "mine": {"a": {}}}
 
 
 def test_missing_data_of_any_member_are_told_first(file: Path) -> None:
     (file.parent / "sky" / "spot.npy").unlink()
     with pytest.raises(InputError, match=r"member 'mask=spot,radius_max=15,sources=fixed': .*spot\.npy"):
-        Ensemble.read(file).members()
+        Ensemble.read(file).plan()
 
 
 @pytest.mark.parametrize(
@@ -285,14 +285,13 @@ def test_no_file() -> None:
 
 def test_plan(file: Path) -> None:
     ensemble = Ensemble.read(file)
-    entries = plan(ensemble)
-    assert {size.n_parameters for _, size in entries} == {3}
-    by_name = {member.name: (member, size) for member, size in entries}
-    small, large = (by_name[f"mask=none,radius_max={radius},sources=fixed"] for radius in (15, 20))
-    assert 0 < small[1].n_pixels < large[1].n_pixels
-    assert small[1].n_photons < large[1].n_photons
-    assert small[0].cost < large[0].cost
-    table = plan_table(ensemble, workers=2)
+    frame = ensemble.plan()
+    assert set(frame["n_parameters"]) == {3}
+    small, large = (frame.loc[f"mask=none,radius_max={radius},sources=fixed"] for radius in (15, 20))
+    assert (small["radius_max"], large["radius_max"]) == ("15", "20")
+    for column in ("n_pixels", "n_photons", "seconds"):
+        assert 0 < small[column] < large[column]
+    table = plan_table(ensemble.expansion, workers=2)
     assert table.row_count == 8
     assert "8 members" in str(table.caption)
     assert "2 workers" in str(table.caption)
@@ -307,7 +306,7 @@ def test_cost_is_of_the_order_of_what_was_measured() -> None:
 
 def test_cost_grows_with_the_work(tiny: Path) -> None:
     def cost(**fit: Any) -> float:
-        return tiny_ensemble(fit=fit).members()[0].cost
+        return tiny_ensemble(fit=fit).expansion.members[0].cost
 
     assert tiny.is_dir()
     short, long, many = {"steps": 1000}, {"steps": 5000}, {"steps": 5000, "particles": 128}

@@ -45,7 +45,7 @@ def empty_shelf(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def ensemble(**changes: Any) -> tuple[EnsembleTask, list[Member]]:
     """An ensemble on the tiny sky in the current folder."""
     made = Ensemble(**{"name": "tiny", "model": "model.toml", "data": "sky", "fit": FIT, **changes})
-    return made.task(), made.members()
+    return made.expansion.task, made.expansion.members
 
 
 def test_result(desk_at: DeskAt, tiny: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_shared_program_gives_what_a_fresh_process_gives(desk_at: DeskAt, tiny
         "module.configure = lambda: None\n"
         "made = Ensemble(name='tiny', model='model.toml', data='sky', **json.load(open('job.json')))\n"
         "desk = types.SimpleNamespace(folder=pathlib.Path('.'), report=lambda fraction, **values: None)\n"
-        "found = made.task()(made.members()[-1].spec, desk)\n"
+        "found = made.expansion.task(made.expansion.members[-1].spec, desk)\n"
         "np.savez('fresh.npz', **found.arrays)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tiny, check=True, timeout=120)
@@ -174,14 +174,20 @@ def test_a_member_becomes_a_posterior_file(tiny: Path, monkeypatch: pytest.Monke
     first, second = (line for line in text.splitlines(keepends=True) if line.startswith(("S_flat =", "Sps =")))
     (tiny / "model.toml").write_text(text.replace(first + second, second + first), encoding="utf-8")  # not by alphabet
     made = Ensemble(name="tiny", model="model.toml", data="sky", fit={"method": "laplace"}, axes={"seed": [0]})
-    (member,) = made.members()
+    (member,) = made.expansion.members
     run_campaign(
-        tiny / "campaign", made.task(), [member], made.resources, InlineRunner(), manifest=made.manifest(), quiet=True
+        tiny / "campaign",
+        made.expansion.task,
+        [member],
+        made.resources,
+        InlineRunner(),
+        manifest=made.manifest(),
+        quiet=True,
     )
     (tiny / "elsewhere").mkdir()
     monkeypatch.chdir(tiny / "elsewhere")
     path = export_member(tiny / "campaign", member.name, "posterior.nc")
-    tree = read_posterior_of(path, made.task().model(member.spec))
+    tree = read_posterior_of(path, made.expansion.task.model(member.spec))
     (row,) = read_rows(tiny / "campaign")
     assert float(tree["posterior"]["flux"].sum("component").mean()) == pytest.approx(row["excess_flux_mean"])
     assert tree.attrs["log_z"] == row["log_z"]

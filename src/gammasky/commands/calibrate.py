@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gammasky.commands.options import FILE, FOLDER, method_options, start_engine
-from gammasky.commands.runners import runner_of
+from gammasky.commands.runners import places
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.settings import Settings
 
@@ -34,7 +34,7 @@ DEFAULTS = {"steps": 2000}  # of methods that have steps: calibrations are many 
 @click.option("--posterior", type=FILE, metavar="FILE.nc", help="Truths from this posterior instead of the prior.")
 @method_options(**DEFAULTS)
 @click.option("--reweight", is_flag=True, help="Correct each posterior by importance weights.")
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes for the fits.")
+@places
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for fits, tables and figures.")
 @click.option("--quiet", is_flag=True, help="No live progress.")
 def calibrate(
@@ -46,7 +46,8 @@ def calibrate(
     posterior: Path | None,
     reweight: bool,
     seed: int,
-    workers: int,
+    address: str | None,
+    workers: int | None,
     out: Path,
     quiet: bool,
     **settings: Any,
@@ -60,6 +61,7 @@ def calibrate(
     from gammasky.analyses.calibration.report import run_scenarios
     from gammasky.analyses.calibration.run import Calibration
     from gammasky.distributed.member import Resources
+    from gammasky.distributed.runners.place import runner_at
     from gammasky.engine.kernels.threads import thread_count
 
     defaults = {name: value for name, value in DEFAULTS.items() if name in METHODS[settings["method"]].options}
@@ -75,6 +77,6 @@ def calibrate(
         posterior=None if posterior is None else str(posterior),
         seed=seed,
     )
-    runner = runner_of(None if workers == 1 else "local", workers)
-    resources = Resources(cpus=max(thread_count() // workers, 1))
-    click.echo(run_scenarios(study, scenarios, runner, out, resources=resources, quiet=quiet))
+    at_once = 1 if address is None else workers or thread_count()
+    resources = Resources(cpus=max(thread_count() // at_once, 1))
+    click.echo(run_scenarios(study, scenarios, runner_at(address, workers), out, resources=resources, quiet=quiet))

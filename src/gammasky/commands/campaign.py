@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gammasky.commands.options import FILE, FOLDER, start_engine
-from gammasky.commands.runners import allow_mixed_option, runner_of
+from gammasky.commands.runners import allow_mixed_option, places
 
 if TYPE_CHECKING:
+    from gammasky.analyses.ensemble.campaign import Campaign
     from gammasky.analyses.ensemble.ensemble import Ensemble
-    from gammasky.distributed.campaign import Tally
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 DATA_DIR = click.option(
@@ -21,26 +21,10 @@ DATA_DIR = click.option(
 )
 
 
-def _places(command: Command) -> Command:
-    """Add the options that say where members run."""
+def _running(command: Command) -> Command:
+    """Add the options of a command that runs a campaign."""
     options = (
-        click.option(
-            "--executor",
-            type=click.Choice(["ray", "inline"]),
-            default="ray",
-            show_default=True,
-            help="inline: one after the other in this process, without Ray; the results are the same.",
-        ),
-        click.option(
-            "--address",
-            default="auto",
-            show_default=True,
-            metavar="ADDRESS",
-            help="A Ray cluster: auto (a running one, else this machine), local, host:port or ray://host:port.",
-        ),
-        click.option(
-            "--workers", type=click.IntRange(min=1), help="Members at once on this machine.  [as many as fit]"
-        ),
+        places,
         click.option("--keep-going", is_flag=True, help="Also where most members fail with the same error."),
         allow_mixed_option,
         click.option("--quiet", is_flag=True, help="No live progress."),
@@ -68,20 +52,20 @@ def plan(ensemble: str, data_dir: Path | None, workers: int) -> None:
     from gammasky.analyses.ensemble.plan import plan_table
     from gammasky.engine.terminal import wide_console
 
-    wide_console().print(plan_table(found, workers))
+    wide_console().print(plan_table(found.expansion, workers))
 
 
 @campaign.command()
 @click.argument("ensemble", metavar="FILE")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the campaign; workers must see it.")
 @DATA_DIR
-@_places
-def run(ensemble: str, out: Path, data_dir: Path | None, **places: Any) -> None:
+@_running
+def run(ensemble: str, out: Path, data_dir: Path | None, **options: Any) -> None:
     """Fit every member of the ensemble in FILE.
 
     Whatever is lost on the way - a worker, a node, this process - no finished fit is: see 'gammasky campaign resume'.
     """
-    _run(read_ensemble(ensemble, data_dir), out, **places)
+    _tell(read_ensemble(ensemble, data_dir).run(out, **options))
 
 
 @campaign.command()
@@ -89,15 +73,13 @@ def run(ensemble: str, out: Path, data_dir: Path | None, **places: Any) -> None:
 @click.option("--retry-failed", is_flag=True, help="Try members again that failed by themselves.")
 @click.option("--check", is_flag=True, help="Read every result whole, and fit those again that are damaged.")
 @DATA_DIR
-@_places
-def resume(folder: Path, retry_failed: bool, check: bool, data_dir: Path | None, **places: Any) -> None:
+@_running
+def resume(folder: Path, **options: Any) -> None:
     """Go on with the campaign in DIR."""
-    start_engine("gammasky.analyses.ensemble.ensemble")
-    from gammasky.analyses.ensemble.ensemble import Ensemble
-    from gammasky.distributed.campaign import read_manifest
+    start_engine("gammasky.analyses.ensemble.campaign")
+    from gammasky.analyses.ensemble.campaign import Campaign
 
-    found = Ensemble(**_elsewhere(read_manifest(folder).campaign, data_dir))
-    _run(found, folder, resume=True, retry_failed=retry_failed, check=check, **places)
+    _tell(Campaign(folder).resume(**options))
 
 
 @campaign.command()
@@ -168,50 +150,12 @@ def read_ensemble(name: str, data_dir: Path | None) -> Ensemble:
     from gammasky.analyses.ensemble.ensemble import Ensemble
 
     found = Ensemble.read(name)
-    return found if data_dir is None else Ensemble(**_elsewhere(found.manifest(), data_dir))
+    return found if data_dir is None else Ensemble(**found.manifest(data_dir))
 
 
-def _elsewhere(manifest: dict[str, Any], data_dir: Path | None) -> dict[str, Any]:
-    """An ensemble's manifest with the data in another folder."""
-    return manifest if data_dir is None else {**manifest, "data_dir": str(data_dir.resolve())}
-
-
-def _run(
-    ensemble: Ensemble,
-    folder: Path,
-    *,
-    executor: str,
-    address: str,
-    workers: int | None,
-    keep_going: bool,
-    allow_mixed: tuple[str, ...],
-    quiet: bool,
-    resume: bool = False,
-    retry_failed: bool = False,
-    check: bool = False,
-) -> None:
-    if executor == "inline" and (workers, address) != (None, "auto"):
-        raise click.UsageError("--executor inline is this process alone: leave out --workers and --address")
-    from gammasky.distributed.campaign import run_campaign
-
-    tally = run_campaign(
-        folder,
-        ensemble.task(),
-        ensemble.members(),
-        ensemble.resources,
-        runner_of(None if executor == "inline" else address, workers),
-        manifest=ensemble.manifest(),
-        resume=resume,
-        retry_failed=retry_failed,
-        keep_going=keep_going,
-        check=check,
-        allow_mixed=allow_mixed,
-        quiet=quiet,
-    )
-    _tell(tally, folder)
-
-
-def _tell(tally: Tally, folder: Path) -> None:
+def _tell(campaign: Campaign) -> None:
+    tally, folder = campaign.tally, campaign.folder
+    assert tally
     failed = f", {tally.failed} failed (see {folder / 'failed'})" if tally.failed else ""
     click.echo(
         f"{tally.done} of {tally.total} members done, {tally.fitted} of them now, in {tally.seconds:.0f} s{failed}"

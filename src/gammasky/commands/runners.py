@@ -1,13 +1,12 @@
-"""Where the fits of a command run."""
+"""The options that say where the fits of a command run; one set for all commands that make many."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from gammasky.distributed.runners.base import Runner
 
 allow_mixed_option = click.option(
     "--allow-mixed",
@@ -17,17 +16,29 @@ allow_mixed_option = click.option(
 )
 
 
-def runner_of(address: str | None, workers: int | None) -> Runner:
-    """A place for fits: this process alone, one after the other, or Ray at `address` with so many workers.
+def places(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command, which takes what `runner_at` takes: `address` and `workers`."""
 
-    Args:
-        address: of a Ray cluster, see `RayRunner`; None: this process.
-        workers: fits at once; None: as many as there is room for.
-    """
-    if address is None:
-        from gammasky.distributed.runners.inline import InlineRunner
+    @click.option(
+        "--executor",
+        type=click.Choice(["ray", "inline"]),
+        default="ray",
+        show_default=True,
+        help="inline: one after the other in this process, without Ray; the results are the same.",
+    )
+    @click.option(
+        "--address",
+        default="auto",
+        show_default=True,
+        metavar="ADDRESS",
+        help="A Ray cluster: auto (a running one, else this machine), local, host:port or ray://host:port.",
+    )
+    @click.option("--workers", type=click.IntRange(min=1), help="Fits at once.  [as many as fit]")
+    @wraps(command)
+    def placed(*arguments: Any, executor: str, address: str, workers: int | None, **options: Any) -> Any:
+        if executor == "inline" and (workers, address) != (None, "auto"):
+            raise click.UsageError("--executor inline is this process alone: leave out --workers and --address")
+        place = None if executor == "inline" else address
+        return command(*arguments, address=place, workers=workers, **options)
 
-        return InlineRunner()
-    from gammasky.distributed.runners.ray import RayRunner
-
-    return RayRunner(address, workers)
+    return placed

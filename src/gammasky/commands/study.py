@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gammasky.commands.options import FOLDER, start_engine
-from gammasky.commands.runners import runner_of
+from gammasky.commands.runners import places
 
 
 @click.command()
@@ -23,13 +23,7 @@ from gammasky.commands.runners import runner_of
     type=click.IntRange(min=1),
     help="Skies of each truth, signal or scenario, where the study makes any; may grow.  [the study's]",
 )
-@click.option(
-    "--address",
-    metavar="ADDRESS",
-    help="Fits run on Ray: auto (a running cluster, else this machine), local, host:port or ray://host:port. "
-    "Without it one after the other, in this process.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Fits at once, on Ray.  [as many as fit]")
+@places
 @click.option("--quiet", is_flag=True, help="No live progress.")
 def study(
     name: str,
@@ -51,15 +45,14 @@ def study(
         return
     from gammasky.analyses.studies.study import read_study
 
-    if address is None and workers is not None:
-        raise click.UsageError("--workers are Ray's: give --address, too, such as --address local")
     folder = None if data_dir is None else str(data_dir.resolve())
     chosen = read_study(name, quick=quick, data=data, data_dir=folder, n_skies=n_skies)
     start_engine("gammasky.analyses.ensemble.ensemble")
     from gammasky.analyses.studies.run import run_study
+    from gammasky.distributed.runners.place import runner_at
 
     place = out or Path(f"study_{chosen.name}{'_quick' if quick else ''}")
-    report, failed = run_study(chosen, place, runner_of(address, workers), quick=quick, quiet=quiet)
+    report, failed = run_study(chosen, place, runner_at(address, workers), quick=quick, quiet=quiet)
     click.echo(report)
     if failed:
         click.echo(f"{failed} failed (see {place / 'campaign' / 'failed'}); the same command tries again", err=True)

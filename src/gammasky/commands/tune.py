@@ -12,7 +12,7 @@ import click
 from gammasky.commands.campaign import read_ensemble
 from gammasky.commands.fit import command as fit_command
 from gammasky.commands.options import FILE, FOLDER, data_options, positive_finite, start_engine
-from gammasky.commands.runners import allow_mixed_option, runner_of
+from gammasky.commands.runners import allow_mixed_option, places
 from gammasky.engine.infer.methods.svi import Svi
 
 _TUNABLE = {name: option for name, option in Svi.options.items() if option.tunable}
@@ -46,8 +46,7 @@ _SEARCHED = [f"{name}={option.searched}" for name, option in _TUNABLE.items() if
 @click.option("--ensemble", type=FILE, metavar="FILE", help="Search the axes of this ensemble instead of settings.")
 @click.option("--storage", metavar="URL", help="Database: sqlite:///FILE, postgresql://...  [default: a file in DIR]")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Seed of it all.")
-@click.option("--workers", type=click.IntRange(min=1), help="Trials at once, on Ray.  [default: one, without Ray]")
-@click.option("--address", metavar="ADDRESS", help="A Ray cluster: auto, local, host:port or ray://host:port.")
+@places
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the search; workers must see it.")
 @click.option("--resume", is_flag=True, help="Go on with the search in DIR; --trials may grow.")
 @allow_mixed_option
@@ -78,20 +77,21 @@ def tune(
     from gammasky.analyses.tuning.report import best_table, summary
     from gammasky.analyses.tuning.search import tune_fit, tune_models
     from gammasky.analyses.tuning.settings import settings_space
+    from gammasky.distributed.runners.place import runner_at
     from gammasky.engine.terminal import wide_console
 
-    place = address or ("auto" if workers else None)
-    places: dict[str, Any] = {"runner": runner_of(place, workers), "at_once": workers, **options}
+    where: dict[str, Any] = {"runner": runner_at(address, workers), "at_once": workers, **options}
     if ensemble is not None and asked:
         raise click.UsageError("--search and --ensemble exclude each other: the axes of the ensemble are searched")
     objective = objective or ("elbo" if ensemble is None else "log_z")
     with _told_how_to_go_on(out):
         if ensemble is not None:
-            found = tune_models(out, read_ensemble(str(ensemble), data_dir), trials, objective=objective, **places)
+            members = read_ensemble(str(ensemble), data_dir).expansion
+            found = tune_models(out, members, trials, objective=objective, **where)
         else:
             wanted: dict[str, Any] = {"objective": objective, "steps": steps, "seconds": seconds, "seed": seed}
             space = settings_space(steps, objective, asked)
-            found = tune_fit(out, model, data_name, data_dir, space, trials, **wanted, **places)
+            found = tune_fit(out, model, data_name, data_dir, space, trials, **wanted, **where)
     wide_console().print(best_table(found, objective))
     click.echo(summary(found))
     if found.best and ensemble is None:

@@ -39,7 +39,7 @@ def _all_programs_kept_and_few_draws(compiled_fast: None) -> Iterator[None]:  # 
 @pytest.mark.parametrize("name", ORDER)
 def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["study", name, "--quick", "--quiet"]) == 0
+    assert main(["study", name, "--quick", "--quiet", "--executor", "inline"]) == 0
     folder = tmp_path / f"study_{name}_quick"
     assert capsys.readouterr().out.strip() == f"study_{name}_quick/report.html"
     study = read_study(name)
@@ -53,7 +53,7 @@ def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         assert all(0.0 <= float(line["coverage_90"]) <= 1.0 for line in lines)
         members = {path: path.stat().st_mtime_ns for path in (folder / "likelihood" / "members").rglob("*.npz")}
         assert len(members) == 2
-        assert main(["study", name, "--quick", "--quiet"]) == 0  # again, it fits nothing
+        assert main(["study", name, "--quick", "--quiet", "--executor", "inline"]) == 0  # again, it fits nothing
         assert {path: path.stat().st_mtime_ns for path in members} == members
         return
     assert (folder / "campaign" / "report.html").is_file()

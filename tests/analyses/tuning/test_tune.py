@@ -18,6 +18,7 @@ Capture = pytest.CaptureFixture[str]
 # each learning rate, number of particles or of steps is a program of its own, which takes seconds to compile
 SEARCH = [word for text in ("guide=iaf,diagonal", "particles=8", "lr=3e-4", "schedule=constant", "steps=16")
           for word in ("--search", text)]  # fmt: skip
+INLINE = ["--executor", "inline"]
 WORDS = ["tune", "model.toml", "--data", "sky", "--steps", "16", *SEARCH, "--out", "a/out"]
 ENSEMBLE = """
 name = "norms"
@@ -44,7 +45,7 @@ def lines() -> list[dict[str, str]]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_settings_against_those_of_the_paper(capsys: Capture) -> None:
-    assert main([*WORDS, "--trials", "3"]) == 0
+    assert main([*WORDS, *INLINE, "--trials", "3"]) == 0
     said = capsys.readouterr()
     first = lines()
     assert len(first) == 3
@@ -55,7 +56,7 @@ def test_settings_against_those_of_the_paper(capsys: Capture) -> None:
     best = max((line for line in first if line["state"] == "complete"), key=lambda line: float(line["value"]))
     assert f"--guide {best['guide']}" in said.out
     assert f"--particles {best['particles']}" in said.out
-    assert main([*WORDS, "--trials", "4", "--resume", "--quiet"]) == 0
+    assert main([*WORDS, *INLINE, "--trials", "4", "--resume", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     assert lines()[:3] == first
     assert len(lines()) == 4
@@ -68,7 +69,7 @@ def test_settings_against_those_of_the_paper(capsys: Capture) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_models_by_their_evidence(capsys: Capture) -> None:
     Path("ensemble.toml").write_text(ENSEMBLE.format(axis=""))
-    assert main(["tune", "--ensemble", "ensemble.toml", "--trials", "2", "--out", "a/out", "--quiet"]) == 0
+    assert main(["tune", "--ensemble", "ensemble.toml", "--trials", "2", "--out", "a/out", "--quiet", *INLINE]) == 0
     assert "log Z" in capsys.readouterr().out
     for line in lines():
         assert line["priors"] in ("default", "wide")
@@ -116,7 +117,7 @@ def test_ensembles_that_cannot_be_searched(changes: dict[str, Any], message: str
 
     table = {**tomllib.loads(ENSEMBLE.format(axis=changes.pop("axis"))), **changes}
     with pytest.raises(InputError, match=message):
-        tune_models(tmp_path / "out", Ensemble(**json.loads(json.dumps(table))), 2, InlineRunner())
+        tune_models(tmp_path / "out", Ensemble(**json.loads(json.dumps(table))).expansion, 2, InlineRunner())
     assert not (tmp_path / "out").exists()
 
 
