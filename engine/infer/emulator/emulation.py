@@ -57,7 +57,7 @@ ITERATIONS, MOST_ITERATIONS, SKIPPED = 24, 72, 6  # of the exact chains, and tho
 HIGH = 10.0  # nat below the best point from which on other optima do not matter
 AT_WALL = 0.002  # share of the posterior that may be near the wall
 FARTHEST = 4.0  # widths from the middle up to which a value counts for R-hat
-MIXED = 1.1  # R-hat from which on chains on the copy do not mix
+SLOW, MIXED = 1.05, 1.1  # R-hat from which on chains on the copy need excursions, and do not mix
 LIGHT = 1e-3  # weight of all draws of a chain, in units of the mean, below which the chain is not where the truth is
 LARGE = 4.0  # weight of a draw, in units of the mean, from which on the tail of weights matters
 _PIECE = 64  # points evaluated between looks at interrupts
@@ -205,8 +205,8 @@ class Emulation:
     def _draw_pool(self) -> Iterator[str]:
         yield from self._move("cold", 20)
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
-        if _r_hat(x) >= MIXED:  # chains that are slow, not apart, mix when they are given time
-            x = yield from self._draw("cold", len(x), 40)
+        if _r_hat(x) >= SLOW:  # between modes that chains hardly leave, excursions may lead
+            x = yield from self._draw("cold", len(x), 10, excursions=True)
         parts: list[dict[str, Floats]] = []
         work = (
             weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE])
@@ -318,10 +318,18 @@ class Emulation:
         self.seconds["sampling"] += time.perf_counter() - began
         yield self._told()
 
-    def _draw(self, which: str, n: int, thinning: int, heat: float = 1.0) -> Generator[str, None, Floats]:
+    def _draw(
+        self, which: str, n: int, thinning: int, heat: float = 1.0, *, excursions: bool = False
+    ) -> Generator[str, None, Floats]:
         """n draws of the copy, from as many chains as there are walkers."""
         draws: list[Floats] = []
         while len(draws) * CHAINS < n:
+            if excursions:
+                began, u = time.perf_counter(), white(self.copy, self.walkers[which])
+                u, _ = self.sampler.excursion(self.copy, u, self._key(), self.step)
+                self.walkers = {**self.walkers, which: placed(self.copy, u)}
+                self.seconds["sampling"] += time.perf_counter() - began
+                yield self._told()
             yield from self._move(which, thinning, heat)
             draws.append(self.walkers[which])
         return np.concatenate(draws)[:n]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ ACCEPTANCE = 0.8
 SHORT, SHORTER = 0.25, 0.3  # share of transitions with a shorter step, and how much shorter it is
 GROUPS = 16  # chains are judged in so many groups: one alone is short
 N_TEMPERATURES = 60  # between N(0, 1) and the copy
+FLATTEST, FLATTER = 0.25, 12  # power of the likelihood at the turn of an excursion, and steps on the way there
 
 
 class Sampler:
@@ -30,8 +32,8 @@ class Sampler:
         self.target = target
         program = target.model.program
         self._run = program(("emulator", "transitions"), lambda: jax.jit(self._transitions))
-        single = lambda arrays, copy, u: log_density(target, arrays, copy, jnp.asarray(1.0), u)  # noqa: E731
-        self._values = program(("emulator", "values"), lambda: jax.jit(jax.vmap(single, (None, None, 0))))
+        single = lambda arrays, copy, heat, u: log_density(target, arrays, copy, heat, u)  # noqa: E731
+        self._values = program(("emulator", "values"), lambda: jax.jit(jax.vmap(single, (None, None, None, 0))))
 
     def move(
         self, copy: Copy, u: Floats, key: jax.Array, step: float, transitions: int, leapfrogs: int,
@@ -61,12 +63,40 @@ class Sampler:
         )
         return np.asarray(u), float(step), float(accepted)
 
+    def excursion(self, copy: Copy, u: Floats, key: jax.Array, step: float) -> tuple[Floats, float]:
+        """Chains u (CHAINS, D) after a tempered transition (Neal 1996, "Sampling from multimodal distributions using
+        tempered transitions"): by flatter and flatter likelihoods, on which modes are connected, and back.
+
+        Returns:
+            u, and the share of the chains that were let go.
+        """
+        heats, began = np.linspace(1.0, FLATTEST, FLATTER + 1), u
+        log_ratio, number = np.zeros(len(u)), 0
+        for way in (1, -1):
+            for heat, flat in list(pairwise(heats))[::way]:
+                if way == 1:
+                    log_ratio += (flat - heat) * self._copied(copy, u)
+                number += 1
+                u, _, _ = self.move(
+                    copy, u, jax.random.fold_in(key, number), step / np.sqrt(flat), 2, 14, heat=flat, tuning=0.0
+                )
+                if way == -1:
+                    log_ratio += (heat - flat) * self._copied(copy, u)
+        chosen = np.asarray(jax.random.uniform(jax.random.fold_in(key, 0), log_ratio.shape))
+        taken = np.log(chosen) < log_ratio
+        return np.where(taken[:, None], u, began), float(taken.mean())
+
+    def _copied(self, copy: Copy, u: Floats) -> Floats:
+        """The copy of the log-likelihood (CHAINS,), without the reference, at u (CHAINS, D)."""
+        whole, prior = (self._values(self.target.arrays, copy, heat, u) for heat in (1.0, 0.0))
+        return np.asarray(whole - prior)
+
     def log_density(self, copy: Copy, u: Floats) -> Floats:
         """Log of the copy's density in x (n,), with the reference, at u (n, D)."""
         found = []
         for first in range(0, len(u), CHAINS):
             rows = np.minimum(np.arange(first, first + CHAINS), len(u) - 1)
-            found.append(np.asarray(self._values(self.target.arrays, copy, u[rows]))[: len(u) - first])
+            found.append(np.asarray(self._values(self.target.arrays, copy, 1.0, u[rows]))[: len(u) - first])
         return np.concatenate(found) + float(copy.reference)
 
     def evidence(self, copy: Copy, x: Floats, key: jax.Array, step: float) -> Iterator[Evidence]:

@@ -41,6 +41,16 @@ def test_a_posterior_that_is_the_prior() -> None:
 
 
 @pytest.mark.slow
+def test_modes_that_chains_hardly_leave_have_their_shares() -> None:
+    """They are six widths apart: a chain goes from one to the other by flatter likelihoods only."""
+    found = by_emulator(toys.two_modes(1.8))
+    assert found.verdict.level == "reliable"
+    ess = found.diagnostics["ess_bulk_min"]
+    assert abs((found.z[:, 0] < 0).mean() - 0.7) < 4 * np.sqrt(0.21 / ess) + 0.02
+    assert abs(found.diagnostics["log_z"]) < 4 * found.diagnostics["log_z_error"] + 0.03
+
+
+@pytest.mark.slow
 def test_modes_far_apart_are_found_out() -> None:
     """No chain goes from one to the other, so that their shares are not known."""
     found = by_emulator(toys.two_modes(6.0))
