@@ -4,7 +4,8 @@
 
 The reference of a model are 4 chains of `--draws` draws by nuts, from another seed than the other fits. *Worst error*
 is the largest difference between a mean and that of the reference, over all numbers that are quoted, in standard
-deviations of the reference; draws are weighted where the method weights them. Time is that of the processor, all cores
+deviations of the reference, and the sd ratios are the smallest and the largest of them all; draws are weighted where
+the method weights them. Time is that of the processor, all cores
 together, with compilation: it hardly depends on what else the machine does.
 """
 
@@ -26,9 +27,9 @@ METHODS = {
     "svi, direct": Settings(method="svi", emulator=False),
 }
 MODELS = ("fiducial", "gce_flows", "nptfit_galactic_centre", "calibration")
-HEAD = "| method | CPU [s] | gradients | ESS | k-hat | worst error [sd] | log Z | verdict |"
+HEAD = "| method | CPU [s] | gradients | ESS | k-hat | worst error [sd] | sd ratios | log Z | verdict |"
 
-RULE = "| --- | ---: | ---: | ---: | ---: | --- | ---: | --- |"
+RULE = "| --- | ---: | ---: | ---: | ---: | --- | --- | ---: | --- |"
 
 
 def main() -> None:
@@ -58,10 +59,11 @@ def _timed(model: SkyModel, settings: Settings) -> tuple[Fit, float]:
 def _row(model: SkyModel, method: str, found: Fit, seconds: float, reference: dict[str, np.ndarray]) -> None:
     told = found.diagnostics
     weights = found.weights.weights if found.weights else np.full(len(found.z), 1 / len(found.z))
-    errors = {
-        name: float((weights @ draws - reference[name].mean()) / reference[name].std())
-        for name, draws in quoted(model, marginals(model, found.derived)).items()
-    }
+    errors, ratios = {}, []
+    for name, draws in quoted(model, marginals(model, found.derived)).items():
+        mean = weights @ draws
+        errors[name] = float((mean - reference[name].mean()) / reference[name].std())
+        ratios.append(float(np.sqrt(weights @ (draws - mean) ** 2) / reference[name].std()))
     worst = max(errors, key=lambda name: abs(errors[name]))
     ess = found.weights.ess if found.weights else min(told["ess_bulk_min"], told["ess_tail_min"])
     cells = [
@@ -71,6 +73,7 @@ def _row(model: SkyModel, method: str, found: Fit, seconds: float, reference: di
         f"{ess:,.0f}",
         f"{told['k_hat']:.2f}" if "k_hat" in told else "",
         f"{errors[worst]:+.2f} ({worst})" if found.method != "nuts" else "",
+        f"{min(ratios):.2f}-{max(ratios):.2f}" if found.method != "nuts" else "",
         f"{told['log_z']:.2f} ± {told['log_z_error']:.2f}" if "log_z" in told else "",
         found.verdict.level,
     ]
