@@ -17,8 +17,15 @@ from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.software import software_of
 from gammasky.distributed.tuning.rung import Objective, RungTask
-from gammasky.distributed.tuning.space import Params, Space, check_params, space_as_json
-from gammasky.distributed.tuning.trial_store import begin_orphans_again, in_use, open_database, open_study, shown_url
+from gammasky.distributed.tuning.space import Params, Space, check_params, everything, space_as_json
+from gammasky.distributed.tuning.trial_store import (
+    begin_orphans_again,
+    has_ended,
+    in_use,
+    open_database,
+    open_study,
+    shown_url,
+)
 from gammasky.distributed.tuning.trials import TrialRow, ranked, read_trials, write_trials
 from gammasky.distributed.tuning.trials_driver import TrialsDriver
 from gammasky.distributed.undertaking import undertaken
@@ -80,7 +87,8 @@ def tune(
         folder: of the search; every worker must see it under the same path.
         objective: brings a trial to a share of its effort, see `Objective`.
         space: name -> distribution of Optuna's.
-        trials: how many are ended in all, those of earlier runs counted.
+        trials: how many are ended in all, those of earlier runs counted; fewer where there is less to choose from: then
+            everything is tried, once.
         runner: where they run.
         about: what the value depends on besides the settings, as plain JSON; kept in the folder.
         first: settings to begin with; they are never ended early.
@@ -103,6 +111,7 @@ def tune(
     """
     from optuna.pruners import SuccessiveHalvingPruner
     from optuna.samplers import TPESampler
+    from optuna.trial import TrialState
 
     began, folder = time.monotonic(), Path(folder).resolve()
     _check(space, trials, direction, rungs, seed, first)
@@ -123,6 +132,11 @@ def tune(
             print(f"gammasky: trials that were under way and go on: {again}", file=sys.stderr)
         for params in first:
             study.enqueue_trial(params, skip_if_exists=True)
+        if (every := everything(space, trials)) is not None:  # nothing is left to chance, and nothing tried twice
+            for params in every:
+                study.enqueue_trial(params, skip_if_exists=True)
+            known = study.get_trials(deepcopy=False)
+            trials = sum(has_ended(trial) or trial.state == TrialState.WAITING for trial in known)
         tell = (lambda _line: None) if quiet else (lambda line: print(f"gammasky: {line}", file=sys.stderr, flush=True))
         try:
             driver = TrialsDriver(undertaking.places, study, space, rungs, trials, at_once, first, tell)

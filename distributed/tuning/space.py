@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gammasky.engine.errors import InputError, unknown_name
@@ -39,6 +41,23 @@ def _parts(distribution: Distribution) -> dict[str, Any]:
     if isinstance(distribution, CategoricalDistribution):
         return {"values": list(distribution.choices)}
     return {"low": distribution.low, "high": distribution.high, "log": distribution.log}
+
+
+def everything(space: Space, most: int) -> list[Params] | None:
+    """All that may be chosen; None where that is more than `most`, or has no end."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    lists: dict[str, Sequence[Any]] = {}
+    for name, distribution in space.items():
+        if isinstance(distribution, FloatDistribution):
+            return None
+        if isinstance(distribution, CategoricalDistribution):
+            lists[name] = distribution.choices
+        else:
+            lists[name] = range(distribution.low, distribution.high + 1, distribution.step)
+    if math.prod(map(len, lists.values())) > most:
+        return None
+    return [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
 
 
 def check_params(space: Space, params: Params) -> None:

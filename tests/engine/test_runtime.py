@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 # a program that another thread is writing at this moment: JAX's own write, slowed down to half a second
@@ -67,3 +69,23 @@ def test_a_platform_that_is_not_there_is_one_line(platform: str, tmp_path: Path)
     assert "InputError: JAX_PLATFORMS: expected a platform that JAX finds here" in last
     assert f"got '{platform}'" in last
     assert last.endswith("unset it, or set JAX_PLATFORMS=cpu")
+
+
+def test_tests_compile_in_another_way_than_users_and_find_the_same_numbers() -> None:
+    """See `XLA_FLAGS` in tests/conftest.py: a process without them finds the same values and gradients of a model."""
+    code = (
+        "import json, numpy, gammasky\n"
+        "gammasky.configure()\n"
+        "model = gammasky.SkyModel('calibration', gammasky.Dataset.open('demo'))\n"
+        "z = numpy.random.default_rng(0).standard_normal((2, model.n_latent))\n"
+        "print(json.dumps([part.tolist() for part in model.value_and_gradient(z)]))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    told = (
+        subprocess.run([sys.executable, "-P", "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+        for env in (dict(os.environ), environment)
+    )
+    ours, theirs = map(json.loads, told)
+    for mine, other in zip(ours, theirs, strict=True):
+        largest = np.abs(np.array(other)).max()
+        np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-13 * largest)

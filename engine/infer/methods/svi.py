@@ -21,6 +21,7 @@ SCHEDULES = ("constant", "cosine")
 _ON_COPY = "gammasky.engine.infer.stages.guide:GuideStage"
 _STEPS, _PARTICLES = 5000, 8  # of a fit to the likelihood itself, whose gradients are dear
 _PARTICLES_ON_COPY, _RATE_ON_COPY = 64, 3e-3
+_RATE_OF_BOUND = 1e-3  # at most, where alpha is below 1: at 3e-3 three flows in five are thrown out
 _DIRECT = ("schedule", "clip", "alpha", "starts", "early_stop")  # settings of a fit to the likelihood itself
 SMALLEST_EFFICIENCY = 0.2  # of the guide's draws, below which they are not quoted
 # share of the posterior where a guide may be low by 3 nat: of 5,000 draws a dozen are there, which weights make up for
@@ -84,9 +85,9 @@ class Svi(Method):
     def resolve(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         guide = GUIDES[options["guide"]]
         if not options["emulator"]:
+            rate = guide.learning_rate if options["alpha"] == 1.0 else min(guide.learning_rate, _RATE_OF_BOUND)
             defaults = {
-                "steps": _STEPS, "particles": _PARTICLES, "learning_rate": guide.learning_rate,
-                "schedule": guide.schedule,
+                "steps": _STEPS, "particles": _PARTICLES, "learning_rate": rate, "schedule": guide.schedule,
             }  # fmt: skip
             return {name: defaults[name] if value is None else value for name, value in options.items()}
         for name in _DIRECT:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from gammasky.distributed import software
 from gammasky.distributed.folder import Places
@@ -42,6 +42,26 @@ def study_of(folder: Path) -> Any:
     storage = open_journal(folder / JOURNAL)
     (name,) = optuna.get_all_study_names(storage)
     return optuna.load_study(study_name=name, storage=storage)
+
+
+def test_few_choices_are_all_tried_once(search: Search) -> None:
+    """40 trials of 6 choices at random would leave some out and repeat others."""
+    space = {"x": CategoricalDistribution((-4.0, 0.5, 3.0)), "n": IntDistribution(1, 3, step=2)}
+    found = search(40, space=space)
+    tried = sorted((trial.params["x"], trial.params["n"]) for trial in found.trials)
+    assert tried == [(x, n) for x in (-4.0, 0.5, 3.0) for n in (1, 3)]
+    assert found.best is not None
+    assert found.best.params["x"] == 3.0
+    assert len(search(40, space=space, resume=True).trials) == 6
+
+
+def test_choices_that_chance_left_out_are_tried_when_the_search_grows(search: Search) -> None:
+    space = {"x": CategoricalDistribution((-4.0, 0.5, 3.0, 7.0))}
+    before = search(3, space=space).trials
+    found = search(40, space=space, resume=True).trials
+    assert found[:3] == before
+    assert {trial.params["x"] for trial in found} == {-4.0, 0.5, 3.0, 7.0}
+    assert len(found) == 4 + 3 - len({trial.params["x"] for trial in before})
 
 
 def test_finds_the_bottom_with_less_than_all_the_work(search: Search, tmp_path: Path) -> None:
@@ -124,9 +144,10 @@ def test_trials_may_grow_and_are_not_the_first_again(search: Search, tmp_path: P
 
 
 def test_equal_settings_are_done_once(search: Search, tmp_path: Path) -> None:
-    found = search(6, {"x": CategoricalDistribution((1, 2))})
+    found = search(6, {"x": CategoricalDistribution(tuple(range(7)))})
     assert len(found.trials) == 6
-    assert len(rungs(tmp_path)) == len(set(rungs(tmp_path))) <= 8
+    assert len({trial.params["x"] for trial in found.trials}) < 6
+    assert len(rungs(tmp_path)) == len(set(rungs(tmp_path)))
 
 
 @pytest.mark.parametrize(
