@@ -21,7 +21,7 @@ class Resources:
 
     Attributes:
         cpus: threads of a member.
-        gpus: GPUs; below 1, the part of one that several members share.
+        gpus: 1, or the part of one that several members share; 0: none.
         memory_gb: memory [GB] that a scheduler reserves; 0: none is reserved.
         hours: time limit of one attempt [h]; 0: none; None: from the estimated time of the member.
 
@@ -43,8 +43,8 @@ class Resources:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise InputError(f"{name}: expected a finite number of at least 0, got {value!r}")
-        if self.gpus > 1 and self.gpus != int(self.gpus):
-            raise InputError(f"gpus: expected a part of one GPU or a whole number, got {self.gpus!r}")
+        if self.gpus > 1:
+            raise InputError(f"gpus: a fit runs on one GPU; expected a number from 0 to 1, got {self.gpus!r}")
 
 
 @dataclass(frozen=True)

@@ -138,4 +138,4 @@ def environment(resources: Resources) -> dict[str, str]:
     # a GPU that was asked for is used, or the kernels say what is missing: JAX by itself falls back to the CPU, which
     # its callbacks need beside. What is left over of the memory holds the GPU's own context in each process
     used = {"JAX_PLATFORMS": "cuda,cpu", "GAMMASKY_BACKEND": "cuda", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    return {**common, **used, "XLA_CLIENT_MEM_FRACTION": f"{0.9 * min(resources.gpus, 1.0):.3f}"}
+    return {**common, **used, "XLA_CLIENT_MEM_FRACTION": f"{0.9 * resources.gpus:.3f}"}

@@ -322,7 +322,7 @@ def test_an_interrupt_says_how_to_go_on(
         ({"cpus": 0}, "^cpus: expected a whole number of at least 1, got 0"),
         ({"cpus": 1.0}, "^cpus: expected a whole number"),
         ({"gpus": -0.5}, "^gpus: expected a finite number of at least 0, got -0.5"),
-        ({"gpus": 1.5}, "^gpus: expected a part of one GPU or a whole number, got 1.5"),
+        ({"gpus": 2}, "^gpus: a fit runs on one GPU; expected a number from 0 to 1, got 2"),
         ({"memory_gb": float("nan")}, "^memory_gb: expected a finite number"),
         ({"hours": True}, "^hours: expected a finite number of at least 0, got True"),
     ],

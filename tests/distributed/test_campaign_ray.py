@@ -79,7 +79,7 @@ def test_environment_of_gpu_members() -> None:
     told = environment(Resources(gpus=0.25))
     assert (told["JAX_PLATFORMS"], told["GAMMASKY_BACKEND"]) == ("cuda,cpu", "cuda")  # or an error, never the CPU alone
     assert environment(Resources(gpus=0.25))["XLA_CLIENT_MEM_FRACTION"] == "0.225"
-    assert environment(Resources(gpus=2))["XLA_CLIENT_MEM_FRACTION"] == "0.900"
+    assert environment(Resources(gpus=1))["XLA_CLIENT_MEM_FRACTION"] == "0.900"
     assert "XLA_CLIENT_MEM_FRACTION" not in environment(Resources(cpus=3))
 
 

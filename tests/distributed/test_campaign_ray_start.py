@@ -45,7 +45,7 @@ def test_room() -> None:
         (Resources(gpus=0.3), 3),
         (Resources(gpus=0.1, cpus=2), 2),
         (Resources(memory_gb=2), 4),
-        (Resources(gpus=2), 0),
+        (Resources(gpus=1, cpus=5), 0),
     ):
         assert room_on(nodes, resources) == room, resources
 
