@@ -29,6 +29,7 @@ from gammasky.engine.infer.emulator import training
 from gammasky.engine.infer.emulator.chains import ExactChains, weighed
 from gammasky.engine.infer.emulator.copy import Copy, framed, placed, reframed, white
 from gammasky.engine.infer.emulator.design import Design
+from gammasky.engine.infer.emulator.mixing import SLOW, r_hat, scatter
 from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
@@ -56,8 +57,6 @@ MOST_TESTS = 4
 ITERATIONS, MOST_ITERATIONS, SKIPPED = 24, 72, 6  # of the exact chains, and those that they need to settle
 HIGH = 10.0  # nat below the best point from which on other optima do not matter
 AT_WALL = 0.002  # share of the posterior that may be near the wall
-FARTHEST = 4.0  # widths from the middle up to which a value counts for R-hat
-SLOW, MIXED = 1.05, 1.1  # R-hat from which on chains on the copy need excursions, and do not mix
 LIGHT = 1e-3  # weight of all draws of a chain, in units of the mean, below which the chain is not where the truth is
 LARGE = 4.0  # weight of a draw, in units of the mean, from which on the tail of weights matters
 _PIECE = 64  # points evaluated between looks at interrupts
@@ -112,12 +111,12 @@ class Emulation:
         """Largest R-hat of the copy's own chains, which the pool was drawn by, over all coordinates.
 
         Of ranks, and of the values themselves: a few chains that never leave a small mode far away hardly change ranks.
-        Values count up to FARTHEST widths from the middle, so that one chain of 128 in a long tail is no alarm.
+        Values count up to some widths from the middle (`mixing`), so that one chain in a long tail is no alarm.
         """
         n = len(self.pool["x"]) // CHAINS * CHAINS
         # a chain where the truth is not has found a mode of the copy alone
         weighs = self.weights.weights[:n].reshape(-1, CHAINS).max(axis=0) * n > LIGHT
-        return _r_hat(self.pool["x"], weighs)
+        return r_hat(self.pool["x"], weighs)
 
     def begin(self, start: Laplace, recorded: Iterable[tuple[Floats, Floats, Floats]]) -> None:
         """Set the frame by the Laplace approximation; what its climbs met comes first in the design.
@@ -186,7 +185,7 @@ class Emulation:
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         _exists(log_weights)
         found = importance(log_weights, np.zeros(len(cold)))
-        residual, radii = _scatter(log_weights), (white(self.copy, cold) ** 2).sum(axis=1)
+        residual, radii = scatter(log_weights), (white(self.copy, cold) ** 2).sum(axis=1)
         wall = float(self.copy.wall)
         self.rounds.append({
             "efficiency": found.efficiency, "k_hat": found.k_hat, "residual": residual, "cost": self.cost,
@@ -205,7 +204,7 @@ class Emulation:
     def _draw_pool(self) -> Iterator[str]:
         yield from self._move("cold", 20)
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
-        if _r_hat(x) >= SLOW:  # between modes that chains hardly leave, excursions may lead
+        if r_hat(x) >= SLOW:  # between modes that chains hardly leave, excursions may lead
             x = yield from self._draw("cold", len(x), 10, excursions=True)
         parts: list[dict[str, Floats]] = []
         work = (
@@ -388,27 +387,3 @@ def _exists(log_weights: Floats) -> None:
     """Raise a DivergedFitError if there is no likelihood at any of the copy's draws."""
     if not np.isfinite(log_weights).any():
         raise DivergedFitError("the likelihood exists at none of the draws of its copy; use `method='nuts'`")
-
-
-def _r_hat(pool: Floats, counts: NDArray[np.bool_] | None = None) -> float:
-    """Largest R-hat over all coordinates of chains whose draws (n, D) are a pool; `counts` (CHAINS,) says of which."""
-    from arviz_stats.base import array_stats
-
-    n = len(pool) // CHAINS * CHAINS
-    chains = pool[:n].reshape(-1, CHAINS, pool.shape[1])[:, slice(None) if counts is None else counts].T
-    if chains.shape[1] < 2:
-        return np.inf
-    of_ranks = (convergence(of.copy()).r_hat for of in chains)
-    return max(*of_ranks, *(float(array_stats.rhat(_clipped(of), method="split")) for of in chains))
-
-
-def _clipped(values: Floats) -> Floats:
-    """Values no farther than FARTHEST robust standard deviations from their median."""
-    middle, width = np.median(values), _scatter(values.ravel())
-    return np.clip(values, middle - FARTHEST * width, middle + FARTHEST * width)
-
-
-def _scatter(log_weights: Floats) -> float:
-    """Scatter of log weights [nat] that outliers do not move: 1.48 times the median distance from the median."""
-    known = log_weights[np.isfinite(log_weights)]
-    return float(1.48 * np.median(np.abs(known - np.median(known)))) if known.size else np.inf

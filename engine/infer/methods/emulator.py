@@ -106,7 +106,8 @@ class Emulator(Method):
         """
         import numpy as np
 
-        from gammasky.engine.infer.emulator.emulation import MIXED, heavy
+        from gammasky.engine.infer.emulator.emulation import heavy
+        from gammasky.engine.infer.emulator.mixing import MIXED
         from gammasky.engine.infer.emulator.scouts import MOST_MISSED
         from gammasky.engine.infer.importance import RELIABLE_K_HAT
 

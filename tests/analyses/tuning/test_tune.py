@@ -45,10 +45,10 @@ def lines() -> list[dict[str, str]]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_settings_against_those_of_the_paper(capsys: Capture) -> None:
-    assert main([*WORDS, *INLINE, "--trials", "3"]) == 0
+    assert main([*WORDS, *INLINE, "--trials", "1"]) == 0
     said = capsys.readouterr()
     first = lines()
-    assert len(first) == 3
+    assert len(first) == 1
     assert (first[0]["guide"], float(first[0]["learning_rate"]), first[0]["particles"]) == ("iaf", 3e-4, "8")
     assert (first[0]["schedule"], first[0]["steps"], first[0]["state"]) == ("constant", "16", "complete")
     assert said.err.count("gammasky: 1/1: trial 0 complete: ") == 1
@@ -58,8 +58,8 @@ def test_settings_against_those_of_the_paper(capsys: Capture) -> None:
     assert f"--particles {best['particles']}" in said.out
     assert main([*WORDS, *INLINE, "--trials", "4", "--resume", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
-    assert lines()[:3] == first
-    assert len(lines()) == 4
+    assert lines()[:1] == first
+    assert len(lines()) == 2  # there is no third choice
     budget = float(first[0]["seconds"])
     assert all(int(line["steps_done"]) == int(line["steps"]) or float(line["seconds"]) >= budget for line in lines()
                if line["state"] == "complete")  # fmt: skip

@@ -1,0 +1,37 @@
+"""Whether chains on the copy mix: R-hat of many short chains, which the pool is drawn by."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gammasky.engine.infer.convergence import convergence
+from gammasky.engine.infer.emulator.sampling import CHAINS
+
+Floats = NDArray[np.float64]
+SLOW, MIXED = 1.05, 1.1  # R-hat from which on chains on the copy need excursions, and do not mix
+FARTHEST = 4.0  # widths from the middle up to which a value counts for R-hat
+
+
+def r_hat(pool: Floats, counts: NDArray[np.bool_] | None = None) -> float:
+    """Largest R-hat over all coordinates of chains whose draws (n, D) are a pool; `counts` (CHAINS,) says of which."""
+    from arviz_stats.base import array_stats
+
+    n = len(pool) // CHAINS * CHAINS
+    chains = pool[:n].reshape(-1, CHAINS, pool.shape[1])[:, slice(None) if counts is None else counts].T
+    if chains.shape[1] < 2:
+        return np.inf
+    of_ranks = (convergence(of.copy()).r_hat for of in chains)
+    return max(*of_ranks, *(float(array_stats.rhat(_clipped(of), method="split")) for of in chains))
+
+
+def _clipped(values: Floats) -> Floats:
+    """Values no farther than FARTHEST robust standard deviations from their median."""
+    middle, width = np.median(values), scatter(values.ravel())
+    return np.clip(values, middle - FARTHEST * width, middle + FARTHEST * width)
+
+
+def scatter(log_weights: Floats) -> float:
+    """Scatter of log weights [nat] that outliers do not move: 1.48 times the median distance from the median."""
+    known = log_weights[np.isfinite(log_weights)]
+    return float(1.48 * np.median(np.abs(known - np.median(known)))) if known.size else np.inf
