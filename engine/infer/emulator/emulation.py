@@ -325,7 +325,7 @@ class Emulation:
         while len(draws) * CHAINS < n:
             if excursions:
                 began, u = time.perf_counter(), white(self.copy, self.walkers[which])
-                u, _ = self.sampler.excursion(self.copy, u, self._key(), self.step)
+                u = self.sampler.excursion(self.copy, u, self._key(), self.step)
                 self.walkers = {**self.walkers, which: placed(self.copy, u)}
                 self.seconds["sampling"] += time.perf_counter() - began
                 yield self._told()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -32,7 +33,7 @@ class Sampler:
         self.target = target
         program = target.model.program
         self._run = program(("emulator", "transitions"), lambda: jax.jit(self._transitions))
-        single = lambda arrays, copy, heat, u: log_density(target, arrays, copy, heat, u)  # noqa: E731
+        single = partial(log_density, target)
         self._values = program(("emulator", "values"), lambda: jax.jit(jax.vmap(single, (None, None, None, 0))))
 
     def move(
@@ -63,12 +64,9 @@ class Sampler:
         )
         return np.asarray(u), float(step), float(accepted)
 
-    def excursion(self, copy: Copy, u: Floats, key: jax.Array, step: float) -> tuple[Floats, float]:
+    def excursion(self, copy: Copy, u: Floats, key: jax.Array, step: float) -> Floats:
         """Chains u (CHAINS, D) after a tempered transition (Neal 1996, "Sampling from multimodal distributions using
         tempered transitions"): by flatter and flatter likelihoods, on which modes are connected, and back.
-
-        Returns:
-            u, and the share of the chains that were let go.
         """
         heats, began = np.linspace(1.0, FLATTEST, FLATTER + 1), u
         log_ratio, number = np.zeros(len(u)), 0
@@ -84,7 +82,7 @@ class Sampler:
                     log_ratio += (heat - flat) * self._copied(copy, u)
         chosen = np.asarray(jax.random.uniform(jax.random.fold_in(key, 0), log_ratio.shape))
         taken = np.log(chosen) < log_ratio
-        return np.where(taken[:, None], u, began), float(taken.mean())
+        return np.where(taken[:, None], u, began)
 
     def _copied(self, copy: Copy, u: Floats) -> Floats:
         """The copy of the log-likelihood (CHAINS,), without the reference, at u (CHAINS, D)."""
