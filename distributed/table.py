@@ -48,7 +48,7 @@ def _ended(places: Places, key: str) -> Outcome | None:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as CSV, whole or not at all; `labels` become columns `axis.NAME`, and what a row lacks stays empty."""
-    lines = [_flat(row) for row in rows]
+    lines = [flat(row) for row in rows]
     columns = dict.fromkeys(name for line in lines for name in line)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
@@ -56,7 +56,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(lines)
 
 
-def _flat(row: Mapping[str, Any]) -> Row:
+def flat(row: Mapping[str, Any]) -> Row:
+    """A row whose `labels` are columns `axis.NAME`."""
     line: Row = {}
     for name, value in row.items():
         line |= {f"{AXIS}{axis}": choice for axis, choice in value.items()} if name == "labels" else {name: value}

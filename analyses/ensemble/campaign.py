@@ -14,7 +14,7 @@ from gammasky.distributed.board import summary
 from gammasky.distributed.campaign import Status, Tally, read_manifest, run_campaign, status
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.runners.place import runner_at
-from gammasky.distributed.table import AXIS, read_rows
+from gammasky.distributed.table import flat, read_rows
 from gammasky.engine.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -90,8 +90,8 @@ class Campaign:
         rows = []
         for member in self._manifest.members:
             row = ended.get(member.name, {"state": "waiting"})
-            axes = {f"{AXIS}{axis}": choice for axis, choice in member.labels.items()}
-            rows.append({"name": member.name, **axes, **{k: v for k, v in row.items() if k not in ("key", "labels")}})
+            said = {name: value for name, value in row.items() if name not in ("key", "labels")}
+            rows.append(flat({"name": member.name, "labels": member.labels, **said}))
         return pandas.DataFrame(rows).set_index("name")
 
     def answer(self) -> Answer:

@@ -15,7 +15,7 @@ goes on from them is bit for bit one that was never interrupted.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 import jax
@@ -311,8 +311,17 @@ class Emulation:
 
     def _move(self, which: str, transitions: int, heat: float = 1.0) -> Iterator[str]:
         """Move the walkers `which`; their step is tuned on the way."""
-        began, u = time.perf_counter(), white(self.copy, self.walkers[which])
-        u, self.step, _ = self.sampler.move(self.copy, u, self._key(), self.step, transitions, 14, heat=heat)
+
+        def moved(u: Floats) -> Floats:
+            u, self.step, _ = self.sampler.move(self.copy, u, self._key(), self.step, transitions, 14, heat=heat)
+            return u
+
+        yield from self._walk(which, moved)
+
+    def _walk(self, which: str, moved: Callable[[Floats], Floats]) -> Iterator[str]:
+        """Take the walkers `which` from u to moved(u)."""
+        began = time.perf_counter()
+        u = moved(white(self.copy, self.walkers[which]))
         self.walkers = {**self.walkers, which: placed(self.copy, u)}
         self.seconds["sampling"] += time.perf_counter() - began
         yield self._told()
@@ -324,11 +333,7 @@ class Emulation:
         draws: list[Floats] = []
         while len(draws) * CHAINS < n:
             if excursions:
-                began, u = time.perf_counter(), white(self.copy, self.walkers[which])
-                u = self.sampler.excursion(self.copy, u, self._key(), self.step)
-                self.walkers = {**self.walkers, which: placed(self.copy, u)}
-                self.seconds["sampling"] += time.perf_counter() - began
-                yield self._told()
+                yield from self._walk(which, lambda u: self.sampler.excursion(self.copy, u, self._key(), self.step))
             yield from self._move(which, thinning, heat)
             draws.append(self.walkers[which])
         return np.concatenate(draws)[:n]
