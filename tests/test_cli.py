@@ -174,6 +174,14 @@ def test_a_bug_keeps_its_traceback(error: Exception, failing_fit: Callable[[Base
         main(FIT)
 
 
+@pytest.mark.parametrize("command", ["campaign run", "campaign resume", "study", "calibrate"])
+def test_commands_of_many_fits_have_the_same_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command.split(), "--help"]) == 0
+    told = capsys.readouterr().out
+    for option in ("--executor", "--address", "--workers", "--keep-going", "--allow-mixed", "--quiet"):
+        assert option in told
+
+
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert __version__ in capsys.readouterr().out

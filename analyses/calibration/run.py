@@ -204,7 +204,7 @@ def _chosen(result: Fit, reweight: bool, seed: int) -> NDArray[np.int64]:
 
 
 def run_calibration(
-    study: Calibration, runner: Runner, folder: Path, *, resources: Resources = ONE_CORE, quiet: bool = False
+    study: Calibration, runner: Runner, folder: Path, *, resources: Resources = ONE_CORE, **options: Any
 ) -> CalibrationResult:
     """Fit every sky that has no result in `folder` yet, and put all results together.
 
@@ -212,7 +212,7 @@ def run_calibration(
         study: what to do.
         runner: where the fits run; the results do not depend on it. resources: of each of them.
         folder: of the study's campaign, so that a killed run goes on from there.
-        quiet: no live progress.
+        options: `keep_going`, `allow_mixed` and `quiet`, as of `run_campaign`.
 
     Raises:
         InputError: a model, dataset or posterior that cannot be used, before any fit; or fits that failed.
@@ -225,7 +225,7 @@ def run_calibration(
     ]
     tally = run_campaign(
         folder, FitSky(_absolute(study)), members, resources, runner,
-        manifest=about, grow=True, retry_failed=True, quiet=quiet, again="the same command goes on from there",
+        manifest=about, grow=True, retry_failed=True, again="the same command goes on from there", **options,
     )  # fmt: skip
     if tally.failed:
         raise _failure(folder, tally, {member.name for member in members})

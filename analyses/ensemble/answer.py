@@ -21,6 +21,8 @@ from gammasky.engine.infer.importance import RELIABLE_K_HAT
 Floats = NDArray[np.float64]
 Row = dict[str, Any]
 Density = tuple[NDArray[np.int64], Floats]
+RELIABLE = "reliable"
+SEED = "seed"  # axis whose choices repeat a fit
 LARGEST_ERROR = 0.5  # of a log Z that weights can rest on [nat]
 
 
@@ -66,6 +68,7 @@ class Answer:
         name: of the ensemble; campaign: its manifest.
         axes: axis -> choices, in order.
         rows: of the members that are done; failed: name -> error; missing: names of members that have not run.
+        left_out: names of members that are done and in no average, since their verdict is not *reliable*.
         groups: of members on the same data; stacks: one for each sky.
         equal: averages over all members alike; effects: of every choice, by quantity.
     """
@@ -76,6 +79,7 @@ class Answer:
     rows: list[Row]
     failed: dict[str, str]
     missing: list[str]
+    left_out: tuple[str, ...]
     groups: list[DataGroup]
     stacks: list[SkyStack]
     equal: dict[str, Average]
@@ -87,8 +91,12 @@ class Answer:
         return [name for name in QUANTITIES if any(f"{name}_mean" in row for row in self.rows)]
 
 
-def read_answer(folder: Path) -> Answer:
+def read_answer(folder: Path, *, every: bool = False) -> Answer:
     """The answer of a campaign as far as it is done.
+
+    Args:
+        folder: of the campaign.
+        every: whether members count whose verdict is not *reliable*: in averages, weights and effects.
 
     Raises:
         InputError: no campaign there, or no member is done yet.
@@ -98,6 +106,7 @@ def read_answer(folder: Path) -> Answer:
     if not done:
         raise InputError(f"{folder}: no member is done yet; run `gammasky campaign resume {folder}`")
     finished = {row["name"] for row in rows}
+    counted = [row for row in done if every or row.get("verdict") == RELIABLE]
     axes: dict[str, list[str]] = {}
     for member in manifest.members:
         for axis, choice in member.labels.items():
@@ -115,10 +124,11 @@ def read_answer(folder: Path) -> Answer:
         rows=done,
         failed={row["name"]: str(row.get("error", "")) for row in rows if row["state"] != "done"},
         missing=[member.name for member in manifest.members if member.name not in finished],
-        groups=data_groups(done),
-        stacks=[_stacked(sky, members, density) for sky, members in by(done, "sky").items()],
-        equal=_averages(done, np.full(len(done), 1.0 / len(done))),
-        effects=all_effects(done),
+        left_out=tuple(row["name"] for row in done if row not in counted),
+        groups=data_groups(counted),
+        stacks=[_stacked(sky, members, density) for sky, members in by(counted, "sky").items()],
+        equal=_averages(counted, np.full(len(counted), 1.0 / max(len(counted), 1))),
+        effects=all_effects(counted),
     )
 
 
@@ -161,7 +171,7 @@ def _data_group(rows: list[Row]) -> DataGroup:
 def _doubtful(row: Row) -> bool:
     """Whether a member's log Z is too uncertain for a weight, or nothing says that it can be trusted: neither its
     verdict nor the k-hat of its importance weights. What is unknown or not finite says nothing."""
-    trusted = row.get("verdict") == "reliable" or row.get("k_hat", np.nan) <= RELIABLE_K_HAT
+    trusted = row.get("verdict") == RELIABLE or row.get("k_hat", np.nan) <= RELIABLE_K_HAT
     return not (trusted and row.get("log_z_error", np.nan) < LARGEST_ERROR)
 
 
@@ -197,8 +207,8 @@ def on_common_pixels(densities: Sequence[Density]) -> Floats:
 
 
 def all_effects(rows: Sequence[Row]) -> dict[str, Effects]:
-    """Main effects on every quantity that varies."""
-    labels: list[Mapping[str, str]] = [row["labels"] for row in rows]
+    """Main effects on every quantity that varies; members that differ in their seed alone are repeats of one fit."""
+    labels = [{axis: choice for axis, choice in row["labels"].items() if axis != SEED} for row in rows]
     found = {
         name: main_effects(labels, column(rows, f"{name}_mean"), column(rows, f"{name}_sd")) for name in QUANTITIES
     }

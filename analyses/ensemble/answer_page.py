@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.analyses.ensemble.answer import Answer, DataGroup, SkyStack, movers
+from gammasky.analyses.ensemble.effects import Effects
 from gammasky.analyses.ensemble.figures import axis_title
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.ensemble.weights import Average
@@ -55,6 +56,8 @@ def verdict(answer: Answer) -> dict[str, Any]:
     whole = not answer.failed and not answer.missing
     worst = next((level for level in ("unreliable", "preview", "reliable") if levels[level]), "preview")
     lines = [f"marked {level}: {count} of {len(answer.rows)}" for level, count in levels.items() if count]
+    if answer.left_out:
+        lines.append(f"in no average, since not reliable: {len(answer.left_out)} (averages of every member: `every`)")
     if answer.failed:
         lines.append(f"failed, and in no average: {len(answer.failed)} (see below)")
     if answer.missing:
@@ -66,7 +69,8 @@ def verdict(answer: Answer) -> dict[str, Any]:
 def result(answer: Answer) -> Section:
     """Every quantity, averaged in each way that makes sense."""
     stacks = [stack for stack in answer.stacks if stack.stack is not None]
-    ways: list[tuple[str, Mapping[str, Average]]] = [("all members alike", answer.equal)]
+    alike = "reliable members alike" if answer.left_out else "all members alike"
+    ways: list[tuple[str, Mapping[str, Average]]] = [(alike, answer.equal)]
     ways += [(stack_name(stack, answer), stack.averages) for stack in stacks]
     ways += [(f"evidence, {group_name(group)}", group.averages) for group in answer.groups if group.members]
     rows = [
@@ -75,8 +79,9 @@ def result(answer: Answer) -> Section:
         for i, (way, averages) in enumerate(ways if len(ways) <= MOST_WAYS else ways[: 1 + len(stacks)])
     ]
     headings = ["quantity", "weights", "mean", "sd", "of that within", "between", "weight covered"]
-    table = Table(headings, rows, words=2)
-    return Section("result", "Result", {"table": table}, "Result", package=__package__)  # a study shows it, too
+    none = len(answer.left_out) == len(answer.rows)
+    values = {"table": Table(headings, [] if none else rows, words=2), "unreliable": none}
+    return Section("result", "Result", values, "Result", package=__package__)  # a study shows it, too
 
 
 def _average(entry: Average | None) -> list[str]:
@@ -137,12 +142,17 @@ def marginal(answer: Answer, pictures: Mapping[str, Path]) -> Section | None:
         caption = (
             f"Shift of the {QUANTITIES[name][0]} by each choice, the other axes averaged over: mean of {entry.n} "
             f"members {number(entry.grand_mean, entry.sd)}, sd between them {number(entry.spread, entry.sd)}, "
-            f"posterior sd of one fit {number(entry.sd, entry.sd)} (band). The bar is the error of the shift: how much "
-            "it depends on the other axes."
+            f"{_repeated(entry)}posterior sd of one fit {number(entry.sd, entry.sd)} (band). The bar is the error of "
+            "the shift: how much it depends on the other axes and on the seeds of the fits."
         )
         table, drawn = Table(headings, rows, words=2), _picture(pictures, f"effects_{name}", caption)
         shown.append({"title": axis_title(name), "picture": drawn, "table": table})
     return Section("effects", "Marginal effects", {"effects": shown}, "Marginal effects") if shown else None
+
+
+def _repeated(entry: Effects) -> str:
+    """What another seed does, where members were repeated with one."""
+    return f"sd between seeds {number(entry.repeats, 0.1 * entry.sd)}, " if math.isfinite(entry.repeats) else ""
 
 
 def forests(answer: Answer, pictures: Mapping[str, Path]) -> Section:

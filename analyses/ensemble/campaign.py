@@ -15,7 +15,7 @@ from gammasky.distributed.campaign import Status, Tally, read_manifest, run_camp
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.runners.place import runner_at
 from gammasky.distributed.table import flat, read_rows
-from gammasky.engine.errors import unknown_name
+from gammasky.engine.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,13 +94,16 @@ class Campaign:
             rows.append(flat({"name": member.name, "labels": member.labels, **said}))
         return pandas.DataFrame(rows).set_index("name")
 
-    def answer(self) -> Answer:
-        """What all members together say, as far as they are done.
+    def answer(self, *, every: bool = False) -> Answer:
+        """What all reliable members together say, as far as they are done.
+
+        Args:
+            every: whether members count whose verdict is not *reliable*.
 
         Raises:
             InputError: no member is done yet.
         """
-        return read_answer(self.folder)
+        return read_answer(self.folder, every=every)
 
     def posterior(self, name: str) -> DataTree:
         """The posterior of a member in the ArviZ schema; its model is built anew for this.
@@ -117,15 +120,18 @@ class Campaign:
         with tempfile.TemporaryDirectory() as folder:
             return read_posterior(export_member(self.folder, name, Path(folder) / "posterior.nc"))
 
-    def report(self) -> Path:
+    def report(self, *, every: bool = False) -> Path:
         """Write report.html with its tables and figures into the folder; returns where it is.
+
+        Args:
+            every: whether members count whose verdict is not *reliable*.
 
         Raises:
             InputError: no member is done yet, or a member's file is damaged.
         """
         from gammasky.analyses.ensemble.report import write_report
 
-        return write_report(self.folder)
+        return write_report(self.folder, every=every)
 
     def plot_forest(self, quantity: str = "ps_fraction") -> Figure:
         """Median and 90 % interval of every member, sorted, by one quantity of the answer.
@@ -138,26 +144,33 @@ class Campaign:
         answer = self.answer()
         return shown(lambda: forest(answer, _known(quantity, answer.quantities)))
 
-    def plot_effects(self, quantity: str = "ps_fraction") -> Figure:
+    def plot_effects(self, quantity: str = "ps_fraction", *, every: bool = False) -> Figure:
         """How far each choice moves one quantity of the answer, with errors.
 
+        Args:
+            quantity: by its name in the table.
+            every: whether members count whose verdict is not *reliable*.
+
         Raises:
-            InputError: a quantity that no choice changes; no member is done yet.
+            InputError: a quantity that no choice changes; too few members to tell.
         """
         from gammasky.analyses.ensemble.figures import effects, shown
 
-        answer = self.answer()
+        answer = _with_effects(self.answer(every=every))
         return shown(lambda: effects(answer, _known(quantity, list(answer.effects))))
 
-    def plot_variance(self) -> Figure:
+    def plot_variance(self, *, every: bool = False) -> Figure:
         """Which axis the variance between members comes from, by quantity.
 
+        Args:
+            every: whether members count whose verdict is not *reliable*.
+
         Raises:
-            InputError: no member is done yet.
+            InputError: too few members to tell.
         """
         from gammasky.analyses.ensemble.figures import shown, variance
 
-        answer = self.answer()
+        answer = _with_effects(self.answer(every=every))
         return shown(lambda: variance(answer))
 
 
@@ -166,6 +179,15 @@ def _run(folder: Path, expansion: Expansion, runner: Runner, **options: Any) -> 
     return run_campaign(
         folder, expansion.task, expansion.members, ensemble.resources, runner, manifest=ensemble.manifest(), **options
     )
+
+
+def _with_effects(answer: Answer) -> Answer:
+    """The answer, if it has effects to draw."""
+    if not answer.effects:
+        left_out = f"; {len(answer.left_out)} are not reliable, and count with `every`" if answer.left_out else ""
+        counted = len(answer.rows) - len(answer.left_out)
+        raise InputError(f"expected members with two choices of an axis, got {counted} to count{left_out}")
+    return answer
 
 
 def _known(quantity: str, names: list[str]) -> str:

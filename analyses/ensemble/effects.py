@@ -20,7 +20,8 @@ class Effect:
         axis, choice: which.
         shift: from the mean over all choices of the axis, at the mean over the other axes; NaN where the members cannot
             tell this axis from another.
-        error: standard error of that, from how much the shift depends on the other axes; NaN with too few members.
+        error: standard error of that, from how much the shift depends on the other axes and on the seeds of the fits;
+            NaN with too few members.
         n: members with the choice.
         moves: |shift| is larger than the posterior's own error, and than twice the error of the shift.
     """
@@ -41,6 +42,7 @@ class Effects:
         grand_mean: of the members, every choice of an axis counting alike.
         sd: posterior sd of a member, root mean square: the error of the answer of one fit.
         spread: sd of the members' answers.
+        repeats: sd of answers of the same choices, which is what another seed does; NaN where none was repeated.
         effects: of every choice.
         explained: share of the variance between members that is due to each axis; rest: to interactions of several.
         n: members.
@@ -49,6 +51,7 @@ class Effects:
     grand_mean: float
     sd: float
     spread: float
+    repeats: float
     effects: tuple[Effect, ...]
     explained: dict[str, float]
     rest: float
@@ -81,11 +84,22 @@ def main_effects(labels: Sequence[Mapping[str, str]], means: Floats, sds: Floats
         grand_mean=fit.grand_mean,
         sd=error,
         spread=float(means[has].std(ddof=1)),
+        repeats=_within(chosen, means[has]),
         effects=tuple(effect for axis in axes for effect in fit.effects(axis, error)),
         explained={axis: fit.explained(axis) for axis in axes},
         rest=fit.rest,
         n=len(chosen),
     )
+
+
+def _within(labels: Sequence[Mapping[str, str]], y: Floats) -> float:
+    """Pooled sd of the values (K,) of members with the same choices."""
+    cells: dict[tuple[str, ...], list[float]] = {}
+    for entry, value in zip(labels, y, strict=True):
+        cells.setdefault(tuple(entry.values()), []).append(value)
+    left = sum(float(((np.array(cell) - np.mean(cell)) ** 2).sum()) for cell in cells.values())
+    free = len(y) - len(cells)
+    return float(np.sqrt(left / free)) if free else np.nan
 
 
 class _Fit:

@@ -44,7 +44,10 @@ def member_lines(answer: Answer) -> list[dict[str, Any]]:
 def effect_lines(answer: Answer) -> list[dict[str, Any]]:
     """A line for each quantity and choice."""
     return [
-        {"quantity": name, **asdict(effect), "posterior_sd": entry.sd, "explained": entry.explained[effect.axis]}
+        {
+            "quantity": name, **asdict(effect), "posterior_sd": entry.sd, "seed_sd": entry.repeats,
+            "explained": entry.explained[effect.axis],
+        }
         for name, entry in answer.effects.items()
         for effect in entry.effects
-    ]
+    ]  # fmt: skip

@@ -17,7 +17,7 @@ GENERATOR = "gammasky campaign report"
 REPORT, FIGURES = "report.html", "figures"
 
 
-def write_report(folder: Path | str, answer: Answer | None = None) -> Path:
+def write_report(folder: Path | str, answer: Answer | None = None, *, every: bool = False) -> Path:
     """Write the answer of the campaign in `folder`, as far as it is done.
 
     Beside the campaign's own files: report.html, which needs nothing from outside; answer.csv, the members
@@ -26,6 +26,7 @@ def write_report(folder: Path | str, answer: Answer | None = None) -> Path:
     Args:
         folder: of the campaign.
         answer: of it, where it has been read already.
+        every: whether members count whose verdict is not *reliable*.
 
     Returns:
         where the page is.
@@ -35,7 +36,7 @@ def write_report(folder: Path | str, answer: Answer | None = None) -> Path:
         OSError: what the file system refused; an older page is then still whole.
     """
     folder = Path(folder)
-    answer = answer or read_answer(folder)
+    answer = answer or read_answer(folder, every=every)
     pictures = save_figures(answer, folder / FIGURES)
     write_tables(answer, folder)
     write_text(folder / REPORT, report_page(answer, pictures))

@@ -23,7 +23,7 @@ from gammasky.engine.folders import folder_made
 CAMPAIGN, SKIES, BASE, REPORT = "campaign", "skies", "model.toml", "report.html"
 
 
-def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, quiet: bool = False) -> tuple[Path, int]:
+def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, **options: Any) -> tuple[Path, int]:
     """Run a study in the folder `out`, or go on with it there.
 
     Finished fits, and finished skies, are never done again: the same command resumes, and a study that has gained
@@ -34,7 +34,7 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, q
         out: receives report.html, study.csv, and the campaign or calibration.
         runner: where the fits run; results do not depend on it.
         quick: whether the model is to be cut down to a small region and a coarse source grid.
-        quiet: no live progress.
+        options: `keep_going`, `allow_mixed` and `quiet`, as of `run_campaign`.
 
     Returns:
         the report, and how many fits failed by themselves: the same command tries these again.
@@ -44,11 +44,11 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, q
     """
     with folder_made(out):
         if study.calibration is not None:
-            return _calibration(study, study.calibration, out, runner, quiet=quiet), 0
-        return _ensemble(study, out, runner, quick=quick, quiet=quiet)
+            return _calibration(study, study.calibration, out, runner, options), 0
+        return _ensemble(study, out, runner, options, quick=quick)
 
 
-def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bool) -> tuple[Path, int]:
+def _ensemble(study: Study, out: Path, runner: Runner, options: dict[str, Any], *, quick: bool) -> tuple[Path, int]:
     """A study that is an ensemble, made on the spot."""
     from gammasky.analyses.ensemble.answer import read_answer
     from gammasky.analyses.ensemble.ensemble import Ensemble
@@ -75,12 +75,12 @@ def _ensemble(study: Study, out: Path, runner: Runner, *, quick: bool, quiet: bo
         manifest=ensemble.manifest(),
         grow=True,
         retry_failed=True,
-        quiet=quiet,
         again="the same command goes on from there",
+        **options,
     )
     if not tally.done:
         raise InputError(f"study {study.name}: every fit failed; see {folder / 'failed'}")
-    answer = read_answer(folder)
+    answer = read_answer(folder, every=quick)  # no quick fit is reliable
     write_report(folder, answer)
     return write_study(study, answer, folder, out / REPORT), tally.failed
 
@@ -115,7 +115,7 @@ def _skies(skies: SmoothSkies | InjectedSkies, table: dict[str, Any], folder: Pa
     return make_skies(skies, read_model(table["model"]), dataset, place.data, folder.resolve())
 
 
-def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner, *, quiet: bool) -> Path:
+def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner, options: dict[str, Any]) -> Path:
     """A study that is a calibration."""
     from gammasky.analyses.calibration.report import run_scenarios
     from gammasky.analyses.calibration.run import Calibration
@@ -125,5 +125,5 @@ def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner,
     files = ("model", "data", "data_dir", "posterior")
     given |= {name: beside(study.place, given[name]) for name in files if given[name]}
     base = Calibration(method=settings.fit, **given)
-    tables = run_scenarios(base, settings.scenarios, runner, out, quiet=quiet)
+    tables = run_scenarios(base, settings.scenarios, runner, out, **options)
     return write_calibration(study, tables, out / REPORT)

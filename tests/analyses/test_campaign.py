@@ -41,11 +41,16 @@ def test_what_a_campaign_says(campaign: gammasky.Campaign, tmp_path: Path) -> No
     assert (posterior.attrs["member"], posterior.attrs["log_z"]) == (name, table.loc[name, "log_z"])
     assert np.isfinite(posterior["posterior"]["Sps"].values).all()
     answer = campaign.answer()
-    for figure in (campaign.plot_forest(answer.quantities[0]), campaign.plot_variance()):
+    for figure in (campaign.plot_forest(answer.quantities[0]), campaign.plot_variance(every=True)):
         figure.savefig(tmp_path / "figure.png")
     assert campaign.report().is_file()
     with pytest.raises(InputError, match="unknown quantity 'n_source'; did you mean 'n_sources'"):
-        campaign.plot_effects("n_source")
+        campaign.plot_effects("n_source", every=True)
+    expected = (
+        "expected members with two choices of an axis, got 0 to count; 4 are not reliable, and count with `every`"
+    )
+    with pytest.raises(InputError, match=expected):
+        campaign.plot_variance()
     with pytest.raises(InputError, match="unknown member"):
         campaign.posterior("mask=spo")
 

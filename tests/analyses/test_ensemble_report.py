@@ -81,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def answer(folder: Path) -> Answer:
-    return read_answer(folder)
+    return read_answer(folder, every=True)
 
 
 def test_failed_and_missing_members_are_listed(answer: Answer) -> None:
@@ -96,7 +96,7 @@ def test_failed_and_missing_members_are_listed(answer: Answer) -> None:
 def test_it_is_said_with_what_the_members_were_fitted(answer: Answer, folder: Path) -> None:
     made = [sum(row["version_jax"] == version for row in answer.rows) for version in ("0.10.2", "0.10.3")]
     assert made_with(answer) == ["backend numba", f"jax 0.10.2 ({made[0]}), 0.10.3 ({made[1]})"]
-    assert made_with(answer)[1] in write_report(folder).read_text(encoding="utf-8")
+    assert made_with(answer)[1] in write_report(folder, every=True).read_text(encoding="utf-8")
 
 
 def test_evidence_within_the_same_data_only(answer: Answer) -> None:
@@ -122,7 +122,7 @@ def test_a_member_with_numbers_that_are_not_finite_is_told(tmp_path: Path, bad: 
         row = {**result.row, "k_hat": bad, "ps_fraction_mean": np.nan}
         return Result({**result.arrays, "pixel_elpd": np.full(100, np.nan)}, row)
 
-    found = read_answer(run(tmp_path / "campaign", LABELS[1:4], unknown))
+    found = read_answer(run(tmp_path / "campaign", LABELS[1:4], unknown), every=True)
     (group,), (stacked,) = found.groups, found.stacks
     assert group.doubtful == (wrong,)
     assert np.isnan([found.equal["ps_fraction"].mean, group.averages["ps_fraction"].mean]).all()
@@ -134,7 +134,7 @@ def test_a_member_with_numbers_that_are_not_finite_is_told(tmp_path: Path, bad: 
         result = made_up(spec, desk)
         return Result(result.arrays, {**result.row, "log_z": bad} if name_of(spec["labels"]) == wrong else result.row)
 
-    (group,) = read_answer(run(tmp_path / "other", LABELS[1:4], without)).groups
+    (group,) = read_answer(run(tmp_path / "other", LABELS[1:4], without), every=True).groups
     assert group.without == (wrong,)
     assert group.weights.sum() == pytest.approx(1.0)
 
@@ -150,10 +150,12 @@ def test_stacking_on_the_common_pixels(answer: Answer) -> None:
 
 def test_no_common_pixel_is_said(tmp_path: Path) -> None:
     place = run(tmp_path / "apart", LABELS[:1] + LABELS[6:7], halves)
-    (stacked,) = read_answer(place).stacks
+    (stacked,) = read_answer(place, every=True).stacks
     assert stacked.stack is None
     assert stacked.reason == "no pixel is fitted by all members"
-    assert "No stacking: no pixel is fitted by all members." in write_report(place).read_text(encoding="utf-8")
+    assert "No stacking: no pixel is fitted by all members." in write_report(place, every=True).read_text(
+        encoding="utf-8"
+    )
 
 
 def halves(spec: dict[str, Any], desk: Desk) -> Result:
@@ -197,7 +199,7 @@ class Page(HTMLParser):
 
 
 def test_page(folder: Path) -> None:
-    path = write_report(folder)
+    path = write_report(folder, every=True)
     assert path == folder / "report.html"
     page = Page(path.read_text(encoding="utf-8"))
     text = " ".join(" ".join(page.words).split())
@@ -214,7 +216,7 @@ def test_page(folder: Path) -> None:
 
 
 def test_tables_and_figures(folder: Path) -> None:
-    write_report(folder)
+    write_report(folder, every=True)
     with (folder / "answer.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert len(lines) == 10
@@ -232,7 +234,7 @@ def test_tables_and_figures(folder: Path) -> None:
 
 def test_report_of_one_member(tmp_path: Path) -> None:
     place = run(tmp_path / "one", LABELS[:1])
-    page = Page(write_report(place).read_text(encoding="utf-8"))
+    page = Page(write_report(place, every=True).read_text(encoding="utf-8"))
     assert "effects" not in page.sections
     assert "absent" not in page.sections
     assert {path.name for path in (place / "figures").iterdir()} == {"forest_ps_fraction.png", "forest_gamma.png"}
@@ -246,9 +248,49 @@ def bare(spec: dict[str, Any], desk: Desk) -> Result:
 
 
 def test_report_without_quantities(tmp_path: Path) -> None:
-    page = Page(write_report(run(tmp_path / "bare", LABELS[:3], bare)).read_text(encoding="utf-8"))
+    page = Page(write_report(run(tmp_path / "bare", LABELS[:3], bare), every=True).read_text(encoding="utf-8"))
     assert "No member has a quantity to average" in " ".join(page.words)
     assert {"evidence", "members"} <= set(page.sections)
+
+
+def test_averages_are_of_reliable_members(folder: Path) -> None:
+    """Of ten members one is reliable; it is the only one in averages, weights and effects, and the page says so."""
+    (one,) = (row for row in read_answer(folder).rows if row["verdict"] == "reliable")
+    found = read_answer(folder)
+    assert (len(found.rows), len(found.left_out), one["name"] in found.left_out) == (10, 9, False)
+    assert [group.members for group in found.groups] == [(one["name"],)]
+    assert [stack.members for stack in found.stacks] == [(one["name"],)]
+    assert found.equal["ps_fraction"].mean == pytest.approx(one["ps_fraction_mean"])
+    assert not found.effects
+    text = write_report(folder).read_text(encoding="utf-8")
+    assert "in no average, since not reliable: 9" in text
+    assert "reliable members alike" in text
+
+
+def test_without_a_reliable_member_nothing_is_averaged(tmp_path: Path) -> None:
+    place = run(tmp_path / "previews", LABELS[:3])
+    found = read_answer(place)
+    assert (len(found.rows), found.groups, found.stacks, found.equal, found.effects) == (3, [], [], {}, {})
+    assert "No member is reliable, so nothing is averaged." in write_report(place).read_text(encoding="utf-8")
+
+
+def test_seeds_are_repeats_and_no_axis_of_effects(tmp_path: Path) -> None:
+    """Two seeds of each of four members, 0.02 apart: the sd between seeds is 0.02 / sqrt(2)."""
+
+    def repeated(spec: dict[str, Any], desk: Desk) -> Result:
+        found = made_up(spec, desk)
+        found.row["ps_fraction_mean"] += 0.02 * (spec["labels"]["seed"] == "1")
+        return found
+
+    labels = [{**entry, "seed": seed} for entry in LABELS if entry["morphology"] != "hybrid" and entry["mask"] == "3fgl"
+              for seed in ("0", "1")]  # fmt: skip
+    effects = read_answer(run(tmp_path / "seeds", labels, repeated), every=True).effects["ps_fraction"]
+    assert {effect.axis for effect in effects.effects} == {"morphology", "diffuse"}
+    assert effects.repeats == pytest.approx(0.02 / np.sqrt(2.0))
+    bulge = next(effect for effect in effects.effects if effect.choice == "bulge")
+    assert bulge.shift == pytest.approx(0.1)
+    # eight values, three coefficients: the residuals of the seeds alone, 0.01 each
+    assert bulge.error == pytest.approx(np.sqrt(8 * 0.01**2 / 5 / 8))
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:

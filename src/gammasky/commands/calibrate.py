@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gammasky.commands.options import FILE, FOLDER, method_options, start_engine
-from gammasky.commands.runners import places
+from gammasky.commands.runners import running
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.settings import Settings
 
@@ -34,9 +34,8 @@ DEFAULTS = {"steps": 2000}  # of methods that have steps: calibrations are many 
 @click.option("--posterior", type=FILE, metavar="FILE.nc", help="Truths from this posterior instead of the prior.")
 @method_options(**DEFAULTS)
 @click.option("--reweight", is_flag=True, help="Correct each posterior by importance weights.")
-@places
+@running
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for fits, tables and figures.")
-@click.option("--quiet", is_flag=True, help="No live progress.")
 def calibrate(
     model: str,
     data_name: str,
@@ -49,6 +48,8 @@ def calibrate(
     address: str | None,
     workers: int | None,
     out: Path,
+    keep_going: bool,
+    allow_mixed: tuple[str, ...],
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -79,4 +80,5 @@ def calibrate(
     )
     at_once = 1 if address is None else workers or thread_count()
     resources = Resources(cpus=max(thread_count() // at_once, 1))
-    click.echo(run_scenarios(study, scenarios, runner_at(address, workers), out, resources=resources, quiet=quiet))
+    options = {"resources": resources, "keep_going": keep_going, "allow_mixed": allow_mixed, "quiet": quiet}
+    click.echo(run_scenarios(study, scenarios, runner_at(address, workers), out, **options))

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gammasky.commands.options import FILE, FOLDER, start_engine
-from gammasky.commands.runners import allow_mixed_option, places
+from gammasky.commands.runners import running
 
 if TYPE_CHECKING:
     from gammasky.analyses.ensemble.campaign import Campaign
     from gammasky.analyses.ensemble.ensemble import Ensemble
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 DATA_DIR = click.option(
     "--data-dir", type=FOLDER, metavar="DIR", help="Folder of the data files, instead of that of the ensemble."
 )
-
-
-def _running(command: Command) -> Command:
-    """Add the options of a command that runs a campaign."""
-    options = (
-        places,
-        click.option("--keep-going", is_flag=True, help="Also where most members fail with the same error."),
-        allow_mixed_option,
-        click.option("--quiet", is_flag=True, help="No live progress."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 @click.group()
@@ -59,7 +44,7 @@ def plan(ensemble: str, data_dir: Path | None, workers: int) -> None:
 @click.argument("ensemble", metavar="FILE")
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the campaign; workers must see it.")
 @DATA_DIR
-@_running
+@running
 def run(ensemble: str, out: Path, data_dir: Path | None, **options: Any) -> None:
     """Fit every member of the ensemble in FILE.
 
@@ -73,7 +58,7 @@ def run(ensemble: str, out: Path, data_dir: Path | None, **options: Any) -> None
 @click.option("--retry-failed", is_flag=True, help="Try members again that failed by themselves.")
 @click.option("--check", is_flag=True, help="Read every result whole, and fit those again that are damaged.")
 @DATA_DIR
-@_running
+@running
 def resume(folder: Path, **options: Any) -> None:
     """Go on with the campaign in DIR."""
     start_engine("gammasky.analyses.ensemble.campaign")
@@ -96,12 +81,13 @@ def status(folder: Path) -> None:
 
 @campaign.command()
 @click.argument("folder", type=FOLDER, metavar="DIR")
-def report(folder: Path) -> None:
+@click.option("--every", is_flag=True, help="Average members, too, whose verdict is not reliable.")
+def report(folder: Path, every: bool) -> None:
     """The answer of the campaign in DIR, as far as it is done: DIR/report.html, tables and figures."""
     start_engine("gammasky.analyses.ensemble.report")
     from gammasky.analyses.ensemble.report import write_report
 
-    page = write_report(folder)
+    page = write_report(folder, every=every)
     click.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -16,6 +16,19 @@ allow_mixed_option = click.option(
 )
 
 
+def running(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of a command that runs many fits: where, and what it puts up with."""
+    options = (
+        places,
+        click.option("--keep-going", is_flag=True, help="Also where most fits fail with the same error."),
+        allow_mixed_option,
+        click.option("--quiet", is_flag=True, help="No live progress."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def places(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options to a command, which takes what `runner_at` takes: `address` and `workers`."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from gammasky.commands.options import FOLDER, start_engine
-from gammasky.commands.runners import places
+from gammasky.commands.runners import running
 
 
 @click.command()
@@ -23,8 +24,7 @@ from gammasky.commands.runners import places
     type=click.IntRange(min=1),
     help="Skies of each truth, signal or scenario, where the study makes any; may grow.  [the study's]",
 )
-@places
-@click.option("--quiet", is_flag=True, help="No live progress.")
+@running
 def study(
     name: str,
     quick: bool,
@@ -34,7 +34,7 @@ def study(
     n_skies: int | None,
     address: str | None,
     workers: int | None,
-    quiet: bool,
+    **options: Any,
 ) -> None:
     """Run the study NAME (or a TOML file of your own), or go on with it; `gammasky study list` says what there is.
 
@@ -52,7 +52,7 @@ def study(
     from gammasky.distributed.runners.place import runner_at
 
     place = out or Path(f"study_{chosen.name}{'_quick' if quick else ''}")
-    report, failed = run_study(chosen, place, runner_at(address, workers), quick=quick, quiet=quiet)
+    report, failed = run_study(chosen, place, runner_at(address, workers), quick=quick, **options)
     click.echo(report)
     if failed:
         click.echo(f"{failed} failed (see {place / 'campaign' / 'failed'}); the same command tries again", err=True)
