@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from gammasky.analyses.ensemble.morphology import SHAPES, with_morphology
 from gammasky.analyses.ensemble.patch import patched, with_priors
 from gammasky.analyses.ensemble.tables import Table
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.infer.settings import MAX_SEED
+from gammasky.engine.infer.settings import MAX_SEED, Settings
 
 _LABEL = re.compile(r"[A-Za-z0-9_.+-]+")
 _HIGHEST_L = 16
@@ -26,11 +26,12 @@ _HIGHEST_L = 16
 
 @dataclass(frozen=True)
 class Plan:
-    """A member before it is checked: its model as a table, the seed of its fit, the name of its sky."""
+    """A member before it is checked: model and settings of the fit as tables, the seed of its fit, its sky's name."""
 
     model: Table
     seed: int
     sky: str
+    fit: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _angle(setting: str, value: Any, _known: Known) -> Choice:
     """A number of degrees; the region of interest checks its range."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"expected a number [deg], got {value!r:.60}")
-    return Choice(f"{value:g}", _of_region(**{setting: float(value)}))
+    return Choice(f"{value:.12g}", _of_region(**{setting: float(value)}))
 
 
 def _hemisphere(value: Any, _known: Known) -> Choice:
@@ -93,6 +94,24 @@ def _morphology(value: Any, known: Known) -> Choice:
 def _diffuse(value: Any, _known: Known) -> Choice:
     name = _one_of("diffuse model", value, DIFFUSE)
     return Choice(name, _of_model(partial(with_diffuse, choice=name)))
+
+
+def _fit(value: Any, _known: Known) -> Choice:
+    """`default`, a method, or a table with a `name` and settings; with a `method` it takes the place of all others."""
+    if value == "default":
+        return Choice("default", lambda plan: plan)
+    if isinstance(value, str):
+        value = {"name": value, "method": value}
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        raise InputError(f"expected 'default', a method, or a table with a name and settings, got {value!r:.60}")
+    if "seed" in value:
+        raise InputError(f"'{value['name']}': the seed is that of the ensemble, or of the axis `seed`; leave it out")
+    settings = {name: setting for name, setting in value.items() if name != "name"}
+    if "method" in settings:
+        Settings(**settings)
+    return Choice(
+        value["name"], lambda plan: replace(plan, fit=settings if "method" in settings else plan.fit | settings)
+    )
 
 
 def _l_max(value: Any, _known: Known) -> Choice:
@@ -148,11 +167,14 @@ BUILT_IN: dict[str, Callable[[Any, Known], Choice]] = {
     "morphology": _morphology,
     "diffuse": _diffuse,
     "l_max": _l_max,
+    "fit": _fit,
     "sky": _sky,
     "priors": _priors,
     "seed": _seed,
 }
 _LAST = ("sky", "priors", "seed")
+#: Those that may have a range of numbers, and of what kind.
+NUMBERS: dict[str, type] = {"radius_max": float, "latitude_min": float, "l_max": int, "seed": int}
 
 
 def ordered(names: Sequence[str]) -> list[str]:
@@ -174,7 +196,7 @@ def read_choice(axis: str, value: Any, known: Known) -> Choice:
         choice = BUILT_IN[axis](value, known)
     except InputError as error:
         raise InputError(f"axis {axis}: {error}") from None
-    return _labelled(axis, choice)
+    return labelled(axis, choice)
 
 
 def own_choice(axis: str, name: str, changes: Any) -> Choice:
@@ -182,10 +204,15 @@ def own_choice(axis: str, name: str, changes: Any) -> Choice:
     where = f"axis {axis}, choice {name}"
     if not isinstance(changes, Mapping):
         raise InputError(f"{where}: expected a table of changes of the model, got {changes!r:.60}")
-    return _labelled(axis, Choice(name, _of_model(partial(patched, changes=changes, where=where))))
+    return labelled(axis, Choice(name, _of_model(partial(patched, changes=changes, where=where))))
 
 
-def _labelled(axis: str, choice: Choice) -> Choice:
+def labelled(axis: str, choice: Choice) -> Choice:
+    """A choice with a label that names of members can hold.
+
+    Raises:
+        InputError: its label has other characters.
+    """
     if not _LABEL.fullmatch(choice.label):
         raise InputError(f"axis {axis}: name {choice.label!r}: expected letters, digits and _ . + - only; rename it")
     return choice

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from gammasky.analyses.ensemble.axes import BUILT_IN, Choice, Known, ordered, own_choice, read_choice, unknown_axis
-from gammasky.analyses.ensemble.file import Axes, EnsembleFile
+from gammasky.analyses.ensemble.axes import BUILT_IN, Choice, Known, ordered, read_choice, unknown_axis
+from gammasky.analyses.ensemble.axis import Axis
+from gammasky.analyses.ensemble.file import EnsembleFile
 from gammasky.engine.errors import InputError, unknown_name
 
 AS_IN_THE_MODEL = "base"  # the choice of an axis that a listed member leaves out
@@ -17,45 +19,21 @@ MOST_MEMBERS = 100_000
 Choices = dict[str, Choice]
 
 
-def read_axes(given: Axes, known: Known) -> dict[str, list[Choice]]:
-    """The choices of each axis, in the order in which they are made.
-
-    Raises:
-        InputError: an axis or choice that cannot be used; names it.
-    """
-    return {name: _read_axis(name, given[name], known) for name in ordered(list(given))}
-
-
-def _read_axis(name: str, content: Any, known: Known) -> list[Choice]:
-    """The choices of one axis: a list for a built-in one, a table for the user's own."""
-    if isinstance(content, list) and name not in BUILT_IN:
-        raise unknown_axis(name)
-    if isinstance(content, list):
-        choices = [read_choice(name, value, known) for value in content]
-    elif name in BUILT_IN:
-        raise InputError(f"axis {name}: expected a list of choices, got a table; give an axis of your own another name")
-    else:
-        choices = [own_choice(name, choice, changes) for choice, changes in content.items()]
-    labels = [choice.label for choice in choices]
-    if not labels:
-        raise InputError(f"axis {name}: no choice, so the ensemble has no member; give one, or remove the axis")
-    if len(set(labels)) < len(labels):
-        raise InputError(f"axis {name}: choices must differ, got {', '.join(labels)}")
-    return choices
-
-
-def combinations(ensemble: EnsembleFile, known: Known) -> Iterator[Choices]:
-    """The choices of each member.
+def combinations(ensemble: EnsembleFile, axes: Mapping[str, Axis], known: Known) -> Iterator[Choices]:
+    """The choices of each member; an axis that does not exist beside the others has none.
 
     Raises:
         InputError: an axis or choice that cannot be used, no member, or more than there are.
     """
-    axes = read_axes(ensemble.axes, known)
     if ensemble.combine == "list":
         yield from _listed(ensemble.listed, axes, known)
         return
-    sizes = [len(choices) for choices in axes.values()]
-    total = math.prod(sizes)
+    grids = {name: axis.grid() for name, axis in axes.items()}
+    free = not any(axis.when for axis in axes.values())
+    # with conditions there are fewer than the product has, and they are counted by making them
+    every = [] if free else list(islice(_beside(grids, axes, {}), MOST_MEMBERS + 1))
+    sizes = [len(choices) for choices in grids.values()]
+    total = math.prod(sizes) if free else len(every)
     wanted = total if ensemble.combine == "product" else ensemble.combine.sample
     if wanted > min(total, MOST_MEMBERS):
         limit = f"the product of the axes has {total}" if wanted > total else f"at most {MOST_MEMBERS} are made"
@@ -64,8 +42,25 @@ def combinations(ensemble: EnsembleFile, known: Known) -> Iterator[Choices]:
     if ensemble.combine != "product":
         numbers = _sample(total, wanted, ensemble.seed)
     for number in numbers:
+        if not free:
+            yield every[number]
+            continue
         places = np.unravel_index(number, sizes) if sizes else ()
-        yield {name: axes[name][place] for name, place in zip(axes, places, strict=True)}
+        yield {name: grids[name][place] for name, place in zip(grids, places, strict=True)}
+
+
+def _beside(grids: Mapping[str, Sequence[Choice]], axes: Mapping[str, Axis], chosen: Choices) -> Iterator[Choices]:
+    """All choices of the axes that are left, beside those that are made, in the order of the product."""
+    name = next((name for name in grids if name not in chosen), None)
+    if name is None:
+        yield chosen
+        return
+    left = {other: grid for other, grid in grids.items() if other != name}
+    if not axes[name].exists({axis: choice.label for axis, choice in chosen.items()}):
+        yield from _beside(left, axes, chosen)
+        return
+    for choice in grids[name]:
+        yield from _beside(left, axes, {**chosen, name: choice})
 
 
 def _sample(total: int, wanted: int, seed: int) -> list[int]:
@@ -76,7 +71,7 @@ def _sample(total: int, wanted: int, seed: int) -> list[int]:
     return sorted(chosen)
 
 
-def _listed(entries: list[dict[str, Any]], axes: dict[str, list[Choice]], known: Known) -> Iterator[Choices]:
+def _listed(entries: list[dict[str, Any]], axes: Mapping[str, Axis], known: Known) -> Iterator[Choices]:
     """The choices of the members of a list, in the order of the file; those left out are the base model's."""
     if not entries:
         raise InputError("ensemble: combine = 'list' needs [[members]], tables of axis and choice; got none")
@@ -86,9 +81,11 @@ def _listed(entries: list[dict[str, Any]], axes: dict[str, list[Choice]], known:
         yield {name: _choice(name, entry[name], axes, known) if name in entry else base for name in names}
 
 
-def _choice(axis: str, value: Any, axes: dict[str, list[Choice]], known: Known) -> Choice:
+def _choice(axis: str, value: Any, axes: Mapping[str, Axis], known: Known) -> Choice:
     """One of the axis's choices by its label, or one of a built-in axis on the spot."""
-    declared = {choice.label: choice for choice in axes.get(axis, ())}
+    if axis in axes and axes[axis].numbers is not None:
+        return axes[axis].choice(value)
+    declared = {choice.label: choice for choice in axes[axis].choices} if axis in axes else {}
     if isinstance(value, str) and value in declared:
         return declared[value]
     if axis in BUILT_IN:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
-from gammasky.analyses.ensemble.axes import Choice, Known, Plan
-from gammasky.analyses.ensemble.combine import combinations
+from gammasky.analyses.ensemble.axes import Choice, Known, Plan, ordered
+from gammasky.analyses.ensemble.axis import Axis, read_axes
+from gammasky.analyses.ensemble.combine import AS_IN_THE_MODEL, combinations
 from gammasky.analyses.ensemble.cost import estimated_seconds
 from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
-from gammasky.analyses.ensemble.file import EnsembleFile
+from gammasky.analyses.ensemble.file import EnsembleFile, as_asked, listed_choices
 from gammasky.analyses.ensemble.tables import Table, map_names
 from gammasky.analyses.ensemble.task import FORMAT, N_DRAWS, EnsembleTask
 from gammasky.distributed.manifest import list_members
 from gammasky.distributed.member import Member
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.posterior import check_parameter_names
+from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model.latent import Latent
 from gammasky.engine.model.parameters import parameter_labels
 from gammasky.engine.model.spec import ModelSpec, model_from_table, read_model
@@ -53,7 +56,7 @@ class Expansion:
         """Name -> dataset: that of the ensemble, and those of the axis `sky`."""
         ensemble = self.ensemble
         skies = {ensemble.data: ensemble.beside(ensemble.data)}
-        entries = [*ensemble.axes.get("sky", ()), *(entry["sky"] for entry in ensemble.listed if "sky" in entry)]
+        entries = [*listed_choices(ensemble.axes.get("sky", [])), *(e["sky"] for e in ensemble.listed if "sky" in e)]
         for entry in entries:
             name, data = (entry.get("name"), entry.get("data")) if isinstance(entry, dict) else (entry, entry)
             if isinstance(name, str) and isinstance(data, str):
@@ -66,9 +69,14 @@ class Expansion:
         return EnsembleTask(tuple((counts_checksum(dataset), place) for place, dataset in self._skies.values()))
 
     @cached_property
+    def axes(self) -> dict[str, Axis]:
+        """The axes, each after those that it hangs on."""
+        return read_axes(self.ensemble.axes, self._known)
+
+    @cached_property
     def members(self) -> list[Member]:
         """Every member."""
-        members = [self._member(choices) for choices in combinations(self.ensemble, self._known)]
+        members = [self.member(choices) for choices in combinations(self.ensemble, self.axes, self._known)]
         list_members(members)  # refuses two of one name or of one fit
         return members
 
@@ -81,23 +89,34 @@ class Expansion:
         dataset = self._skies[self.ensemble.data][1]
         return Known(dataset.mask_names, dataset.template_names, list(self._base.parameters))
 
-    def _member(self, choices: dict[str, Choice]) -> Member:
-        """One member, checked."""
-        labels = {axis: choice.label for axis, choice in choices.items()}
-        name = self._name(labels)
+    def planned(self, choices: Mapping[str, Choice]) -> Plan:
+        """The base with these choices made, in their order."""
+        ensemble, model = self.ensemble, self._base.model_dump(mode="json")
+        plan = Plan(model, ensemble.seed, ensemble.data, as_asked(ensemble.fit))
+        for axis in ordered(list(choices)):
+            plan = choices[axis].change(plan)
+        return plan
+
+    def member(self, choices: Mapping[str, Choice]) -> Member:
+        """The member that makes these choices, checked; an axis without one is as in the base model.
+
+        Raises:
+            InputError: a model, fit or region that cannot be; names the member.
+        """
+        known = [*self.axes, *(axis for axis in choices if axis not in self.axes)]
+        labels = {axis: choices[axis].label if axis in choices else AS_IN_THE_MODEL for axis in ordered(known)}
+        name = self._name({axis: label for axis, label in labels.items() if axis in choices})
         try:
-            plan = Plan(self._base.model_dump(mode="json"), self.ensemble.seed, self.ensemble.data)
-            for choice in choices.values():
-                plan = choice.change(plan)
+            plan = self.planned(choices)
             spec = self._checked(plan.model)
             check_parameter_names(spec)
             dataset = self._skies[plan.sky][1]
             data = data_identity(dataset, spec)
             pixels = self._flattened(plan.sky, spec, dataset)
             dimension = Latent(spec.parameters, parameter_labels(spec)).n_latent
+            settings = Settings(**plan.fit, seed=plan.seed)
         except InputError as error:
             raise InputError(f"member '{name}': {error}") from None
-        settings = replace(self.ensemble.fit, seed=plan.seed)
         self._sizes[name] = Size(pixels.n_fit, int(pixels.counts.sum()), dimension)
         identity = {
             "format": FORMAT,
@@ -111,8 +130,8 @@ class Expansion:
 
     def _name(self, labels: dict[str, str]) -> str:
         """The choices that are not the same for all members."""
-        given = self.ensemble.axes
-        varied = [axis for axis in labels if self.ensemble.combine == "list" or len(given[axis]) > 1]
+        every = self.ensemble.combine == "list"
+        varied = [axis for axis in labels if every or self.axes[axis].numbers or len(self.axes[axis].choices) > 1]
         return ",".join(f"{axis}={labels[axis]}" for axis in varied) or self.ensemble.name
 
     def _checked(self, table: Table) -> ModelSpec:

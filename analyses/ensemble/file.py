@@ -33,6 +33,12 @@ _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 Axes = dict[str, list[Any] | dict[str, Any]]
 
 
+def listed_choices(axis: Any) -> list[Any]:
+    """The choices of a built-in axis that are listed in a file, as a list or as the `values` of a table."""
+    values = axis.get("values") if isinstance(axis, Mapping) else axis
+    return values if isinstance(values, list) else []
+
+
 class Sample(Schema):
     """Random members of the product, each at most once."""
 
@@ -63,7 +69,12 @@ def _fit_settings(value: Any) -> FitSettings:
     return FitSettings(**value)
 
 
-FitTable = Annotated[FitSettings, PlainValidator(_fit_settings), PlainSerializer(FitSettings.resolved)]
+def as_asked(settings: FitSettings) -> dict[str, Any]:
+    """The method and what was asked for of its settings, without the seed; their defaults may hang on each other."""
+    return {"method": settings.method, **dict(settings.options)}
+
+
+FitTable = Annotated[FitSettings, PlainValidator(_fit_settings), PlainSerializer(as_asked)]
 
 
 def _known_combination(value: Any) -> Any:
@@ -93,7 +104,7 @@ class EnsembleFile(Schema):
         seed: of the fits and of a sample.
         combine: "product" of the axes, "list" of members, or {sample = n} members of the product.
         axes: name -> list of choices of a built-in axis (see `axes.BUILT_IN`), or a table of choices of the user's own,
-            each a table of changes of the model (see `patched`).
+            each a table of changes of the model (see `patched`); or the table of a range or of values (`AxisTable`).
         members: of a list: tables axis -> choice; an axis that one leaves out is as in the base model.
         fit: settings of the fits; resources: of each of them.
 
@@ -165,9 +176,11 @@ class EnsembleFile(Schema):
             data_dir: where its data are, if they have moved.
         """
         plain = self.model_dump(mode="json", by_alias=True)
-        del plain["fit"]["seed"]  # it is that of the ensemble
         plain |= {name: self.beside(plain[name]) for name in ("model", "data", "data_dir") if plain[name]}
-        for entry in (*plain["axes"].get("sky", ()), *(member.get("sky") for member in plain["members"])):
+        for entry in (
+            *listed_choices(plain["axes"].get("sky", [])),
+            *(member.get("sky") for member in plain["members"]),
+        ):
             if isinstance(entry, dict) and isinstance(entry.get("data"), str):
                 entry["data"] = self.beside(entry["data"])
         return plain if data_dir is None else {**plain, "data_dir": str(Path(data_dir).resolve())}

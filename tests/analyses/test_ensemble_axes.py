@@ -164,7 +164,7 @@ def test_seed_and_sky_leave_the_model_alone() -> None:
 def test_no_choice_changes_what_it_was_given() -> None:
     values = {
         "mask": "none", "radius_max": 10, "latitude_min": 1, "hemisphere": "north", "morphology": "nfw", "diffuse": "A",
-        "l_max": 0, "sky": "fermi", "seed": 1,
+        "l_max": 0, "fit": {"name": "nuts", "method": "nuts"}, "sky": "fermi", "seed": 1,
         "priors": {"name": "new", "C": {"prior": "uniform", "low": 1.0, "high": 2.0}},
     }  # fmt: skip
     assert set(values) == set(BUILT_IN)
