@@ -9,8 +9,8 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.fits_files import fits_extension
+from gammasky.engine.sky.gzip_files import unpacked
 from gammasky.engine.sky.manifest import SourceTable
-from gammasky.engine.sky.readers import unpacked
 from gammasky.engine.sky.statements import contradiction
 
 COLUMN_NAMES = (("equatorial", "ra", "de"), ("galactic", "gl", "gl"))  # how names of columns of a known frame begin

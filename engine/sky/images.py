@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from gammasky.engine.sky.cache import remembered
 from gammasky.engine.sky.fits_files import fits_extension
 from gammasky.engine.sky.manifest import MapFile, TemplateMap
 from gammasky.engine.sky.maps import change_nside
+from gammasky.engine.sky.pixels.projected import celestial_wcs
 from gammasky.engine.sky.statements import contradiction, unit_factor
 
 OVERSAMPLING = 4  # an image is interpolated at this multiple of the working nside, then averaged
@@ -32,7 +32,7 @@ def load_image(content: bytes, label: str, entry: MapFile, nside: int) -> np.nda
     if image.data is None or image.data.ndim != 2:
         raise InputError(f"{label}: extension {entry.hdu or 0!r} holds no two-dimensional image; set `hdu`")
     factor = unit_factor(entry, image.header.get("BUNIT"), label)
-    wcs = _celestial(image.header, label)
+    wcs = celestial_wcs(image.header, label)
     frame = "galactic" if wcs.wcs.ctype[0].startswith("GLON") else "equatorial"
     if entry.frame not in (None, frame):
         raise contradiction(label, f"CTYPE1 is '{wcs.wcs.ctype[0]}'", f"frame is '{entry.frame}'")
@@ -44,22 +44,6 @@ def load_image(content: bytes, label: str, entry: MapFile, nside: int) -> np.nda
         return {"map": _on_sphere(pixels / _solid_angles(wcs, pixels.shape) if per_pixel else pixels, wcs, nside)}
 
     return factor * remembered("reprojected", key, make, sound=lambda arrays: set(arrays) == {"map"})["map"]
-
-
-def _celestial(header: Any, label: str) -> Any:
-    from astropy.utils.exceptions import AstropyWarning
-    from astropy.wcs import WCS
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)  # such as of keywords that were renamed since
-        try:
-            wcs = WCS(header)
-        except ValueError as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{label}: the header has no usable WCS ({reason}); correct it") from None
-    if not wcs.has_celestial:
-        raise InputError(f"{label}: the header has no celestial WCS; expected CTYPE1/2 such as GLON-CAR, GLAT-CAR")
-    return wcs.celestial
 
 
 def _on_sphere(pixels: np.ndarray, wcs: Any, nside: int) -> np.ndarray:

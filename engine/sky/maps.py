@@ -82,14 +82,11 @@ def with_nan(values: np.ndarray) -> np.ndarray:
     return np.where(np.isclose(numbers, UNSEEN, rtol=1e-5, atol=0.0), np.nan, numbers)
 
 
-def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
-    """Photon counts (bins, pixels) int64 at `nside`: sub-pixels summed.
-
-    A pixel of which a part was not observed (UNSEEN or NaN in the file) has the count NOT_OBSERVED.
+def whole_counts(values: np.ndarray, label: str) -> np.ndarray:
+    """Photon counts (bins, pixels) int64 of numbers of any type; NOT_OBSERVED where they are UNSEEN or NaN.
 
     Raises:
-        InputError: a count that is infinite, negative or not a whole number, anywhere: these are no counts; or a
-            coarser map than `nside`.
+        InputError: a count that is infinite, negative or not a whole number, anywhere: these are no counts.
     """
     numbers = with_nan(values)
     unseen = np.isnan(numbers)
@@ -97,11 +94,24 @@ def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
     _refuse(numbers < 0, numbers, label, "counts must not be negative")
     _refuse(numbers > LARGEST_COUNT, numbers, label, f"counts must not be above {LARGEST_COUNT:g}")
     _refuse(numbers != np.rint(numbers), numbers, label, "counts must be whole numbers")
-    old = nside_of(numbers.shape[1], label)
+    return np.where(unseen, NOT_OBSERVED, numbers.astype(np.int64))
+
+
+def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
+    """Photon counts (bins, pixels) int64 at `nside`: sub-pixels summed.
+
+    A pixel of which a part was not observed (UNSEEN or NaN in the file) has the count NOT_OBSERVED.
+
+    Raises:
+        InputError: numbers that `whole_counts` refuses, or a coarser map than `nside`.
+    """
+    counts = whole_counts(values, label)
+    old = nside_of(counts.shape[1], label)
     if old < nside:
         raise InputError(f"{label}: counts at nside {old} cannot be divided to nside {nside}; lower the working nside")
-    counts = change_nside(numbers.astype(np.int64), nside, np.sum)
-    return np.where(change_nside(unseen, nside, np.any), NOT_OBSERVED, counts)
+    unseen = counts == NOT_OBSERVED
+    summed = change_nside(np.where(unseen, 0, counts), nside, np.sum)
+    return np.where(change_nside(unseen, nside, np.any), NOT_OBSERVED, summed)
 
 
 def intensity_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:

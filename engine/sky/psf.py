@@ -7,10 +7,10 @@ drawn by inverting its cumulative distribution, tail included.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gammasky.engine.sky.schema import Schema
 
@@ -88,6 +88,42 @@ class GaussianPSF(_RadialPSF):
         return np.exp(-0.5 * (radius_rad / np.deg2rad(self.sigma_deg)) ** 2)
 
 
+class TablePSF(_RadialPSF):
+    """A PSF in a table: its logarithm is a straight line between the radii (itself one where it is zero at an end).
+
+    Args:
+        radius_deg (R,) [deg]: rising radii, at least two; nothing beyond the last, the first value below the first.
+        values (R,): photons per solid angle there, in any normalisation.
+    """
+
+    kind: Literal["table"] = "table"
+    radius_deg: tuple[Annotated[float, Field(ge=0, le=180)], ...]
+    values: tuple[Annotated[float, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _one_table(self) -> Self:
+        radius, values = np.array(self.radius_deg), np.array(self.values)
+        if len(radius) < 2 or len(radius) != len(values) or not np.all(np.diff(radius) > 0) or not values.any():
+            raise ValueError("expected rising radii, at least two, and as many values, not all zero")
+        return self
+
+    def _profile(self, radius_rad: np.ndarray) -> np.ndarray:
+        nodes, density = np.deg2rad(self.radius_deg), np.array(self.values)
+        place = np.clip(np.searchsorted(nodes, radius_rad, side="right") - 1, 0, len(nodes) - 2)
+        share = np.clip((radius_rad - nodes[place]) / (nodes[place + 1] - nodes[place]), 0.0, 1.0)
+        left, right = density[place], density[place + 1]
+        positive = (left > 0) & (right > 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            between = np.where(positive, left ** (1 - share) * right**share, left + share * (right - left))
+        return np.where(radius_rad > nodes[-1], 0.0, between)
+
+    def radius(self, fraction: np.ndarray) -> np.ndarray:
+        """Radius [rad] within which the given fraction of the photons is found; all of them within the last one."""
+        radii, within, _ = self._cumulative
+        end = int(np.searchsorted(within, 1.0)) + 1
+        return np.interp(fraction, within[:end], radii[:end])
+
+
 class DeltaPSF(Schema):
     """No PSF: every photon is found in the pixel of its source."""
 
@@ -118,8 +154,8 @@ class IRFSettings(Schema):
     weights: tuple[float, ...] | None = None
 
 
-PSF = KingPSF | GaussianPSF | DeltaPSF
-PSFSettings = Annotated[KingPSF | GaussianPSF | DeltaPSF | IRFSettings, Field(discriminator="kind")]
+PSF = KingPSF | GaussianPSF | TablePSF | DeltaPSF
+PSFSettings = Annotated[KingPSF | GaussianPSF | TablePSF | DeltaPSF | IRFSettings, Field(discriminator="kind")]
 
 
 def _king(x: np.ndarray, sigma: float, gamma: float) -> np.ndarray:

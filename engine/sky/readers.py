@@ -6,36 +6,19 @@ the file.
 
 from __future__ import annotations
 
-import gzip
 import io
-import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.fits_files import extension_of, open_fits
+from gammasky.engine.sky.gzip_files import unpacked
+from gammasky.engine.sky.healpix_tables import Columns, column, ring_order, whole_sky
 from gammasky.engine.sky.images import load_image
 from gammasky.engine.sky.manifest import CountsMap, MapFile, MaskMap
-from gammasky.engine.sky.maps import UNSEEN, nside_of, with_nan
+from gammasky.engine.sky.maps import nside_of, with_nan
 from gammasky.engine.sky.statements import check_energies, said, unit_factor
-
-INDEX_COLUMNS = ("PIXEL", "PIX", "HPX_INDEX", "IPIX", "HEALPIX")  # pixel numbers, under the names that are in use
-
-
-def unpacked(content: bytes, label: str) -> bytes:
-    """The content of a file, which may be compressed by gzip.
-
-    Raises:
-        InputError: truncated.
-    """
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{label}: not a complete .gz file ({error}); replace it by a whole one") from None
 
 
 def load_map(content: bytes, label: str, entry: MapFile, nside: int, edges_gev: Sequence[float]) -> np.ndarray:
@@ -87,20 +70,19 @@ def _load_table(content: bytes, label: str, entry: MapFile, edges_gev: Sequence[
     hdu = 1 if entry.hdu is None else entry.hdu
     with open_fits(content, label) as hdus:
         table = extension_of(hdus, label, hdu)
-        header, names = table.header, list(getattr(table.data, "names", None) or [])
-        if not names:
+        header, found = table.header, Columns.of(table)
+        if not found.names and found.index is None:
             raise InputError(
                 f'{label}: extension {hdu!r} holds no table; set `hdu`, or `projection = "car"` for an image'
             )
-        index = next((name for name in names if name.upper() in INDEX_COLUMNS), None)
-        columns = [name for name in names if name != index]
+        columns, index = found.names, found.index
         chosen = _chosen(columns, entry.field, len(edges_gev) - 1, label)
         check_energies(hdus, chosen, len(columns), edges_gev, label)
         values = np.stack(
-            [_column(table, columns[i]) * unit_factor(entry, table.columns[columns[i]].unit, label) for i in chosen]
+            [column(table, columns[i]) * unit_factor(entry, table.columns[columns[i]].unit, label) for i in chosen]
         )
         frame, ordering = (said(entry, header, keyword, label) for keyword in ("COORDSYS", "ORDERING"))
-        values = _whole_sky(values, None if index is None else _column(table, index), header, label)
+        values = whole_sky(values, None if index is None else column(table, index), header, label)
         return _galactic_ring(values, entry, frame, ordering, label)
 
 
@@ -115,35 +97,6 @@ def _chosen(columns: list[str], field: int | str | list[int | str] | None, n_bin
     return [columns.index(wanted) if isinstance(wanted, str) else wanted for wanted in fields]
 
 
-def _whole_sky(values: np.ndarray, pixel: np.ndarray | None, header: Any, label: str) -> np.ndarray:
-    """Maps (bins, 12 nside^2) from values (bins, n), which are in the pixels (n,) where these are given."""
-    scheme = str(header.get("INDXSCHM", "IMPLICIT" if pixel is None else "EXPLICIT")).strip().upper()
-    if pixel is None and scheme == "EXPLICIT":
-        raise InputError(f"{label}: no column of pixel numbers ({', '.join(INDEX_COLUMNS)}), but INDXSCHM is EXPLICIT")
-    nside = header.get("NSIDE", None if pixel is not None else nside_of(values.shape[1], label))
-    if not isinstance(nside, int) or not 1 <= nside <= 8192 or nside & (nside - 1):
-        raise InputError(f"{label}: NSIDE is {nside!r}; expected a power of 2 up to 8192")
-    n_pixels = 12 * nside**2
-    if pixel is None:
-        if values.shape[1] != n_pixels:
-            raise InputError(f"{label}: {values.shape[1]} pixels, but NSIDE is {nside}, which has {n_pixels}")
-        return values
-    numbers = pixel[np.isfinite(pixel)].astype(np.int64)
-    once = np.array_equal(numbers, pixel) and len(np.unique(numbers)) == len(pixel)
-    if not once or not np.isin(numbers, np.arange(n_pixels)).all():
-        raise InputError(f"{label}: its pixel numbers must name each pixel once, from 0 to {n_pixels - 1}")
-    whole = np.full((len(values), n_pixels), UNSEEN)
-    whole[:, numbers] = values
-    if scheme == "IMPLICIT" and not np.array_equal(numbers, np.arange(n_pixels)):
-        raise InputError(f"{label}: INDXSCHM is IMPLICIT, but the pixel numbers are not 0, 1, 2, ...; correct one")
-    return whole
-
-
-def _column(table: Any, name: str) -> np.ndarray:
-    """A column as a flat native float64 array."""
-    return np.asarray(table.data[name], dtype=np.float64).ravel()
-
-
 def _galactic_ring(values: np.ndarray, entry: MapFile, frame: str, ordering: str, label: str) -> np.ndarray:
     """Maps in RING order and Galactic coordinates; a map that is interpolated for that has NaN where it has no value.
 
@@ -153,8 +106,7 @@ def _galactic_ring(values: np.ndarray, entry: MapFile, frame: str, ordering: str
     import healpy
 
     nside_of(values.shape[1], label)
-    if ordering == "nested":
-        values = np.stack([healpy.reorder(sky, n2r=True) for sky in values])
+    values = ring_order(values, ordering)
     if frame == "galactic":
         return values
     if isinstance(entry, CountsMap | MaskMap):

@@ -46,8 +46,17 @@ def said(entry: MapFile, header: Any, keyword: str, label: str) -> str:
     Raises:
         InputError: neither says it, they contradict each other, or the value of the keyword is not known.
     """
+    return stated(header, keyword, getattr(entry, KEYWORDS[keyword][0]), label)
+
+
+def stated(header: Any, keyword: str, declared: str | None, label: str, rule: str | None = None) -> str:
+    """The meaning of a keyword of a HEALPix table, or where the header has none what is `declared`, or the `rule`.
+
+    Raises:
+        InputError: nothing says it, header and declaration contradict each other, or the value is not known.
+    """
     setting, meanings = KEYWORDS[keyword]
-    value, declared = str(header.get(keyword, "")).strip(), getattr(entry, setting)
+    value = str(header.get(keyword, "")).strip()
     found = next((meaning for meaning, values in meanings.items() if value.upper() in values), None)
     choices = [f'{setting} = "{meaning}"' for meaning in meanings]
     if value and found is None:
@@ -55,9 +64,9 @@ def said(entry: MapFile, header: Any, keyword: str, label: str) -> str:
         raise InputError(f"{label}: {keyword} is '{value}'; expected one of {known}")
     if found and declared and found != declared:
         raise contradiction(label, f"{keyword} is '{value}'", f"{setting} is '{declared}'")
-    if not (found or declared):
+    if not (found or declared or rule):
         raise InputError(f"{label}: no keyword {keyword} in the header; give this file {' or '.join(choices)}")
-    return str(found or declared)
+    return str(found or declared or rule)
 
 
 def check_energies(hdus: Any, columns: Sequence[int], n_columns: int, edges_gev: Sequence[float], label: str) -> None:
@@ -121,15 +130,37 @@ def column_in(hdu: Any, name: str, unit: str, label: str, *, unsaid: str | None 
 
 def _exposure_factor(entry: ExposureMap, text: str | None, label: str) -> float:
     """From the unit of the file, or else of the manifest, to cm^2 s."""
+    return factor_to(EXPOSURE_UNIT, "exposure", text, entry.unit, label)
+
+
+def factor_to(wanted: str, what: str, text: str | None, declared: str | None, label: str) -> float:
+    """Find the factor from the unit `text` of a file, or else the `declared` one, or else `wanted`, to `wanted`.
+
+    Photons are plain numbers here.
+
+    Raises:
+        InputError: units that contradict each other, or that are not those of `what`.
+    """
     from astropy import units
 
-    in_file, declared = _unit(text), _unit(entry.unit)
-    if in_file is not None and declared is not None and in_file != declared:
-        raise contradiction(label, f"its unit is '{text}'", f"unit is '{entry.unit}'")
-    unit = in_file or declared or (None if (text or "").strip() else units.Unit(EXPOSURE_UNIT))
-    if unit is None or not unit.is_equivalent(units.Unit(EXPOSURE_UNIT)):
-        raise InputError(f"{label}: '{text or entry.unit}' is no unit of exposure; expected such as 'cm2 s' or 'm2 s'")
-    return float(unit.to(EXPOSURE_UNIT))
+    in_file, said = (_plain(_unit(unit)) for unit in (text, declared))
+    if in_file is not None and said is not None and in_file != said:
+        raise contradiction(label, f"its unit is '{text}'", f"unit is '{declared}'")
+    unit = in_file or said or (None if (text or "").strip() else units.Unit(wanted))
+    if unit is None or not unit.is_equivalent(units.Unit(wanted)):
+        example = " or 'm2 s'" if wanted == EXPOSURE_UNIT else ""
+        raise InputError(f"{label}: '{text or declared}' is no unit of {what}; expected such as '{wanted}'{example}")
+    return float(unit.to(wanted))
+
+
+def _plain(unit: Any) -> Any:
+    """A unit without photons and counts, which are numbers."""
+    from astropy import units
+
+    for number in (units.ph, units.ct):
+        power = 0 if unit is None else dict(zip(unit.bases, unit.powers, strict=True)).get(number, 0)
+        unit = unit / number**power if power else unit
+    return unit
 
 
 def _unit(text: str | None) -> Any:
