@@ -152,8 +152,8 @@ class _Columns:
         self.photons, self.frame = photons, frame
         self.found, self.position = photons.position_columns(frame)
         self.masks = np.array([cuts.event_class or 0, cuts.event_type or 0], dtype=np.int64)
-        none = np.empty(0)
-        self.start, self.stop = (none, none) if intervals is None else (intervals.start, intervals.stop)
+        self.start = np.empty(0) if intervals is None else intervals.start
+        self.stop = np.empty(0) if intervals is None else intervals.stop
         timed = intervals is not None or cuts.time_min_s is not None or cuts.time_max_s is not None
         self.optional = {
             "EVENT_CLASS": bool(cuts.event_class),

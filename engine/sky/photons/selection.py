@@ -64,7 +64,8 @@ class Selection:
             before = getattr(self, name)
             if before is not None and before != mask:
                 raise InputError(f"{place}: {name} {mask} contradicts {before}, which another keyword says")
-            return replace(self, **{name: mask}, version=version or self.version)
+            changed: dict[str, Any] = {name: mask, "version": version or self.version}
+            return replace(self, **changed)
         if kind == "IRF_VERSION":
             return replace(self, responses=value)
         if kind == "ZENITH_ANGLE":

@@ -6,6 +6,7 @@ Only what such lists hold is read: columns of fixed width. A file may be compres
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import os
 import warnings
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ WIDTHS = {"L": 1, "X": 0, "B": 1, "I": 2, "J": 4, "K": 8, "A": 1, "E": 4, "D": 8
 KINDS = {"L": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 DAMAGE = (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError)
 BLOCK_ROWS = 1 << 16
+Stream = io.BufferedReader | gzip.GzipFile
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def find_tables(path: Path) -> dict[str, StreamedTable]:
 
 
 @contextmanager
-def open_stream(path: Path) -> Iterator[IO[bytes]]:
+def open_stream(path: Path) -> Iterator[Stream]:
     """The bytes of a file, without its compression.
 
     Raises:
@@ -164,7 +166,7 @@ def open_stream(path: Path) -> Iterator[IO[bytes]]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _next_header(stream: IO[bytes], path: Path) -> Any:
+def _next_header(stream: Stream, path: Path) -> Any:
     """The header that begins here, or None at the end of the file."""
     from astropy.io import fits
     from astropy.utils.exceptions import AstropyWarning
@@ -196,7 +198,7 @@ def _data_size(header: Any, path: Path) -> int:
         raise _damaged(path, f"its header lacks {error}") from error
 
 
-def _read(stream: IO[bytes], size: int, path: Path) -> bytes:
+def _read(stream: Stream, size: int, path: Path) -> bytes:
     """At most `size` bytes."""
     try:
         return stream.read(size)
@@ -204,7 +206,7 @@ def _read(stream: IO[bytes], size: int, path: Path) -> bytes:
         raise _damaged(path, error) from error
 
 
-def _skip(stream: IO[bytes], size: int, path: Path) -> None:
+def _skip(stream: Stream, size: int, path: Path) -> None:
     """Pass `size` bytes, all of which must be there."""
     if isinstance(stream, gzip.GzipFile):
         while size and (part := _read(stream, min(size, 1 << 20), path)):
@@ -216,12 +218,12 @@ def _skip(stream: IO[bytes], size: int, path: Path) -> None:
         raise _damaged(path, f"{missing} bytes are missing")
 
 
-def _fill(stream: IO[bytes], place: memoryview, path: Path) -> None:
+def _fill(stream: Stream, place: memoryview, path: Path) -> None:
     """Fill `place` from the stream."""
     done = 0
     while done < len(place):
         try:
-            got = stream.readinto(place[done:])  # type: ignore[attr-defined]
+            got = stream.readinto(place[done:])
         except DAMAGE as error:
             raise _damaged(path, error) from error
         if not got:
