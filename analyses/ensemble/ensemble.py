@@ -16,7 +16,7 @@ from gammasky.distributed.runners.place import runner_at
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from gammasky.distributed.tuning.search import Found
+    from gammasky.analyses.tuning.searched import Searched
 
 
 class Ensemble(EnsembleFile):
@@ -67,22 +67,33 @@ class Ensemble(EnsembleFile):
         )
 
     def tune(
-        self, folder: Path | str, trials: int, *, objective: str = "log_z", address: str | None = "auto",
-        workers: int | None = None, **options: Any,
-    ) -> Found:  # fmt: skip
-        """Search along the axes for the choices with the highest evidence, instead of fitting every member.
+        self, folder: Path | str, trials: int | None = None, *, minimise: str | Sequence[str] | None = None,
+        maximise: str | Sequence[str] | None = None, constraints: str | Sequence[str] | None = None,
+        sampler: str | None = None, pruner: str | None = None, at_once: int | None = None,
+        address: str | None = "auto", workers: int | None = None, **options: Any,
+    ) -> Searched:  # fmt: skip
+        """Search along the axes, instead of fitting every member.
 
         Args:
             folder: of the search.
-            trials: in all.
-            objective: "log_z" by importance weights, or "elbo", its lower bound.
+            trials: in all; where there is less to choose from everything is fitted, once.
+            minimise, maximise: columns of a fit's row; where neither is said, log_z is maximised.
+            constraints: what a trial must meet, such as "reliable" or "log_z >= best - 5".
+            sampler: "tpe", "random", "qmc", "nsga2" or "cmaes".
+            pruner: "halving", "hyperband" or "median" end variational fits to the likelihood itself early.
+            at_once: how many trials are chosen before the results of each other are known: the trials are the same for
+                any number of workers. What is not given here is as `sweep` in the file says.
             address, workers: as of `run`.
-            options: `storage`, `seed`, `resume`, `quiet`, as of `gammasky tune`.
+            options: `storage`, `seed`, `resume`, `allow_mixed`, `quiet`, as of `gammasky tune`.
 
         Raises:
-            InputError: an ensemble whose evidences cannot be compared, or anything else that cannot be used.
+            InputError: values that cannot be compared, or anything else that cannot be used.
+            KeyboardInterrupt: after an interrupt; `resume=True` goes on.
         """
-        from gammasky.analyses.tuning.search import tune_models
+        from gammasky.analyses.tuning.searched import search
 
-        runner = runner_at(address, workers)
-        return tune_models(Path(folder), self.expansion, trials, runner, objective=objective, **options)
+        given = {
+            "minimise": minimise, "maximise": maximise, "constraints": constraints, "sampler": sampler,
+            "pruner": pruner, "trials": trials, "at_once": at_once,
+        }  # fmt: skip
+        return search(Path(folder), self, given, runner_at(address, workers), **options)

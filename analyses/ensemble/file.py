@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,13 +21,14 @@ from pydantic import (
 
 from gammasky.analyses.ensemble.fixed import fixed
 from gammasky.distributed.member import Resources
+from gammasky.distributed.tuning.sampling import NO_PRUNER, PRUNERS, SAMPLERS
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.files import named_file, read_toml, shipped_files
 from gammasky.engine.infer.settings import MAX_SEED
 from gammasky.engine.infer.settings import Settings as FitSettings
 from gammasky.engine.model.spec import presets
 from gammasky.engine.sky.manifest import shipped_manifests
-from gammasky.engine.sky.schema import Schema, first_problem
+from gammasky.engine.sky.schema import Schema, first_problem, validated
 
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 Axes = dict[str, list[Any] | dict[str, Any]]
@@ -43,6 +44,63 @@ class Sample(Schema):
     """Random members of the product, each at most once."""
 
     sample: Annotated[int, Field(ge=1)]
+
+
+def _names(value: Any) -> Any:
+    """One name as a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+def _known_name(kind: str, known: Collection[str]) -> AfterValidator:
+    """Refuses a name that is none, with the nearest that is one."""
+
+    def check(value: str) -> str:
+        if value not in known:
+            raise ValueError(str(unknown_name(kind, value, known)))
+        return value
+
+    return AfterValidator(check)
+
+
+Names = Annotated[list[str], BeforeValidator(_names)]
+
+
+class Sweep(Schema):
+    """What a search along the axes is for.
+
+    Args:
+        minimise, maximise: columns of a fit's row, such as `ps_fraction` or `fit_seconds`; none: log_z is maximised.
+        constraints: what a trial must meet, such as "reliable" or "log_z >= best - 5".
+        sampler: how trials are chosen; pruner: how they are ended early, of variational fits to the likelihood itself.
+        trials: in all; at_once: how many of them are chosen before the results of each other are known.
+    """
+
+    minimise: Names = Field(default_factory=list)
+    maximise: Names = Field(default_factory=list)
+    constraints: Names = Field(default_factory=list)
+    sampler: Annotated[str, _known_name("sampler", SAMPLERS)] = "tpe"
+    pruner: Annotated[str, _known_name("pruner", PRUNERS)] = NO_PRUNER
+    trials: Annotated[int, Field(ge=1)] = 30
+    at_once: Annotated[int, Field(ge=1, le=1000)] = 8
+
+
+def sweep_of(ensemble: EnsembleFile, given: Mapping[str, Any]) -> Sweep:
+    """What a search along the axes is for: as given here where it is not None, else as the file says.
+
+    An objective that is given takes the place of all in the file.
+
+    Raises:
+        InputError: a name that is none, a number out of range.
+    """
+    asked = {name: value for name, value in given.items() if value is not None}
+    table = ensemble.sweep.model_dump()
+    if asked.keys() & {"minimise", "maximise"}:
+        table |= {"minimise": [], "maximise": []}
+    return validated(Sweep, {**table, **{name: _as_list(value) for name, value in asked.items()}}, "sweep")
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def known_fields(kind: type, what: str) -> BeforeValidator:
@@ -107,6 +165,7 @@ class EnsembleFile(Schema):
             each a table of changes of the model (see `patched`); or the table of a range or of values (`AxisTable`).
         members: of a list: tables axis -> choice; an axis that one leaves out is as in the base model.
         fit: settings of the fits; resources: of each of them.
+        sweep: what a search along the axes is for; a campaign has no use for it.
 
     Raises:
         InputError: anything that cannot be used, in one line.
@@ -123,13 +182,14 @@ class EnsembleFile(Schema):
     listed: Annotated[list[dict[str, Any]], AfterValidator(fixed)] = Field(default_factory=list, alias="members")
     fit: FitTable = FitSettings()
     resources: Annotated[Resources, known_fields(Resources, "resource")] = Resources()
+    sweep: Sweep = Sweep()
     _place: Path = PrivateAttr(default_factory=Path.cwd)
 
     def __init__(self, **settings: Any) -> None:
         try:
             super().__init__(**settings)
         except ValidationError as error:
-            known = frozenset(type(self).model_fields) - {"listed"} | {"members"}
+            known = (frozenset(type(self).model_fields) - {"listed"}) | {"members"} | frozenset(Sweep.model_fields)
             raise InputError(f"ensemble: {first_problem(error, known, settings)}") from None
 
     @model_validator(mode="after")

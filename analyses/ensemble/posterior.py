@@ -6,7 +6,9 @@ from pathlib import Path
 
 from gammasky.analyses.ensemble.expansion import Expansion
 from gammasky.analyses.ensemble.file import EnsembleFile
+from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.distributed.campaign import load_member, read_manifest
+from gammasky.distributed.record import Finished
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.infer.posterior import write_posterior
 
@@ -27,8 +29,17 @@ def export_member(folder: Path | str, name: str, out: Path | str) -> Path:
     keys = {member.name: member.key for member in manifest.members}
     if name not in keys:
         raise unknown_name("member", name, keys)
-    found = load_member(folder, keys[name])
-    model = Expansion(EnsembleFile(**manifest.campaign)).task.model(found.spec)
+    return write_member(load_member(folder, keys[name]), Expansion(EnsembleFile(**manifest.campaign)).task, name, out)
+
+
+def write_member(found: Finished, task: EnsembleTask, name: str, out: Path | str) -> Path:
+    """Write the posterior of a finished fit as NetCDF to `out`, its model built anew; returns the file.
+
+    Raises:
+        InputError: data that are not those of the fit.
+        OSError: what the file system refused; an older file is then still whole.
+    """
+    model = task.model(found.spec)
     write_posterior(
         out, model, found.arrays["z"],
         log_likelihood=found.arrays["log_likelihood"],

@@ -7,13 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.tuning.climb import Climb, start_elbo
 from gammasky.distributed.member import Resources
-from gammasky.distributed.store import Store
 from gammasky.distributed.tuning.rung import Reached, TrialDesk
 from gammasky.distributed.tuning.space import Params
 from gammasky.engine.errors import DivergedFitError, NonFiniteLikelihoodError
@@ -29,6 +27,7 @@ from gammasky.engine.runtime import configure
 DIRECTIONS = {"elbo": "maximize", "elbo_per_second": "maximize", "k_hat": "minimize", "log_z": "maximize"}
 OF_SETTINGS = ("elbo", "elbo_per_second", "k_hat")
 OF_MODELS = ("elbo", "log_z")
+MEMBER = "member"  # the name under which a trial is given what it is a fit of
 _PROGRAMS_KEPT = 4  # settings whose compiled steps a process keeps: about 100 MB each of the fiducial model
 
 
@@ -89,12 +88,11 @@ class MemberObjective:
     """Members of an ensemble on the same data.
 
     Attributes:
-        task: of the ensemble; specs: of its members, by the key of their choices.
+        task: of the ensemble.
         objective: one of OF_MODELS.
     """
 
     task: EnsembleTask
-    specs: dict[str, dict[str, Any]]
     objective: str
 
     def about(self, resources: Resources) -> dict[str, str]:
@@ -102,14 +100,14 @@ class MemberObjective:
         return self.task.about(resources)
 
     def __call__(self, params: Params, share: float, desk: TrialDesk) -> Reached:
-        """Bring the fit of a member to that share of its steps.
+        """Bring the fit of the member in `params` to that share of its steps.
 
         Raises:
             InputError: data that are not there, or others than the search began with.
         """
         with Interrupts() as interrupts:
             configure()
-            spec = self.specs[Store.key(params)]
+            spec = params[MEMBER]
             model, settings = self.task.model(spec), Settings(**spec["fit"])
             share_programs(model, settings)
             climb = Climb(model, settings, laplace(model, settings.seed, N_STARTS))

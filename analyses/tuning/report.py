@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gammasky.analyses.tuning.settings import PAPER
+from gammasky.engine.infer.report.numbers import number
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from gammasky.distributed.tuning.search import Found
+    from gammasky.distributed.tuning.sweep import SweepTrial, Swept
     from gammasky.distributed.tuning.trials import TrialRow
 
 SHOWN = 5
@@ -61,3 +63,52 @@ def _number(trial: TrialRow, name: str) -> str:
 
 def _shown(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def swept_table(found: Swept) -> Table:
+    """The best trials of a sweep that meet all constraints; of several objectives those of the front."""
+    from rich.table import Table
+
+    several = len(found.goals) > 1
+    shown = found.front if several else found.ranked[:SHOWN]
+    title = "the trials that none is better than in every respect" if several else "the best trials"
+    table = Table(title=f"{title}, by {objectives(found)}")
+    axes = list(dict.fromkeys(name for trial in found.trials for name in trial.params))
+    table.add_column("trial", no_wrap=True)
+    for name in axes:
+        table.add_column(name)
+    for goal in found.goals:
+        table.add_column(goal.column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for trial in shown:
+        chosen = [_shown(trial.params.get(name, "")) for name in axes]
+        table.add_row(str(trial.number), *chosen, *values_told(trial), str(trial.row.get("verdict", "")))
+    return table
+
+
+def objectives(found: Swept) -> str:
+    """What a sweep made small and large."""
+    words = {"minimize": "lowest", "maximize": "highest"}
+    return ", ".join(f"{words[goal.direction]} {goal.column}" for goal in found.goals)
+
+
+def values_told(trial: SweepTrial) -> list[str]:
+    """The objectives of a trial, with their errors where they have any."""
+    return [
+        f"{number(value, error)} ± {number(error, error)}" if error > 0 else number(value)
+        for value, error in zip(trial.values, trial.errors, strict=False)
+    ]
+
+
+def swept_lines(found: Swept) -> list[str]:
+    """How the trials ended, and what no trial could meet."""
+    fitted, meet = (sum(map(test, found.trials)) for test in (lambda t: bool(t.values), lambda t: t.meets))
+    counts = f"{len(found.trials)} trials: {fitted} with a value"
+    lines = [counts + (f", {meet} of them meet {' and '.join(found.constraints)}" if found.constraints else "")]
+    failed = [trial for trial in found.trials if trial.error]
+    lines += [f"trial {trial.number} has no value: {trial.error}" for trial in failed[:SHOWN]]
+    lines += [f"and {len(failed) - SHOWN} more, see trials.csv"] if len(failed) > SHOWN else []
+    for text in found.constraints:
+        broken = sum(text in trial.violated for trial in found.trials)
+        lines += [f"{broken} do not meet {text}"] if broken else []
+    return lines

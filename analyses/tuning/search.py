@@ -1,4 +1,4 @@
-"""The two searches: settings of a fit, and members of an ensemble."""
+"""Searches whose fits may be ended early: for settings of a fit, and along the axes of an ensemble."""
 
 from __future__ import annotations
 
@@ -7,19 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import CategoricalDistribution
-
 from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
 from gammasky.analyses.ensemble.expansion import Expansion
+from gammasky.analyses.ensemble.file import Sweep
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.tuning.climb import N_DRAWS
-from gammasky.analyses.tuning.objectives import DIRECTIONS, OF_MODELS, OF_SETTINGS, FitObjective, MemberObjective
+from gammasky.analyses.tuning.objectives import (
+    DIRECTIONS,
+    MEMBER,
+    OF_MODELS,
+    OF_SETTINGS,
+    FitObjective,
+    MemberObjective,
+)
 from gammasky.analyses.tuning.settings import default_params, paper_params
-from gammasky.distributed.member import Member
 from gammasky.distributed.runners.base import Runner
-from gammasky.distributed.store import Store
 from gammasky.distributed.tuning.search import Found, tune
 from gammasky.distributed.tuning.space import Space
+from gammasky.distributed.tuning.sweep_driver import Sought
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.model.spec import read_model
@@ -107,70 +112,48 @@ def _seconds(found: Found) -> float:
     raise InputError(f"the paper's settings cannot be fitted to this model ({why}); give `seconds`, the time of a fit")
 
 
-def tune_models(
-    folder: Path, expansion: Expansion, trials: int, runner: Runner, *, objective: str = "log_z", **options: Any
-) -> Found:
-    """Search for the choices of an ensemble that raise the evidence, instead of fitting every member.
+def early_models(
+    folder: Path, expansion: Expansion, asked: Sweep, sought: Sought, about: dict[str, Any], runner: Runner,
+    **options: Any,
+) -> Found:  # fmt: skip
+    """Search along the axes of an ensemble for the highest evidence, by fits that a pruner may end early.
 
     Args:
         folder: of the search.
-        expansion: of an ensemble with axes whose product is searched; all members must be of the same counts in the
-            same pixels.
-        trials: in all.
+        expansion: of an ensemble whose fits are of a guide to the likelihood itself.
+        asked, sought: what for; one objective, which these fits tell on their way, and no constraint.
+        about: what the ensemble is.
         runner: where they run.
-        objective: "log_z" by importance weights, or "elbo", its lower bound.
         options: of `tune`.
 
     Raises:
-        InputError: an ensemble whose evidences cannot be compared, or that is no product; anything else before it
-            starts.
+        InputError: fits that cannot be measured on their way, or an objective that they do not tell.
     """
-    if objective not in OF_MODELS:
-        raise unknown_name("objective", objective, OF_MODELS)
-    ensemble = expansion.ensemble
-    if ensemble.combine != "product":
-        raise InputError("ensemble: a search chooses along axes; expected combine = 'product'")
-    if ensemble.fit.method != "svi" or ensemble.fit.emulator:
+    fit = expansion.ensemble.fit
+    if fit.method != "svi" or fit.emulator:
         raise InputError(
-            f"ensemble: a search fits a guide to the likelihood itself, got method '{ensemble.fit.method}'; set "
-            "method = 'svi' and emulator = false under [fit]"
+            f"pruner '{asked.pruner}': ends fits of a guide to the likelihood itself early, got method '{fit.method}';"
+            " set method = 'svi' and emulator = false under [fit], or take no pruner"
         )
-    members = expansion.members
-    _check_same_data(expansion, members)
-    labels = {axis: tuple(dict.fromkeys(member.labels[axis] for member in members)) for axis in members[0].labels}
-    space = {axis: CategoricalDistribution(choices) for axis, choices in labels.items() if len(choices) > 1}
-    if not space:
-        raise InputError("ensemble: no axis has more than one choice; there is nothing to search")
-    specs = {Store.key({axis: member.labels[axis] for axis in space}): member.spec for member in members}
-    about = {"format": FORMAT, "members": sorted(map(Store.key, specs.values())), "objective": objective}
+    columns = [(goal.column, goal.direction) for goal in sought.goals]
+    if len(columns) > 1 or columns[0] not in [(name, "maximize") for name in OF_MODELS] or sought.constraints:
+        raise InputError(
+            f"pruner '{asked.pruner}': such fits tell one of {', '.join(OF_MODELS)} on their way; maximise that alone,"
+            " without constraints, or take no pruner"
+        )
+    objective = columns[0][0]
     return tune(
         folder,
-        MemberObjective(expansion.task, specs, objective),
-        space,
-        trials,
+        MemberObjective(expansion.task, objective),
+        sought.space,
+        asked.trials,
         runner,
-        about=about,
+        about={**about, "objective": objective},
+        given=lambda params: {MEMBER: sought.member_of(params).spec},
         direction=DIRECTIONS[objective],
         rungs=RUNGS,
-        resources=options.pop("resources", ensemble.resources),
-        seed=options.pop("seed", ensemble.seed),
+        sampler=asked.sampler,
+        pruner=asked.pruner,
+        seed=sought.seed,
         **options,
     )
-
-
-def _check_same_data(expansion: Expansion, members: list[Member]) -> None:
-    """Refuse members of other counts or pixels: evidences of different data cannot be compared."""
-    known = [counts for counts, _ in expansion.task.places]
-    first = _data_of(members[0], known)
-    for member in members[1:]:
-        if _data_of(member, known) != first:
-            differ = [axis for axis, label in member.labels.items() if label != members[0].labels[axis]]
-            raise InputError(
-                f"ensemble: axis {' or '.join(differ)} changes the data: '{members[0].name}' and '{member.name}' have"
-                " evidences that cannot be compared; give one choice there"
-            )
-
-
-def _data_of(member: Member, known: list[str]) -> tuple[Any, ...]:
-    counts = [checksum for checksum in member.spec["data"]["sha256"].values() if checksum in known]
-    return (member.spec["model"]["region"], counts)

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.software import software_of
 from gammasky.distributed.tuning.rung import Objective, RungTask
-from gammasky.distributed.tuning.space import Params, Space, check_params, everything, space_as_json
+from gammasky.distributed.tuning.sampling import check_sampler, make_pruner, make_sampler
+from gammasky.distributed.tuning.space import Params, SearchSpace, Space, check_params, space_as_json, whole
 from gammasky.distributed.tuning.trial_store import (
     begin_orphans_again,
     has_ended,
@@ -62,14 +63,17 @@ class Found:
 def tune(
     folder: Path | str,
     objective: Objective,
-    space: Space,
+    space: Space | SearchSpace,
     trials: int,
     runner: Runner,
     *,
     about: dict[str, Any],
+    given: Callable[[Params], dict[str, Any]] = dict,
     first: Sequence[Params] = (),
     direction: str = "maximize",
     rungs: Sequence[int] = RUNGS,
+    sampler: str = "tpe",
+    pruner: str = "halving",
     resources: Resources | None = None,
     storage: str | None = None,
     seed: int = 0,
@@ -78,7 +82,7 @@ def tune(
     allow_mixed: Sequence[str] = (),
     quiet: bool = False,
 ) -> Found:
-    """Search for the settings with the best value: TPE chooses, and at each rung half of the trials go on.
+    """Search for the settings with the best value: a sampler chooses, and at each rung a pruner ends some trials.
 
     The journal or database has every trial that has ended, so the driver may be killed at any time: `resume` begins
     the trials that were under way again, from their checkpoints, and goes on until `trials` have ended.
@@ -86,14 +90,16 @@ def tune(
     Args:
         folder: of the search; every worker must see it under the same path.
         objective: brings a trial to a share of its effort, see `Objective`.
-        space: name -> distribution of Optuna's.
+        space: name -> distribution of Optuna's; or one some of which exists only beside some choices of the rest.
         trials: how many are ended in all, those of earlier runs counted; fewer where there is less to choose from: then
             everything is tried, once.
         runner: where they run.
         about: what the value depends on besides the settings, as plain JSON; kept in the folder.
+        given: settings -> what the objective is given for them, as plain JSON.
         first: settings to begin with; they are never ended early.
         direction: maximize or minimize.
         rungs: rising whole numbers, the last the whole effort: at each but the last, a trial may be ended.
+        sampler: a name in `SAMPLERS`; pruner: one in `PRUNERS`: "halving" lets half of the trials go on at each rung.
         resources: of a trial.
         storage: URL of a database (sqlite:///..., postgresql://...); None: a journal in the folder.
         seed: of the sampler.
@@ -109,37 +115,39 @@ def tune(
         InputError: anything that cannot be used as given; another driver.
         KeyboardInterrupt: after Ctrl-C or SIGTERM.
     """
-    from optuna.pruners import SuccessiveHalvingPruner
-    from optuna.samplers import TPESampler
     from optuna.trial import TrialState
 
     began, folder = time.monotonic(), Path(folder).resolve()
-    _check(space, trials, direction, rungs, seed, first)
-    parts = {"about": about, "space": space_as_json(space), "direction": direction, "rungs": list(rungs)}
+    tree = space if isinstance(space, SearchSpace) else whole(space)
+    _check(tree.distributions, trials, direction, rungs, seed, first)
+    check_sampler(sampler)
+    make_pruner(pruner, rungs)
+    parts = {"about": about, "space": space_as_json(tree.distributions), "direction": direction, "rungs": list(rungs)}
+    parts |= {"sampler": sampler, "pruner": pruner}
     kept_at = shown_url(storage)
     database = None if storage is None else open_database(storage)  # before anything is written
     mine = {**parts, "seed": seed, "storage": kept_at}
     software = software_of(objective)
     held = undertaken(folder, SEARCH, software, resume=resume, allow_mixed=allow_mixed)
     with in_use(database), held as undertaking:
-        name, began_with = _resumed(folder, mine) if resume else _begun(folder, mine, software)
+        name, began_with = resumed(folder, mine) if resume else begun(folder, mine, software)
         undertaking.go_on(began_with)
-        study = open_study(folder, name, database, direction, resume=resume)
+        study = open_study(folder, name, database, [direction], resume=resume)
         # another seed for each run: else one that goes on would ask for the first settings again
-        study.sampler = TPESampler(seed=(seed + len(study.get_trials(deepcopy=False))) % MAX_SEED)
-        study.pruner = SuccessiveHalvingPruner(min_resource=rungs[0], reduction_factor=2)
+        study.sampler = make_sampler(sampler, (seed + len(study.get_trials(deepcopy=False))) % MAX_SEED)
+        study.pruner = make_pruner(pruner, rungs)
         if resume and (again := begin_orphans_again(study)) and not quiet:
             print(f"gammasky: trials that were under way and go on: {again}", file=sys.stderr)
         for params in first:
             study.enqueue_trial(params, skip_if_exists=True)
-        if (every := everything(space, trials)) is not None:  # nothing is left to chance, and nothing tried twice
+        if (every := tree.everything(trials)) is not None:  # nothing is left to chance, and nothing tried twice
             for params in every:
                 study.enqueue_trial(params, skip_if_exists=True)
             known = study.get_trials(deepcopy=False)
             trials = sum(has_ended(trial) or trial.state == TrialState.WAITING for trial in known)
         tell = (lambda _line: None) if quiet else (lambda line: print(f"gammasky: {line}", file=sys.stderr, flush=True))
         try:
-            driver = TrialsDriver(undertaking.places, study, space, rungs, trials, at_once, first, tell)
+            driver = TrialsDriver(undertaking.places, study, tree, given, rungs, trials, at_once, first, tell)
             if driver.missing > 0:
                 undertaking.drive(driver, runner, RungTask(objective), resources or Resources())
         finally:
@@ -149,14 +157,14 @@ def tune(
     return Found(tuple(ended), ranked(ended, direction), done, time.monotonic() - began)
 
 
-def _begun(folder: Path, search: dict[str, Any], software: dict[str, str]) -> tuple[str, dict[str, str]]:
+def begun(folder: Path, search: dict[str, Any], software: dict[str, str]) -> tuple[str, dict[str, str]]:
     """Write down what is searched, and name its study: a database may have many of that folder's name."""
     study = f"{folder.name}-{uuid.uuid4().hex[:8]}"
     write_content(folder, SEARCH, {"study": study, "search": search, "software": software})
     return study, software
 
 
-def _resumed(folder: Path, search: dict[str, Any]) -> tuple[str, dict[str, str]]:
+def resumed(folder: Path, search: dict[str, Any]) -> tuple[str, dict[str, str]]:
     """The name of the study of a search, and the versions with which it began.
 
     Raises:

@@ -3,19 +3,93 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gammasky.engine.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.trial import Trial
 
     Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 Params = dict[str, Any]
 Space = Mapping[str, "Distribution"]
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What a search may choose from where some of it exists only beside some choices of the rest.
+
+    Attributes:
+        distributions: of Optuna's, by name; each after those that it hangs on.
+        exists: (name, the parameters before it) -> whether it is there.
+        nearest: (name, value) -> the value that is taken for it.
+    """
+
+    distributions: Space
+    exists: Callable[[str, Params], bool]
+    nearest: Callable[[str, Any], Any]
+
+    def suggested(self, trial: Trial) -> Params:
+        """The parameters of a trial of Optuna's."""
+        params: Params = {}
+        for name, distribution in self.distributions.items():
+            if self.exists(name, params):
+                params[name] = self.nearest(name, _suggested(trial, name, distribution))
+        return params
+
+    def everything(self, most: int) -> list[Params] | None:
+        """All that may be chosen; None where that is more than `most`, or has no end."""
+        if any(number_of(distribution) is None for distribution in self.distributions.values()):
+            return None
+        found = list(itertools.islice(self._beside({}, tuple(self.distributions)), most + 1))
+        return found if len(found) <= most else None
+
+    def _beside(self, params: Params, left: tuple[str, ...]) -> Iterator[Params]:
+        if not left:
+            yield params
+            return
+        name, *others = left
+        if not self.exists(name, params):
+            yield from self._beside(params, tuple(others))
+            return
+        for value in values_of(self.distributions[name]):
+            yield from self._beside({**params, name: self.nearest(name, value)}, tuple(others))
+
+
+def _suggested(trial: Trial, name: str, distribution: Distribution) -> Any:
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        ends = distribution.low, distribution.high
+        return trial.suggest_int(name, *ends, step=distribution.step, log=distribution.log)
+    return trial.suggest_float(name, distribution.low, distribution.high, step=distribution.step, log=distribution.log)
+
+
+def number_of(distribution: Distribution) -> int | None:
+    """How many values there are; None: without end."""
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return len(distribution.choices)
+    if distribution.step is None:
+        return None
+    return round((distribution.high - distribution.low) / distribution.step) + 1
+
+
+def values_of(distribution: Distribution) -> Sequence[Any]:
+    """All values of a distribution that has not too many."""
+    from optuna.distributions import CategoricalDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    assert distribution.step is not None
+    return [distribution.low + number * distribution.step for number in range(number_of(distribution) or 0)]
 
 
 def holds(distribution: Distribution, value: Any) -> bool:
@@ -40,24 +114,13 @@ def _parts(distribution: Distribution) -> dict[str, Any]:
 
     if isinstance(distribution, CategoricalDistribution):
         return {"values": list(distribution.choices)}
-    return {"low": distribution.low, "high": distribution.high, "log": distribution.log}
+    step = {} if distribution.step in (None, 1) else {"step": distribution.step}
+    return {"low": distribution.low, "high": distribution.high, "log": distribution.log, **step}
 
 
-def everything(space: Space, most: int) -> list[Params] | None:
-    """All that may be chosen; None where that is more than `most`, or has no end."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    lists: dict[str, Sequence[Any]] = {}
-    for name, distribution in space.items():
-        if isinstance(distribution, FloatDistribution):
-            return None
-        if isinstance(distribution, CategoricalDistribution):
-            lists[name] = distribution.choices
-        else:
-            lists[name] = range(distribution.low, distribution.high + 1, distribution.step)
-    if math.prod(map(len, lists.values())) > most:
-        return None
-    return [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
+def whole(space: Space) -> SearchSpace:
+    """A space all of which is always there, and taken as it is."""
+    return SearchSpace(space, lambda _name, _params: True, lambda _name, value: value)
 
 
 def check_params(space: Space, params: Params) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,22 +21,24 @@ CONNECT_SECONDS = 10
 DRIVERS = {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary"}  # module -> package: SQLAlchemy changed over
 
 
-def open_study(folder: Path, name: str, database: BaseStorage | None, direction: str, *, resume: bool) -> Study:
+def open_study(
+    folder: Path, name: str, database: BaseStorage | None, directions: Sequence[str], *, resume: bool
+) -> Study:
     """The study of a search, made or gone on with.
 
     Args:
         folder: of the search, held by this driver.
         name: of the study, unique in its database.
         database: where it is kept; None: a journal in the folder.
-        direction: "maximize" or "minimize".
+        directions: "maximize" or "minimize", of each objective.
     """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_journal(folder / JOURNAL) if database is None else database
     # a driver that was killed between its manifest and its study has none to resume
-    goal = optuna.study.StudyDirection[direction.upper()]
-    return optuna.create_study(storage=storage, study_name=name, direction=goal, load_if_exists=resume)
+    goals = [optuna.study.StudyDirection[direction.upper()] for direction in directions]
+    return optuna.create_study(storage=storage, study_name=name, directions=goals, load_if_exists=resume)
 
 
 def open_journal(path: Path) -> BaseStorage:

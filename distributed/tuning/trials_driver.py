@@ -11,12 +11,11 @@ from gammasky.distributed.folder import Places
 from gammasky.distributed.runners.base import Job, Outcome, Session
 from gammasky.distributed.store import Store
 from gammasky.distributed.tuning.rung import ENDED, VALUE, WHY
-from gammasky.distributed.tuning.space import Params, Space
+from gammasky.distributed.tuning.space import Params, SearchSpace
 from gammasky.distributed.tuning.trial_store import ERROR, has_ended
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
-    from optuna.distributions import BaseDistribution
 
 _OUTCOME = (VALUE, ENDED, WHY)
 
@@ -38,7 +37,7 @@ class TrialsDriver(Driver):
     Args:
         places: the search's folder, held.
         study: of Optuna.
-        space: what trials choose from.
+        space: what trials choose from; given: settings -> what the objective is given for them.
         rungs: whole numbers, the last the whole effort.
         wanted: trials to be ended in all.
         at_once: trials under way at once; None: as many as there is room for.
@@ -50,7 +49,8 @@ class TrialsDriver(Driver):
         self,
         places: Places,
         study: Study,
-        space: Space,
+        space: SearchSpace,
+        given: Callable[[Params], dict[str, Any]],
         rungs: Sequence[int],
         wanted: int,
         at_once: int | None,
@@ -59,7 +59,7 @@ class TrialsDriver(Driver):
     ) -> None:
         super().__init__(places, remedy="correct it, and go on with `resume=True`")
         self._study, self._rungs, self._at_once = study, list(rungs), at_once
-        self._space: dict[str, BaseDistribution] = {**space}
+        self._space, self._given = space, given
         self._tell, self._wanted = tell, wanted
         self._spared = {Store.key(params) for params in spared}
         self._efforts: dict[str, Effort] = {}  # by key
@@ -74,7 +74,8 @@ class TrialsDriver(Driver):
     def turn(self, session: Session) -> None:
         """Ask for trials, no more than are worked on at once: each is chosen from what is known by then."""
         while self.missing > 0 and len(self._efforts) < (self._at_once or max(session.slots(), 1)):
-            trial = self._study.ask(fixed_distributions=self._space)
+            trial = self._study.ask()
+            self._space.suggested(trial)
             key = Store.key(trial.params)
             if key in self._efforts:
                 self._efforts[key].trials.append(trial)
@@ -84,7 +85,7 @@ class TrialsDriver(Driver):
 
     def _next_rung(self, effort: Effort) -> None:
         rung = self._rungs[effort.place]
-        spec = {"params": effort.params, "share": rung / self._rungs[-1], "trial": effort.key}
+        spec = {"params": self._given(effort.params), "share": rung / self._rungs[-1], "trial": effort.key}
         job = Job(Store.key(spec), f"trial {effort.trials[0].number}, rung {rung}", spec)
         self._rung_of[job.key] = effort
         self.waiting.append(job)

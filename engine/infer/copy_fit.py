@@ -55,11 +55,11 @@ class CopyFit:
 
     def __init__(self, target: Target, settings: Settings) -> None:
         self.target, self._used = target, settings.resolved()
-        self.guide = GUIDES[settings.guide].build(target.size)
+        self.guide = GUIDES[settings.guide].sized(target.size, self._used)
         self._key = jax.random.key(settings.seed)
         self._adam = optax.chain(optax.clip_by_global_norm(_LARGEST_NORM), optax.scale_by_adam(b2=_MEMORY))
-        shape = (settings.guide, self._used["particles"])
-        self.draws = GuideDraws(target.model, settings.guide, self.guide, target.coordinates, self._key)
+        shape = tuple(self._used.get(name) for name in ("guide", "layers", "width", "particles"))
+        self.draws = GuideDraws(target.model, shape[:3], self.guide, target.coordinates, self._key)
         self._steps = target.model.program(("svi on the copy", shape), lambda: jax.jit(self._run_steps))
 
     def start(self, x: Singles) -> State:

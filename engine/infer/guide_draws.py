@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,17 @@ BLOCK = 250  # draws that are made at once
 
 
 class GuideDraws:
-    """Compiled programs for one family in some coordinates; the guide's parameters and its frame are arguments."""
+    """Compiled programs for one family in some coordinates; the guide's parameters and its frame are arguments.
 
-    def __init__(self, model: Density, name: str, family: Family, coordinates: Coordinates, key: jax.Array) -> None:
+    `shape` tells families apart: the guide's name and its size.
+    """
+
+    def __init__(
+        self, model: Density, shape: Hashable, family: Family, coordinates: Coordinates, key: jax.Array
+    ) -> None:
         self._model, self._family, self._coordinates, self._key = model, family, coordinates, key
         in_fluxes = bool(coordinates.norms.size or coordinates.norm.size)
-        self._shape = (name, in_fluxes)
+        self._shape = (shape, in_fluxes)
         self._program = model.program(("svi draws", self._shape), lambda: jax.jit(self._run))
 
     def draw(self, guide: Any, frame: Any, n_draws: int) -> tuple[Floats, Floats, Floats]:

@@ -65,7 +65,7 @@ _FAR = 8.0  # prior standard deviations from 0, and the start's own from its mod
 _SHARE = 0.1  # of the guide's draws that must be that far out
 _NOWHERE = 1e100
 # settings that programs hold as constants
-_SHAPING = ("guide", "steps", "particles", "learning_rate", "schedule", "clip", "alpha")
+_SHAPING = ("guide", "layers", "width", "steps", "particles", "learning_rate", "schedule", "clip", "alpha")
 _NAMED = 3  # parameters that the error names
 
 
@@ -80,7 +80,7 @@ class VariationalFit:
         self.model, self.settings = model, settings
         self._used = settings.resolved()
         guide = GUIDES[settings.guide]
-        self.guide: Family = guide.build(model.n_latent)
+        self.guide: Family = guide.sized(model.n_latent, self._used)
         self.coordinates = flux_coordinates(model) if guide.flux_coordinates else latent_coordinates()
         self._objective = Objective(settings.alpha)
         self._windows = sorted({int(share * self._used["steps"]) for share in guide.windows} - {0})
@@ -89,9 +89,9 @@ class VariationalFit:
         self._rate = self._schedule()
         self._key = jax.random.key(settings.seed)
         # data, start and key are arguments of the programs
-        shape = tuple(self._used[name] for name in _SHAPING)
+        shape = tuple(self._used.get(name) for name in _SHAPING)
         self._steps = model.program(("svi steps", shape), lambda: jax.jit(self._run_steps))
-        self.draws = GuideDraws(model, settings.guide, self.guide, self.coordinates, self._key)
+        self.draws = GuideDraws(model, shape[:3], self.guide, self.coordinates, self._key)
 
     def _schedule(self) -> Callable[[jax.Array], jax.Array]:
         """The learning rate of a step: constant, or in each window a warm-up and a cosine."""

@@ -11,7 +11,7 @@ from gammasky.engine.infer.guides.mvn import Mvn
 if TYPE_CHECKING:
     import jax
 
-N_LAYERS, WIDTH, KNOTS, INTERVAL = 6, 48, 8, 5.0  # splines act on |u| < INTERVAL
+KNOTS, INTERVAL = 8, 5.0  # splines act on |u| < INTERVAL
 _START = 1e-2  # of the last layers' weights: the flow starts near the identity
 
 
@@ -22,6 +22,7 @@ class Flow(Guide):
     learning_rate = 3e-3
     schedule = "cosine"
     windows = (0.1, 0.2, 0.4)
+    layers, width = 6, 48
     flux_coordinates = True
     has_density = True
     citations = (
@@ -63,7 +64,7 @@ class Flow(Guide):
     )
 
     @staticmethod
-    def build(size: int) -> Family:
+    def build(size: int, layers: int | None = None, width: int | None = None) -> Family:
         import equinox
         import jax
         import jax.numpy as jnp
@@ -80,13 +81,13 @@ class Flow(Guide):
         def shrunk(leaf: Any) -> Any:
             return _START * leaf if isinstance(leaf, jax.Array) else leaf
 
-        def layers(key: jax.Array) -> Any:
+        def splines_of(key: jax.Array) -> Any:
             flow = coupling_flow(
                 key,
                 base_dist=Normal(jnp.zeros(size)),
                 transformer=RationalQuadraticSpline(knots=KNOTS, interval=INTERVAL),
-                flow_layers=N_LAYERS,
-                nn_width=WIDTH,
+                flow_layers=layers or Flow.layers,
+                nn_width=width or Flow.width,
                 nn_activation=jax.nn.silu,
             )
             # small last layers: every spline starts near the identity
@@ -94,10 +95,10 @@ class Flow(Guide):
             bijection = equinox.tree_at(last, flow.bijection, replace_fn=lambda layer: jax.tree.map(shrunk, layer))
             return equinox.partition(bijection, equinox.is_inexact_array)
 
-        _, structure = layers(jax.random.key(0))
+        _, structure = splines_of(jax.random.key(0))
 
         def init(_frame: Frame, key: jax.Array) -> Parameters:
-            splines = jax.tree.map(lambda weights: weights.astype(float), layers(key)[0])
+            splines = jax.tree.map(lambda weights: weights.astype(float), splines_of(key)[0])
             zeros = jnp.zeros(size)
             return {"splines": splines, "loc": zeros, "log_scale": zeros, "below": jnp.zeros((size, size))}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Parameters = Any
 Frame = dict[str, "jax.Array"]
+SIZE = ("layers", "width")  # settings of a flow
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Guide(ABC):
         learning_rate, schedule: of the optimiser, where they are not asked for.
         steps_on_copy: of a fit to the copy of a likelihood, where they are not asked for.
         windows: shares of all steps after which it begins again on the frame of its own draws.
+        layers, width: of a flow, and of the networks in it, where they are not asked for; None: it has none.
         flux_coordinates: it works in coordinates of fluxes, see `coordinates`; else in those of the latent space.
         has_density: its density is cheap at any point, not at its own draws only.
         citations: the works behind it.
@@ -57,6 +59,8 @@ class Guide(ABC):
     schedule: ClassVar[str] = "constant"
     steps_on_copy: ClassVar[int] = 2000
     windows: ClassVar[tuple[float, ...]] = ()
+    layers: ClassVar[int | None] = None
+    width: ClassVar[int | None] = None
     flux_coordinates: ClassVar[bool] = False
     has_density: ClassVar[bool] = False
     citations: ClassVar[tuple[Citation, ...]] = ()
@@ -64,4 +68,9 @@ class Guide(ABC):
     @staticmethod
     @abstractmethod
     def build(size: int) -> Family:
-        """The family over `size` latent dimensions."""
+        """The family over `size` latent dimensions; a flow takes `layers` and `width`, too."""
+
+    @classmethod
+    def sized(cls, size: int, settings: Mapping[str, Any]) -> Family:
+        """The family over `size` latent dimensions; a flow is as large as the settings of the fit say."""
+        return cls.build(size, **{name: settings[name] for name in SIZE if cls.layers})

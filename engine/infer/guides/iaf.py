@@ -10,7 +10,7 @@ from gammasky.engine.infer.guides.guide import Family, Frame, Guide, Parameters
 if TYPE_CHECKING:
     import jax
 
-N_FLOWS, HIDDEN = 5, (128, 128)  # as in arXiv:2604.08648, with tanh
+_HIDDEN_LAYERS = 2  # of the network of a flow
 _START = 1e-2  # of the last layers' weights: the flow starts near the identity
 
 
@@ -19,6 +19,7 @@ class Iaf(Guide):
 
     name = "iaf"
     steps_on_copy = 4000
+    layers, width = 5, 128  # as in arXiv:2604.08648, with tanh
     citations = (
         Citation(
             "inverse autoregressive flows",
@@ -47,7 +48,7 @@ class Iaf(Guide):
     )
 
     @staticmethod
-    def build(size: int) -> Family:
+    def build(size: int, layers: int | None = None, width: int | None = None) -> Family:
         import jax
         import jax.numpy as jnp
         from jax.example_libraries import stax
@@ -59,12 +60,12 @@ class Iaf(Guide):
         from gammasky.engine.infer.guides.triangular import inverse
 
         # a hidden layer narrower than the input cannot reach every output
-        hidden = [max(width, size) for width in HIDDEN]
+        hidden = [max(width or Iaf.width, size)] * _HIDDEN_LAYERS
         net_init, net = AutoregressiveNN(size, hidden, permutation=jnp.arange(size), nonlinearity=stax.Tanh)
 
         def init(_frame: Frame, key: jax.Array) -> Parameters:
-            layers = [net_init(k, (size,))[1] for k in jax.random.split(key, N_FLOWS)]
-            flows = [[*flow[:-1], jax.tree.map(lambda weights: _START * weights, flow[-1])] for flow in layers]
+            nets = [net_init(k, (size,))[1] for k in jax.random.split(key, layers or Iaf.layers)]
+            flows = [[*net[:-1], jax.tree.map(lambda weights: _START * weights, net[-1])] for net in nets]
             return jax.tree.map(lambda *weights: jnp.stack(weights), *flows)
 
         def forward(flow: Parameters, u: jax.Array) -> tuple[jax.Array, jax.Array]:

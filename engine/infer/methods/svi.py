@@ -33,6 +33,27 @@ def _of_guides(name: str) -> str:
     return ", ".join(f"{getattr(guide, name)} for {guide.name}" for guide in GUIDES.values())
 
 
+def _of_flows(name: str) -> str:
+    """Say what the size of a flow is by default, with each of the guides that are flows."""
+    return ", ".join(f"{getattr(guide, name)} for {guide.name}" for guide in GUIDES.values() if guide.layers)
+
+
+def _sized(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with the size of the flow; without it where the guide is none.
+
+    Raises:
+        InputError: a size of what has none.
+    """
+    guide, found = GUIDES[options["guide"]], dict(options)
+    for name in ("layers", "width"):
+        value = found.pop(name)
+        if guide.layers:
+            found[name] = getattr(guide, name) if value is None else value
+        elif value is not None:
+            raise InputError(f"{name}: guide {guide.name} is no flow and has none; leave it out, or use `guide='flow'`")
+    return found
+
+
 def _on_copy(value: float | str, direct: float | str) -> str:
     """Say what a setting is by default on the copy and without it."""
     return f"{value}; without the copy {direct}"
@@ -49,6 +70,8 @@ class Svi(Method):
             "flow", "family of densities; iaf is that of arXiv:2604.08648", str, choices=GUIDES,
             tunable=True, searched="flow,iaf,mvn",
         ),
+        "layers": Option(None, "of a flow", int, low=1, default_text=_of_flows("layers")),
+        "width": Option(None, "of the networks in a flow", int, low=1, default_text=_of_flows("width")),
         "emulator": Option(
             True, "fit the guide to a copy of the likelihood, which method emulator learns; else to itself", bool
         ),
@@ -83,7 +106,7 @@ class Svi(Method):
 
     @classmethod
     def resolve(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        guide = GUIDES[options["guide"]]
+        guide, options = GUIDES[options["guide"]], _sized(options)
         if not options["emulator"]:
             rate = guide.learning_rate if options["alpha"] == 1.0 else min(guide.learning_rate, _RATE_OF_BOUND)
             defaults = {

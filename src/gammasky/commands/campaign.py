@@ -130,12 +130,14 @@ def pull(url: str, folder: Path) -> None:
     click.echo(f"{copy(url, folder)} results copied; go on with: gammasky campaign resume {folder}")
 
 
-def read_ensemble(name: str, data_dir: Path | None) -> Ensemble:
-    """The ensemble of a file or of that name, its data in another folder where one is given."""
+def read_ensemble(name: str, data_dir: Path | None, data: str | None = None) -> Ensemble:
+    """The ensemble of a file or of that name; for other data, or its data in another folder, where they are given."""
     start_engine("gammasky.analyses.ensemble.ensemble")
     from gammasky.analyses.ensemble.ensemble import Ensemble
 
     found = Ensemble.read(name)
+    if data is not None:
+        found = Ensemble(**{**found.manifest(), "data": data, "data_dir": None})
     return found if data_dir is None else Ensemble(**found.manifest(data_dir))
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -31,9 +29,10 @@ guide = "diagonal"
 steps = 24
 particles = 2
 learning_rate = 0.05
-[axes]
-priors = ["default", {{ name = "wide", Sps = {{ prior = "uniform", low = 0.05, high = 12.0 }} }}]
-{axis}
+[axes.top]
+sets = "parameters.S_flat.high"
+low = 2.0
+high = 6.0
 """
 
 
@@ -67,12 +66,13 @@ def test_settings_against_those_of_the_paper(capsys: Capture) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
-def test_models_by_their_evidence(capsys: Capture) -> None:
-    Path("ensemble.toml").write_text(ENSEMBLE.format(axis=""))
-    assert main(["tune", "--ensemble", "ensemble.toml", "--trials", "2", "--out", "a/out", "--quiet", *INLINE]) == 0
+def test_models_by_fits_that_end_early(capsys: Capture) -> None:
+    Path("ensemble.toml").write_text(ENSEMBLE)
+    words = ["tune", "--ensemble", "ensemble.toml", "--pruner", "halving", "--out", "a/out", "--quiet", *INLINE]
+    assert main([*words, "--trials", "2"]) == 0
     assert "log Z" in capsys.readouterr().out
     for line in lines():
-        assert line["priors"] in ("default", "wide")
+        assert 2 <= float(line["top"]) <= 6
         assert line["state"] == "pruned" or line["value"] == line["log_z"]
 
 
@@ -86,7 +86,10 @@ def test_models_by_their_evidence(capsys: Capture) -> None:
         ([*WORDS, "--storage", "sqlite:////nowhere/at/all.db"], "storage: no database answers at sqlite:////nowhere"),
         ([*WORDS, "--resume"], "no search there; start it without --resume"),
         ([*WORDS, "--address", "127.0.0.1:1"], "address: no Ray cluster answers at 127.0.0.1:1"),
-        ([*WORDS, "--ensemble", "none.toml"], "--search and --ensemble exclude each other"),
+        ([*WORDS, "--ensemble", "none.toml"], " and --ensemble exclude each other: it is of a search for settings"),
+        ([*WORDS, "--minimise", "k_hat"], "--minimise needs --ensemble"),
+        ([*WORDS, "--sampler", "tbe"], "unknown sampler 'tbe'; did you mean 'tpe'"),
+        ([*WORDS, "--pruner", "halfing"], "unknown pruner 'halfing'; did you mean 'halving'"),
     ],
 )
 def test_refusals(words: list[str], message: str, capsys: Capture) -> None:
@@ -95,30 +98,6 @@ def test_refusals(words: list[str], message: str, capsys: Capture) -> None:
     assert message in said
     assert said.count("\n") == 1
     assert not Path("a/out/trials.csv").exists() or not lines()
-
-
-@pytest.mark.usefixtures("tiny")
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"axis": "latitude_min = [1.0, 5.0]"}, "axis latitude_min changes the data: "),
-        ({"axis": "", "combine": {"sample": 1}}, "expected combine = 'product'"),
-        ({"axis": "", "fit": {"method": "nuts"}}, "a search fits a guide to the likelihood itself, got method 'nuts'"),
-        ({"axis": "", "axes": {}}, "no axis has more than one choice"),
-    ],
-)
-def test_ensembles_that_cannot_be_searched(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    import tomllib
-
-    from gammasky.analyses.ensemble.ensemble import Ensemble
-    from gammasky.analyses.tuning.search import tune_models
-    from gammasky.distributed.runners.inline import InlineRunner
-    from gammasky.engine.errors import InputError
-
-    table = {**tomllib.loads(ENSEMBLE.format(axis=changes.pop("axis"))), **changes}
-    with pytest.raises(InputError, match=message):
-        tune_models(tmp_path / "out", Ensemble(**json.loads(json.dumps(table))).expansion, 2, InlineRunner())
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("tiny")

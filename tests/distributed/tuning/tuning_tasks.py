@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gammasky.distributed.member import Resources
+from gammasky.distributed.member import Desk, Resources, Result
 from gammasky.distributed.tuning.rung import Reached, TrialDesk
 from gammasky.engine.machine import versions
 
@@ -74,3 +74,29 @@ def interrupted_once(params: dict[str, Any], _share: float, desk: TrialDesk) -> 
         again.touch()
         raise KeyboardInterrupt
     return Reached(float(params["x"]))
+
+
+@dataclass(frozen=True)
+class Bowl:
+    """A fit whose row holds simple functions of its numbers; each is noted in `log`."""
+
+    log: str
+    kill_at: int = 0  # this process is killed by the fit of that number, from 1
+
+    def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
+        desk.report(0.5)
+        with open(self.log, "a", buffering=1) as file:
+            file.write(f"{spec}\n")
+        if self.kill_at and len(Path(self.log).read_text().splitlines()) == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        x, y = spec["x"], spec.get("y", 0.0)
+        if spec.get("kind") == "fails":
+            raise ValueError("no good")
+        row: dict[str, Any] = {
+            "left": (x + 2.0) ** 2 + y,
+            "right": (x - 2.0) ** 2 + y,
+            "log_z": -(x**2),
+            "verdict": "unreliable" if x > 5 else "reliable",
+            "data": f"sky {x > 0}",
+        }
+        return Result({}, row if spec.get("kind") != "bare" else {"verdict": "reliable", "data": "sky"})

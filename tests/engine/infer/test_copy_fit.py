@@ -82,7 +82,10 @@ def test_steps_do_not_depend_on_where_they_are_cut_and_compile_once() -> None:
     other = CopyFit(target, Settings(method="svi", guide="mvn", steps=90, particles=8, learning_rate=0.01, seed=4))
     other.advance(copy._replace(wall=np.float64(30.0)), other.start(x + np.float32(0.1)), x, 20)
     sizes = {key: program._cache_size() for key, program in target.model.programs.items() if key[0] != "emulator"}
-    assert sizes == {("svi on the copy", ("mvn", 8)): 1, ("svi draws", ("mvn", False)): 0}
+    assert sizes == {
+        ("svi on the copy", ("mvn", None, None, 8)): 1,
+        ("svi draws", (("mvn", None, None), False)): 0,
+    }
 
 
 def test_steps_that_are_not_finite_are_left_out_and_many_are_told() -> None:

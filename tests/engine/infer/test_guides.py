@@ -6,9 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+from gammasky.engine.infer.copy_fit import CopyFit
+from gammasky.engine.infer.emulator.target import Target
 from gammasky.engine.infer.guides import GUIDES
 from gammasky.engine.infer.guides.frame import frame_of
 from gammasky.engine.infer.guides.guide import Frame
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.svi import VariationalFit
+from gammasky.engine.model import SkyModel
 
 SIZE = 4
 
@@ -110,3 +115,28 @@ def test_density_at_any_cost_and_its_gradients(name: str, start: Frame) -> None:
             float((a * b).sum()) for a, b in zip(jax.tree.leaves(slopes), jax.tree.leaves(direction), strict=True)
         )
         np.testing.assert_allclose(by_difference, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, guide in GUIDES.items() if guide.layers])
+def test_a_flow_has_as_many_layers_and_weights_as_it_is_told(name: str, start: Frame) -> None:
+    def weights(*size: int) -> int:
+        parameters = GUIDES[name].build(SIZE, *size).init(start, jax.random.key(1))
+        return sum(leaf.size for leaf in jax.tree.leaves(parameters))
+
+    usual = GUIDES[name].layers, GUIDES[name].width
+    assert weights(*filter(None, usual)) == weights()
+    assert weights(2, 16) - weights(1, 16) == weights(3, 16) - weights(2, 16) > 0
+    assert weights(2, 32) > weights(2, 16)
+
+
+def test_fits_by_flows_of_two_sizes_share_no_program(tiny_model: SkyModel) -> None:
+    known = set(tiny_model.programs)
+    for emulator in (True, False):
+        for layers in (1, 2):
+            settings = Settings(method="svi", emulator=emulator, layers=layers, width=16, steps=10)
+            if emulator:
+                CopyFit(Target(tiny_model), settings)
+            else:
+                VariationalFit(tiny_model, settings)
+    new = [key for key in set(tiny_model.programs) - known if isinstance(key, tuple) and str(key[0]).startswith("svi")]
+    assert len(new) == 6  # steps on the copy and without it, and draws of both

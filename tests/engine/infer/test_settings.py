@@ -54,9 +54,15 @@ def test_what_follows_from_the_guide_is_settled_at_use() -> None:
     )
 
 
+def test_a_flow_has_a_size_and_what_is_no_flow_has_none() -> None:
+    assert Settings(method="svi", guide="iaf", width=64).resolved().items() >= {"layers": 5, "width": 64}.items()
+    assert not {"layers", "width"} & Settings(method="svi", guide="mvn").resolved().keys()
+
+
 @pytest.mark.parametrize(
     ("named", "message"),
     [
+        ({"method": "svi", "guide": "mvn", "layers": 3}, "^layers: guide mvn is no flow and has none; leave it out"),
         ({"method": "svi", "steps": 2.5}, r"^steps: expected a whole number of at least 1, got 2\.5$"),
         ({"method": "svi", "steps": True}, "steps: expected a whole number of at least 1, got True"),
         ({"method": "svi", "steps": "8"}, "steps: expected a whole number of at least 1, got '8'"),
