@@ -12,32 +12,43 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Hashable
+import threading
 from typing import Any
 
 import jax
 
 from gammasky.engine.infer.settings import Settings
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import ModelSpec, SkyModel
+from gammasky.engine.model.programs import Programs
 
 MOST_KEPT = 4  # structures; each holds about 150 MB of programs of the fiducial model
 
-_shelf: dict[str, dict[Hashable, Any]] = {}
+_shelf: dict[str, Programs] = {}
+_lock = threading.Lock()
 
 
-def share_programs(model: SkyModel, settings: Settings) -> None:
+def share_programs(model: SkyModel, settings: Settings, lanes: int = 1) -> None:
     """Give a model the programs of an earlier one of the same structure.
 
     Once there are programs of MOST_KEPT structures all are dropped, with JAX's own caches: those never forget a part of
     what was compiled, and a worker that has seen hundreds of structures would run out of memory.
+
+    Args:
+        lanes: models that may be fitted side by side in this process. On a GPU, which one of them does not fill, what
+            they ask is gathered. On a CPU it is not: cores that members share are busy anyway, and there each finds, to
+            the last bit, what it finds alone.
     """
-    key = structure(model, settings)
-    if key not in _shelf and len(_shelf) >= MOST_KEPT:
-        _shelf.clear()
-        jax.clear_caches()
-        _return_memory()
-    # `with_counts` shares them in the same way, between models of one spec
-    model.programs = _shelf.setdefault(key, model.programs)
+    key, width = structure(model, settings), lanes if model.backend == "cuda" else 1
+    with _lock:
+        if key not in _shelf and len(_shelf) >= MOST_KEPT:
+            _shelf.clear()
+            jax.clear_caches()
+            _return_memory()
+        if key not in _shelf or _shelf[key].width != width:
+            # `with_counts` shares them in the same way, between models of one spec
+            _shelf[key] = model.programs if width == 1 else Programs(width)
+        programs = _shelf[key]
+    model.share(programs)
 
 
 def _return_memory() -> None:
@@ -49,17 +60,26 @@ def _return_memory() -> None:
 
 def structure(model: SkyModel, settings: Settings) -> str:
     """Digest of all that compiled programs of a fit hold as constants."""
-    spec = model.spec.model_dump(mode="json")
-    # the coordinates of an amplitude hold what its population's counts are at the centre of the priors
-    if all(component.amplitude is None for component in model.spec.components):
-        spec["parameters"] = {
-            name: [prior.prior, prior.support() == (0.0, 1.0)] for name, prior in model.spec.parameters.items()
-        }
-    kept = {name: spec[name] for name in ("source_grid", "parameters", "components", "terms")}
-    shape = {**settings.resolved(), "seed": 0}
     pixels = model.pixels
-    text = json.dumps([kept, shape, pixels.nside, pixels.n_fit, pixels.n_region, model.backend])
-    digest = hashlib.sha256(text.encode())
+    shape = [pixels.nside, pixels.n_fit, pixels.n_region, model.backend]
+    digest = hashlib.sha256(json.dumps([*_constants(model.spec, settings), *shape]).encode())
     for part in (pixels.index, pixels.region, pixels.exposure_ratios):
         digest.update(part.tobytes())
     return digest.hexdigest()
+
+
+def structure_of(spec: ModelSpec, settings: Settings) -> str:
+    """Digest of what a description alone says of that; on one data set, those of one digest share programs."""
+    text = json.dumps([*_constants(spec, settings), spec.model_dump(mode="json")["region"]])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _constants(spec: ModelSpec, settings: Settings) -> list[Any]:
+    table = spec.model_dump(mode="json")
+    # the coordinates of an amplitude hold what its population's counts are at the centre of the priors
+    if all(component.amplitude is None for component in spec.components):
+        table["parameters"] = {
+            name: [prior.prior, prior.support() == (0.0, 1.0)] for name, prior in spec.parameters.items()
+        }
+    kept = {name: table[name] for name in ("source_grid", "parameters", "components", "terms")}
+    return [kept, {**settings.resolved(), "seed": 0}]

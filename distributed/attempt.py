@@ -25,13 +25,14 @@ from gammasky.distributed.trouble import ending_of
 from gammasky.engine.errors import GammaskyError
 
 Tell = Callable[[float, dict[str, float]], None]
+Interrupt = Callable[[], None]
 
 
 class DeskOf:
     """The `Desk` of one attempt; `tell` takes its progress."""
 
-    def __init__(self, places: Places, job: Job, tell: Tell) -> None:
-        self.folder = places.scratch / job.key
+    def __init__(self, places: Places, job: Job, tell: Tell, lanes: int = 1) -> None:
+        self.folder, self.lanes = places.scratch / job.key, lanes
         self.folder.mkdir(parents=True, exist_ok=True)
         self._tell = tell
 
@@ -40,7 +41,7 @@ class DeskOf:
         self._tell(float(fraction), {name: float(value) for name, value in values.items()})
 
 
-def attempt(work: Work, job: Job, tell: Tell, about: Mapping[str, str], *, limited: bool = False) -> Outcome:
+def attempt(work: Work, job: Job, tell: Tell, about: Mapping[str, str], interrupt: Interrupt | None = None) -> Outcome:
     """Run the task of one member and store its result.
 
     A member that is stored already is not run again: an earlier attempt may have ended just before it could say so.
@@ -50,17 +51,22 @@ def attempt(work: Work, job: Job, tell: Tell, about: Mapping[str, str], *, limit
         job: with which member.
         tell: takes the progress.
         about: the software and device of this process, for the member's row.
-        limited: this is the process of a driver, which interrupts itself when the member's time is up.
+        interrupt: called when the member's time is up, so that a KeyboardInterrupt ends it; None: others see to that.
     """
     places = Places(work.folder)
     try:
         if not places.manifest.is_file():
             return Outcome("apart", attempts=job.attempt, error=unseen(work.folder))
-        desk = DeskOf(places, job, tell)
-        return load_record(places, job.key) or _worked(work, job, desk, about, limited)
+        desk = DeskOf(places, job, tell, work.lanes)
+        return load_record(places, job.key) or _worked(work, job, desk, about, interrupt)
     except Exception as error:  # before or after the task, whose own have ended as outcomes
         outcome = broken(job, error, work.folder)
         return replace(outcome, ending="lost") if outcome.ending == "failed" else outcome
+
+
+def interrupt_main() -> None:
+    """Send the main thread of this process what Ctrl-C does."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def unseen(folder: Path) -> str:
@@ -71,11 +77,11 @@ def unseen(folder: Path) -> str:
     )
 
 
-def _worked(work: Work, job: Job, desk: DeskOf, about: Mapping[str, str], limited: bool) -> Outcome:
+def _worked(work: Work, job: Job, desk: DeskOf, about: Mapping[str, str], interrupt: Interrupt | None) -> Outcome:
     """The outcome of a task, its result stored."""
     began = time.monotonic()
     try:
-        with _time_limit(job.limit if limited else math.inf) as too_late:
+        with _time_limit(job.limit, interrupt) as too_late:
             result = work.task(job.spec, desk)
         row = {**_row_of(result), **about}
     except KeyboardInterrupt:
@@ -124,8 +130,8 @@ def _row_of(result: Any) -> Row:
 
 
 @contextmanager
-def _time_limit(seconds: float) -> Iterator[threading.Event]:
-    """Interrupt this process when the time is up, with the event set; compiled code is heard of when it has ended."""
+def _time_limit(seconds: float, interrupt: Interrupt | None) -> Iterator[threading.Event]:
+    """Interrupt the body when the time is up, with the event set; compiled code is heard of when it has ended."""
     too_late, lock, ended = threading.Event(), threading.Lock(), False
 
     def expire() -> None:
@@ -133,9 +139,10 @@ def _time_limit(seconds: float) -> Iterator[threading.Event]:
             if ended:
                 return
             too_late.set()
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            if interrupt:
+                interrupt()
 
-    if seconds == math.inf:
+    if seconds == math.inf or interrupt is None:
         yield too_late
         return
     timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), expire)

@@ -17,7 +17,7 @@ Row = dict[str, float | str | int | bool]
 
 @dataclass(frozen=True)
 class Resources:
-    """What each member is given.
+    """What each member is given, or members side by side in one process together.
 
     Attributes:
         cpus: threads of a member.
@@ -70,9 +70,11 @@ class Desk(Protocol):
     Attributes:
         folder: the member's own scratch folder on the shared storage, for checkpoints: kept from one attempt to the
             next, and removed when the result is stored.
+        lanes: members that may be at work side by side in this process.
     """
 
     folder: Path
+    lanes: int
 
     def report(self, fraction: float, **values: float) -> None:
         """Tell how far the member is (0 to 1), with numbers to show: `report(0.4, elbo=-20080.1)`. Call it freely."""
@@ -90,5 +92,6 @@ class Result:
 #: Picklable: a function at the top of a module, or a frozen dataclass with `__call__`. Each process keeps one copy for
 #: all its members, so what the task caches on itself or in its module is used again. It may have a method
 #: `about(resources)`, called once in each process: texts by name for every row (see `engine.machine`), or an error
-#: where this machine lacks what members need.
+#: where this machine lacks what members need. And a method `structure(spec)`: members of which it gives the same text
+#: may be at work side by side in threads of one process, each at its own call of the task.
 Task = Callable[[dict[str, Any], Desk], Result]

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -78,11 +78,8 @@ class MembersDriver(Driver):
         Raises:
             InputError: no workers.
         """
-        self.waiting.extend(
-            Job(key, member.name, specs[key], limit=time_limit(resources, member.cost))
-            for key, member in self._listed.items()
-            if key not in self.outcomes
-        )
+        if missing := [key for key in self._listed if key not in self.outcomes]:
+            self.waiting.extend(self._jobs(missing, specs, task, resources, runner.lanes))
         for scratch in self.places.scratch.iterdir():  # of a driver that was killed before it could
             if scratch.name in self.outcomes and self.outcomes[scratch.name].ending == "done":
                 self.remove_scratch(scratch.name)
@@ -93,6 +90,21 @@ class MembersDriver(Driver):
             self._write_table()
             self.places.running.unlink(missing_ok=True)
         self._board.show(self._status([], 0), last=True)
+
+    def _jobs(
+        self, keys: Iterable[str], specs: Mapping[str, dict[str, Any]], task: Task, resources: Resources, lanes: int
+    ) -> list[Job]:
+        """First attempts; those of one structure follow each other, where they may be side by side."""
+        structure = getattr(task, "structure", None) if lanes > 1 else None
+        jobs = []
+        for key in keys:
+            limit = time_limit(resources, self._listed[key].cost * lanes)
+            alike = structure(specs[key]) if structure else None
+            jobs.append(Job(key, self._listed[key].name, specs[key], limit=limit, structure=alike))
+        first: dict[str | None, int] = {}
+        for number, job in enumerate(jobs):
+            first.setdefault(job.structure, number)
+        return sorted(jobs, key=lambda job: first[job.structure])
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """See `Driver.ended`."""

@@ -10,6 +10,7 @@ et al., arXiv:2502.03279), and the calibration is that near the observed sky.
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ METHOD = Settings()
 N_DRAWS = 1000  # of each posterior
 N_WEIGHTED = 10_000  # draws that these are chosen from by their weights
 ONE_CORE = Resources()
+_making = threading.Lock()
 DIAGNOSTICS = ("elbo", "log_z", "k_hat")
 FACTS = ("converged", "reliable")  # of a fit: its optimiser, its verdict
 
@@ -174,17 +176,23 @@ class FitSky:
         """
         return machine(resources.gpus)
 
+    def structure(self, spec: dict[str, Any]) -> str:
+        """All skies are of one model, and may be fitted side by side."""
+        del spec
+        return ""
+
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
         """Arrays truth (K,) and draws (N_DRAWS, K); a row of DIAGNOSTICS, FACTS and seconds."""
         number = spec["sky"]
         desk.report(0.0)
-        if not self._kept:
-            configure()
-            self._kept["skies"] = simulate_skies(self.study)
-        skies = self._kept["skies"]
-        model = skies.model_of(number)
+        with _making:  # of lanes, the first makes the skies for all
+            if not self._kept:
+                configure()
+                self._kept["skies"] = simulate_skies(self.study)
+            skies = self._kept["skies"]
+            model = skies.model_of(number)
         method = replace(self.study.method, seed=self.study.method.seed + number)
-        share_programs(model, method)
+        share_programs(model, method, desk.lanes)
         result = fit(model, method, n_draws=N_WEIGHTED if self.study.reweight else N_DRAWS)
         arrays = {
             "truth": values_of(model, skies.truth[number : number + 1])[0],

@@ -50,14 +50,15 @@ class Campaign:
         return campaign
 
     def resume(
-        self, *, address: str | None = "auto", workers: int | None = None, data_dir: Path | str | None = None,
+        self, *, address: str | None = "auto", workers: int | None = None, lanes: int = 1,
+        data_dir: Path | str | None = None,
         retry_failed: bool = False, check: bool = False, keep_going: bool = False,
         allow_mixed: Sequence[str] = (), quiet: bool = False,
     ) -> Campaign:  # fmt: skip
         """Go on with it: fit what is missing, and nothing twice.
 
         Args:
-            address, workers, keep_going, allow_mixed, quiet: as of `Ensemble.run`.
+            address, workers, lanes, keep_going, allow_mixed, quiet: as of `Ensemble.run`.
             data_dir: folder of the data files; None: that of the ensemble.
             retry_failed: try members again that failed by themselves.
             check: read every result whole, and fit those again that are damaged.
@@ -69,7 +70,7 @@ class Campaign:
         ensemble = EnsembleFile(**EnsembleFile(**self._manifest.campaign).manifest(data_dir))
         options: dict[str, Any] = {"retry_failed": retry_failed, "check": check, "keep_going": keep_going,
                                    "allow_mixed": allow_mixed, "quiet": quiet}  # fmt: skip
-        self.tally = _run(self.folder, Expansion(ensemble), runner_at(address, workers), resume=True, **options)
+        self.tally = _run(self.folder, Expansion(ensemble), runner_at(address, workers, lanes), resume=True, **options)
         return self
 
     def status(self) -> Status:

@@ -43,7 +43,7 @@ class Ensemble(EnsembleFile):
         return plan_frame(self.expansion)
 
     def run(
-        self, folder: Path | str, *, address: str | None = "auto", workers: int | None = None,
+        self, folder: Path | str, *, address: str | None = "auto", workers: int | None = None, lanes: int = 1,
         keep_going: bool = False, allow_mixed: Sequence[str] = (), quiet: bool = False,
     ) -> Campaign:  # fmt: skip
         """Fit every member; what is finished stays in the folder whatever happens, see `Campaign.resume`.
@@ -52,7 +52,9 @@ class Ensemble(EnsembleFile):
             folder: of the campaign, new or empty; workers must see it.
             address: of a Ray cluster: "auto" (a running one, else this machine), "local", "host:port",
                 "ray://host:port"; None: one after the other, in this process.
-            workers: members at once on Ray; None: as many as there is room for.
+            workers: processes on Ray that fit at once; None: as many as there is room for.
+            lanes: members of one structure (they differ in priors, counts or seed) side by side in each process: for a
+                GPU, which one fit does not fill.
             keep_going: also where most members fail with the same error.
             allow_mixed: packages ("jax", "numba") of which this run may have other versions than its workers.
             quiet: no progress.
@@ -61,7 +63,7 @@ class Ensemble(EnsembleFile):
             InputError: members, folder or address that cannot be used.
             KeyboardInterrupt: after an interrupt, when what ran has ended.
         """
-        runner = runner_at(address, workers)
+        runner = runner_at(address, workers, lanes)
         return Campaign.begin(
             folder, self.expansion, runner, keep_going=keep_going, allow_mixed=allow_mixed, quiet=quiet
         )

@@ -14,7 +14,7 @@ import numpy as np
 from gammasky.analyses.ensemble.datasets import Place, data_identity
 from gammasky.analyses.ensemble.pointwise import Pointwise, pointwise
 from gammasky.analyses.ensemble.quantities import as_row, quantity_draws
-from gammasky.analyses.programs import share_programs
+from gammasky.analyses.programs import share_programs, structure_of
 from gammasky.distributed.manifest import difference
 from gammasky.distributed.member import Desk, Resources, Result
 from gammasky.engine.errors import InputError
@@ -60,7 +60,7 @@ class EnsembleTask:
         configure()
         desk.report(0.0)
         model, settings = self.model(spec), Settings(**spec["fit"])
-        share_programs(model, settings)
+        share_programs(model, settings, desk.lanes)
         resume = _can_resume(desk.folder / CHECKPOINT, model, settings)
         found = fit(model, settings, folder=desk.folder, resume=resume, n_draws=spec["draws"], watch=_reporting(desk))
         density = pointwise(model, found.z)
@@ -75,6 +75,10 @@ class EnsembleTask:
             InputError: a GPU was asked for, and there is none here.
         """
         return machine(resources.gpus)
+
+    def structure(self, spec: dict[str, Any]) -> str:
+        """Members of one structure may be fitted side by side."""
+        return structure_of(model_from_table(spec["model"]), Settings(**spec["fit"]))
 
     def model(self, spec: dict[str, Any]) -> SkyModel:
         """The model of a member on its data.

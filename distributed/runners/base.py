@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from gammasky.distributed.member import Resources, Row, Task
+from gammasky.engine.errors import InputError
 from gammasky.engine.interrupt import Interrupts
 
 Ending = Literal["done", "failed", "late", "lost", "full", "apart"]
@@ -25,6 +26,7 @@ class Job:
         limit: time [s] that it may take.
         failures: attempts that have failed, each on another seat.
         avoid: seats on which it was not done.
+        structure: those of one may be at work side by side in one process; None: it is alone.
     """
 
     key: str
@@ -34,6 +36,19 @@ class Job:
     limit: float = math.inf
     failures: int = 0
     avoid: tuple[str, ...] = ()
+    structure: str | None = None
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether an attempt went with its process."""
+        return self.attempt - self.failures > 1
+
+    def may_join(self, others: Collection[Job]) -> bool:
+        """Whether it may be at work beside these; one that was lost is alone, for it may take its process along."""
+        if not others:
+            return True
+        alike = self.structure is not None and all(other.structure == self.structure for other in others)
+        return alike and not any(job.was_lost for job in (self, *others))
 
 
 @dataclass(frozen=True)
@@ -68,6 +83,7 @@ class Work:
         folder: of the campaign, as every worker sees it.
         resources: of each member.
         software: versions of the driver, which seats must have, too; but for the packages in `mixed`.
+        lanes: members side by side in one process, which share its resources.
     """
 
     task: Task
@@ -75,6 +91,7 @@ class Work:
     resources: Resources
     software: Mapping[str, str] = field(default_factory=dict)
     mixed: tuple[str, ...] = ()
+    lanes: int = 1
 
 
 @dataclass(frozen=True)
@@ -132,7 +149,13 @@ class Session(Protocol):
 
 
 class Runner(Protocol):
-    """A place where members run."""
+    """A place where members run.
+
+    Attributes:
+        lanes: members of one structure side by side in each process.
+    """
+
+    lanes: int
 
     def session(self, work: Work) -> AbstractContextManager[Session]:
         """Start or join the workers; on leaving, end those that were started.
@@ -141,3 +164,14 @@ class Runner(Protocol):
             InputError: no workers there, or none that has the resources.
         """
         ...
+
+
+def checked_lanes(lanes: int) -> int:
+    """The number of members side by side in one process.
+
+    Raises:
+        InputError: not a positive whole number.
+    """
+    if isinstance(lanes, bool) or not isinstance(lanes, int) or lanes < 1:
+        raise InputError(f"lanes: expected a whole number of at least 1, got {lanes!r}")
+    return lanes

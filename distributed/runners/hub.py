@@ -17,8 +17,9 @@ PULSE_SECONDS = 10.0  # between two signs of life
 REPORT_SECONDS = 1.0  # between two of them where there is progress to tell
 MOST_SEATS = 10_000
 
-#: Of a seat: signs of life; reports of the member at work, its key, the last report (fraction, values); host, process.
-Sign = tuple[int, int, str, tuple[float, dict[str, float]], str, int]
+#: Of a seat: signs of life; of each member at work, by its key, the number of its reports and the last (fraction,
+#: values); host, process.
+Sign = tuple[int, dict[str, tuple[int, float, dict[str, float]]], str, int]
 
 
 def start_hub(ray: Any) -> Any:
@@ -70,8 +71,7 @@ class Line:
     def __init__(self, hub: Any, seat: str, end: Callable[[], None]) -> None:
         self._hub, self._seat, self._end = hub, seat, end
         self._lock = threading.Lock()
-        self._key, self._reports = "", 0
-        self._last: tuple[float, dict[str, float]] = (0.0, {})
+        self._last: dict[str, tuple[int, float, dict[str, float]]] = {}
         self._news = threading.Event()
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -82,21 +82,26 @@ class Line:
         ray.get(self._hub.tell.remote(self._seat, self._sign(0)))
 
     def begin(self, key: str) -> None:
-        """A member is at work from now on; empty: none."""
+        """A member is at work from now on."""
         with self._lock:
-            self._key, self._reports, self._last = key, 0, (0.0, {})
+            self._last[key] = (0, 0.0, {})
         self._news.set()
 
-    def report(self, fraction: float, values: dict[str, float]) -> None:
+    def report(self, key: str, fraction: float, values: dict[str, float]) -> None:
         """Its progress."""
         with self._lock:
-            self._reports += 1
-            self._last = (fraction, values)
+            self._last[key] = (self._last[key][0] + 1, fraction, values)
+        self._news.set()
+
+    def end(self, key: str) -> None:
+        """It is at work no more."""
+        with self._lock:
+            del self._last[key]
         self._news.set()
 
     def _sign(self, beats: int) -> Sign:
         with self._lock:
-            return beats, self._reports, self._key, self._last, socket.gethostname(), os.getpid()
+            return beats, dict(self._last), socket.gethostname(), os.getpid()
 
     def _serve(self) -> None:
         import ray

@@ -1,4 +1,4 @@
-"""Members one after the other, in this process: for tests, for debugging, and where there is no Ray."""
+"""Members in this process, one after the other or side by side: for tests, for debugging, and where there is no Ray."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType
 
-from gammasky.distributed.attempt import attempt
+from gammasky.distributed.attempt import attempt, interrupt_main
 from gammasky.distributed.folder import Places
-from gammasky.distributed.runners.base import Job, Outcome, Running, Work
+from gammasky.distributed.runners.base import Job, Outcome, Running, Session, Work, checked_lanes
+from gammasky.distributed.runners.lanes import LanesSession
 from gammasky.distributed.runners.seat import about_of
 from gammasky.distributed.status import write_running
 from gammasky.engine.interrupt import Interrupts
@@ -21,12 +23,19 @@ REPORT_SECONDS = 1.0  # between two writes of the progress
 
 
 class InlineRunner:
-    """Runs members here. A time limit ends Python code only: compiled code of this process runs to its end."""
+    """Runs members here. A time limit ends Python code only: compiled code of this process runs to its end.
+
+    Args:
+        lanes: members side by side, each in a thread of its own.
+    """
+
+    def __init__(self, lanes: int = 1) -> None:
+        self.lanes = checked_lanes(lanes)
 
     @contextmanager
-    def session(self, work: Work) -> Iterator[InlineSession]:
+    def session(self, work: Work) -> Iterator[Session]:
         """See `Runner.session`."""
-        yield InlineSession(work)
+        yield InlineSession(work) if self.lanes == 1 else LanesSession(replace(work, lanes=self.lanes))
 
 
 class InlineSession:
@@ -74,7 +83,7 @@ class InlineSession:
                 here = (socket.gethostname(), os.getpid())
                 write_running(places, [Running(job.key, job.name, fraction, now - began, job.attempt, values, *here)])
 
-        return [(job, attempt(self._work, job, tell, self._about, limited=True))]
+        return [(job, attempt(self._work, job, tell, self._about, interrupt_main))]
 
     def stop(self) -> None:
         """See `Session.stop`: nothing runs any more."""

@@ -8,15 +8,16 @@ if TYPE_CHECKING:
     from gammasky.distributed.runners.base import Runner
 
 
-def runner_at(address: str | None, workers: int | None = None) -> Runner:
-    """A place for members: this process alone, one after the other, or Ray at `address` with so many workers.
+def runner_at(address: str | None, workers: int | None = None, lanes: int = 1) -> Runner:
+    """A place for members: this process alone, or Ray at `address` with so many workers.
 
     Args:
         address: of a Ray cluster, see `RayRunner`; None: this process.
-        workers: members at once; None: as many as there is room for.
+        workers: processes at work at once; None: as many as there is room for.
+        lanes: members of one structure side by side in each process; 1: one after the other.
 
     Raises:
-        InputError: workers in this process, or not a positive whole number of them.
+        InputError: workers in this process, or not a positive whole number of them or of lanes.
     """
     if address is None:
         from gammasky.distributed.runners.inline import InlineRunner
@@ -24,7 +25,7 @@ def runner_at(address: str | None, workers: int | None = None) -> Runner:
 
         if workers is not None:
             raise InputError(f"workers: this process is one, got {workers!r}; give an `address`, such as 'local'")
-        return InlineRunner()
+        return InlineRunner(lanes)
     from gammasky.distributed.runners.ray import RayRunner
 
-    return RayRunner(address, workers)
+    return RayRunner(address, workers, lanes)

@@ -18,7 +18,7 @@ from typing import Any
 
 from gammasky.distributed.attempt import late
 from gammasky.distributed.runners import watch
-from gammasky.distributed.runners.base import Job, Outcome, Running, Work
+from gammasky.distributed.runners.base import Job, Outcome, Running, Work, checked_lanes
 from gammasky.distributed.runners.connect import autoscaled, check_room, connected, room_on
 from gammasky.distributed.runners.hub import Sign, start_hub
 from gammasky.distributed.runners.seat import environment, seat_class
@@ -37,23 +37,24 @@ class RayRunner:
 
     Args:
         address: "auto" (the running cluster, else this machine), "local", "ray://host:port" or "host:port".
-        workers: members at once; None: as many as there is room for.
+        workers: seats, processes that work at once; None: as many as there is room for.
+        lanes: members of one structure side by side on each seat, in threads.
 
     Raises:
-        InputError: `workers` is not a positive whole number.
+        InputError: `workers` or `lanes` is not a positive whole number.
     """
 
-    def __init__(self, address: str = "auto", workers: int | None = None) -> None:
+    def __init__(self, address: str = "auto", workers: int | None = None, lanes: int = 1) -> None:
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise InputError(f"workers: expected a whole number of at least 1, got {workers!r}")
-        self.address, self.workers = address, workers
+        self.address, self.workers, self.lanes = address, workers, checked_lanes(lanes)
 
     @contextmanager
     def session(self, work: Work) -> Iterator[RaySession]:
         """See `Runner.session`."""
         with connected(self.address, self.workers, work.resources) as ray:
             check_room(ray, work.resources)
-            session = RaySession(ray, work, self.workers)
+            session = RaySession(ray, replace(work, lanes=self.lanes), self.workers)
             try:
                 yield session
             finally:
@@ -73,7 +74,7 @@ class RaySession:
         self._hub = start_hub(ray)
         self._read, self._signs = self._hub.read.remote(), dict[str, Sign]()
         self._queue: deque[Job] = deque()
-        self._seats = Seats(self._open, self._end)
+        self._seats = Seats(self._open, self._end, work.lanes)
         self._watch = watch.Watch()
         self._slots, self._more, self._looked = 0, 0, -float("inf")
         self._nodes: dict[str, str] = {}  # node with room for members -> host
@@ -88,6 +89,10 @@ class RaySession:
 
     def slots(self) -> int:
         """See `Session.slots`."""
+        return self._most_seats() * self._work.lanes
+
+    def _most_seats(self) -> int:
+        """How many seats there can be, now."""
         if time.monotonic() - self._looked > REFRESH_SECONDS:
             self._looked, nodes = time.monotonic(), self._ray.nodes()
             rooms = {node["NodeID"]: room_on([node], self._work.resources) for node in nodes}
@@ -104,15 +109,17 @@ class RaySession:
         """See `Session.submit`."""
         self._queue.append(job)
 
-    def _busy(self) -> list[Seat]:
-        return [seat for seat in self._seats.seats if seat.job]
+    def _busy(self) -> list[tuple[Seat, Job, float]]:
+        """Every member at work, where, and since when."""
+        return [(seat, job, began) for seat in self._seats.seats for job, began in seat.at_work.values()]
 
     def poll(self, seconds: float) -> list[tuple[Job, Outcome]]:
         """See `Session.poll`."""
-        most = self.slots() + self._more
+        most = self._most_seats() + self._more
         self._seats.hire(min(self._workers or most, most), len(self._queue) + len(self._busy()))
         self._seat_jobs()
-        waits = {seat.opening or seat.reference: seat for seat in self._seats.seats if not seat.is_free}
+        waits = {seat.opening: seat for seat in self._seats.seats if seat.opening}
+        waits |= {reference: seat for seat in self._seats.seats for reference in seat.at_work}
         if not waits:
             time.sleep(seconds)
             return []
@@ -128,19 +135,25 @@ class RaySession:
         return ended
 
     def _seat_jobs(self) -> None:
-        """Give every free seat a member; leave the room of those that have long been free to others."""
-        now = time.monotonic()
+        """Give every seat the members that it has room for; leave the room of those long free to others."""
+        now, given = time.monotonic(), True
+        while given:  # one each at a time: members spread over all seats
+            given = False
+            for seat in [seat for seat in self._seats.seats if seat.opening is None]:
+                job = next((job for job in self._queue if self._seats.may_take(seat, job)), None)
+                if job:
+                    self._queue.remove(job)
+                    seat.at_work[seat.actor.work.remote(job)] = (job, now)
+                    given = True
         for seat in [seat for seat in self._seats.seats if seat.is_free]:
-            job = next((job for job in self._queue if self._seats.may_take(seat, job)), None)
-            if job:
-                self._queue.remove(job)
-                seat.job, seat.began, seat.reference = job, now, seat.actor.work.remote(job)
-            elif now - seat.idle_since > IDLE_SECONDS or self._seats.needs_fresh(seat, self._queue):
+            if now - seat.idle_since > IDLE_SECONDS or self._seats.needs_fresh(seat, self._queue):
                 self._seats.dismiss(seat)
 
     def _heard(self, seat: Seat, reference: Any) -> list[tuple[Job, Outcome]]:
         """What a seat has said: that it is open, or how a member ended there."""
-        job = seat.job
+        if seat not in self._seats.seats:  # it was dismissed for what another of its members has said
+            return []
+        job, _ = seat.at_work.get(reference, (None, 0.0))
         try:
             said = self._ray.get(reference)
         except (self._ray.exceptions.RayError, OSError, MemoryError) as error:
@@ -149,16 +162,22 @@ class RaySession:
             if job is None:
                 self._seats.stumbled(seat, line)
                 return []
-            self._seats.dismiss(seat)
-            return [(job, Outcome("lost", attempts=job.attempt, error=line, trace=str(error), seat=seat.name))]
+            return self._lost(seat, line, str(error))
         if job is None:
             self._seats.opened(seat, said, self._nodes)
             return []
-        if said.ending == "apart":
-            self._seats.set_apart(seat, seat.place[0], seat.host, said.error, self._nodes)
-        else:
-            self._seats.did(seat, said.ending == "done")
-        return [(job, replace(said, seat=seat.name))]
+        if said.ending != "apart":
+            self._seats.did(seat, reference, said.ending == "done")
+            return [(job, replace(said, seat=seat.name))]
+        jobs = seat.jobs
+        self._seats.set_apart(seat, seat.place[0], seat.host, said.error, self._nodes)
+        return [(job, replace(said, attempts=job.attempt, seat=seat.name)) for job in jobs]
+
+    def _lost(self, seat: Seat, error: str, trace: str = "") -> list[tuple[Job, Outcome]]:
+        """End a seat; all that it works on is lost."""
+        jobs = seat.jobs
+        self._seats.dismiss(seat)
+        return [(job, Outcome("lost", attempts=job.attempt, error=error, trace=trace, seat=seat.name)) for job in jobs]
 
     def _looked_after(self) -> list[tuple[Job, Outcome]]:
         """The members whose seats do not answer, do not come on, or have taken too long; those seats are ended."""
@@ -170,16 +189,27 @@ class RaySession:
             self._read = self._hub.read.remote()
         given_up: list[tuple[Job, Outcome]] = []
         for seat in list(self._seats.seats):
-            job, trouble = seat.job, wrong.get(seat.name)
-            too_late = job is not None and time.monotonic() - seat.began > job.limit
-            if trouble is None and not too_late:
-                continue
-            if trouble == "silent":
+            if wrong.get(seat.name) == watch.SILENT:
                 self._kill(seat)
-            self._seats.dismiss(seat)
-            if job:
-                given_up.append((job, replace(_given_up(job, trouble), seat=seat.name)))
+                given_up += self._lost(seat, "its worker does not answer")
+                continue
+            for job, began in seat.at_work.values():
+                if outcome := self._given_up(job, began, wrong.get(seat.name)):
+                    given_up += self._ended_for(seat, job, outcome)
+                    break
         return given_up
+
+    def _given_up(self, job: Job, began: float, hangs: str | None) -> Outcome | None:
+        """How a member ended that takes too long or stands still; None: it does not."""
+        grace = GRACE_SECONDS if self._work.lanes > 1 else 0.0  # in which it may end by itself
+        if time.monotonic() - began > job.limit + grace:
+            return late(job)
+        return _stands_still(job) if job.key == hangs else None
+
+    def _ended_for(self, seat: Seat, guilty: Job, outcome: Outcome) -> list[tuple[Job, Outcome]]:
+        """End a seat for what one of its members does; all others are lost."""
+        all_lost = self._lost(seat, f"beside {guilty.name}, which {outcome.error.partition(';')[0]}")
+        return [(job, replace(outcome, seat=seat.name) if job is guilty else lost) for job, lost in all_lost]
 
     def _kill(self, seat: Seat) -> None:
         """End a seat from another process on its node: Ray asks it to end itself, which a frozen one does not."""
@@ -192,10 +222,9 @@ class RaySession:
     def running(self) -> list[Running]:
         """See `Session.running`."""
         found = []
-        for seat in self._busy():
-            job, sign, seconds = seat.job, self._signs.get(seat.name), time.monotonic() - seat.began
-            assert job
-            fraction, values = sign[3] if sign and sign[2] == job.key else (0.0, {})
+        for seat, job, began in self._busy():
+            sign, seconds = self._signs.get(seat.name), time.monotonic() - began
+            _, fraction, values = sign[1].get(job.key, (0, 0.0, {})) if sign else (0, 0.0, {})
             found.append(Running(job.key, job.name, fraction, seconds, job.attempt, values, seat.host, seat.pid))
         return sorted(found, key=lambda member: member.name)
 
@@ -203,7 +232,7 @@ class RaySession:
         """See `Session.stop`."""
         self._queue.clear()
         self._hub.end.remote()
-        left = [seat.reference for seat in self._busy()]
+        left = [reference for seat in self._seats.seats for reference in seat.at_work]
         if left:
             self._ray.wait(left, num_returns=len(left), timeout=GRACE_SECONDS)
 
@@ -217,6 +246,8 @@ class RaySession:
         """The actor of a new seat, and what its `open` will return."""
         resources = self._work.resources
         options: dict[str, Any] = {"label_selector": {"ray.io/node-id": f"!in({','.join(apart)})"}} if apart else {}
+        if self._work.lanes > 1:  # a thread for each; without them members run in the main thread
+            options["max_concurrency"] = self._work.lanes
         actor = (
             self._ray.remote(seat_class())
             .options(
@@ -237,13 +268,9 @@ class RaySession:
         self._hub.forget.remote(seat.name)
 
 
-def _given_up(job: Job, trouble: str | None) -> Outcome:
-    if trouble == "silent":
-        return Outcome("lost", attempts=job.attempt, error="its worker does not answer")
-    if trouble == "standstill":
-        minutes = watch.STANDSTILL * watch.LOOK_SECONDS / 60
-        return Outcome("late", attempts=job.attempt, error=f"made no progress for {minutes:.0f} min")
-    return late(job)
+def _stands_still(job: Job) -> Outcome:
+    minutes = watch.STANDSTILL * watch.LOOK_SECONDS / 60
+    return Outcome("late", attempts=job.attempt, error=f"made no progress for {minutes:.0f} min")
 
 
 def _kill(pid: int) -> None:

@@ -11,11 +11,13 @@ import os
 import signal
 import socket
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gammasky.distributed.attempt import attempt, unseen
+from gammasky.distributed.attempt import Tell, attempt, unseen
 from gammasky.distributed.folder import Places
+from gammasky.distributed.lanes import Lanes, told_to_end
 from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Job, Outcome, Work
 from gammasky.distributed.runners.hub import Line
@@ -59,6 +61,7 @@ class SeatHere:
         self._work: Work | None = None
         self._about: dict[str, str] = {}
         self._lock, self._busy, self._over = threading.Lock(), False, False
+        self._lanes: Lanes | None = None
         self._line = Line(hub, seat, self._end)
 
     def open(self) -> dict[str, Any]:
@@ -86,27 +89,39 @@ class SeatHere:
             self._about = about_of(self._work)
         except GammaskyError as error:
             return {**known, "apart": f"{error} ({socket.gethostname()})"}
+        if self._work.lanes > 1:
+            self._lanes = Lanes(self._work, self._about)
         return known
 
     def work(self, job: Job) -> Outcome:
-        """One attempt at a member."""
+        """One attempt at a member; where there are lanes, in a thread of Ray's for each."""
+        self._line.begin(job.key)
+        try:
+            tell = partial(self._line.report, job.key)
+            return self._lanes.attempt(job, tell) if self._lanes else self._attempt(job, tell)
+        finally:
+            self._line.end(job.key)
+
+    def _attempt(self, job: Job, tell: Tell) -> Outcome:
+        """One attempt, in the main thread."""
         assert self._work is not None
         with self._lock:
             if self._over:
-                return Outcome("lost", attempts=job.attempt, error="told to end")
+                return told_to_end(job)
             self._busy = True
-        self._line.begin(job.key)
         try:
-            return attempt(self._work, job, self._line.report, self._about)
+            return attempt(self._work, job, tell, self._about)
         except KeyboardInterrupt:
-            return Outcome("lost", attempts=job.attempt, error="told to end")
+            return told_to_end(job)
         finally:
             with self._lock:
                 self._busy = False
-            self._line.begin("")
 
     def _end(self) -> None:
-        """Interrupt the member at work, which may write its checkpoint; called in the line's thread."""
+        """Interrupt the members at work, which may write their checkpoints; called in the line's thread."""
+        if self._lanes:
+            self._lanes.end()
+            return
         with self._lock:
             self._over = True
             if self._busy:

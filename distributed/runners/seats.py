@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gammasky.distributed.runners.base import Job
@@ -30,7 +30,7 @@ class Seat:
         name: its own, never used again.
         actor: of Ray's.
         opening: what `open` will return; None: it is open.
-        job, reference, began: what it works on, what that will return, and since when.
+        at_work: what it works on, by what will return its outcome, and since when.
         failures: members in a row that were not done here.
         place, host, pid: where it is, once it is open.
         idle_since: when it was asked for, opened, or ended its last work.
@@ -39,9 +39,7 @@ class Seat:
     name: str
     actor: Any
     opening: Any
-    job: Job | None = None
-    reference: Any = None
-    began: float = 0.0
+    at_work: dict[Any, tuple[Job, float]] = field(default_factory=dict)
     failures: int = 0
     place: Place = ()
     host: str = ""
@@ -50,8 +48,13 @@ class Seat:
 
     @property
     def is_free(self) -> bool:
-        """Whether it waits for a member."""
-        return self.opening is None and self.job is None
+        """Whether it works on nothing."""
+        return self.opening is None and not self.at_work
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What it works on."""
+        return [job for job, _ in self.at_work.values()]
 
 
 class Seats:
@@ -60,12 +63,13 @@ class Seats:
     Args:
         open_one: starts a seat's actor with this name, on none of these nodes; gives it, and what `open` will return.
         end_one: ends the process of a seat.
+        lanes: members side by side on each.
     """
 
     def __init__(
-        self, open_one: Callable[[str, Iterable[str]], tuple[Any, Any]], end_one: Callable[[Seat], None]
+        self, open_one: Callable[[str, Iterable[str]], tuple[Any, Any]], end_one: Callable[[Seat], None], lanes: int = 1
     ) -> None:
-        self._open_one, self._end_one = open_one, end_one
+        self._open_one, self._end_one, self._lanes = open_one, end_one, lanes
         self.seats: list[Seat] = []
         self.apart: dict[str, str] = {}  # node -> why it is not used
         self._places: dict[str, Place] = {}  # of every seat that ever was open, by its name
@@ -140,13 +144,18 @@ class Seats:
         if new:
             print(f"gammasky: warning: node {host} is set apart: {why}", file=sys.stderr)
 
-    def did(self, seat: Seat, done: bool) -> None:
-        """A seat has ended its work on a member; after FAILURES in a row its process is ended, and replaced."""
-        seat.job = seat.reference = None
+    def did(self, seat: Seat, reference: Any, done: bool) -> None:
+        """A seat has ended its work on a member; after FAILURES in a row its process is ended, and replaced.
+
+        Not before all others that it works on have ended, too.
+        """
+        del seat.at_work[reference]
         seat.idle_since = time.monotonic()
         seat.failures = 0 if done else seat.failures + 1
         if done:
             self._worse.pop(seat.place, None)
+        if seat.at_work:
+            return
         if seat.place[0] in self.apart:
             self.dismiss(seat)
         elif seat.failures >= FAILURES:
@@ -162,6 +171,8 @@ class Seats:
 
     def may_take(self, seat: Seat, job: Job) -> bool:
         """Whether a seat may try a member: what has failed goes to another seat, at another place if there is one."""
+        if seat.failures >= FAILURES or len(seat.at_work) >= self._lanes or not job.may_join(seat.jobs):
+            return False
         return seat.name not in job.avoid and self._another_may(seat.place, job)
 
     def needs_fresh(self, seat: Seat, jobs: Iterable[Job]) -> bool:

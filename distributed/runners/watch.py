@@ -9,28 +9,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Literal
 
 from gammasky.distributed.runners.hub import Sign
 
 LOOK_SECONDS = 1.0  # at least, between two looks: a driver that was stopped itself has then looked only once
 PATIENCE = 300  # looks without a new sign of life
 STANDSTILL = 3600  # looks without progress
+SILENT = ""  # what is wrong with a seat as a whole; else it is the key of a member
 
 
 class Watch:
     """Looks at the signs of seats."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[Sign | None, int, int]] = {}  # the last sign; looks since it, and since progress
+        #: the last sign, looks since it, and since progress of each member
+        self._seen: dict[str, tuple[Sign | None, int, dict[str, int]]] = {}
         self._looked = -float("inf")
 
     def due(self) -> bool:
         """Whether it is time for another look."""
         return time.monotonic() - self._looked >= LOOK_SECONDS
 
-    def look(self, signs: Mapping[str, Sign | None]) -> dict[str, Literal["silent", "standstill"]]:
-        """What is wrong with which seats.
+    def look(self, signs: Mapping[str, Sign | None]) -> dict[str, str]:
+        """Which seats are in trouble: SILENT, or the key of a member that stands still there.
 
         Args:
             signs: the last of every seat that has a process; None: it has not given any.
@@ -38,13 +39,19 @@ class Watch:
         self._looked, before = time.monotonic(), self._seen
         self._seen, wrong = {}, {}
         for seat, sign in signs.items():
-            last, quiet, still = before.get(seat, (None, 0, 0))
+            last, quiet, still = before.get(seat, (None, 0, {}))
             quiet = 0 if sign is None or last is None or sign[0] != last[0] else quiet + 1
-            came_on = sign is None or last is None or sign[1:3] != last[1:3] or not sign[2]
-            still = 0 if came_on else still + 1
+            still = {} if sign is None else {key: _looks_since(key, sign, last, still) for key in sign[1]}
             self._seen[seat] = (sign, quiet, still)
+            hangs = [key for key, looks in still.items() if sign and sign[1][key][0] >= 2 and looks > STANDSTILL]
             if quiet > PATIENCE:
-                wrong[seat] = "silent"
-            elif sign is not None and sign[1] >= 2 and still > STANDSTILL:
-                wrong[seat] = "standstill"
-        return wrong  # type: ignore[return-value]
+                wrong[seat] = SILENT
+            elif hangs:
+                wrong[seat] = hangs[0]
+        return wrong
+
+
+def _looks_since(key: str, sign: Sign, last: Sign | None, before: Mapping[str, int]) -> int:
+    """Looks without progress of a member."""
+    same = last is not None and key in last[1] and last[1][key][0] == sign[1][key][0]
+    return before.get(key, 0) + 1 if same else 0

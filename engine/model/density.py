@@ -19,6 +19,7 @@ from gammasky.engine.model.expected_sky import Sky
 from gammasky.engine.model.flux_axes import FluxAxes, flux_axes
 from gammasky.engine.model.latent import Latent, log_standard_normal
 from gammasky.engine.model.main_parameters import MOST, main_parameters
+from gammasky.engine.model.programs import Programs
 from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.model.terms import CountsTerm, Term
 from gammasky.engine.model.values import Arrays, Parameters, value_of
@@ -36,7 +37,7 @@ class Density:
     Attributes:
         arrays: every fixed number, counts included; methods that are traced take it as an argument, so that programs
             hold no data.
-        programs: compiled functions by key (see `program`); densities of one structure may share one dictionary.
+        programs: compiled functions by key (see `program`); densities of one structure may share them.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Density:
     ) -> None:
         self.latent, self.expectation = latent, expectation
         self.counts_term, self._more_terms = counts_term, tuple(more_terms)
-        self.programs: dict[Hashable, Any] = {}
+        self.programs = Programs()
         priors = jax.tree.map(jnp.asarray, latent.arrays())
         self.arrays: Arrays = {"priors": priors, "sky": expectation.arrays} | self._arrays_of_terms()
 
@@ -133,14 +134,20 @@ class Density:
 
         return self.program("value_and_gradient", lambda: jax.jit(evaluate))(self.arrays, jnp.asarray(z))
 
+    def share(self, programs: Programs) -> None:
+        """Use the programs of another density of the same structure, and where it has the same arrays, those."""
+        counts = {name: part for name, part in self.arrays["counts"].items() if name != "plans"}
+        fixed = programs.adopt({"sky": self.arrays["sky"], "counts": counts, "terms": self.arrays["terms"]})
+        plans = {"plans": self.arrays["counts"]["plans"]}
+        self.arrays = {**self.arrays, **fixed, "counts": {**fixed["counts"], **plans}}
+        self.programs = programs
+
     def program(self, key: Hashable, build: Callable[[], Any]) -> Any:
         """The compiled function `key`, made by `build()` when first asked for; shared by densities `with_counts`.
 
         It must take the arrays of the density as an argument and hold no data.
         """
-        if key not in self.programs:
-            self.programs[key] = build()
-        return self.programs[key]
+        return self.programs.find(key, build)
 
     def explain(self, theta: Parameters) -> NonFiniteLikelihoodError:
         """The error for parameters whose likelihood or gradient is not finite: names the term and the parameters."""

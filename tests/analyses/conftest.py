@@ -15,6 +15,7 @@ class NotingDesk:
     """A `Desk` that notes what it is told, and interrupts the fit at a fraction, as Ctrl-C does."""
 
     folder: Path = Path()
+    lanes: int = 1
     stop_at: float = 2.0
     told: list[tuple[float, dict[str, float]]] = field(default_factory=list)
 

@@ -134,6 +134,16 @@ def test_result(study: Calibration, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert len(np.unique(result.members["elbo"])) == 3  # each sky has its own counts
 
 
+def test_skies_side_by_side(study: Calibration, tmp_path: Path) -> None:
+    """To the last bit the draws of skies one after the other; a study begun in one way goes on in the other."""
+    alone = run_calibration(study, InlineRunner(), tmp_path / "alone")
+    begun = run_calibration(replace(study, skies=2), InlineRunner(2), tmp_path / "lanes")
+    lanes = run_calibration(study, InlineRunner(3), tmp_path / "lanes")
+    for name in ("truth", "draws", "elbo"):
+        np.testing.assert_array_equal(lanes.members[name], alone.members[name])
+        np.testing.assert_array_equal(begun.members[name], alone.members[name][:2])
+
+
 @pytest.mark.slow
 def test_a_failed_member_is_named_and_the_others_are_kept(
     study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -130,6 +130,9 @@ def test_members_of_one_structure_compile_once(desk_at: DeskAt, tiny: Path) -> N
     task, members = ensemble(axes=axes)
     assert len(members) == 8
     assert len({structure(task.model(m.spec), Settings(**m.spec["fit"])) for m in members}) == 1
+    assert len({task.structure(m.spec) for m in members}) == 1  # so they may be side by side
+    _, others = ensemble(axes={"latitude_min": [3.0, 4.0]})
+    assert len({task.structure(m.spec) for m in [members[0], *others]}) == 3
     task(members[0].spec, desk_at(tiny))
     with compilations() as later:
         z = [task(member.spec, desk_at(tiny)).arrays["z"] for member in members[1:4]]
@@ -158,7 +161,7 @@ def test_a_shared_program_gives_what_a_fresh_process_gives(desk_at: DeskAt, tiny
         "from gammasky.analyses.ensemble.ensemble import Ensemble\n"
         "module.configure = lambda: None\n"
         "made = Ensemble(name='tiny', model='model.toml', data='sky', **json.load(open('job.json')))\n"
-        "desk = types.SimpleNamespace(folder=pathlib.Path('.'), report=lambda fraction, **values: None)\n"
+        "desk = types.SimpleNamespace(folder=pathlib.Path('.'), lanes=1, report=lambda fraction, **values: None)\n"
         "found = made.expansion.task(made.expansion.members[-1].spec, desk)\n"
         "np.savez('fresh.npz', **found.arrays)\n"
     )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,32 @@ class Told(Square):
         if resources.gpus:
             raise InputError("gpus: no device here")
         return {"backend": "none", **versions()}
+
+
+_at_work: list[Any] = []  # of this process: what each lane works on
+
+
+class Beside(Square):
+    """Says beside how many others a member was at work, and beside how many of another structure."""
+
+    def structure(self, spec: dict[str, Any]) -> str:
+        return str(spec.get("structure", ""))
+
+    def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
+        mine, most = self.structure(spec), [0, 0]
+
+        def report(fraction: float, **values: float) -> None:
+            most[:] = max(most[0], len(_at_work) - 1), max(most[1], sum(other != mine for other in _at_work))
+            desk.report(fraction, **values)
+
+        _at_work.append(mine)
+        try:
+            noting = SimpleNamespace(folder=desk.folder, report=report)
+            result = super().__call__(spec, noting)
+        finally:
+            _at_work.remove(mine)
+        result.row |= {"beside": most[0], "others": most[1]}
+        return result
 
 
 class BadNodes(Square):

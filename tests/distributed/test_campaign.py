@@ -335,6 +335,8 @@ def test_bad_resources(bad: dict[str, object], match: str) -> None:
 class Refusing:
     """No workers."""
 
+    lanes = 1
+
     def session(self, work: Work) -> NoReturn:
         raise InputError(f"address: no cluster for {work.folder.name}")
 

@@ -191,8 +191,8 @@ def test_a_worker_that_freezes_while_it_loads_is_given_up(
             os.kill(int(frozen.read_text()), signal.SIGKILL)
 
 
-def sign(beats: int, reports: int = 0, key: str = "member") -> hub.Sign:
-    return beats, reports, key, (0.5, {}), "here", 1
+def sign(beats: int, **reports: int) -> hub.Sign:
+    return beats, {key: (number, 0.5, {}) for key, number in (reports or {"member": 0}).items()}, "here", 1
 
 
 def test_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,9 @@ def test_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
         signs = {"works": sign(look), "frozen": sign(3), "again": sign(look // 10), "opens": None}
         assert looks.look(signs) == {}
         assert not looks.due()
-    assert looks.look({"works": sign(21), "frozen": sign(3), "again": sign(2), "opens": None}) == {"frozen": "silent"}
+    assert looks.look({"works": sign(21), "frozen": sign(3), "again": sign(2), "opens": None}) == {
+        "frozen": watch.SILENT
+    }
     assert looks.look({"works": sign(22)}) == {}
     assert looks.look({"works": sign(23), "frozen": sign(3)}) == {}  # another seat, as far as this one knows
 
@@ -213,16 +215,15 @@ def test_a_standstill(monkeypatch: pytest.MonkeyPatch) -> None:
     """The likeliest hang looks alive: signs of life, and no progress. One that never told of any is left alone."""
     monkeypatch.setattr(watch, "STANDSTILL", 10)
     looks = watch.Watch()
-    for look in range(11):
-        signs = {
-            "comes on": sign(look, look),
-            "hangs": sign(look, 2),
-            "compiles": sign(look, 1),
-            "idle": sign(look, 3, ""),
-        }
-        assert looks.look(signs) == {}
-    assert looks.look({name: sign(12, *sign_[1:3]) for name, sign_ in signs.items()}) == {"hangs": "standstill"}
-    assert looks.look({"hangs": sign(13, 0, "another member")}) == {}
+    for look in range(12):
+        assert looks.look({
+            "comes on": sign(look, member=look),
+            "hangs": sign(look, member=2),
+            "compiles": sign(look, member=1),
+            "idle": (look, {}, "here", 1),
+            "one lane": sign(look, one=look, other=5, third=1),
+        }) == ({"hangs": "member", "one lane": "other"} if look == 11 else {})  # fmt: skip
+    assert looks.look({"hangs": sign(13, another=0), "one lane": sign(13, one=12, other=6)}) == {}
 
 
 @pytest.mark.slow

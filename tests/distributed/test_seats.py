@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,11 +17,11 @@ from gammasky.engine.errors import InputError
 class Office:
     """Seats whose processes are only noted."""
 
-    def __init__(self) -> None:
+    def __init__(self, lanes: int = 1) -> None:
         self.opened: list[str] = []
         self.ended: list[str] = []
         self.avoided: list[list[str]] = []
-        self.seats = Seats(self._open, lambda seat: self.ended.append(seat.name))
+        self.seats = Seats(self._open, lambda seat: self.ended.append(seat.name), lanes)
 
     def _open(self, name: str, apart: Iterable[str]) -> tuple[Any, Any]:
         self.opened.append(name)
@@ -35,6 +36,17 @@ class Office:
         for seat, (node, *gpus) in zip(new, places, strict=False):
             self.seats.opened(seat, {"node": node, "host": f"host-{node}", "pid": 1, "gpus": gpus}, ["a", "b"])
         return new
+
+    def did(self, seat: Seat, done: bool) -> None:
+        """A seat has ended its work on what it began with last, or on another member."""
+        reference = next(reversed(seat.at_work), None) or self.begin(seat)
+        self.seats.did(seat, reference, done)
+
+    def begin(self, seat: Seat, key: str = "k") -> object:
+        """A seat begins with a member."""
+        reference = object()
+        seat.at_work[reference] = (Job(key, "m", {}, structure="alike"), 0.0)
+        return reference
 
 
 @pytest.fixture
@@ -51,23 +63,23 @@ def test_two_failures_in_a_row_end_a_process(office: Office, monkeypatch: pytest
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     (seat,) = office.hire(1, ("a", "0"))
     for done in (False, True, False):
-        office.seats.did(seat, done)
+        office.did(seat, done)
     assert office.ended == []
-    office.seats.did(seat, False)
+    office.did(seat, False)
     assert office.ended == ["seat 1"]
     assert office.hire(1) == []  # a process in its place has to wait,
     now[0] += 1.5
     (seat,) = office.hire(1, ("a", "0"))
     for _ in range(2):
-        office.seats.did(seat, False)
+        office.did(seat, False)
     now[0] += 1.5
     assert office.hire(1) == []  # and the one after it twice as long;
     assert len(office.hire(2, ("a", "1"))) == 1  # but no other place does
     now[0] += 1.0
     assert len(office.hire(2, ("a", "0"))) == 1
-    office.seats.did(office.seats.seats[-1], True)  # it is as good as any other from now on
+    office.did(office.seats.seats[-1], True)  # it is as good as any other from now on
     for _ in range(2):
-        office.seats.did(office.seats.seats[-1], False)
+        office.did(office.seats.seats[-1], False)
     now[0] += 1.1
     assert len(office.hire(2)) == 1
 
@@ -89,7 +101,7 @@ def test_a_fresh_process_where_there_is_no_other_seat(office: Office) -> None:
     assert not office.seats.needs_fresh(one, [])
     (other,) = office.hire(2, ("b",))
     assert not office.seats.needs_fresh(one, [job(one)])  # that one is free
-    other.job = Job("busy", "m", {})
+    office.begin(other)
     assert not office.seats.needs_fresh(one, [job(one)])  # it will be
     assert office.seats.needs_fresh(one, [job(one, other)])
 
@@ -122,10 +134,10 @@ def test_a_node_set_apart_is_named_and_not_used(office: Office, capsys: pytest.C
 
 def test_a_busy_seat_on_a_node_set_apart_ends_its_work_first(office: Office) -> None:
     busy, lost = office.hire(2, ("a",))
-    busy.job = job()
+    office.begin(busy)
     office.seats.opened(lost, {"node": "a", "host": "host-a", "apart": "no"}, ["a", "b"])
     assert office.seats.seats == [busy]
-    office.seats.did(busy, True)
+    office.did(busy, True)
     assert office.seats.seats == []
 
 
@@ -140,3 +152,31 @@ def test_seats_that_cannot_open(office: Office, monkeypatch: pytest.MonkeyPatch)
     (seat,) = office.hire(1)
     with pytest.raises(InputError, match=r"^workers: none can be started, 5 in a row have failed: killed$"):
         office.seats.stumbled(seat, "killed")
+
+
+def test_members_side_by_side_are_of_one_structure() -> None:
+    """As many as there are lanes. One that was lost may take its process along, and is alone."""
+    office = Office(lanes=2)
+    (seat,) = office.hire(1, ("a",))
+    alike, other, alone = (Job("new", "m", {}, structure=structure) for structure in ("alike", "other", None))
+    lost = replace(alike, attempt=2)
+    assert all(office.seats.may_take(seat, job) for job in (alike, other, alone, lost))
+    office.begin(seat)
+    assert [office.seats.may_take(seat, job) for job in (alike, other, alone, lost)] == [True, False, False, False]
+    assert office.seats.may_take(seat, replace(alike, attempt=2, failures=1))  # which has failed, but harmed nobody
+    office.begin(seat)
+    assert not office.seats.may_take(seat, alike)
+    seat.at_work = {object(): (lost, 0.0)}
+    assert not office.seats.may_take(seat, alike)
+
+
+def test_a_seat_that_fails_ends_when_its_last_lane_does() -> None:
+    office = Office(lanes=3)
+    (seat,) = office.hire(1, ("a",))
+    references = [office.begin(seat, str(number)) for number in range(3)]
+    office.seats.did(seat, references[0], False)
+    office.seats.did(seat, references[1], False)
+    assert not office.seats.may_take(seat, Job("new", "m", {}, structure="alike"))
+    assert office.ended == []
+    office.seats.did(seat, references[2], False)
+    assert office.ended == ["seat 1"]

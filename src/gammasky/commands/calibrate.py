@@ -47,6 +47,7 @@ def calibrate(
     seed: int,
     address: str | None,
     workers: int | None,
+    lanes: int,
     out: Path,
     keep_going: bool,
     allow_mixed: tuple[str, ...],
@@ -81,4 +82,4 @@ def calibrate(
     at_once = 1 if address is None else workers or thread_count()
     resources = Resources(cpus=max(thread_count() // at_once, 1))
     options = {"resources": resources, "keep_going": keep_going, "allow_mixed": allow_mixed, "quiet": quiet}
-    click.echo(run_scenarios(study, scenarios, runner_at(address, workers), out, **options))
+    click.echo(run_scenarios(study, scenarios, runner_at(address, workers, lanes), out, **options))

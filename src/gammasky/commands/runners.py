@@ -15,11 +15,20 @@ allow_mixed_option = click.option(
     help="Allow fits by several versions of this one (gammasky, jax, jaxlib, numba, cupy); may be repeated.",
 )
 
+lanes_option = click.option(
+    "--lanes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Fits of one structure side by side in each process; more than one for a GPU, see docs/gpu.md.",
+)
+
 
 def running(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a command that runs many fits: where, and what it puts up with."""
     options = (
         places,
+        lanes_option,
         click.option("--keep-going", is_flag=True, help="Also where most fits fail with the same error."),
         allow_mixed_option,
         click.option("--quiet", is_flag=True, help="No live progress."),
@@ -46,7 +55,9 @@ def places(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="ADDRESS",
         help="A Ray cluster: auto (a running one, else this machine), local, host:port or ray://host:port.",
     )
-    @click.option("--workers", type=click.IntRange(min=1), help="Fits at once.  [as many as fit]")
+    @click.option(
+        "--workers", type=click.IntRange(min=1), help="Processes that fit at once.  [as many as there is room for]"
+    )
     @wraps(command)
     def placed(*arguments: Any, executor: str, address: str, workers: int | None, **options: Any) -> Any:
         if executor == "inline" and (workers, address) != (None, "auto"):

@@ -34,6 +34,7 @@ def study(
     n_skies: int | None,
     address: str | None,
     workers: int | None,
+    lanes: int,
     **options: Any,
 ) -> None:
     """Run the study NAME (or a TOML file of your own), or go on with it; `gammasky study list` says what there is.
@@ -52,7 +53,7 @@ def study(
     from gammasky.distributed.runners.place import runner_at
 
     place = out or Path(f"study_{chosen.name}{'_quick' if quick else ''}")
-    report, failed = run_study(chosen, place, runner_at(address, workers), quick=quick, **options)
+    report, failed = run_study(chosen, place, runner_at(address, workers, lanes), quick=quick, **options)
     click.echo(report)
     if failed:
         click.echo(f"{failed} failed (see {place / 'campaign' / 'failed'}); the same command tries again", err=True)
