@@ -57,8 +57,8 @@ def main() -> None:
     for way in ways:  # compile
         run(skies, range(min(way.lanes, options.skies)), way, programs[way])
     print(f"{options.skies} skies of {options.model} on {options.data}; {machine(0)}", file=sys.stderr)
-    measured = {way: [] for way in ways}
-    draws: dict[Way, list[float]] = {}
+    measured: dict[Way, list[tuple[float, float]]] = {way: [] for way in ways}
+    draws: dict[Way, list[np.ndarray]] = {}
     for _ in range(options.repeats):
         for way in ways:
             before, began = cpu_seconds(), time.perf_counter()
@@ -76,10 +76,9 @@ def main() -> None:
             for which in (0, 1)
         ]
         same = all(np.array_equal(one, first) for one, first in zip(draws[way], draws[ways[0]], strict=True))
-        calls = "gathered" if way.gathered else "each by itself"
-        print(
-            f"| {way.lanes} | {calls} | {wall:.1f} | {cpu:.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} | {'yes' if same else 'no'} |"
-        )
+        told = ("gathered" if way.gathered else "each by itself", f"{wall:.1f}", f"{cpu:.1f}")
+        cells = (str(way.lanes), *told, *(f"{ratio:.2f}" for ratio in ratios), "yes" if same else "no")
+        print(f"| {' | '.join(cells)} |")
 
 
 def run(skies: Skies, numbers: Sequence[int], way: Way, programs: Programs) -> list[np.ndarray]:
