@@ -61,7 +61,7 @@ def _return_memory() -> None:
 def structure(model: SkyModel, settings: Settings) -> str:
     """Digest of all that compiled programs of a fit hold as constants."""
     pixels = model.pixels
-    shape = [pixels.nside, pixels.n_fit, pixels.n_region, model.backend]
+    shape = [pixels.grid.key, pixels.n_fit, pixels.n_region, model.backend]
     digest = hashlib.sha256(json.dumps([*_constants(model.spec, settings), *shape]).encode())
     for part in (pixels.index, pixels.region, pixels.exposure_ratios):
         digest.update(part.tobytes())

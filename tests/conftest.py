@@ -156,7 +156,7 @@ spot = {{ file = "spot.npy", masked_where = 1 }}
 
 TINY_MODEL = """
 name = "tiny"
-region = { radius_max = 20.0, mask = "spot", exposure_regions = 1 }
+region = { latitude_min = 2.0, radius_max = 20.0, mask = "spot", exposure_regions = 1 }
 source_grid = { max = 50.0, nodes = 60 }
 [parameters]
 S_flat = { prior = "uniform", low = 0.5, high = 6.0 }

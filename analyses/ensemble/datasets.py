@@ -73,7 +73,7 @@ def data_identity(dataset: Dataset, spec: ModelSpec) -> dict[str, Any]:
     settings: dict[str, Any] = {
         place: entry.model_dump(mode="json", exclude={"file", "description"}) for place, entry in used.items()
     }
-    settings |= {"nside": manifest.nside, "energy_edges_gev": list(manifest.energy_edges_gev)}
+    settings |= {"pixels": dataset.pixels.key, "energy_edges_gev": dataset.energy_edges_gev.tolist()}
     checksums = dataset.checksums_of(maps, region.mask_names, region.catalogue_names)
     return {"name": dataset.name, "sha256": checksums, "manifest": settings}
 

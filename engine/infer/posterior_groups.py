@@ -10,6 +10,7 @@ import numpy as np
 
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, Predictions
 from gammasky.engine.model import SkyModel
+from gammasky.engine.sky.pixels import HealpixPixels
 
 if TYPE_CHECKING:
     from xarray import Dataset
@@ -73,7 +74,7 @@ def predictions_group(model: SkyModel, predictions: Predictions) -> Dataset:
     variables: dict[str, Any] = {"expected_counts": (("component", "region_pixel"), counts, notes)}
     axes: dict[str, Any] = {
         "component": _names([component.name for component in model.spec.components]),
-        "region_healpix": ("region_pixel", pixels.index % (12 * pixels.nside**2)),
+        "region_healpix": ("region_pixel", pixels.pixel),
     }
     if not populations.components:
         return xarray.Dataset(variables, axes)
@@ -105,7 +106,7 @@ def constant_data_group(model: SkyModel) -> Dataset:
 
     pixels = model.pixels
     of_pixels = {
-        "healpix": (pixels.index % (12 * pixels.nside**2), "1", "HEALPix pixel, RING order, Galactic coordinates"),
+        "healpix": (pixels.pixel, "1", f"pixel: {pixels.grid.name}"),
         "energy_bin": (pixels.energy_bin, "1", "energy bin"),
         "lon": (pixels.lon_deg, "deg", "Galactic longitude"),
         "lat": (pixels.lat_deg, "deg", "Galactic latitude"),
@@ -119,7 +120,14 @@ def constant_data_group(model: SkyModel) -> Dataset:
     at = {"units": "cm2 s", "long_name": "exposure at which source counts are expected counts"}
     variables["reference_exposure"] = ("energy", pixels.reference_exposure, at)
     axes = {**_pixel_axis(model), "exposure_region": np.arange(len(pixels.exposure_ratios))}
-    about = {"nside": pixels.nside, "n_region": pixels.n_region, "ordering": "RING", "frame": "galactic"}
+    about: dict[str, Any] = {
+        "n_region": pixels.n_region,
+        "frame": pixels.grid.frame,
+        "pixels": pixels.grid.name,
+        "pixel_area_sr": pixels.pixel_area_sr,
+    }
+    if isinstance(pixels.grid, HealpixPixels):
+        about |= {"nside": pixels.grid.nside, "ordering": "RING"}
     return xarray.Dataset(variables, axes, about)
 
 

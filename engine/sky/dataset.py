@@ -14,6 +14,8 @@ from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.files import read_bytes
 from gammasky.engine.sky import maps
 from gammasky.engine.sky.catalogues import read_positions
+from gammasky.engine.sky.gzip_files import unpacked
+from gammasky.engine.sky.loading import counts_of, exposure_of, template_of, working_pixels
 from gammasky.engine.sky.locate import find_folder, holds
 from gammasky.engine.sky.manifest import (
     MANIFEST_NAME,
@@ -24,28 +26,34 @@ from gammasky.engine.sky.manifest import (
     read_manifest,
     shipped_manifests,
 )
-from gammasky.engine.sky.psf import PSF, IRFSettings
-from gammasky.engine.sky.readers import load_map
+from gammasky.engine.sky.pixels import HealpixPixels, Pixels
+from gammasky.engine.sky.psf import PSF, IRFSettings, PSFFile
+from gammasky.engine.sky.readers import Maps, load_map
+from gammasky.engine.sky.resample import mask_on
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Maps on the sphere, HEALPix RING order, Galactic coordinates, with an explicit energy axis.
+    """Maps in the pixels of the counts, with an explicit energy axis.
 
     Args:
-        manifest: what the files are.
+        manifest: what the files are; with frame, nside (of HEALPix pixels) and energies, where they were the counts'.
         folder: where they lie.
+        pixels: HEALPix, RING order, or a projected grid.
         counts (E, npix): photons.
         exposure (E, npix) [cm^2 s]: exposure.
         checksums: SHA-256 of every file read so far, by file name; what identifies a fit is its Observation's digest.
+        notes: what was understood that the files do not say.
     """
 
     manifest: Manifest
     folder: Path
+    pixels: Pixels
     counts: np.ndarray
     exposure: np.ndarray
     checksums: dict[str, str] = field(default_factory=dict)
-    _templates: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    notes: list[str] = field(default_factory=list)
+    _templates: dict[str, tuple[np.ndarray, bool]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, name_or_path: str | Path, data_dir: Path | str | None = None) -> Dataset:
@@ -61,12 +69,14 @@ class Dataset:
         """
         manifest, folder = _resolve(name_or_path, data_dir)
         checksums: dict[str, str] = {}
-        n_bins = len(manifest.energy_edges_gev) - 1
         counts, label = _read(manifest.counts, manifest, folder, checksums)
-        counts = maps.counts_map(_on_energy_axis(counts, n_bins, label), manifest.nside, label)
+        pixels = working_pixels(counts, manifest, label)
+        manifest = _resolved(manifest, counts, pixels, label)
+        n_bins = len(manifest.energy_edges_gev or ()) - 1
+        photons = counts_of(counts, pixels, n_bins, label)
         exposure, label = _read(manifest.exposure, manifest, folder, checksums)
-        exposure = maps.intensity_map(_on_energy_axis(exposure, n_bins, label), manifest.nside, label)
-        return cls(manifest, folder, counts, exposure, checksums)
+        notes = [maps.note for maps in (counts, exposure) if maps.note]
+        return cls(manifest, folder, pixels, photons, exposure_of(exposure, pixels, n_bins, label), checksums, notes)
 
     @property
     def name(self) -> str:
@@ -74,14 +84,14 @@ class Dataset:
         return self.manifest.name
 
     @property
-    def nside(self) -> int:
-        """HEALPix resolution that every map is brought to."""
+    def nside(self) -> int | None:
+        """HEALPix resolution that every map is brought to; None on a projected grid."""
         return self.manifest.nside
 
     @property
     def energy_edges_gev(self) -> np.ndarray:
         """Edges of the energy bins (E + 1,) [GeV]."""
-        return np.array(self.manifest.energy_edges_gev)
+        return np.array(self.manifest.energy_edges_gev, dtype=np.float64)
 
     @property
     def template_names(self) -> list[str]:
@@ -112,11 +122,21 @@ class Dataset:
         """
         if name not in self.manifest.templates:
             raise unknown_name("template", name, self.manifest.templates)
+        return self._template(name)[0]
+
+    def has_spectrum(self, name: str) -> bool:
+        """Whether the values of the template `name` in different energy bins are in one unit: a cube or a spectrum.
+
+        Raises:
+            InputError: as `template`.
+        """
+        self.template(name)
+        return self._template(name)[1]
+
+    def _template(self, name: str) -> tuple[np.ndarray, bool]:
         if name not in self._templates:
-            values, label = _read(self.manifest.templates[name], self.manifest, self.folder, self.checksums)
-            values = np.broadcast_to(values, (len(self.counts), values.shape[1])) if len(values) == 1 else values
-            values = _on_energy_axis(values, len(self.counts), label)
-            self._templates[name] = maps.intensity_map(values, self.nside, label)
+            found, label = _read(self.manifest.templates[name], self.manifest, self.folder, self.checksums)
+            self._templates[name] = template_of(found, self.pixels, len(self.counts), label), found.spectral
         return self._templates[name]
 
     def template_at(self, name: str, index: np.ndarray) -> np.ndarray:
@@ -152,8 +172,8 @@ class Dataset:
         if name not in self.manifest.masks:
             raise unknown_name("mask", name, self.manifest.masks)
         entry = self.manifest.masks[name]
-        values, label = _read(entry, self.manifest, self.folder, self.checksums)
-        mask = maps.mask_map(values, self.nside, label, entry.masked_where)
+        found, label = _read(entry, self.manifest, self.folder, self.checksums)
+        mask = mask_on(found.values, found.pixels, self.pixels, label, entry.masked_where)
         unknown = 0 if needed is None else int((mask[needed] == maps.NOT_OBSERVED).sum())
         if unknown:
             raise InputError(
@@ -188,7 +208,7 @@ class Dataset:
         files = [manifest.counts.file, manifest.exposure.file]
         files += [manifest.templates[name].file for name in templates] + [manifest.masks[name].file for name in masks]
         files += [manifest.sources[name].file for name in catalogues]
-        if isinstance(manifest.psf, IRFSettings):
+        if isinstance(manifest.psf, IRFSettings | PSFFile):
             files.append(manifest.psf.file)
         for file in files:
             if _name_of(file) not in self.checksums:
@@ -197,18 +217,32 @@ class Dataset:
 
     @property
     def psf(self) -> PSF:
-        """The point-spread function.
+        """The point-spread function of the first energy bin.
 
         Raises:
-            InputError: the instrument-response file cannot be used.
+            InputError: its file cannot be used.
+        """
+        return self.psfs[0]
+
+    @property
+    def psfs(self) -> tuple[PSF, ...]:
+        """The point-spread function of each energy bin (E).
+
+        Raises:
+            InputError: its file cannot be used.
         """
         settings = self.manifest.psf
-        if not isinstance(settings, IRFSettings):
-            return settings
+        if not isinstance(settings, IRFSettings | PSFFile):
+            return (settings,) * len(self.counts)
+        label = str(self.folder / settings.file)
+        content = unpacked(_content(settings.file, self.manifest, self.folder, self.checksums), label)
+        if isinstance(settings, PSFFile):
+            from gammasky.engine.sky.products import PSFTable
+
+            return PSFTable.read(content, label).in_bins(self.energy_edges_gev, settings.spectral_index)
         from gammasky.engine.sky.irf import king_psf
 
-        content = _content(settings.file, self.manifest, self.folder, self.checksums)
-        return king_psf(content, str(self.folder / settings.file), settings)
+        return (king_psf(content, label, settings),) * len(self.counts)
 
 
 def _resolve(
@@ -269,13 +303,24 @@ def _name_of(file: str) -> str:
     return Path(file).name if Path(file).is_absolute() else file
 
 
-def _read(entry: MapFile, manifest: Manifest, folder: Path, checksums: dict[str, str]) -> tuple[np.ndarray, str]:
-    """The maps of one entry of the manifest (bins, pixels), RING order, and how errors name the file."""
+def _resolved(manifest: Manifest, counts: Maps, pixels: Pixels, label: str) -> Manifest:
+    """The manifest with what the counts say of themselves.
+
+    Raises:
+        InputError: nobody says the energies.
+    """
+    edges = manifest.energy_edges_gev
+    if edges is None and counts.edges_gev is None:
+        raise InputError(f"{label}: no energy bins in it; give `energy_edges_gev` of the dataset")
+    found = {
+        "frame": pixels.frame,
+        "nside": pixels.nside if isinstance(pixels, HealpixPixels) else None,
+        "energy_edges_gev": tuple((counts.edges_gev if edges is None else np.array(edges)).tolist()),  # type: ignore[union-attr]
+    }
+    return manifest.model_copy(update=found)
+
+
+def _read(entry: MapFile, manifest: Manifest, folder: Path, checksums: dict[str, str]) -> tuple[Maps, str]:
+    """The maps of one entry of the manifest, and how errors name the file."""
     content, label = _content(entry.file, manifest, folder, checksums), str(folder / entry.file)
-    return load_map(content, label, entry, manifest.nside, manifest.energy_edges_gev), label
-
-
-def _on_energy_axis(values: np.ndarray, n_bins: int, label: str) -> np.ndarray:
-    if len(values) != n_bins:
-        raise InputError(f"{label}: {len(values)} energy bins, but `energy_edges_gev` of the manifest has {n_bins}")
-    return values
+    return load_map(content, label, entry, manifest.energy_edges_gev), label

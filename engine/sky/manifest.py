@@ -12,28 +12,27 @@ from pydantic import Field, field_validator, model_validator
 
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.files import read_toml
-from gammasky.engine.sky.psf import PSFSettings
+from gammasky.engine.sky.pixels.frames import Frame
+from gammasky.engine.sky.psf import SPECTRAL_INDEX, PSFSettings
 from gammasky.engine.sky.schema import Schema, validated
 
 MANIFEST_NAME = "dataset.toml"
 
 
-Frame = Literal["galactic", "equatorial"]
-
-
 class MapFile(Schema):
-    """A map in a file: `.npy`, or HEALPix FITS, or (`projection = "car"`) a FITS image with a celestial WCS.
+    """A map in a file: `.npy`, a HEALPix table or an image with a celestial WCS in FITS, or a cube of either.
 
     Any of them may be compressed (`.gz`). What a file says of itself counts, and may not contradict what is said here:
     `ordering` and `frame` are for files that do not say them. A `.npy` map is RING and Galactic unless they say more.
 
     Args:
+        projection: "healpix" or "car" (any image) to say which of the two is meant where a file could hold both.
         field: columns of a table by name, or by number not counting that of the pixel numbers; one for each energy bin.
         hdu: extension, by name or number; by default 1 for tables and 0 for images.
     """
 
     file: str
-    projection: Literal["healpix", "car"] = "healpix"
+    projection: Literal["healpix", "car"] | None = None
     ordering: Literal["ring", "nested"] | None = None
     frame: Frame | None = None
     hdu: int | str | None = None
@@ -42,28 +41,36 @@ class MapFile(Schema):
 
 
 class CountsMap(MapFile):
-    """Photon counts in HEALPix pixels: they are whole numbers, so there are no images, which would be interpolated."""
+    """Photon counts: their pixels, HEALPix or those of an image, in their own frame, are those of the dataset."""
 
-    projection: Literal["healpix"] = "healpix"
     unit: Literal["counts"] = "counts"
 
 
 class ExposureMap(MapFile):
-    """Exposure, in any unit of area times time; in cm2 s where neither the file nor `unit` says one."""
+    """Exposure, in any unit of area times time; in cm2 s where neither the file nor `unit` says one.
+
+    Args:
+        spectral_index: of the photon spectrum E^-index that an exposure at several energies is averaged with.
+    """
 
     unit: str | None = None
+    spectral_index: float = SPECTRAL_INDEX
 
 
 class TemplateMap(MapFile):
-    """An emission template, up to a factor: `counts` is exposure corrected, `intensity` is not."""
+    """An emission template, up to a factor: `counts` is exposure corrected, `intensity` is not.
+
+    Args:
+        extrapolate: a cube or a spectrum goes on beyond its energies, with the power law between the last two.
+    """
 
     unit: Literal["counts", "intensity"]
+    extrapolate: bool = False
 
 
 class MaskMap(MapFile):
     """A mask of two values, of which `masked_where` is that of the masked pixels."""
 
-    projection: Literal["healpix"] = "healpix"
     masked_where: bool | int = True
 
 
@@ -110,6 +117,9 @@ class Work(Schema):
 class Manifest(Schema):
     """The whole of `dataset.toml`.
 
+    `frame`, `nside` and `energy_edges_gev` are those of the counts, where these say them, unless they are given here: a
+    coarser nside, or edges among those of the counts, between which bins are added up.
+
     `truth` holds the parameters that simulated counts were drawn with; `thresholds_cm2_s` the fluxes (low, high) in the
     dataset's energy range between which the sources of a catalogue, by its name, begin to be resolved. `works` say what
     to cite; where there are none, the arXiv identifiers in `citation` do.
@@ -119,9 +129,9 @@ class Manifest(Schema):
     description: str = ""
     citation: str = ""
     works: tuple[Work, ...] = ()
-    frame: Literal["galactic"] = "galactic"
-    nside: int
-    energy_edges_gev: tuple[float, ...]
+    frame: Frame | None = None
+    nside: int | None = None
+    energy_edges_gev: tuple[float, ...] | None = None
     counts: CountsMap
     exposure: ExposureMap
     templates: dict[str, TemplateMap] = Field(default_factory=dict)
@@ -154,14 +164,16 @@ class Manifest(Schema):
 
     @field_validator("nside")
     @classmethod
-    def _healpix_nside(cls, nside: int) -> int:
-        if not 1 <= nside <= 8192 or nside & (nside - 1):
+    def _healpix_nside(cls, nside: int | None) -> int | None:
+        if nside is not None and not (1 <= nside <= 8192 and not nside & (nside - 1)):
             raise ValueError("expected a power of 2 from 1 to 8192")
         return nside
 
     @field_validator("energy_edges_gev")
     @classmethod
-    def _rising_edges(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
+    def _rising_edges(cls, edges: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if edges is None:
+            return None
         if len(edges) < 2 or edges[0] <= 0 or any(high <= low for low, high in pairwise(edges)):
             raise ValueError("expected at least two positive, rising energies [GeV]")
         return edges

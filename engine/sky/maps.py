@@ -138,15 +138,15 @@ def check_values(values: np.ndarray, where: np.ndarray, label: str, *, positive:
     _refuse(used.reshape(values.shape) & ~good, values, label, rule)
 
 
-def mask_map(values: np.ndarray, nside: int, label: str, masked_where: bool | int) -> np.ndarray:
-    """Mask (pixels,) int64 at `nside`: 1 = masked, as a pixel is of which any sub-pixel is; 0 = not; or NOT_OBSERVED.
+def mask_values(values: np.ndarray, label: str, masked_where: bool | int) -> np.ndarray:
+    """A mask (pixels,) int64 of a map (1, pixels): 1 = masked, 0 = not, NOT_OBSERVED where the map has no value.
 
     Raises:
         InputError: more than one map, no pixel with the value `masked_where`, or several other values.
     """
     if len(values) != 1:
         raise InputError(f"{label}: expected one mask for all energies, got {len(values)} maps")
-    numbers = with_nan(values)
+    numbers = with_nan(values)[0]
     found = np.unique(numbers[~np.isnan(numbers)])
     others = found[found != float(masked_where)]
     allowed = [1.0 - masked_where] if masked_where in (0, 1) else others[:1]
@@ -156,10 +156,7 @@ def mask_map(values: np.ndarray, nside: int, label: str, masked_where: bool | in
             f"{label}: a mask has two values, of which masked_where = {str(masked_where).lower()} marks the masked "
             f"pixels; got {listed or 'none'}; correct masked_where or the map"
         )
-    nside_of(numbers.shape[1], label)
-    masked = change_nside(numbers == float(masked_where), nside, np.any)[0]
-    unknown = change_nside(np.isnan(numbers), nside, np.any)[0]
-    return np.where(masked, 1, np.where(unknown, NOT_OBSERVED, 0))
+    return np.where(numbers == float(masked_where), 1, np.where(np.isnan(numbers), NOT_OBSERVED, 0))
 
 
 def _mean_of_good(values: np.ndarray, axis: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.sky.pixels import HealpixPixels, Pixels
 from gammasky.engine.sky.psf import PSF
 
 
@@ -19,16 +20,16 @@ from gammasky.engine.sky.psf import PSF
 class Observation:
     """N pixels: the first P are fitted, the first `n_region` set the normalisation, any others lie around the region.
 
-    Each of the three groups is in the order of the flat index, energy bin * npix + HEALPix pixel (RING), so a second
+    Each of the three groups is in the order of the flat index, energy bin * npix + pixel, so a second
     energy bin is only more pixels and more regions.
 
     Args:
-        nside: HEALPix resolution.
+        grid: HEALPix pixels (RING), or a projected grid.
         energy_edges_gev (E + 1,) [GeV]: edges of the energy bins.
         psf (E): point-spread function of each energy bin.
         index (N,): flat index into a raveled (E, npix) map.
-        lon_deg (N,) [deg]: longitude in (-180, 180].
-        lat_deg (N,) [deg]: latitude.
+        lon_deg (N,) [deg]: Galactic longitude in (-180, 180].
+        lat_deg (N,) [deg]: Galactic latitude.
         n_fit: number of fitted pixels P.
         n_region: number of pixels of the normalisation region (fitted or masked).
         counts (P,): photons.
@@ -40,7 +41,7 @@ class Observation:
             the exposure regions of their mean exposures.
     """
 
-    nside: int
+    grid: Pixels
     energy_edges_gev: np.ndarray
     psf: tuple[PSF, ...]
     index: np.ndarray
@@ -67,6 +68,11 @@ class Observation:
         return self.exposure / means[self.energy_bin]
 
     @cached_property
+    def exposure_over_mean(self) -> np.ndarray:
+        """Exposure over its mean in the normalisation region of all energy bins (N,)."""
+        return self.exposure / self.exposure[: self.n_region].mean()
+
+    @cached_property
     def source_exposure(self) -> np.ndarray:
         """Exposure over the reference exposure (N,): the pixel's own version of `exposure_ratios`."""
         return self.exposure / self.reference_exposure[self.energy_bin]
@@ -79,16 +85,30 @@ class Observation:
     @property
     def counts_per_intensity(self) -> np.ndarray:
         """Counts per pixel of an intensity of 1 cm^-2 s^-1 sr^-1, for each energy bin (E,): the mean exposure of the
-        fitted pixels times the solid angle of a pixel."""
+        fitted pixels times the mean solid angle of a pixel."""
         fitted, bins = self.exposure[: self.n_fit], self.energy_bin[: self.n_fit]
         means = np.array([fitted[bins == energy_bin].mean() for energy_bin in range(self.n_energy)])
-        return means * np.pi / (3 * self.nside**2)
+        return means * self.pixel_area_sr
+
+    @cached_property
+    def pixel_area_sr(self) -> float:
+        """Mean solid angle of the pixels of the region [sr]."""
+        if isinstance(self.grid, HealpixPixels):
+            return float(np.pi / (3 * self.grid.nside**2))
+        return float(self.grid.solid_angle_sr[self.pixel[: self.n_region]].mean())
+
+    @cached_property
+    def relative_area(self) -> np.ndarray | None:
+        """Solid angle of each pixel (N,) over the mean of the region; None where all are alike."""
+        if isinstance(self.grid, HealpixPixels):
+            return None
+        return np.asarray(self.grid.solid_angle_sr[self.pixel] / self.pixel_area_sr)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all that a likelihood depends on: pixels, counts, exposure, regions, PSF and energies."""
         digest = hashlib.sha256()
-        shapes = [self.nside, self.n_fit, self.n_region, *(psf.model_dump_json() for psf in self.psf)]
+        shapes = [self.grid.key, self.n_fit, self.n_region, *(psf.model_dump_json() for psf in self.psf)]
         digest.update(repr(shapes).encode())
         for part in (self.energy_edges_gev, self.index, self.counts, self.exposure, self.region):
             digest.update(np.ascontiguousarray(part).tobytes())
@@ -106,7 +126,12 @@ class Observation:
     @property
     def energy_bin(self) -> np.ndarray:
         """Energy bin of each pixel (N,)."""
-        return self.index // (12 * self.nside**2)
+        return self.index // self.grid.n_pixels
+
+    @property
+    def pixel(self) -> np.ndarray:
+        """Number of each pixel (N,) in its energy bin."""
+        return self.index % self.grid.n_pixels
 
     def values(self, sky_map: np.ndarray) -> np.ndarray:
         """The values (N,) of a map (E, npix) in these pixels.
@@ -114,7 +139,7 @@ class Observation:
         Raises:
             InputError: the map has another shape.
         """
-        shape = (self.n_energy, 12 * self.nside**2)
+        shape = (self.n_energy, self.grid.n_pixels)
         if np.shape(sky_map) != shape:
             raise InputError(f"map: expected shape {shape} (energy bins, pixels), got {np.shape(sky_map)}")
         return np.asarray(sky_map).ravel()[self.index]
@@ -129,7 +154,7 @@ class Observation:
         if values.ndim != 1 or len(values) not in (self.n_fit, self.n_region, self.n_pixels):
             expected = f"({self.n_pixels},), ({self.n_region},) for the region or ({self.n_fit},) for the fitted pixels"
             raise InputError(f"values: expected shape {expected}, got {values.shape}")
-        sky_map = np.full(self.n_energy * 12 * self.nside**2, fill, dtype=np.float64)
+        sky_map = np.full(self.n_energy * self.grid.n_pixels, fill, dtype=np.float64)
         sky_map[self.index[: len(values)]] = values
         return sky_map.reshape(self.n_energy, -1)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.cache import remembered
+from gammasky.engine.sky.pixels import HealpixPixels, Pixels
 from gammasky.engine.sky.psf import PSF, DeltaPSF
 
 SMALLEST_EDGE = 1e-4
@@ -37,7 +38,7 @@ class PixelFractions:
 
 def pixel_fractions(
     psf: PSF,
-    nside: int,
+    pixels: int | Pixels,
     *,
     n_positions: int = 40_960,
     n_photons: int = 2_000,
@@ -50,7 +51,7 @@ def pixel_fractions(
 
     Args:
         psf: point-spread function.
-        nside: HEALPix resolution of the pixels.
+        pixels: HEALPix pixels, or their nside: those of one nside are alike wherever their poles are.
         n_positions: sources, uniform on the sphere; a multiple of 1024 fills every stratum of the pixel alike.
         n_photons: photons of each, with weights that let the tail be as well sampled as the core.
         bins: bins of f, logarithmic from 1e-4 to 1 (and one below); empty ones are left out.
@@ -66,6 +67,7 @@ def pixel_fractions(
     """
     if isinstance(psf, DeltaPSF):
         return PixelFractions(np.ones(1), np.ones(1))
+    nside = _nside(pixels)
     _check(nside=nside, n_positions=n_positions, n_photons=n_photons, bins=bins)
     settings = {"n_positions": n_positions, "n_photons": n_photons, "bins": bins, "seed": seed}
     if not cache:
@@ -78,6 +80,14 @@ def pixel_fractions(
         sound=_is_sound,
     )
     return PixelFractions(found["fraction"], found["weight"])
+
+
+def _nside(pixels: int | Pixels) -> int:
+    if isinstance(pixels, int):
+        return pixels
+    if not isinstance(pixels, HealpixPixels):
+        raise InputError(f"pixel fractions: {pixels.name}; expected HEALPix pixels")
+    return pixels.nside
 
 
 def _is_sound(arrays: dict[str, np.ndarray]) -> bool:

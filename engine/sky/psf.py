@@ -15,6 +15,9 @@ from pydantic import Field, model_validator
 from gammasky.engine.sky.schema import Schema
 
 GRID_SIZE = 1 << 16
+SPECTRAL_INDEX = (
+    2.0  # of the spectrum that exposures and PSFs are averaged with over a bin, unless another is asked for
+)
 
 
 class _RadialPSF(Schema):
@@ -154,8 +157,23 @@ class IRFSettings(Schema):
     weights: tuple[float, ...] | None = None
 
 
+class PSFFile(Schema):
+    """A PSF for each energy bin, averaged from a table with the extensions PSF and THETA as gtpsf writes it.
+
+    Args:
+        file: the file.
+        spectral_index: of the photon spectrum E^-index that the average is weighted with, beside the exposure.
+    """
+
+    kind: Literal["file"] = "file"
+    file: str
+    spectral_index: float = SPECTRAL_INDEX
+
+
 PSF = KingPSF | GaussianPSF | TablePSF | DeltaPSF
-PSFSettings = Annotated[KingPSF | GaussianPSF | TablePSF | DeltaPSF | IRFSettings, Field(discriminator="kind")]
+PSFSettings = Annotated[
+    KingPSF | GaussianPSF | TablePSF | DeltaPSF | IRFSettings | PSFFile, Field(discriminator="kind")
+]
 
 
 def _king(x: np.ndarray, sigma: float, gamma: float) -> np.ndarray:

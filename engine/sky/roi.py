@@ -10,6 +10,8 @@ from pydantic import Field, ValidationError, model_validator
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.maps import NOT_OBSERVED
 from gammasky.engine.sky.observation import Observation, exposure_split
+from gammasky.engine.sky.pixels import Pixels
+from gammasky.engine.sky.pixels.frames import vectors_of
 from gammasky.engine.sky.schema import Schema, first_problem
 
 if TYPE_CHECKING:
@@ -19,10 +21,9 @@ Longitude = Annotated[float, Field(ge=-360, le=360)]
 Latitude = Annotated[float, Field(ge=-90, le=90)]
 SourceRadius = Annotated[float, Field(gt=0, le=180)]
 
-NO_LIMIT = {  # the setting with which a limit cuts nothing
-    "latitude_min": 0.0, "latitude_max": None, "radius_min": 0.0, "radius_max": 180.0, "longitude_min": None,
-    "longitude_max": None, "hemisphere": "all", "side": "all",
-}  # fmt: skip
+CUTS = (
+    "latitude_min", "latitude_max", "radius_min", "radius_max", "longitude_min", "longitude_max", "hemisphere", "side",
+)  # fmt: skip
 
 
 class CatalogueDiscs(Schema):
@@ -33,7 +34,7 @@ class CatalogueDiscs(Schema):
 
 
 class RegionOfInterest(Schema):
-    """Cuts in Galactic coordinates, all of which a pixel's centre must pass; limits are included.
+    """Cuts in Galactic coordinates, all of which a pixel's centre must pass; limits are included. By default none cuts.
 
     Args:
         latitude_min, latitude_max [deg]: limits of |b|.
@@ -50,10 +51,10 @@ class RegionOfInterest(Schema):
         InputError: unknown setting, value out of range or limits in the wrong order.
     """
 
-    latitude_min: Annotated[float, Field(ge=0, lt=90)] = 2.0
+    latitude_min: Annotated[float, Field(ge=0, lt=90)] = 0.0
     latitude_max: Annotated[float, Field(gt=0, le=90)] | None = None
     radius_min: Annotated[float, Field(ge=0, lt=180)] = 0.0
-    radius_max: Annotated[float, Field(gt=0, le=180)] = 25.0
+    radius_max: Annotated[float, Field(gt=0, le=180)] = 180.0
     center_lon: Longitude = 0.0
     center_lat: Latitude = 0.0
     hemisphere: Literal["all", "north", "south"] = "all"
@@ -76,11 +77,7 @@ class RegionOfInterest(Schema):
         for name in ("latitude", "radius", "longitude"):
             low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
             if low is not None and high is not None and low >= high:
-                told = [
-                    f"{value:g}" + ("" if f"{name}_{end}" in self.model_fields_set else " (the default)")
-                    for end, value in (("min", low), ("max", high))
-                ]
-                raise ValueError(f"{name}_min must be below {name}_max, got {' and '.join(told)}")
+                raise ValueError(f"{name}_min must be below {name}_max, got {low:g} and {high:g}")
         return self
 
     @property
@@ -115,50 +112,54 @@ class RegionOfInterest(Schema):
             InputError: empty or wholly masked region, pixels without counts, unknown mask or catalogue, too many
                 exposure regions.
         """
-        lon, lat = pixel_centres(dataset.nside)
+        lon, lat = dataset.pixels.galactic
         inside = np.flatnonzero(self.contains(lon, lat))
         if not len(inside):
             raise InputError(
-                f"region of interest: no pixel of nside {dataset.nside} is inside; {self._emptied(lon, lat)}"
+                f"region of interest: no pixel is inside ({dataset.pixels.name}); {self._emptied(lon, lat)}"
             )
-        masked = self._masked(dataset, inside)
+        by = self._masked_by(dataset, inside)
+        masked = np.any(list(by.values()), axis=0) if by else np.zeros(len(inside), dtype=bool)
         if masked.all():
-            raise InputError(f"region of interest: all {len(inside)} pixels are masked; change `mask` or `sources`")
+            left = ", ".join(f"{name} leaves {int((~pixels).sum())}" for name, pixels in by.items())
+            raise InputError(
+                f"region of interest: all {len(inside)} pixels are masked; change `mask` or `sources` ({left})"
+            )
         unseen = int((dataset.counts[:, inside[~masked]] == NOT_OBSERVED).any(axis=0).sum())
         if unseen:
             raise InputError(
                 f"region of interest: the counts map was not observed in {unseen} of its {int((~masked).sum())} pixels "
                 "(UNSEEN in the file); narrow the region to what was observed, or simulated"
             )
-        around = _around(dataset.nside, inside, around_deg)
+        around = _around(dataset.pixels, inside, around_deg)
         n_energy, n_pix = dataset.counts.shape
         dataset.check_exposure((np.concatenate([inside, around]) + n_pix * np.arange(n_energy)[:, None]).ravel())
         return _flatten(dataset, lon, lat, (inside[~masked], inside[masked], around), self.exposure_regions)
 
     def _emptied(self, lon: np.ndarray, lat: np.ndarray) -> str:
-        """Which limits leave no pixel: those without any one of which there would be some, or else all that cut."""
-        limits = {name: value for name, value in self if name in NO_LIMIT and value != NO_LIMIT[name]}
-        without = {name: self.model_copy(update={name: NO_LIMIT[name]}) for name in limits}
-        guilty = [name for name, region in without.items() if region.contains(lon, lat).any()] or list(limits)
-        told = [
-            f"{name} = {limits[name]}" + (" (the default)" if limits[name] == field.default else "")
-            for name, field in type(self).model_fields.items()
-            if name in guilty
-        ]
-        return f"it is emptied by {' and '.join(told)}; widen one of these limits"
+        """Which cuts are in force, and how many pixels each of them would leave alone."""
+        fields = type(self).model_fields
+        in_force = [name for name in CUTS if getattr(self, name) != fields[name].default]
+        none = self.model_copy(update={name: fields[name].default for name in CUTS})
+        told = []
+        for name in in_force:
+            alone = none.model_copy(update={name: getattr(self, name)})
+            told.append(f"{name} = {getattr(self, name)} alone leaves {int(alone.contains(lon, lat).sum())}")
+        return f"of {int(np.isfinite(lon).sum())} pixels {', '.join(told)}; widen one of these cuts"
 
-    def _masked(self, dataset: Dataset, inside: np.ndarray) -> np.ndarray:
-        """Whether a mask or a source takes each of the pixels `inside` (n,) from the fit."""
-        import healpy
+    def _masked_by(self, dataset: Dataset, inside: np.ndarray) -> dict[str, np.ndarray]:
+        """Whether each mask, and all sources together, take each of the pixels `inside` (n,) from the fit."""
+        from scipy.spatial import cKDTree
 
-        masked = np.zeros(12 * dataset.nside**2, dtype=bool)
-        for name in self.mask_names:
-            masked |= dataset.mask(name, inside)
-        for source in self.sources:
-            for lon, lat, radius in _discs(source, dataset):
-                direction = healpy.ang2vec(lon, lat, lonlat=True)
-                masked[healpy.query_disc(dataset.nside, direction, np.deg2rad(radius))] = True
-        return masked[inside]
+        masked = {f"mask '{name}'": dataset.mask(name, inside)[inside] for name in self.mask_names}
+        discs = np.array([disc for source in self.sources for disc in _discs(source, dataset)]).reshape(-1, 3)
+        if len(discs):
+            lon, lat = dataset.pixels.galactic
+            tree = cKDTree(vectors_of(lon[inside], lat[inside]))
+            chords = 2 * np.sin(np.deg2rad(discs[:, 2]) / 2)
+            found = tree.query_ball_point(vectors_of(discs[:, 0], discs[:, 1]), chords)
+            masked["sources"] = np.isin(np.arange(len(inside)), np.concatenate([*found, []]).astype(np.int64))
+        return masked
 
 
 def angular_distance_deg(lon_deg: np.ndarray, lat_deg: np.ndarray, lon0_deg: float, lat0_deg: float) -> np.ndarray:
@@ -169,14 +170,6 @@ def angular_distance_deg(lon_deg: np.ndarray, lat_deg: np.ndarray, lon0_deg: flo
     return np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(square, 0, 1))))
 
 
-def pixel_centres(nside: int) -> tuple[np.ndarray, np.ndarray]:
-    """Longitude in (-180, 180] and latitude [deg] of every pixel, RING order."""
-    import healpy
-
-    lon, lat = healpy.pix2ang(nside, np.arange(12 * nside**2), lonlat=True)
-    return np.where(lon > 180, lon - 360, lon), lat
-
-
 def _discs(source: tuple[float, float, float] | CatalogueDiscs, dataset: Dataset) -> list[tuple[float, float, float]]:
     if isinstance(source, CatalogueDiscs):
         positions = dataset.source_positions(source.catalogue)
@@ -184,17 +177,17 @@ def _discs(source: tuple[float, float, float] | CatalogueDiscs, dataset: Dataset
     return [source]
 
 
-def _around(nside: int, inside: np.ndarray, around_deg: float) -> np.ndarray:
+def _around(pixels: Pixels, inside: np.ndarray, around_deg: float) -> np.ndarray:
     """Pixels that are not among `inside` but whose centre is at most `around_deg` from the centre of one of them."""
-    import healpy
     from scipy.spatial import cKDTree
 
     if around_deg <= 0:
         return np.empty(0, dtype=np.int64)
-    others = np.setdiff1d(np.arange(12 * nside**2), inside)
-    tree = cKDTree(np.stack(healpy.pix2vec(nside, inside), axis=1))
+    lon, lat = pixels.galactic
+    others = np.setdiff1d(np.flatnonzero(np.isfinite(lon)), inside)
+    tree = cKDTree(vectors_of(lon[inside], lat[inside]))
     chord = 2 * np.sin(np.deg2rad(min(around_deg, 180.0)) / 2)
-    distance, _ = tree.query(np.stack(healpy.pix2vec(nside, others), axis=1), distance_upper_bound=chord * (1 + 1e-12))
+    distance, _ = tree.query(vectors_of(lon[others], lat[others]), distance_upper_bound=chord * (1 + 1e-12))
     return others[np.isfinite(distance)]
 
 
@@ -215,9 +208,9 @@ def _flatten(
     reference = means.mean(axis=1)
     n_fit = n_energy * len(fitted)
     return Observation(
-        nside=dataset.nside,
+        grid=dataset.pixels,
         energy_edges_gev=dataset.energy_edges_gev,
-        psf=(dataset.psf,) * n_energy,
+        psf=dataset.psfs,
         index=index,
         lon_deg=lon[index % n_pix],
         lat_deg=lat[index % n_pix],

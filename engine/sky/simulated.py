@@ -53,7 +53,8 @@ def write_sky(
     sky = pixels.to_map(counts, fill=UNSEEN)
     columns = [f"COUNTS_{energy_bin}" for energy_bin in range(pixels.n_energy)]
     with replacing(folder / f"{name}.fits") as temporary:
-        healpy.write_map(temporary, list(sky), coord="G", partial=True, column_names=columns, dtype=np.float64)
+        coord = {"galactic": "G", "equatorial": "C"}[pixels.grid.frame]
+        healpy.write_map(temporary, list(sky), coord=coord, partial=True, column_names=columns, dtype=np.float64)
     manifest = {
         "base": base,
         "name": name,

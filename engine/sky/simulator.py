@@ -19,6 +19,8 @@ from gammasky.engine.kernels.simulate.tables import PixelTable, SourceTable, rad
 from gammasky.engine.kernels.simulate.variates import LARGEST_MEAN
 from gammasky.engine.kernels.threads import run_tasks
 from gammasky.engine.sky.observation import Observation
+from gammasky.engine.sky.pixels import HealpixPixels
+from gammasky.engine.sky.pixels.frames import in_frame
 from gammasky.engine.sky.psf import PSF, DeltaPSF
 
 MOST_SOURCES = 1e8
@@ -54,11 +56,11 @@ class SourceList:
 
     Args:
         population (n,): index of the population.
-        lon_deg, lat_deg (n,) [deg]: position; longitude in (-180, 180].
+        lon_deg, lat_deg (n,) [deg]: Galactic position; longitude in (-180, 180].
         energy_bin (n,): energy bin.
         s (n,) [counts]: expected photons at the mean exposure.
         counts (n,): photons, wherever they were detected.
-        pixel (n,): HEALPix pixel (RING) that the source lies in.
+        pixel (n,): pixel that the source lies in.
     """
 
     population: np.ndarray
@@ -153,15 +155,16 @@ class SkySimulator:
         """The sources of all populations, one after the other."""
         both = cpu.Sources(*(np.concatenate(parts) for parts in zip(*[cpu.Sources.empty(0), *drawn], strict=True)))
         turned = np.mod(np.rad2deg(both.phi), 360.0)
-        flat = self.pixels.index[both.pixel]
+        own = np.where(turned > 180.0, turned - 360.0, turned), np.rad2deg(np.arctan2(both.z, both.sine))
+        lon, lat = in_frame(*own, self.pixels.grid.frame, "galactic")
         return SourceList(
             population=np.repeat(np.array(populations, dtype=np.int64), [len(part.pixel) for part in drawn]),
-            lon_deg=np.where(turned > 180.0, turned - 360.0, turned),
-            lat_deg=np.rad2deg(np.arctan2(both.z, both.sine)),
+            lon_deg=lon,
+            lat_deg=lat,
             energy_bin=self.pixels.energy_bin[both.pixel],
             s=both.s,
             counts=both.photons,
-            pixel=flat % (12 * self.pixels.nside**2),
+            pixel=self.pixels.pixel[both.pixel],
         )
 
     def _source_tables(self, populations: Sequence[SourcePopulation]) -> dict[int, SourceTable]:
@@ -193,9 +196,9 @@ class SkySimulator:
             raise InputError(f"{what}: expected shape ({size},), one value per pixel; got {values.shape}")
         bad = np.flatnonzero(~((values >= 0) & (values <= largest) & (values < np.inf)))
         if bad.size:
-            energy_bin, pixel = divmod(int(self.pixels.index[bad[0]]), 12 * self.pixels.nside**2)
+            energy_bin, pixel = divmod(int(self.pixels.index[bad[0]]), self.pixels.grid.n_pixels)
             limit = f" and at most {largest:g}" if largest < np.inf else " and finite"
-            place = f"in HEALPix pixel {pixel} (RING), energy bin {energy_bin}"
+            place = f"in pixel {pixel} ({self.pixels.grid.name}), energy bin {energy_bin}"
             raise ImpossibleCountsError(f"{what}: expected at least 0{limit}, got {values[bad[0]]:g} {place}")
         return values
 
@@ -247,12 +250,14 @@ def _pixel_table(pixels: Observation) -> PixelTable:
     """The pixels as the kernel takes them."""
     import healpy
 
-    size = 12 * pixels.nside**2
-    x, y, face = healpy.pix2xyf(pixels.nside, pixels.index % size)
+    if not isinstance(pixels.grid, HealpixPixels):
+        raise InputError(f"sources are simulated in HEALPix pixels alone, got {pixels.grid.name}; bin them in HEALPix")
+    nside, size = pixels.grid.nside, pixels.grid.n_pixels
+    x, y, face = healpy.pix2xyf(nside, pixels.pixel)
     position = np.full(pixels.n_energy * size, -1, dtype=np.int32)
     position[pixels.index[: pixels.n_region]] = np.arange(pixels.n_region)
     return PixelTable(
-        nside=pixels.nside,
+        nside=nside,
         face=np.asarray(face, dtype=np.int64),
         x=np.asarray(x, dtype=np.int64),
         y=np.asarray(y, dtype=np.int64),

@@ -19,7 +19,7 @@ def integral_in_bins(energies: np.ndarray, values: np.ndarray, edges: np.ndarray
         energies (N,): rising nodes.
         values (N, ...): the function there, not negative or NaN.
         edges (E + 1,): rising edges of the bins, within the nodes (`require_cover`); what lies beyond the first or the
-            last node by rounding follows the power law of the segment beside it.
+            last node, by rounding or by wish, follows the power law of the segment beside it.
 
     Returns:
         (E, ...), in the unit of `values` times that of `energies`.
@@ -49,8 +49,10 @@ def weighted_mean(energies: np.ndarray, values: np.ndarray, edges: np.ndarray, i
     return integral_in_bins(nodes, values * spectrum.reshape(shape), edges) / weight.reshape(-1, *shape[1:])
 
 
-def require_cover(energies: Sequence[float] | np.ndarray, edges: Sequence[float] | np.ndarray, label: str) -> None:
-    """Refuse energies [GeV] of a file that do not reach over all bins.
+def require_cover(
+    energies: Sequence[float] | np.ndarray, edges: Sequence[float] | np.ndarray, label: str, or_else: str = ""
+) -> None:
+    """Refuse energies [GeV] of a file that do not reach over all bins; `or_else` is another remedy.
 
     Raises:
         InputError: names the first bin that is not covered, and the unit that was mixed up where this is likely.
@@ -60,18 +62,18 @@ def require_cover(energies: Sequence[float] | np.ndarray, edges: Sequence[float]
         if first < low or last > high:
             raise InputError(
                 f"{label}: its energies, {energies[0]:g} to {energies[-1]:g} GeV, do not cover the bin {first:g} to "
-                f"{last:g} GeV{_mixed_up(energies, edges)}"
+                f"{last:g} GeV{_mixed_up(energies, edges, or_else)}"
             )
 
 
-def _mixed_up(energies: Sequence[float] | np.ndarray, edges: Sequence[float] | np.ndarray) -> str:
+def _mixed_up(energies: Sequence[float] | np.ndarray, edges: Sequence[float] | np.ndarray, or_else: str) -> str:
     """A remedy: of a unit that was taken for another, or of other bins."""
     for factor, taken in ((1e-3, "1000 times too high"), (1e3, "1000 times too low"), (1e6, "1e6 times too low"),
                           (1e-6, "1e6 times too high")):  # fmt: skip
         low, high = float(energies[0]) * factor, float(energies[-1]) * factor
         if low <= edges[0] * (1 + TOLERANCE) and high >= edges[-1] * (1 - TOLERANCE):
             return f"; they look {taken}: keV, MeV and GeV mixed up? Correct the unit in the file"
-    return "; choose bins that it covers"
+    return f"; choose bins that it covers{or_else}"
 
 
 def _piece(nodes: np.ndarray, left: np.ndarray, right: np.ndarray, start: float, stop: float) -> np.ndarray:
@@ -86,4 +88,5 @@ def _piece(nodes: np.ndarray, left: np.ndarray, right: np.ndarray, start: float,
         span = np.log(stop / start)
         law = at_start * start * span * exprel((slope + 1) * span)
     share = ((start + stop) / 2 - nodes[0]) / (nodes[1] - nodes[0])
-    return np.where(positive, law, (left + share * (right - left)) * (stop - start))
+    line = np.maximum(left + share * (right - left), 0.0) * (stop - start)
+    return np.where(positive, law, line)

@@ -40,6 +40,17 @@ def unit_factor(entry: MapFile, text: str | None, label: str) -> float:
     return 1.0
 
 
+def require_counts(text: str, label: str) -> None:
+    """Refuse a unit that is not one of counts.
+
+    Raises:
+        InputError: such a unit.
+    """
+    unit = _unit(text)
+    if unit is not None and _kind(unit) != "counts":
+        raise InputError(f"{label}: its unit is '{text}'; expected counts")
+
+
 def said(entry: MapFile, header: Any, keyword: str, label: str) -> str:
     """The frame or the ordering of a HEALPix table, from the keyword in its header or else from the manifest.
 

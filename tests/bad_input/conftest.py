@@ -14,7 +14,7 @@ from tests.bad_input.spoil import POINT
 
 MODEL = """
 name = "small"
-region = { radius_max = 20.0, mask = "spot", exposure_regions = 2 }
+region = { latitude_min = 2.0, radius_max = 20.0, mask = "spot", exposure_regions = 2 }
 source_grid = { max = 50.0, nodes = 50 }
 [parameters]
 S_flat = { prior = "uniform", low = 0.5, high = 6.0 }

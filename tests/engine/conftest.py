@@ -37,7 +37,7 @@ def smooth_only(fermi: Dataset) -> SkyModel:
     """Two fixed templates, one norm of which is fixed too; no point sources."""
     table = {
         "name": "smooth",
-        "region": {"radius_max": 5.0, "exposure_regions": 1},
+        "region": {"latitude_min": 2.0, "radius_max": 5.0, "exposure_regions": 1},
         "parameters": {"A": {"prior": "uniform", "low": 1.0, "high": 3.0}},
         "components": [
             {"name": "dif", "norm": "A", "template": "p6v11"},
@@ -65,7 +65,7 @@ def population_model(fermi: Dataset) -> Callable[..., SkyModel]:
         component = {"name": "ps", "template": "iso", "source_counts": {"slopes": [3.0, 1.5], "breaks": [5.0]}}
         table = {
             "name": "population",
-            "region": {"radius_max": 4.0, "exposure_regions": 1},
+            "region": {"latitude_min": 2.0, "radius_max": 4.0, "exposure_regions": 1},
             "source_grid": {"nodes": 50},
             "parameters": parameters,
             "components": [component | options],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import healpy
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from gammasky.engine.infer.figures.style import MASKED
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.observation import Observation
+from gammasky.engine.sky.pixels.frames import vectors_of
 
 SAMPLES = 800  # along the longer side of a panel
 LARGEST_RESIDUAL = 5.0
@@ -65,20 +65,20 @@ def _on_sphere(pixels: Observation, values: np.ndarray) -> np.ndarray:
 
 
 class Window:
-    """A grid of directions around the region, longitude rising to the left, and the HEALPix pixel of each."""
+    """A grid of directions around the region, longitude rising to the left, and the pixel of each."""
 
     def __init__(self, pixels: Observation) -> None:
         lon, lat = pixels.lon_deg, pixels.lat_deg
         if np.abs(lon).min() > 90:
             lon = lon % 360  # a region around the anticentre stays in one piece
-        margin = np.degrees(healpy.nside2resol(pixels.nside))
+        margin = pixels.grid.spacing_deg
         left, right = lon.max() + margin, lon.min() - margin
         low, high = max(lat.min() - margin, -90.0), min(lat.max() + margin, 90.0)
         self.extent = (left, right, low, high)
         step = max(left - right, high - low) / SAMPLES
         columns = np.linspace(left, right, int(np.ceil((left - right) / step)))
         rows = np.linspace(low, high, int(np.ceil((high - low) / step)))
-        self.healpix = healpy.ang2pix(pixels.nside, *np.meshgrid(columns, rows), lonlat=True)
+        self.pixel = pixels.grid.find(vectors_of(*np.meshgrid(columns, rows)))
         inside = pixels.to_map(np.arange(pixels.n_region) >= pixels.n_fit)[0]
         self.masked = np.where(inside == 1.0, 1.0, np.nan)
 
@@ -90,9 +90,13 @@ class Window:
             "interpolation": "nearest",
             "aspect": "equal",
         }
-        axis.imshow(self.masked[self.healpix], cmap=ListedColormap([MASKED]), **options)
-        axis.imshow(values[self.healpix], norm=norm, cmap=colours, **options)
+        axis.imshow(self._at(self.masked), cmap=ListedColormap([MASKED]), **options)
+        axis.imshow(self._at(values), norm=norm, cmap=colours, **options)
         axis.tick_params(direction="out")
+
+    def _at(self, values: np.ndarray) -> np.ndarray:
+        """The values of a map (npix,) in the directions of the grid, NaN where no pixel is."""
+        return np.where(self.pixel >= 0, values[self.pixel], np.nan)
 
 
 def colour_bar(

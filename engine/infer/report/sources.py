@@ -62,7 +62,7 @@ def pixels_of_region(posterior: Posterior) -> int:
 
 def pixel_area_sr(posterior: Posterior) -> float:
     """Solid angle of a pixel [sr]."""
-    return float(np.pi / (3 * int(posterior.pixels.attrs["nside"]) ** 2))
+    return float(posterior.pixels.attrs["pixel_area_sr"])
 
 
 def n_energy(posterior: Posterior) -> int:

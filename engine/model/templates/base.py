@@ -116,14 +116,23 @@ class Profile(Template):
 
     def shape(self, setting: Setting) -> Function:
         counts = not (setting.point_sources or setting.as_is)
-        exposure = setting.store("relative_exposure", setting.pixels.relative_exposure) if counts else None
-        normalised = self.normalised(setting, exposure)
+        normalised = self.normalised(setting, _per_intensity(setting, counts))
         if any(self.shape_uses("")):
             return Function(moving=normalised)
         # nothing is free in it: integrated once
         plain = self.model_copy(update={"modulation": None, "hemisphere": None})
         values = normalised(setting.arrays, {}, setting.pixels.n_pixels)
         return Function.fixed(setting.store(f"{plain!r}:{counts}", np.asarray(values)))
+
+
+def _per_intensity(setting: Setting, counts: bool) -> str | None:
+    """The key of what an intensity is multiplied by, with the exposure for `counts`, or without; None: nothing."""
+    pixels = setting.pixels
+    if pixels.relative_area is None:
+        return setting.store("relative_exposure", pixels.relative_exposure) if counts else None
+    if not counts:
+        return setting.store("relative_area", pixels.relative_area)
+    return setting.store("relative_exposure_area", pixels.relative_exposure * pixels.relative_area)
 
 
 def _cut(function: Function, hemisphere: str, setting: Setting) -> Function:

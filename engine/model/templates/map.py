@@ -41,7 +41,10 @@ class MapTemplate(Template):
         if not setting.as_is and setting.point_sources and unit == "counts":
             values = values / pixels.relative_exposure
         if not setting.as_is and not setting.point_sources and unit == "intensity":
-            values = values * pixels.relative_exposure
+            with_spectrum = setting.dataset.has_spectrum(self.map)
+            values = values * (pixels.exposure_over_mean if with_spectrum else pixels.relative_exposure)
+        if pixels.relative_area is not None:
+            values = values * pixels.relative_area
         mean = values[: pixels.n_region].mean()
         if not mean > 0:
             raise InputError(f"template '{self.map}' is zero everywhere in the region of interest; leave it out")

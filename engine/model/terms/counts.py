@@ -73,9 +73,9 @@ class CountsTerm(Term):
             return None
         pixels, pixel = self.pixels, int(np.argmin(np.isfinite(log_p)))
         mean = np.asarray(self.expectation.smooth_mean(sky, pixels.n_fit))
-        healpix = int(pixels.index[pixel] % (12 * pixels.nside**2))
+        number = int(pixels.pixel[pixel])
         return (
-            f"log-likelihood is {log_p[pixel]} in pixel {healpix} (nside {pixels.nside}, "
+            f"log-likelihood is {log_p[pixel]} in pixel {number} ({pixels.grid.name}, "
             f"l={pixels.lon_deg[pixel]:.2f}, b={pixels.lat_deg[pixel]:.2f}, count {self.counts[pixel]}, "
             f"smooth mean {mean[pixel]:.6g})"
         )

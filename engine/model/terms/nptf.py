@@ -113,7 +113,7 @@ class NptfTerm(CountsTerm):
 
     @cached_property
     def _fractions(self) -> PixelFractions:
-        return pixel_fractions(self.pixels.psf[0], self.pixels.nside)
+        return pixel_fractions(self.pixels.psf[0], self.pixels.grid)
 
     def expected_sources(self, dnds: jax.Array, arrays: Arrays) -> jax.Array:
         """X (I, R, M + 1) = response @ dN/dS: sources that put m photons in a pixel; row 0 is minus their total."""

@@ -14,7 +14,7 @@ from gammasky.engine.sky.demo import SEED, SUMS_NAME
 from gammasky.engine.sky.demo.expectation import SOURCE_GRID, expectation
 from gammasky.engine.sky.demo.shapes import EXPOSURE_CM2_S, bulge_maps, diffuse_maps, relative_exposure
 from gammasky.engine.sky.demo.sources import source_map, source_mask
-from gammasky.engine.sky.manifest import MANIFEST_NAME, read_manifest
+from gammasky.engine.sky.manifest import MANIFEST_NAME, Manifest, read_manifest
 from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.psf import KingPSF
 from gammasky.engine.sky.roi import RegionOfInterest
@@ -38,7 +38,8 @@ def write_demo(folder: Path, manifest_file: Path) -> None:
     shutil.copyfile(manifest_file, folder / MANIFEST_NAME)
     for file, values in _fixed_maps(folder / MANIFEST_NAME).items():
         np.save(folder / file, values, allow_pickle=False)
-    np.save(folder / manifest.counts.file, np.zeros(12 * manifest.nside**2, dtype=np.int64), allow_pickle=False)
+    empty = np.zeros(12 * _nside(manifest) ** 2, dtype=np.int64)
+    np.save(folder / manifest.counts.file, empty, allow_pickle=False)
     np.save(folder / manifest.counts.file, simulated_counts(Dataset.open(folder)), allow_pickle=False)
     files = sorted(path for path in folder.iterdir())
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
@@ -68,7 +69,7 @@ def simulated_counts(dataset: Dataset, seed: int = SEED) -> np.ndarray:
 def _fixed_maps(manifest_file: Path) -> dict[str, np.ndarray]:
     """Every map but the counts, by file name."""
     manifest = read_manifest(manifest_file)
-    nside, psf = manifest.nside, KingPSF.model_validate(manifest.psf)
+    nside, psf = _nside(manifest), KingPSF.model_validate(manifest.psf)
     exposure = relative_exposure(nside)
     seen = {**diffuse_maps(nside, psf), "psc_3fgl": source_map(nside, psf)}
     templates = {**{name: values * exposure for name, values in seen.items()}, **bulge_maps(nside)}
@@ -76,3 +77,9 @@ def _fixed_maps(manifest_file: Path) -> dict[str, np.ndarray]:
     found[manifest.exposure.file] = EXPOSURE_CM2_S * exposure
     found[manifest.masks["3fgl_0p8deg"].file] = source_mask(nside)
     return found
+
+
+def _nside(manifest: Manifest) -> int:
+    """Resolution of the demo, which its manifest says."""
+    assert manifest.nside is not None
+    return manifest.nside

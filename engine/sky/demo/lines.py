@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gammasky.engine.sky.demo import SUN_KPC
-from gammasky.engine.sky.roi import pixel_centres
+from gammasky.engine.sky.pixels import HealpixPixels
 
 #: density at Galactocentric x (from the centre to the Sun), y (towards l = 90 deg), z [kpc]
 Density = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -29,7 +29,7 @@ def line_of_sight_map(density: Density, nside: int, *, axisymmetric: bool = True
     """
     from scipy.interpolate import RectBivariateSpline
 
-    lon, lat = pixel_centres(nside)
+    lon, lat = HealpixPixels(nside).galactic
     nodes = LONGITUDES if axisymmetric else np.concatenate([-LONGITUDES[:0:-1], LONGITUDES])
     log_intensity = np.log(_integrals(density, nodes, LATITUDES))
     spline = RectBivariateSpline(nodes, LATITUDES, log_intensity)

@@ -8,8 +8,8 @@ import numpy as np
 
 from gammasky.engine.sky import maps
 from gammasky.engine.sky.demo.lines import Density, line_of_sight_map
+from gammasky.engine.sky.pixels import HealpixPixels
 from gammasky.engine.sky.psf import PSF
-from gammasky.engine.sky.roi import pixel_centres
 
 FINER = 2  # maps are made at this multiple of nside, smoothed, and averaged
 EXPOSURE_CM2_S = 2e10  # mean of the map: about a fifth of ten years of the Fermi-LAT's best-PSF quartile
@@ -32,7 +32,7 @@ BUBBLES = {"longitude": 19.0, "latitude": 25.0, "centre": 26.0, "edge": 0.06}
 
 def relative_exposure(nside: int) -> np.ndarray:
     """Exposure over its mean (npix,): a smooth step of +-8 % across the sky, steepest along a great circle."""
-    lon, lat = (np.deg2rad(angle) for angle in pixel_centres(nside))
+    lon, lat = (np.deg2rad(angle) for angle in HealpixPixels(nside).galactic)
     pole_lon, pole_lat = np.deg2rad(EXPOSURE_POLE)
     cosine = np.sin(lat) * np.sin(pole_lat) + np.cos(lat) * np.cos(pole_lat) * np.cos(lon - pole_lon)
     values = 1.0 + EXPOSURE_RANGE * np.tanh(cosine / 0.4)
@@ -68,7 +68,7 @@ def bar(along: float, across: float, height: float, angle_deg: float) -> Density
 
 def bubbles(nside: int) -> np.ndarray:
     """Two flat elliptical lobes (npix,), 1 inside and falling to 0 over a smooth edge."""
-    lon, lat = pixel_centres(nside)
+    lon, lat = HealpixPixels(nside).galactic
     across = lon * np.cos(np.deg2rad(lat)) / BUBBLES["longitude"]
     return sum(
         1.0 / (1.0 + np.exp((np.hypot(across, (lat - centre) / BUBBLES["latitude"]) - 1.0) / BUBBLES["edge"]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gammasky.engine.sky.demo import SEED
+from gammasky.engine.sky.pixels import HealpixPixels
 from gammasky.engine.sky.psf import KingPSF
-from gammasky.engine.sky.roi import pixel_centres
 
 ISOTROPIC, GALACTIC = 2000, 400  # numbers of sources
 LONGITUDE_SCALE_DEG, LATITUDE_SCALE_DEG = 60.0, 4.0  # of the Galactic ones: Gauss and Laplace
@@ -60,7 +60,7 @@ def source_mask(nside: int) -> np.ndarray:
     import healpy
 
     lon, lat, _ = bright_sources()
-    masked = np.zeros(len(pixel_centres(nside)[0]), dtype=bool)
+    masked = np.zeros(len(HealpixPixels(nside).galactic[0]), dtype=bool)
     for direction in healpy.ang2vec(lon, lat, lonlat=True):
         masked[healpy.query_disc(nside, direction, np.deg2rad(MASK_RADIUS_DEG))] = True
     return masked

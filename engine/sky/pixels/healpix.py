@@ -47,6 +47,11 @@ class HealpixPixels:
         return float(np.rad2deg(np.sqrt(np.pi / 3) / self.nside))
 
     @property
+    def key(self) -> int | str:
+        """What tells them from all others, the same on every machine."""
+        return self.nside if self.frame == "galactic" else f"nside {self.nside}, {self.frame}"
+
+    @property
     def name(self) -> str:
         """What they are, in words."""
         return f"HEALPix nside {self.nside}, {self.frame}"

@@ -65,6 +65,13 @@ class ProjectedPixels:
         return float(np.sqrt(abs(np.linalg.det(self.wcs.pixel_scale_matrix))))
 
     @property
+    def key(self) -> int | str:
+        """What tells them from all others, the same on every machine."""
+        wcs = self.wcs.wcs
+        numbers = (wcs.crpix, wcs.crval, self.wcs.pixel_scale_matrix, wcs.lonpole, wcs.latpole, wcs.get_pv())
+        return repr([self.shape, *wcs.ctype, *(np.asarray(part).round(12).tolist() for part in numbers)])
+
+    @property
     def name(self) -> str:
         """What they are, in words."""
         rows, columns = self.shape
@@ -131,14 +138,21 @@ class ProjectedPixels:
 
         image = np.asarray(sky, dtype=np.float64).reshape(self.shape)
         x, y = self.place(*in_frame(lon_deg, lat_deg, "galactic", self.frame))
-        rows, columns = self.shape
-        with np.errstate(invalid="ignore"):
-            inside = (np.abs(x - (columns - 1) / 2) <= columns / 2) & (np.abs(y - (rows - 1) / 2) <= rows / 2)
+        inside, columns = self._inside(x, y), self.shape[1]
         if self._turn is not None and abs(columns - self._turn) < 1e-3:
             image, x = np.pad(image, ((0, 0), (1, 1)), mode="wrap"), x + 1  # across the seam of longitudes
         values = np.full(np.shape(x), np.nan)
         values[inside] = map_coordinates(image, [y[inside], x[inside]], order=1, mode="nearest")
         return values
+
+    def covers(self, lon_deg: np.ndarray, lat_deg: np.ndarray) -> np.ndarray:
+        """Whether the image reaches over each Galactic position [deg]."""
+        return self._inside(*self.place(*in_frame(lon_deg, lat_deg, "galactic", self.frame)))
+
+    def _inside(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        rows, columns = self.shape
+        with np.errstate(invalid="ignore"):
+            return (np.abs(x - (columns - 1) / 2) <= columns / 2) & (np.abs(y - (rows - 1) / 2) <= rows / 2)
 
     def _world(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions (n,) [deg] at columns x and rows y, NaN where a column and row is no place of the sky."""

@@ -16,6 +16,7 @@ from gammasky.engine.sky.maps import NOT_OBSERVED, whole_counts
 from gammasky.engine.sky.pixels import Frame, Pixels
 from gammasky.engine.sky.products.cubes import bin_edges, content_of, cube_numbers, read_cube
 from gammasky.engine.sky.spectra import TOLERANCE
+from gammasky.engine.sky.statements import require_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,7 @@ class CountsCube:
                 have = ", ".join(f"{number} ({extension.name})" for number, extension in enumerate(hdus))
                 raise InputError(f"{label}: no extension EBOUNDS with the energy bins of the counts; it has {have}")
             edges = bin_edges(hdus, len(cube.values), label)
+        require_counts(cube.unit, label)
         return cls(label, cube.pixels, edges, whole_counts(cube.values, label))
 
     def in_bins(self, energy_edges_gev: Sequence[float] | np.ndarray) -> np.ndarray:

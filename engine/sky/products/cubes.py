@@ -44,7 +44,7 @@ def content_of(path: Path | str) -> tuple[bytes, str]:
 
 def cube_numbers(hdus: Any) -> list[int]:
     """Numbers of the extensions that may hold a cube: HEALPix tables and images of two or three axes."""
-    return [number for number, hdu in enumerate(hdus) if _is_healpix(hdu) or _is_image(hdu)]
+    return [number for number, hdu in enumerate(hdus) if _is_healpix(hdu) or is_image(hdu)]
 
 
 def read_cube(
@@ -70,7 +70,7 @@ def read_cube(
             raise InputError(f"{label}: {what}; the file has {have}" + ("; name one with `hdu`" if found else ""))
         hdu = found[0]
     extension = extension_of(hdus, label, hdu)
-    if not (_is_healpix(extension) or _is_image(extension)):
+    if not (_is_healpix(extension) or is_image(extension)):
         raise InputError(f"{label}: extension {hdu!r} holds neither a HEALPix table nor an image of two or three axes")
     return _of_table(extension, label, frame, rule) if _is_healpix(extension) else _of_image(extension, label, frame)
 
@@ -96,14 +96,15 @@ def _of_image(image: Any, label: str, frame: Frame | None) -> Cube:
 
 def _is_healpix(hdu: Any) -> bool:
     """Whether an extension is a table of HEALPix pixels, by what its header says."""
-    if getattr(hdu, "columns", None) is None or hdu.name in TABLES:
+    if hdu.header.get("XTENSION") != "BINTABLE" or hdu.name in TABLES:
         return False
     header = hdu.header
     return str(header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" or "NSIDE" in header
 
 
-def _is_image(hdu: Any) -> bool:
-    return getattr(hdu, "columns", None) is None and hdu.header.get("NAXIS", 0) in (2, 3) and "CTYPE1" in hdu.header
+def is_image(hdu: Any) -> bool:
+    """Whether an extension is an image, or several, with coordinates."""
+    return hdu.header.get("XTENSION") != "BINTABLE" and hdu.header.get("NAXIS", 0) in (2, 3) and "CTYPE1" in hdu.header
 
 
 def bin_edges(hdus: Any, n_layers: int, label: str) -> np.ndarray:

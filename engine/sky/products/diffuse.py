@@ -77,12 +77,17 @@ class DiffuseCube:
         factor = factor_to(INTENSITY_UNIT, "intensity per energy", cube.unit, unit, label)
         return cls(label, cube.pixels, energies, with_nan(cube.values) * factor)
 
-    def in_bins(self, energy_edges_gev: Sequence[float] | np.ndarray) -> np.ndarray:
+    def in_bins(self, energy_edges_gev: Sequence[float] | np.ndarray, *, extrapolate: bool = False) -> np.ndarray:
         """Intensity (E, n_pixels) [cm^-2 s^-1 sr^-1] of bins: the integral over energy, a power law between energies.
+
+        Args:
+            energy_edges_gev (E + 1,) [GeV]: edges of the bins.
+            extrapolate: go on with the power law between the last two (or the first two) energies.
 
         Raises:
             InputError: a bin that the energies do not cover.
         """
         edges = np.asarray(energy_edges_gev, dtype=np.float64)
-        require_cover(self.energies_gev, edges, self.label)
+        if not extrapolate:
+            require_cover(self.energies_gev, edges, self.label, or_else=", or say `extrapolate = true`")
         return 1e3 * integral_in_bins(self.energies_gev, self.intensity, edges)

@@ -13,11 +13,11 @@ from gammasky.engine.sky.fits_files import open_fits
 from gammasky.engine.sky.maps import with_nan
 from gammasky.engine.sky.pixels import Frame, HealpixPixels, Pixels
 from gammasky.engine.sky.products.cubes import Cube, content_of, cube_numbers, node_energies, read_cube
+from gammasky.engine.sky.psf import SPECTRAL_INDEX
 from gammasky.engine.sky.spectra import require_cover, weighted_mean
 from gammasky.engine.sky.statements import EXPOSURE_UNIT, factor_to
 
 DECISIVE = 3.0  # how much less the exposure must vary within the rings of one reading of the frame than of the other
-SPECTRAL_INDEX = 2.0  # of the spectrum that an exposure is averaged with over a bin, unless another is asked for
 
 
 @dataclass(frozen=True, eq=False)

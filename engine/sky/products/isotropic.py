@@ -56,14 +56,19 @@ class IsotropicSpectrum:
             raise InputError(f"{label}: expected positive, rising energies [MeV] and intensities that are not negative")
         return cls(label, energies, intensity)
 
-    def in_bins(self, energy_edges_gev: Sequence[float] | np.ndarray) -> np.ndarray:
+    def in_bins(self, energy_edges_gev: Sequence[float] | np.ndarray, *, extrapolate: bool = False) -> np.ndarray:
         """Intensity (E,) [cm^-2 s^-1 sr^-1] of bins: the integral over energy, a power law between energies.
+
+        Args:
+            energy_edges_gev (E + 1,) [GeV]: edges of the bins.
+            extrapolate: go on with the power law between the last two (or the first two) energies.
 
         Raises:
             InputError: a bin that the energies do not cover.
         """
         edges = np.asarray(energy_edges_gev, dtype=np.float64)
-        require_cover(self.energies_gev, edges, self.label)
+        if not extrapolate:
+            require_cover(self.energies_gev, edges, self.label, or_else=", or say `extrapolate = true`")
         return 1e3 * integral_in_bins(self.energies_gev, self.intensity, edges)
 
 

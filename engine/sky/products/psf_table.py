@@ -12,8 +12,7 @@ import numpy as np
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.fits_files import extension_of, open_fits
 from gammasky.engine.sky.products.cubes import content_of
-from gammasky.engine.sky.products.exposure import SPECTRAL_INDEX
-from gammasky.engine.sky.psf import TablePSF
+from gammasky.engine.sky.psf import SPECTRAL_INDEX, TablePSF
 from gammasky.engine.sky.spectra import integral_in_bins, require_cover
 from gammasky.engine.sky.statements import column_in
 

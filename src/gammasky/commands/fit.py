@@ -87,7 +87,10 @@ def run_fit(
     _check_content(out, resume=resume, overwrite=overwrite)
     began = time.perf_counter()
     with Interrupts():  # JAX's hook on garbage collection may swallow a KeyboardInterrupt
-        sky_model = SkyModel(model, Dataset.open(data, data_dir))
+        dataset = Dataset.open(data, data_dir)
+        for note in [] if quiet else dataset.notes:
+            click.echo(f"gammasky: {note}", err=True)
+        sky_model = SkyModel(model, dataset)
         check_parameter_names(sky_model.spec)
         result = fit_model(sky_model, settings, folder=out, resume=resume, quiet=quiet)
         told = partial(command, model, data, data_dir, f"{out}-again")

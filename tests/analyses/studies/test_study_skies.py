@@ -15,10 +15,10 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.model.spec import model_from_table, read_model
 from gammasky.engine.sky.dataset import Dataset
 
-REGION = {"radius_max": 9.0, "exposure_regions": 1}
+REGION = {"latitude_min": 2.0, "radius_max": 9.0, "exposure_regions": 1}
 TABLE: dict[str, Any] = {
     "name": "base",
-    "region": {**REGION, "latitude_min": 2.0},
+    "region": REGION,
     "parameters": {n: {"prior": "uniform", "low": 0.01, "high": 30.0} for n in ("S_pib", "S_ics", "S_gce", "Sps")},
     "components": [
         {"name": "pib", "norm": "S_pib", "template": "Opi"},

@@ -16,7 +16,7 @@ def small_table() -> dict[str, Any]:
     """The small model as a table."""
     return {
         "name": "small",
-        "region": {"radius_max": 6.0, "mask": "3fgl_0p8deg", "exposure_regions": 2},
+        "region": {"latitude_min": 2.0, "radius_max": 6.0, "mask": "3fgl_0p8deg", "exposure_regions": 2},
         "source_grid": {"nodes": 100},
         "parameters": {
             "S_dif": {"prior": "uniform", "low": 0.01, "high": 40.0, "unit": "counts/pixel"},

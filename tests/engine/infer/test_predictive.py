@@ -150,7 +150,8 @@ def test_pixels_without_expected_counts(tiny: Path) -> None:
     """A template of one hemisphere leaves the other dark, which the likelihood allows where nothing was seen."""
     sky = Dataset.open(tiny / "sky")
     text = '"uniform", low = 0.5, high = 6.0 }\n[[components]]\nname = "north"\nnorm = "S"\n'
-    text = 'name = "half"\nregion = { radius_max = 15.0, exposure_regions = 1 }\n[parameters]\nS = { prior = ' + text
+    region = "region = { latitude_min = 2.0, radius_max = 15.0, exposure_regions = 1 }"
+    text = f'name = "half"\n{region}\n[parameters]\nS = {{ prior = {text}'
     (tiny / "half.toml").write_text(text + 'template = { map = "flat", hemisphere = "north" }\n')
     model = SkyModel("half.toml", sky)
     lat = model.pixels.lat_deg[: model.pixels.n_fit]

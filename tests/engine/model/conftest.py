@@ -50,7 +50,7 @@ def smooth() -> dict[str, Any]:
     """A Poisson model of two maps."""
     return {
         "name": "smooth",
-        "region": {"radius_max": 20.0, "mask": "spot", "exposure_regions": 2},
+        "region": {"latitude_min": 2.0, "radius_max": 20.0, "mask": "spot", "exposure_regions": 2},
         "parameters": {"S_flat": uniform(0.5, 6.0), "S_peak": uniform(0.1, 9.0)},
         "components": [
             {"name": "flat", "norm": "S_flat", "template": "flat"},
@@ -93,7 +93,7 @@ def full() -> dict[str, Any]:
     """A model with every feature: all priors and templates, 1, 2 and 3 breaks, absolute and relative, both scales."""
     return {
         "name": "full",
-        "region": {"radius_max": 15.0, "mask": "spot", "exposure_regions": 3},
+        "region": {"latitude_min": 2.0, "radius_max": 15.0, "mask": "spot", "exposure_regions": 3},
         "source_grid": {"min": 0.05, "max": 60.0, "nodes": 150},
         "parameters": {
             "S_north": uniform(1.0, 6.0),

@@ -63,7 +63,9 @@ def test_against_brute_force(
     population_table: dict[str, Any],
     small_folder: Path,
 ) -> None:
-    population_table["region"] = {"radius_max": radius, "mask": "spot", "exposure_regions": regions}
+    population_table["region"] = {
+        "latitude_min": 2.0, "radius_max": radius, "mask": "spot", "exposure_regions": regions,
+    }  # fmt: skip
     model = build(population_table)
     found = model.pixel_log_likelihood(model.point(POINT))
     expected = brute_force(small_folder, regions, radius)

@@ -108,7 +108,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 TABLE = {
     "name": "outside",
-    "region": {"radius_max": 15.0, "mask": "spot", "exposure_regions": 1},
+    "region": {"latitude_min": 2.0, "radius_max": 15.0, "mask": "spot", "exposure_regions": 1},
     "source_grid": {"max": 50.0, "nodes": 60},
     "parameters": {
         "S_flat": {"prior": "exponential", "mean": 4.0},

@@ -17,6 +17,7 @@ from gammasky.engine.sky.dataset import Dataset
 MODEL = """
 name = "file"
 [region]
+latitude_min = 2.0
 radius_max = 20.0
 mask = "spot"
 exposure_regions = 2
@@ -86,7 +87,9 @@ def test_each_entry_of_the_gradient(model_file: Path, small_folder: Path) -> Non
 @pytest.mark.parametrize("gradient", [False, True])
 def test_a_mean_below_zero_names_the_pixel(gradient: bool, model_file: Path, small_folder: Path) -> None:
     point = {"S_flat": -2.0, "S_peak": 0.1, "shares": [1.0, 0.0, 0.0]}
-    with pytest.raises(NonFiniteLikelihoodError, match=r"log-likelihood is nan in pixel \d+ \(nside 16.*S_flat=-2"):
+    with pytest.raises(
+        NonFiniteLikelihoodError, match=r"log-likelihood is nan in pixel \d+ \(HEALPix nside 16.*S_flat=-2"
+    ):
         evaluate(str(model_file), str(small_folder), None, point, gradient=gradient)
 
 

@@ -43,5 +43,7 @@ def test_a_negative_norm_is_found(counts_with_a_hole: SkyModel, method: str) -> 
 
 def test_a_model_that_is_nowhere_possible_says_where(build: Build, smooth_table: dict[str, Any]) -> None:
     smooth_table["parameters"]["S_peak"] = {"prior": "uniform", "low": -90.0, "high": -80.0}
-    with pytest.raises(NonFiniteLikelihoodError, match=r"in pixel \d+ \(nside 16.* at S_flat=.*narrow the priors"):
+    with pytest.raises(
+        NonFiniteLikelihoodError, match=r"in pixel \d+ \(HEALPix nside 16.* at S_flat=.*narrow the priors"
+    ):
         fit(build(smooth_table), Settings(method="laplace"))

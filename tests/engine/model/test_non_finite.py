@@ -48,7 +48,7 @@ def test_a_negative_total_is_nan_and_explained(
     assert isinstance(error, NonFiniteLikelihoodError)
     message = str(error)
     assert "\n" not in message
-    assert f"pixel {model.pixels.index[first]} (nside 16" in message
+    assert f"pixel {model.pixels.index[first]} (HEALPix nside 16" in message
     assert f"count {model.pixels.counts[first]}" in message
     assert "S_flat=-4." in message
     assert "narrow the priors" in message

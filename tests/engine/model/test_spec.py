@@ -195,7 +195,7 @@ def test_a_parameter_may_be_shared_and_labels_follow_the_templates() -> None:
 
 
 def test_unknown_template_and_empty_template(build: Callable[..., SkyModel]) -> None:
-    changed = table()
+    changed = table() | {"region": {"radius_max": 25.0}}
     for component in changed["components"]:
         component["template"] = "flat"
     changed["components"][0]["template"] = "flta"

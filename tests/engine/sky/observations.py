@@ -6,6 +6,7 @@ import healpy
 import numpy as np
 
 from gammasky.engine.sky.observation import Observation
+from gammasky.engine.sky.pixels import HealpixPixels
 from gammasky.engine.sky.psf import DeltaPSF, KingPSF
 
 KING = KingPSF(
@@ -32,7 +33,8 @@ def flat(
     lon, lat = healpy.pix2ang(nside, index % (12 * nside**2), lonlat=True)
     n = n_energy * len(region)
     return Observation(
-        nside=nside, energy_edges_gev=np.geomspace(1.0, 10.0, n_energy + 1), psf=(DeltaPSF(),) * n_energy, index=index,
+        grid=HealpixPixels(nside), energy_edges_gev=np.geomspace(1.0, 10.0, n_energy + 1),
+        psf=(DeltaPSF(),) * n_energy, index=index,
         lon_deg=lon, lat_deg=lat, n_fit=n, n_region=n, counts=np.zeros(n, dtype=np.int64),
         exposure=np.broadcast_to(exposure, index.shape), region=np.zeros(n, dtype=np.int64),
         exposure_ratios=np.ones(n_energy), reference_exposure=np.ones(n_energy),

@@ -12,7 +12,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from gammasky.engine.sky import Dataset, RegionOfInterest
-from gammasky.engine.sky.roi import angular_distance_deg, pixel_centres
+from gammasky.engine.sky.pixels import HealpixPixels
+from gammasky.engine.sky.roi import angular_distance_deg
 from tests.engine.sky.conftest import refusal
 
 Folder = Callable[..., Path]
@@ -108,7 +109,7 @@ def test_columns_that_are_no_positions(small_folder: Folder, lon: str, lat: str,
 def test_a_source_takes_the_pixels_whose_centre_is_within_its_radius(small_folder: Folder) -> None:
     """Those of the haversine formula, for discs anywhere and of any size."""
     dataset = Dataset.open(small_folder())
-    lon, lat = pixel_centres(8)
+    lon, lat = HealpixPixels(8).galactic
     rng = np.random.default_rng(5)
     for radius in (0.5, 4.0, 30.0, 100.0, 160.0):
         place = float(rng.uniform(-180, 360)), float(np.rad2deg(np.arcsin(rng.uniform(-1, 1))))

@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 
 from gammasky.engine.sky import Dataset
-from tests.engine.sky.conftest import N_PIX, glow, instead, refusal
+from tests.engine.sky.conftest import N_PIX, glow, refusal
 
 Folder = Callable[..., Path]
 Write = Callable[..., None]
@@ -106,9 +106,20 @@ def test_unusable_images(
     assert f"glow.fits: {message}" in refusal(lambda: Dataset.open(folder).template("glow"))
 
 
-def test_images_of_counts_and_masks_are_refused(small_folder: Folder) -> None:
-    folder = instead(small_folder(), "counts", 'file = "x.fits", projection = "car"')
-    assert "dataset.toml: field 'counts.projection'" in refusal(lambda: Dataset.open(folder))
+def test_an_image_is_seen_to_be_one(small_folder: Folder) -> None:
+    """Nothing needs to be said of it; where a file has two, the right one does."""
+    folder = small_folder(glow() + glow("second", file="two.fits", hdu=1) + glow("either", file="two.fits"))
+    image(folder / "glow.fits", np.ones((180, 360)), 1.0)
+    with fits.open(folder / "glow.fits") as hdus:
+        more = fits.ImageHDU(3 * hdus[0].data, hdus[0].header, name="MORE")
+        fits.HDUList([hdus[0], more]).writeto(folder / "two.fits")
+    dataset = Dataset.open(folder)
+    np.testing.assert_allclose(dataset.template("glow"), 1.0, rtol=1e-14)
+    np.testing.assert_allclose(dataset.template("second"), 3.0, rtol=1e-14)
+    assert (
+        "two.fits: several extensions with pixels, 0 (PRIMARY), 1 (MORE); name that of the map with `hdu`"
+        in refusal(lambda: dataset.template("either"))
+    )
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -44,7 +44,7 @@ def test_maps_need_values_only_where_they_are_used(small_folder: Folder, name: s
 
     def used(radius_max: float) -> np.ndarray:
         dataset = Dataset.open(folder)
-        region = RegionOfInterest(radius_max=radius_max, mask="spots", exposure_regions=1)
+        region = RegionOfInterest(latitude_min=2.0, radius_max=radius_max, mask="spots", exposure_regions=1)
         return dataset.template_at("glow", region.flatten(dataset).index)
 
     assert len(used(25.0)) > 20

@@ -98,8 +98,8 @@ def test_cache_is_used_and_rebuilt_when_damaged(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-@pytest.mark.parametrize(("setting", "value"), [("nside", 100), ("n_positions", 0), ("n_photons", -1), ("bins", 0)])
+@pytest.mark.parametrize(("setting", "value"), [("pixels", 100), ("n_positions", 0), ("n_photons", -1), ("bins", 0)])
 def test_bad_settings(setting: str, value: int) -> None:
-    settings = {"nside": 32, "cache": False, setting: value}
-    with pytest.raises(InputError, match=f"{setting} must be"):
+    settings = {"pixels": 32, "cache": False, setting: value}
+    with pytest.raises(InputError, match=f"{setting.replace('pixels', 'nside')} must be"):
         pixel_fractions(KING, **settings)

@@ -12,10 +12,12 @@ import pytest
 from astropy.io import fits
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.model.spec import presets, read_model
 from gammasky.engine.sky import CatalogueDiscs, Dataset, RegionOfInterest
 
 Folder = Callable[..., Path]
-ALL_SKY = {"latitude_min": 0.0, "radius_max": 180.0, "exposure_regions": 1}
+ALL_SKY = {"exposure_regions": 1}
+PAPER = {"latitude_min": 2.0, "radius_max": 25.0}
 
 
 def inside(**cuts: object) -> set[tuple[float, float]]:
@@ -27,9 +29,9 @@ def inside(**cuts: object) -> set[tuple[float, float]]:
 
 def test_region_of_the_paper(fermi_dir: Path) -> None:
     dataset = Dataset.open("fermi", fermi_dir)
-    whole = RegionOfInterest().flatten(dataset)
+    whole = RegionOfInterest(**PAPER).flatten(dataset)
     assert (whole.n_pixels, whole.n_fit, int(whole.counts.sum())) == (8292, 8292, 194_142)
-    pixels = RegionOfInterest(mask="3fgl_0p8deg").flatten(dataset)
+    pixels = RegionOfInterest(**PAPER, mask="3fgl_0p8deg").flatten(dataset)
     assert (pixels.n_pixels, pixels.n_fit, int(pixels.counts.sum()), int(pixels.counts.max())) == (
         8292,
         6839,
@@ -44,7 +46,7 @@ def test_region_of_the_paper(fermi_dir: Path) -> None:
 
 def test_exposure_regions_of_the_paper(fermi_dir: Path) -> None:
     dataset = Dataset.open("fermi", fermi_dir)
-    pixels = RegionOfInterest(mask="3fgl_0p8deg").flatten(dataset)
+    pixels = RegionOfInterest(**PAPER, mask="3fgl_0p8deg").flatten(dataset)
     exposure = dataset.exposure[0, pixels.index]
     means = np.array([part.mean() for part in np.array_split(np.sort(exposure[:6839]), 7)])
     np.testing.assert_allclose(pixels.exposure_ratios, means / means.mean(), rtol=1e-14)
@@ -171,8 +173,7 @@ def test_values_and_maps_go_both_ways(small_folder: Folder) -> None:
         ({"latitude_min": -1}, "'latitude_min'"),
         ({"latitude_min": "x"}, "'latitude_min'"),
         ({"latitude_min": 5, "latitude_max": 4}, "latitude_min must be below latitude_max, got 5 and 4"),
-        ({"radius_min": 30}, r"radius_min must be below radius_max, got 30 and 25 \(the default\)"),
-        ({"latitude_max": 1}, r"latitude_min must be below latitude_max, got 2 \(the default\) and 1"),
+        ({"radius_min": 30, "radius_max": 30}, "radius_min must be below radius_max, got 30 and 30"),
         ({"longitude_min": 5, "longitude_max": -5}, "longitude_min must be below"),
         ({"hemisphere": "up"}, "'hemisphere'.*north"),
         ({"exposure_regions": 0}, "'exposure_regions'"),
@@ -218,14 +219,24 @@ def test_exposure_of_sources_is_that_of_the_likelihood(small_folder: Folder) -> 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"latitude_min": 50}, r"emptied by latitude_min = 50\.0 and radius_max = 25\.0 \(the default\); widen"),
-        ({"center_lat": -60, "hemisphere": "north"}, r"by radius_max = 25\.0 \(the default\) and hemisphere = north"),
-        ({"latitude_min": 89, "radius_max": 180}, r"no pixel of nside 8 is inside; .* by latitude_min = 89\.0; widen"),
         (
-            {"latitude_min": 60, "longitude_min": 1, "longitude_max": 1.1},
-            r"and longitude_min = 1\.0 and longitude_max =",
+            {"latitude_min": 50, "radius_max": 25},
+            r"no pixel is inside \(HEALPix nside 8, galactic\); of 768 pixels latitude_min = 50\.0 alone leaves 168, "
+            r"radius_max = 25\.0 alone leaves 34; widen one of these cuts",
         ),
-        ({"sources": [(0.0, 0.0, 180.0)]}, "all .* pixels are masked"),
+        (
+            {"center_lat": -60, "radius_max": 25, "hemisphere": "north"},
+            r"radius_max = 25\.0 alone leaves 33, hemisphere = north alone leaves 400; widen",
+        ),
+        ({"latitude_min": 89}, r"no pixel is inside .*; of 768 pixels latitude_min = 89\.0 alone leaves 0; widen"),
+        (
+            {"longitude_min": 1, "longitude_max": 1.1},
+            r"longitude_min = 1\.0 alone leaves .*, longitude_max = 1\.1 alone",
+        ),
+        (
+            {"sources": [(0.0, 0.0, 180.0)]},
+            r"all 768 pixels are masked; change .* \(sources leaves 0\)",
+        ),
         ({"exposure_regions": 5000}, "exposure_regions: expected at most .* got 5000"),
         ({"mask": "3fgl"}, "unknown mask '3fgl'"),
     ],
@@ -233,3 +244,17 @@ def test_exposure_of_sources_is_that_of_the_likelihood(small_folder: Folder) -> 
 def test_regions_that_do_not_fit_the_dataset(small_folder: Folder, settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         RegionOfInterest(**settings).flatten(Dataset.open(small_folder()))
+
+
+def test_the_default_region_is_the_whole_sky(small_folder: Folder) -> None:
+    pixels = RegionOfInterest().flatten(Dataset.open(small_folder()))
+    np.testing.assert_array_equal(pixels.index, np.arange(768))
+    assert pixels.n_fit == 768
+
+
+@pytest.mark.parametrize("preset", sorted(presets()))
+def test_presets_say_their_regions(preset: str) -> None:
+    """A region that is not said has no cuts: every preset states those that its numbers were made with."""
+    region = read_model(preset).region
+    radius = {"calibration": 12.0, "nptfit_galactic_centre": 30.0}.get(preset, 25.0)
+    assert (region.latitude_min, region.radius_max) == (2.0, radius)

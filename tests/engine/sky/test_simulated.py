@@ -29,7 +29,7 @@ def folder(request: pytest.FixtureRequest, small_folder: Folder) -> Path:
 
 @pytest.fixture
 def pixels(folder: Path) -> Observation:
-    region = RegionOfInterest(radius_max=40.0, sources=[[10.0, 10.0, 10.0]], exposure_regions=1)
+    region = RegionOfInterest(latitude_min=2.0, radius_max=40.0, sources=[[10.0, 10.0, 10.0]], exposure_regions=1)
     return region.flatten(Dataset.open(folder), around_deg=10.0)
 
 

@@ -28,13 +28,13 @@ GOOD = SourcePopulation("gce", np.full(12, 1.0), np.array([1.0, 2.0, 4.0]), np.o
         ({"seed": True}, "seed: expected a whole number.*; got True"),
         ({"first": -3}, "first: expected a whole number.*; got -3"),
         ({"first": 2**32 - 1, "n": 2}, r"first \+ n: expected at most 2\^32 skies"),
-        ({"mean": np.where(np.arange(12) == 7, -0.5, 1.0)}, r"smooth mean: .*got -0\.5 in HEALPix pixel 7 \(RING\)"),
-        ({"mean": np.where(np.arange(12) == 7, np.nan, 1.0)}, "smooth mean: .*got nan in HEALPix pixel 7"),
+        ({"mean": np.where(np.arange(12) == 7, -0.5, 1.0)}, r"smooth mean: .*got -0\.5 in pixel 7 \(HEALPix nside 1, "),
+        ({"mean": np.where(np.arange(12) == 7, np.nan, 1.0)}, "smooth mean: .*got nan in pixel 7"),
         ({"mean": np.full(12, 2e9)}, r"smooth mean: expected at least 0 and at most 1e\+09, got 2e\+09"),
         ({"mean": np.ones(11)}, r"smooth mean: expected shape \(12,\), one value per pixel; got \(11,\)"),
         ({"expected": np.full(12, -1.0)}, "population 'gce': expected sources: expected at least 0 and finite, got -1"),
-        ({"expected": np.full(12, np.nan)}, "population 'gce': expected sources: .*got nan in HEALPix pixel 0"),
-        ({"expected": np.full(12, np.inf)}, "population 'gce': expected sources: .*got inf in HEALPix pixel 0"),
+        ({"expected": np.full(12, np.nan)}, "population 'gce': expected sources: .*got nan in pixel 0"),
+        ({"expected": np.full(12, np.inf)}, "population 'gce': expected sources: .*got inf in pixel 0"),
         ({"expected": np.ones(13)}, r"population 'gce': expected sources: expected shape \(12,\)"),
         ({"expected": np.full(12, 1e7)}, r"expected at most 1e\+08 sources per sky, got 1\.2e\+08"),
         ({"dnds": np.array([1.0, -1.0, 1.0])}, "population 'gce': dN/dS must not be negative or NaN, got -1 at S = 2"),
@@ -62,7 +62,7 @@ def test_bad_input(changes: dict[str, object], message: str) -> None:
 
 
 def test_the_energy_bin_of_a_bad_pixel_is_named() -> None:
-    with pytest.raises(InputError, match=r"got -2 in HEALPix pixel 3 \(RING\), energy bin 1"):
+    with pytest.raises(InputError, match=r"got -2 in pixel 3 \(HEALPix nside 1, galactic\), energy bin 1"):
         SkySimulator(whole(1, n_energy=2), KING).draw(np.where(np.arange(24) == 15, -2.0, 1.0), [])
 
 

@@ -12,7 +12,7 @@ import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
-from gammasky.engine.sky import Dataset
+from gammasky.engine.sky import Dataset, RegionOfInterest
 from tests.engine.sky.conftest import N_PIX, glow, instead, refusal
 
 Folder = Callable[..., Path]
@@ -234,16 +234,43 @@ def test_equatorial_maps_are_turned(small_folder: Folder, write_table: Write, co
     np.testing.assert_allclose(half[known], there[known], atol=1e-4)  # at the edge, too: right or not at all
 
 
-def test_equatorial_counts_and_masks_are_refused(small_folder: Folder, write_table: Write) -> None:
-    folder = small_folder('[masks.spots]\nfile = "x.fits"\n')
-    write_table(folder / "x.fits", {"X": COUNTS % 2}, COORDSYS="EQU")
-    assert "a mask in equatorial coordinates cannot be interpolated" in refusal(
-        lambda: Dataset.open(folder).mask("spots")
-    )
-    instead(folder, "counts", 'file = "x.fits"')
-    assert "x.fits: counts in equatorial coordinates cannot be interpolated to Galactic pixels; bin the" in refusal(
-        lambda: Dataset.open(folder)
-    )
+def test_equatorial_masks_come_to_the_pixels_of_the_counts(small_folder: Folder, write_table: Write) -> None:
+    """A pixel is masked where any part of it is; a cap around the pole says which those are."""
+    folder = small_folder('[masks.cap]\nfile = "x.fits"\n')
+    _, dec = healpy.pix2ang(64, np.arange(12 * 64**2), lonlat=True)
+    write_table(folder / "x.fits", {"X": (dec > 50).astype(int)}, COORDSYS="EQU")
+    found = Dataset.open(folder).mask("cap")
+    _, dec_there = equatorial(128)
+    parts = healpy.reorder(dec_there, r2n=True).reshape(N_PIX, -1)  # of 0.46 deg; those of the mask have 0.92
+    highest = parts.max(axis=1)[healpy.ring2nest(8, np.arange(N_PIX))]
+    assert found[highest > 51].all()
+    assert not found[highest < 49].any()
+
+
+def test_equatorial_counts_keep_their_pixels(small_folder: Folder, write_table: Write) -> None:
+    """Region, exposure and templates come to them; a frame that would turn them is refused."""
+    folder = instead(small_folder(glow(file="glow.npy") + '[masks.cap]\nfile = "m.npy"\n'), "counts", 'file = "x.fits"')
+    write_table(folder / "x.fits", {"X": COUNTS}, COORDSYS="EQU")
+    _, fine_lat = healpy.pix2ang(64, np.arange(12 * 64**2), lonlat=True)
+    np.save(folder / "glow.npy", 2 + np.sin(np.deg2rad(fine_lat)))
+    np.save(folder / "m.npy", np.abs(fine_lat) < 20)
+    dataset = Dataset.open(folder)
+    assert dataset.pixels.frame == dataset.manifest.frame == "equatorial"
+    np.testing.assert_array_equal(dataset.counts[0], COUNTS)
+    there = SkyCoord(*healpy.pix2ang(8, np.arange(N_PIX), lonlat=True), unit="deg", frame="icrs").galactic
+    parts = healpy.pix2ang(128, np.arange(12 * 128**2), nest=True, lonlat=True)
+    heights = np.sin(SkyCoord(*parts, unit="deg", frame="icrs").galactic.b.rad).reshape(N_PIX, -1).mean(axis=1)
+    expected = 2 + heights[healpy.ring2nest(8, np.arange(N_PIX))]
+    np.testing.assert_allclose(dataset.template("glow")[0], expected, atol=1e-3)
+    pixels = RegionOfInterest(latitude_min=30.0, mask="cap", exposure_regions=1).flatten(dataset)
+    np.testing.assert_array_equal(pixels.index, np.flatnonzero(np.abs(there.b.deg) >= 30.0))
+    np.testing.assert_allclose(pixels.lat_deg, there.b.deg[pixels.index], atol=1e-10)
+    text = (folder / "dataset.toml").read_text()
+    (folder / "dataset.toml").write_text('frame = "galactic"\n' + text)
+    refused = refusal(lambda: Dataset.open(folder))
+    assert "x.fits: its counts are in equatorial pixels, but `frame` of the dataset is 'galactic'" in refused
+    other = RegionOfInterest(latitude_min=30.0, mask="cap", exposure_regions=1)
+    assert pixels.digest != other.flatten(Dataset.open(small_folder('[masks.cap]\nfile = "m.npy"\n'))).digest
 
 
 def energies(name: str, **columns: tuple[str | None, list[float]]) -> fits.BinTableHDU:
@@ -291,26 +318,46 @@ def test_energies_of_the_file(
         assert f"x.fits: {message}" in refusal(lambda: Dataset.open(folder))
 
 
-def test_cubes_of_the_mission(small_folder: Folder, products_dir: Path) -> None:
-    """One of 17 energy bins; the exposure does not say its frame, and is equatorial."""
-    counts, exposure = (products_dir / f"2fhl/fermi_2fhl_{name}_cube_hpx.fits.gz" for name in ("counts", "exposure"))
-    with fits.open(counts) as hdus:
-        energy = float(hdus["EBOUNDS"].data["E_MIN"][0]) / 1e6, float(hdus["EBOUNDS"].data["E_MAX"][0]) / 1e6
-        photons = int(hdus[1].data["CHANNEL1"].sum())
-    folder = instead(small_folder(), "counts", f'file = "{counts}", field = "CHANNEL1"')
-    text = (folder / "dataset.toml").read_text().replace("[1.0, 2.0]", f"[{energy[0]!r}, {energy[1]!r}]")
-    (folder / "dataset.toml").write_text(text)
-    instead(folder, "exposure", f'file = "{exposure}", field = "ENERGY1"')
-    assert 'no keyword COORDSYS in the header; give this file frame = "galactic" or frame = "equatorial"' in refusal(
-        lambda: Dataset.open(folder)
-    )
-    text = (folder / "dataset.toml").read_text()
-    (folder / "dataset.toml").write_text(text.replace('"ENERGY1"', '"ENERGY1", frame = "equatorial"'))
-    dataset = Dataset.open(folder)
-    assert dataset.counts.sum() == photons
-    assert np.isfinite(dataset.exposure).all()
-    with fits.open(exposure) as hdus:
-        sky = hdus[1].data["ENERGY1"].astype(float)
-    np.testing.assert_allclose(
-        dataset.exposure[0], healpy.ud_grade(sky[healpy.ang2pix(32, *equatorial(32), lonlat=True)], 8), rtol=0.02
-    )
+CUBES = """
+name = "{name}"
+{edges}
+counts = {{ file = "{folder}/fermi_{name}_counts_cube_hpx.fits.gz" }}
+exposure = {{ file = "{folder}/fermi_{name}_exposure_cube_hpx.fits.gz" }}
+psf = {{ kind = "file", file = "{folder}/fermi_{name}_psf_gc.fits.gz" }}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "edges", "photons", "frame", "nside"),
+    [
+        ("2fhl", "energy_edges_gev = [50.0, 2000.0]", [60_275], "galactic", 32),
+        ("3fhl", "energy_edges_gev = [10.0, 2000.0]", [696_519], "equatorial", 64),
+        ("3fhl", "energy_edges_gev = [10, 13.656981, 18.651314, 2000]", None, "equatorial", 64),
+        ("3fhl", "", None, "equatorial", 64),
+    ],
+)
+def test_cubes_of_the_mission(
+    tmp_path: Path, products_dir: Path, name: str, edges: str, photons: list[int] | None, frame: str, nside: int
+) -> None:
+    """They are named and that is all; the frame of the exposures, which do not say it, is told."""
+    (tmp_path / "dataset.toml").write_text(CUBES.format(name=name, edges=edges, folder=products_dir / name))
+    dataset = Dataset.open(tmp_path)
+    assert (dataset.pixels.frame, dataset.nside) == (frame, nside)
+    with fits.open(products_dir / f"{name}/fermi_{name}_counts_cube_hpx.fits.gz") as hdus:
+        layers = np.stack([hdus[1].data[f"CHANNEL{n}"] for n in range(1, 18)])
+    n_bins = len(dataset.energy_edges_gev) - 1
+    expected = {1: layers.sum(axis=0)[None], 17: layers}.get(n_bins, np.stack([*layers[:2], layers[2:].sum(axis=0)]))
+    np.testing.assert_array_equal(dataset.counts, expected)
+    assert photons is None or dataset.counts.sum(axis=1).tolist() == photons
+    pixels = RegionOfInterest(latitude_min=20.0).flatten(dataset)
+    assert (len(pixels.psf), pixels.n_energy) == (n_bins, n_bins)
+    assert (pixels.exposure > 1e11).all()
+    assert (pixels.exposure < 6e11).all()
+    assert [note for note in dataset.notes if "frame not said" in note]
+
+
+def test_energies_that_are_not_those_of_the_counts(tmp_path: Path, products_dir: Path) -> None:
+    folder = products_dir / "2fhl"
+    edges = "energy_edges_gev = [50.0, 100.0]"
+    (tmp_path / "dataset.toml").write_text(CUBES.format(name="2fhl", edges=edges, folder=folder))
+    assert "100 GeV is not an edge of its energy bins; it has 50, 62.1168, " in refusal(lambda: Dataset.open(tmp_path))

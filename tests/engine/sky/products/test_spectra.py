@@ -64,6 +64,11 @@ def test_isotropic_spectra(tmp_path: Path, products_dir: Path) -> None:
     (tmp_path / "iso.txt").write_text("# energy intensity error\n" + lines)
     found = IsotropicSpectrum.open(tmp_path / "iso.txt").in_bins([2.0, 8.0])
     np.testing.assert_allclose(found, [integral(-2.3, 2e3, 8e3)], rtol=1e-10)
+    assert "; choose bins that it covers, or say `extrapolate = true`" in refusal(
+        lambda: IsotropicSpectrum.open(tmp_path / "iso.txt").in_bins([5.0, 20.0])
+    )
+    further = IsotropicSpectrum.open(tmp_path / "iso.txt").in_bins([0.5, 5.0, 20.0], extrapolate=True)
+    np.testing.assert_allclose(further, [integral(-2.3, 5e2, 5e3), integral(-2.3, 5e3, 2e4)], rtol=1e-10)
     real = IsotropicSpectrum.open(products_dir / "irf/iso_P8R2_SOURCE_V6_v06.txt")
     assert (len(real.energies_gev), real.energies_gev[0]) == (40, 0.034171)
     assert IsotropicSpectrum.is_text((tmp_path / "iso.txt").read_bytes())
