@@ -18,6 +18,7 @@ from gammasky.engine.infer.derived import Predictions, derive, predict, predicte
 from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, save_figures
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
+from gammasky.engine.sky.pixels import HealpixPixels
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 
@@ -108,7 +109,7 @@ def test_a_region_around_the_anticentre_stays_in_one_piece(fermi: object, smooth
     index = healpy.ang2pix(128, lon, np.full(3, 5.0), lonlat=True)
     centres = healpy.pix2ang(128, index, lonlat=True)
     options = {
-        "nside": 128,
+        "grid": HealpixPixels(128),
         "energy_edges_gev": np.array([2.0, 20.0]),
         "psf": smooth_only.pixels.psf,
         "n_fit": 3,
