@@ -13,12 +13,13 @@ import numpy as np
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.files import read_bytes
 from gammasky.engine.sky import maps
-from gammasky.engine.sky.catalogues import read_positions
+from gammasky.engine.sky.catalogues import Catalogue
 from gammasky.engine.sky.gzip_files import unpacked
 from gammasky.engine.sky.loading import counts_of, exposure_of, template_of, working_pixels
 from gammasky.engine.sky.locate import find_folder, holds
 from gammasky.engine.sky.manifest import (
     MANIFEST_NAME,
+    CatalogueTemplate,
     Manifest,
     MapFile,
     OtherCounts,
@@ -30,6 +31,7 @@ from gammasky.engine.sky.pixels import HealpixPixels, Pixels
 from gammasky.engine.sky.psf import PSF, IRFSettings, PSFFile
 from gammasky.engine.sky.readers import Maps, load_map
 from gammasky.engine.sky.resample import mask_on
+from gammasky.engine.sky.source_maps import source_maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,8 +137,13 @@ class Dataset:
 
     def _template(self, name: str) -> tuple[np.ndarray, bool]:
         if name not in self._templates:
-            found, label = _read(self.manifest.templates[name], self.manifest, self.folder, self.checksums)
-            self._templates[name] = template_of(found, self.pixels, len(self.counts), label), found.spectral
+            entry = self.manifest.templates[name]
+            if isinstance(entry, CatalogueTemplate):
+                sky = source_maps(self.catalogue(entry.catalogue), self.pixels, self.psfs, self.energy_edges_gev)
+                self._templates[name] = sky, True
+            else:
+                found, label = _read(entry, self.manifest, self.folder, self.checksums)
+                self._templates[name] = template_of(found, self.pixels, len(self.counts), label), found.spectral
         return self._templates[name]
 
     def template_at(self, name: str, index: np.ndarray) -> np.ndarray:
@@ -146,7 +153,7 @@ class Dataset:
             InputError: as `template`, and a value that is negative or not finite.
         """
         sky = self.template(name)
-        maps.check_values(sky, index, str(self.folder / self.manifest.templates[name].file))
+        maps.check_values(sky, index, str(self.folder / self.manifest.template_file(name)))
         return sky.ravel()[index]
 
     def template_unit(self, name: str) -> str:
@@ -182,7 +189,11 @@ class Dataset:
         return mask != 0
 
     def source_positions(self, name: str) -> np.ndarray:
-        """Longitude and latitude (n, 2) [deg] of the sources of the catalogue `name`.
+        """Galactic longitude and latitude (n, 2) [deg] of the sources of the catalogue `name`; as `catalogue`."""
+        return self.catalogue(name).positions
+
+    def catalogue(self, name: str) -> Catalogue:
+        """The sources of the catalogue `name`.
 
         Raises:
             InputError: unknown name, or a file that cannot be used.
@@ -190,9 +201,8 @@ class Dataset:
         if name not in self.manifest.sources:
             raise unknown_name("source catalogue", name, self.manifest.sources)
         table = self.manifest.sources[name]
-        return read_positions(
-            _content(table.file, self.manifest, self.folder, self.checksums), str(self.folder / table.file), table
-        )
+        content = _content(table.file, self.manifest, self.folder, self.checksums)
+        return Catalogue.read(content, str(self.folder / table.file), table)
 
     def with_psf(self, psf: PSF) -> Dataset:
         """Copy the dataset with another point-spread function, for likelihoods and simulations alike."""
@@ -206,7 +216,7 @@ class Dataset:
         """
         manifest = self.manifest
         files = [manifest.counts.file, manifest.exposure.file]
-        files += [manifest.templates[name].file for name in templates] + [manifest.masks[name].file for name in masks]
+        files += [manifest.template_file(name) for name in templates] + [manifest.masks[name].file for name in masks]
         files += [manifest.sources[name].file for name in catalogues]
         if isinstance(manifest.psf, IRFSettings | PSFFile):
             files.append(manifest.psf.file)

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.files import read_toml
@@ -68,6 +68,33 @@ class TemplateMap(MapFile):
     extrapolate: bool = False
 
 
+class CatalogueTemplate(Schema):
+    """The sum of a catalogue's fluxes through the point-spread function of each energy bin, an intensity.
+
+    Args:
+        catalogue: its name among the `sources` of the dataset.
+    """
+
+    catalogue: str
+    description: str = ""
+
+    @property
+    def unit(self) -> Literal["intensity"]:
+        """As of all that does not include the exposure."""
+        return "intensity"
+
+
+def _kind_of_template(value: Any) -> str:
+    given = value if isinstance(value, dict) else vars(value)
+    return "of a catalogue" if "catalogue" in given else "of a file"
+
+
+AnyTemplateMap = Annotated[
+    Annotated[TemplateMap, Tag("of a file")] | Annotated[CatalogueTemplate, Tag("of a catalogue")],
+    Discriminator(_kind_of_template),
+]
+
+
 class MaskMap(MapFile):
     """A mask of two values, of which `masked_where` is that of the masked pixels."""
 
@@ -75,15 +102,22 @@ class MaskMap(MapFile):
 
 
 class SourceTable(Schema):
-    """Catalogue positions: the columns `lon` and `lat` of a text table (`.csv`, ECSV) or of a table in a FITS file.
+    """A catalogue: a text table (`.csv`, ECSV) or a table in a FITS file, such as those of the mission.
 
-    They are in degrees unless the file gives a unit, and Galactic unless `frame`, or names such as RAJ2000 and DEJ2000,
-    say equatorial (ICRS).
+    Positions are in degrees unless the file gives a unit, and Galactic unless `frame`, or names such as RAJ2000 and
+    DEJ2000, say equatorial (ICRS).
+
+    Args:
+        lon, lat: columns of positions; by default GLON and GLAT, RAJ2000 and DEJ2000, or lon and lat.
+        flux: column of photon fluxes; by default Flux50 (2FHL), Flux (3FHL) or Flux1000 (3FGL, 4FGL, FL16Y).
+        band_gev: band of the fluxes of `flux`; by default that of the dataset.
     """
 
     file: str
-    lon: str = "lon"
-    lat: str = "lat"
+    lon: str | None = None
+    lat: str | None = None
+    flux: str | None = None
+    band_gev: tuple[float, float] | None = None
     frame: Frame | None = None
     hdu: int | str = 1
     description: str = ""
@@ -134,7 +168,7 @@ class Manifest(Schema):
     energy_edges_gev: tuple[float, ...] | None = None
     counts: CountsMap
     exposure: ExposureMap
-    templates: dict[str, TemplateMap] = Field(default_factory=dict)
+    templates: dict[str, AnyTemplateMap] = Field(default_factory=dict)
     masks: dict[str, MaskMap] = Field(default_factory=dict)
     sources: dict[str, SourceTable] = Field(default_factory=dict)
     psf: PSFSettings
@@ -153,6 +187,19 @@ class Manifest(Schema):
         """The thresholds as photons (low, high) of a source at this exposure."""
         known = self.thresholds_cm2_s.items()
         return {name: (low * exposure_cm2_s, high * exposure_cm2_s) for name, (low, high) in known}
+
+    def template_file(self, name: str) -> str:
+        """The file that the template `name` is made from.
+
+        Raises:
+            InputError: a template of a catalogue that the dataset does not have.
+        """
+        entry = self.templates[name]
+        if isinstance(entry, TemplateMap):
+            return entry.file
+        if entry.catalogue not in self.sources:
+            raise unknown_name("source catalogue", entry.catalogue, self.sources)
+        return self.sources[entry.catalogue].file
 
     @model_validator(mode="after")
     def _known_names_in_works(self) -> Self:
@@ -190,7 +237,7 @@ class OtherCounts(Schema):
 
 
 def _known_fields() -> frozenset[str]:
-    tables = (Manifest, OtherCounts, CountsMap, TemplateMap, MaskMap, SourceTable, DataFile, Work)
+    tables = (Manifest, OtherCounts, CountsMap, TemplateMap, CatalogueTemplate, MaskMap, SourceTable, DataFile, Work)
     return frozenset(name for table in tables for name in table.model_fields)
 
 

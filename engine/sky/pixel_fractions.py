@@ -112,21 +112,21 @@ def _simulate(psf: PSF, nside: int, n_positions: int, n_photons: int, bins: int,
     from gammasky.engine.sky.tally import tally_sources
 
     generator = np.random.default_rng(seed)
-    radius, angle, weight = _photon_set(psf, n_photons)
+    radius, angle, weight = photon_set(psf, n_photons)
     edges = np.concatenate([[0.0], np.geomspace(SMALLEST_EDGE, 1.0, bins)])
     scratch, number, total = np.zeros(12 * nside**2), np.zeros(bins), np.zeros(bins)
     for start in range(0, n_positions, CHUNK):
         size = min(CHUNK, n_positions - start)
         centre = _source_directions(generator, nside, start, size)
         turn = generator.uniform(0.0, 2 * np.pi, size)
-        x, y, z = on_arrays(_displaced, centre, radius, angle + turn[:, None])
+        x, y, z = on_arrays(displaced, centre, radius, angle + turn[:, None])
         tally_sources(healpy.vec2pix(nside, x, y, z), weight, edges, scratch, number, total)
     filled = number > 0
     # the photons of a source add up to 1 but for rounding; divide that out
     return PixelFractions(total[filled] / number[filled], number[filled] / total.sum())
 
 
-def _photon_set(psf: PSF, n_photons: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def photon_set(psf: PSF, n_photons: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Radii [rad], angles [rad] and weights of the photons: strata in 1 - (1 - t)^2, turned by the golden angle.
 
     With t uniform, the photon at the quantile u(t) = 1 - (1 - t)^2 carries the weight of its stratum: the tail gets
@@ -154,7 +154,7 @@ def _source_directions(generator: np.random.Generator, nside: int, first: int, s
     return np.stack(healpy.pix2vec(nside << (STRATA_LEVELS + CELL_LEVELS), cell, nest=True), axis=1)
 
 
-def _displaced(xp: Any, centre: Any, radius: Any, angle: Any) -> tuple[Any, Any, Any]:
+def displaced(xp: Any, centre: Any, radius: Any, angle: Any) -> tuple[Any, Any, Any]:
     """Unit vectors at `radius` (n,) and position angle (sources, n) from `centre` (sources, 3), exact on the sphere.
 
     Arrays of `xp`, NumPy or CuPy: this is most of the work.

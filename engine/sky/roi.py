@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.maps import NOT_OBSERVED
@@ -13,6 +14,7 @@ from gammasky.engine.sky.observation import Observation, exposure_split
 from gammasky.engine.sky.pixels import Pixels
 from gammasky.engine.sky.pixels.frames import vectors_of
 from gammasky.engine.sky.schema import Schema, first_problem
+from gammasky.engine.sky.source_maps import containment_radius_deg
 
 if TYPE_CHECKING:
     from gammasky.engine.sky.dataset import Dataset
@@ -27,10 +29,61 @@ CUTS = (
 
 
 class CatalogueDiscs(Schema):
-    """Discs around every source of a catalogue of the dataset."""
+    """Discs around the sources of a catalogue of the dataset; of extended ones larger by their extent.
+
+    Args:
+        catalogue: its name among the `sources` of the dataset.
+        radius_deg [deg]: of all discs; 0.8 where nothing else is said.
+        containment: in its place, the fraction of a source's photons that a disc holds, by the PSF of the first bin.
+        leakage: in its place, how many photons a source may leave outside its disc, by its flux, the exposure
+            at its place and that PSF; a source that has fewer in all has no disc.
+    """
 
     catalogue: str
-    radius_deg: SourceRadius = 0.8
+    radius_deg: SourceRadius | None = None
+    containment: Annotated[float, Field(gt=0, lt=1)] | None = None
+    leakage: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_size(self) -> CatalogueDiscs:
+        given = [name for name in ("radius_deg", "containment", "leakage") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} both say how large the discs are; give one of them")
+        return self
+
+    def discs(self, dataset: Dataset) -> np.ndarray:
+        """Position and radius (n, 3) [deg] of the discs.
+
+        Raises:
+            InputError: no such catalogue, or one that cannot be used so.
+        """
+        catalogue = dataset.catalogue(self.catalogue)
+        lon, lat = catalogue.lon_deg, catalogue.lat_deg
+        if self.leakage is not None:
+            edges = dataset.energy_edges_gev
+            fluxes = np.stack([catalogue.flux_in(low, high) for low, high in pairwise(edges.tolist())])
+            at = dataset.pixels.find(vectors_of(lon, lat))
+            photons = np.where(at >= 0, (fluxes * dataset.exposure[:, at]).sum(axis=0), np.nan)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                fraction = np.nan_to_num(1 - self.leakage / photons, neginf=0.0)
+            radius = np.where(fraction > 0, containment_radius_deg(dataset.psf, np.clip(fraction, 0, 1)), -1.0)
+        elif self.containment is not None:
+            radius = containment_radius_deg(dataset.psf, np.full(len(lon), self.containment))
+        else:
+            radius = np.full(len(lon), 0.8 if self.radius_deg is None else self.radius_deg)
+        kept = radius >= 0
+        return np.stack([lon, lat, np.minimum(radius + catalogue.extent_deg, 180.0)], axis=1)[kept]
+
+
+def _kind_of_discs(value: Any) -> str:
+    return "of a catalogue" if isinstance(value, dict | CatalogueDiscs) else "one disc"
+
+
+Discs = Annotated[
+    Annotated[tuple[Longitude, Latitude, SourceRadius], Tag("one disc")]
+    | Annotated[CatalogueDiscs, Tag("of a catalogue")],
+    Discriminator(_kind_of_discs),
+]
 
 
 class RegionOfInterest(Schema):
@@ -44,7 +97,7 @@ class RegionOfInterest(Schema):
         side: "east" is l >= 0, "west" l < 0.
         longitude_min, longitude_max [deg]: limits of the signed longitude, l in (-180, 180].
         mask: name or names of masks of the dataset; they take pixels from the fit, not from the normalisation.
-        sources: (lon, lat, radius) [deg] discs, or `{catalogue, radius_deg}`; masked like `mask`.
+        sources: (lon, lat, radius) [deg] discs, or `CatalogueDiscs`; masked like `mask`.
         exposure_regions: number of regions of like exposure, for each energy bin.
 
     Raises:
@@ -62,7 +115,7 @@ class RegionOfInterest(Schema):
     longitude_min: Annotated[float, Field(ge=-180, le=180)] | None = None
     longitude_max: Annotated[float, Field(ge=-180, le=180)] | None = None
     mask: str | tuple[str, ...] | None = None
-    sources: tuple[tuple[Longitude, Latitude, SourceRadius] | CatalogueDiscs, ...] = ()
+    sources: tuple[Discs, ...] = ()
     exposure_regions: Annotated[int, Field(ge=1)] = 7
 
     def __init__(self, **settings: Any) -> None:
@@ -152,7 +205,7 @@ class RegionOfInterest(Schema):
         from scipy.spatial import cKDTree
 
         masked = {f"mask '{name}'": dataset.mask(name, inside)[inside] for name in self.mask_names}
-        discs = np.array([disc for source in self.sources for disc in _discs(source, dataset)]).reshape(-1, 3)
+        discs = np.concatenate([_discs(source, dataset) for source in self.sources] or [np.empty((0, 3))])
         if len(discs):
             lon, lat = dataset.pixels.galactic
             tree = cKDTree(vectors_of(lon[inside], lat[inside]))
@@ -170,11 +223,9 @@ def angular_distance_deg(lon_deg: np.ndarray, lat_deg: np.ndarray, lon0_deg: flo
     return np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(square, 0, 1))))
 
 
-def _discs(source: tuple[float, float, float] | CatalogueDiscs, dataset: Dataset) -> list[tuple[float, float, float]]:
-    if isinstance(source, CatalogueDiscs):
-        positions = dataset.source_positions(source.catalogue)
-        return [(float(lon), float(lat), source.radius_deg) for lon, lat in positions]
-    return [source]
+def _discs(source: tuple[float, float, float] | CatalogueDiscs, dataset: Dataset) -> np.ndarray:
+    """Position and radius (n, 3) [deg] of discs."""
+    return source.discs(dataset) if isinstance(source, CatalogueDiscs) else np.array([source], dtype=np.float64)
 
 
 def _around(pixels: Pixels, inside: np.ndarray, around_deg: float) -> np.ndarray:

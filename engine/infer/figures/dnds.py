@@ -47,6 +47,8 @@ def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
     exposure = reference_exposure(model.pixels)
     if exposure is not None:
         mark_thresholds(axis, model.dataset.manifest.thresholds_in_counts(exposure))
+        for name in sorted(model.dataset.manifest.sources):
+            _histogram(axis, name, catalogued(model, name, exposure), model.pixels.n_region)
         _flux_axis(axis, exposure)
     axis.legend(title="median, 68 % and 95 %", loc="upper right", alignment="left")
     return figure
@@ -73,6 +75,33 @@ def mark_thresholds(axis: Axes, thresholds: Mapping[str, tuple[float, float]]) -
             axis.annotate(
                 f"{name} resolved", (high, 0.02), (3, 0), rotation=90, color=GREY, va="bottom", ha="left", **where
             )
+
+
+def catalogued(model: SkyModel, name: str, exposure: float) -> np.ndarray:
+    """Photons at the reference exposure of the sources (n,) of a catalogue that are in the region, masks lifted.
+
+    None of a catalogue without fluxes of the energies of the dataset.
+    """
+    catalogue, edges = model.dataset.catalogue(name), model.dataset.energy_edges_gev
+    if catalogue.flux is None or not catalogue.reaches(edges[0], edges[-1]):
+        return np.empty(0)
+    inside = model.spec.region.contains(catalogue.lon_deg, catalogue.lat_deg)
+    return catalogue.flux_in(edges[0], edges[-1])[inside] * exposure
+
+
+def _histogram(axis: Axes, name: str, counts: np.ndarray, n_pixels: int) -> None:
+    """S^2 dN/dS of catalogued sources (n,) in bins of a fifth of a decade, with Poisson errors."""
+    counts = counts[counts > 0]
+    if not len(counts):
+        return
+    edges = 10 ** (np.arange(np.floor(5 * np.log10(counts.min())), 5 * np.log10(counts.max()) + 1.0) / 5)
+    number, _ = np.histogram(counts, edges)
+    middle, filled = np.sqrt(edges[:-1] * edges[1:]), number > 0
+    scale = (middle**2 / np.diff(edges) / n_pixels)[filled]
+    values, errors = scale * number[filled], scale * np.sqrt(number[filled])
+    errors = np.stack([np.minimum(errors, 0.999 * values), errors])
+    label = f"{name} ({len(counts)} sources)"
+    axis.errorbar(middle[filled], values, errors, color="black", fmt="o", markersize=3.5, linewidth=1, label=label)
 
 
 def _flux_axis(axis: Axes, exposure: float) -> None:

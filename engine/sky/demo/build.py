@@ -73,7 +73,7 @@ def _fixed_maps(manifest_file: Path) -> dict[str, np.ndarray]:
     exposure = relative_exposure(nside)
     seen = {**diffuse_maps(nside, psf), "psc_3fgl": source_map(nside, psf)}
     templates = {**{name: values * exposure for name, values in seen.items()}, **bulge_maps(nside)}
-    found = {entry.file: templates[name] for name, entry in manifest.templates.items()}
+    found = {manifest.template_file(name): templates[name] for name in manifest.templates}
     found[manifest.exposure.file] = EXPOSURE_CM2_S * exposure
     found[manifest.masks["3fgl_0p8deg"].file] = source_mask(nside)
     return found

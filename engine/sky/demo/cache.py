@@ -66,10 +66,10 @@ def is_whole(folder: Path) -> bool:
 def file_statuses(folder: Path) -> list[tuple[str, str]]:
     """Each file of the demo with its status: `ok`, `missing`, or `wrong checksum` (by the list beside the files)."""
     manifest = read_manifest(shipped_manifests()[DEMO])
-    entries: list[MapFile] = [manifest.counts, manifest.exposure]
-    entries += [*manifest.masks.values(), *manifest.templates.values()]
+    entries: list[MapFile] = [manifest.counts, manifest.exposure, *manifest.masks.values()]
+    files = [entry.file for entry in entries] + [manifest.template_file(name) for name in manifest.templates]
     sums = _sums(folder / SUMS_NAME)
-    return [(name, _status(folder / name, sums)) for name in (MANIFEST_NAME, *(entry.file for entry in entries))]
+    return [(name, _status(folder / name, sums)) for name in (MANIFEST_NAME, *files)]
 
 
 def _sums(path: Path) -> dict[str, str]:
