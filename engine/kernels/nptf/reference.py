@@ -29,24 +29,30 @@ def log_likelihood(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: ja
     m = jnp.arange(1, top + 1)
     involved = m <= jnp.maximum(plan.counts, 1)[:, None]
     valid = (~involved | (terms >= 0.0)).all(axis=1)
-    y = jnp.where(involved, m * terms, 0.0)
-
-    def step(log_q: jax.Array, n: jax.Array) -> tuple[jax.Array, jax.Array]:
-        # latest first: column m - 1 of the history holds log q_{n-m}
-        total = _log_dot(y, log_q) - jnp.log(n)
-        return jnp.concatenate([total[:, None], log_q[:, :-1]], axis=1), total
-
-    nothing = jnp.full((plan.n_pixels, top - 1), -jnp.inf)
-    start = jnp.concatenate([jnp.zeros((plan.n_pixels, 1)), nothing], axis=1)
-    _, history = jax.lax.scan(step, start, jnp.arange(1.0, top + 1))
-    history = jnp.concatenate([jnp.zeros((1, plan.n_pixels)), history])
+    history = log_q(jnp.where(involved, terms, 0.0))
     return jnp.where(valid, constant + history[plan.counts, jnp.arange(plan.n_pixels)], jnp.nan)
 
 
-def _log_dot(y: jax.Array, log_q: jax.Array) -> jax.Array:
-    """log sum_m y_m exp(log_q_m) over the last axis; -inf where the sum is 0, with derivative 0 there."""
-    logs = jnp.where(y > 0.0, jnp.log(jnp.where(y > 0.0, y, 1.0)) + log_q, -jnp.inf)
-    largest = jax.lax.stop_gradient(logs.max(axis=-1, keepdims=True))
+def log_q(x: jax.Array) -> jax.Array:
+    """log q_n (M + 1, P), n = 0 .. M, from x_m (P, M), m = 1 .. M."""
+    pixels, top = x.shape
+    y = jnp.arange(1, top + 1) * x
+
+    def step(history: jax.Array, n: jax.Array) -> tuple[jax.Array, jax.Array]:
+        # latest first: column m - 1 of the history holds log q_{n-m}
+        total = log_dot(y, history) - jnp.log(n)
+        return jnp.concatenate([total[:, None], history[:, :-1]], axis=1), total
+
+    nothing = jnp.full((pixels, top - 1), -jnp.inf)
+    start = jnp.concatenate([jnp.zeros((pixels, 1)), nothing], axis=1)
+    _, history = jax.lax.scan(step, start, jnp.arange(1.0, top + 1))
+    return jnp.concatenate([jnp.zeros((1, pixels)), history])
+
+
+def log_dot(y: jax.Array, logs: jax.Array) -> jax.Array:
+    """log sum_m y_m exp(logs_m) over the last axis; -inf where the sum is 0, with derivative 0 there."""
+    terms = jnp.where(y > 0.0, jnp.log(jnp.where(y > 0.0, y, 1.0)) + logs, -jnp.inf)
+    largest = jax.lax.stop_gradient(terms.max(axis=-1, keepdims=True))
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
-    total = (y * jnp.exp(jnp.minimum(log_q - largest, 700.0))).sum(axis=-1)
+    total = (y * jnp.exp(jnp.minimum(logs - largest, 700.0))).sum(axis=-1)
     return jnp.where(total > 0.0, jnp.log(jnp.where(total > 0.0, total, 1.0)) + largest[..., 0], -jnp.inf)

@@ -11,12 +11,12 @@ from gammasky.engine.kernels.nptf.recursion import Floats, Whole
 from gammasky.engine.kernels.policy import COMPILE
 
 ZERO_POWER = -(10**9)  # power of 2 that stands for zero: below any that occurs, and twice it still fits 32 bits
-_POWERS = np.append(0.5 ** np.arange(256), 0.0)  # a term below 2^-255 of the largest one adds nothing
-_LOG_2 = math.log(2.0)
+POWERS = np.append(0.5 ** np.arange(256), 0.0)  # a term below 2^-255 of the largest one adds nothing
+LOG_2 = math.log(2.0)
 
 
 @njit(**COMPILE)
-def _scaled(value: float, power: int) -> tuple[float, int]:
+def scaled(value: float, power: int) -> tuple[float, int]:
     """value * 2^power as a mantissa in [0.5, 1) and a power of 2."""
     mantissa, shift = math.frexp(value)
     return mantissa, power + shift if mantissa != 0.0 else ZERO_POWER
@@ -31,18 +31,18 @@ def _scaled_dot(n: int, a: Floats, a_power: Whole, q: Floats, q_power: Whole, di
     total = 0.0
     if top > ZERO_POWER:
         for m in range(1, n + 1):
-            total += a[m] * q[n - m] * _POWERS[min(top - a_power[m] - q_power[n - m], _POWERS.size - 1)]
-    return _scaled(total / divisor, top)
+            total += a[m] * q[n - m] * POWERS[min(top - a_power[m] - q_power[n - m], POWERS.size - 1)]
+    return scaled(total / divisor, top)
 
 
 @njit(**COMPILE)
-def _scaled_recursion(k: int, y: Floats, q: Floats, q_power: Whole) -> bool:
+def scaled_recursion(k: int, y: Floats, q: Floats, q_power: Whole) -> bool:
     """Fill q_n = q[n] * 2^q_power[n] (k + 1,) from y (k + 1,) = m x_m; False where a y is negative, infinite or NaN."""
     mantissa, y_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
     for m in range(1, k + 1):
         if not (y[m] >= 0.0 and y[m] < math.inf):  # NaN too
             return False
-        mantissa[m], y_power[m] = _scaled(y[m], 0)
+        mantissa[m], y_power[m] = scaled(y[m], 0)
     q[0], q_power[0] = 0.5, 1
     for n in range(1, k + 1):
         q[n], q_power[n] = _scaled_dot(n, mantissa, y_power, q, q_power, n)
@@ -56,13 +56,13 @@ def scaled_pixel(k: int, y: Floats, weight: Floats, weight_power: Whole) -> floa
     Fills d log p_k / d x_m = weight[m] * 2^weight_power[m] for m >= 1.
     """
     q, q_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
-    if not _scaled_recursion(k, y, q, q_power):
+    if not scaled_recursion(k, y, q, q_power):
         weight[:] = math.nan
         return math.nan
     for m in range(1, k + 1):
         weight[m] = q[k - m] / q[k] if q[k] > 0.0 else math.nan
         weight_power[m] = q_power[k - m] - q_power[k]
-    return math.log(q[k]) + q_power[k] * _LOG_2 if q[k] > 0.0 else -math.inf
+    return math.log(q[k]) + q_power[k] * LOG_2 if q[k] > 0.0 else -math.inf
 
 
 @njit(**COMPILE)

@@ -1,0 +1,201 @@
+"""docs/studies/results.md, from the folders of studies that were run.
+
+    gammasky study masks --data fermi --out studies/masks        # and others, each into a folder of its name
+    python docs/make_results.py studies
+
+Copies the tables and figures of every study that is found there to docs/studies, and writes the page from all tables that
+are there then: what was not run again keeps its tables. No number of the page is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from gammasky.analyses.ensemble.quantities import QUANTITIES
+from gammasky.analyses.studies.study import Study, read_study, studies
+
+HERE = Path(__file__).parent / "studies"
+TABLES, FIGURES, PAGE = HERE / "tables", HERE / "figures", HERE / "results.md"
+Row = dict[str, str]
+#: Of the folder of a study: what is kept, and as what.
+KEPT = {"campaign/answer.csv": "members", "campaign/effects.csv": "effects", "study.csv": "study"}
+DRAWN = {
+    "source_counts.png": "Source counts of every member",
+    "recovery.png": "What is found of the signal that was added",
+    "fractions.png": "Point-source fraction found in every sky",
+    "campaign/figures/effects_ps_fraction.png": "Shift of the point-source fraction with every choice",
+}
+HEAD = """# Studies of the Fermi-LAT data: what they found
+
+Written by `docs/make_results.py` from the studies themselves. Each section is one command on two cores, by the default
+method ([../inference.md](../inference.md)), with its table; the whole tables are in [tables/](tables/). Fractions are 5 / 50 /
+95 % of the posterior, fluxes mean ± standard deviation in counts per pixel. Ranges, shifts and weights are those of the
+members whose verdict is *reliable*. log Z compares fits of the same photons in the same pixels only, and the weight of the
+evidence is among those. Masks x shapes x diffuse models: [../campaigns.md](../campaigns.md#measured-36-fits-of-the-fermi-lat-data).
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="Of the studies, each in a folder of its name.")
+    folder = parser.parse_args().folder
+    for name in studies():
+        if (folder / name / "study.csv").is_file():
+            _keep(name, folder / name)
+    known = [read_study(name) for name in studies() if (TABLES / f"{name}_members.csv").is_file()]
+    text = HEAD + "\n" + "\n".join(_overview(known)) + "\n"
+    for study in known:
+        text += "\n" + "\n".join(_section(study)) + "\n"
+    PAGE.write_text(text, encoding="utf-8")
+    print(f"{PAGE}: {', '.join(study.name for study in known)}")
+
+
+def _keep(name: str, folder: Path) -> None:
+    """The tables and figures of a study."""
+    for source, kind in KEPT.items():
+        if (folder / source).is_file():
+            shutil.copyfile(folder / source, TABLES / f"{name}_{kind}.csv")
+    for source in DRAWN:
+        if (folder / source).is_file():
+            shutil.copyfile(folder / source, FIGURES / f"{name}_{Path(source).name}")
+
+
+def _overview(known: list[Study]) -> Iterator[str]:
+    yield "| study | fits | reliable | medians of the point-source fraction | choice that moves it most |"
+    yield "| --- | ---: | ---: | --- | --- |"
+    for study in known:
+        rows = _read(study.name, "members")
+        trusted = [row for row in rows if row["verdict"] == "reliable"]
+        medians = _column(trusted, "ps_fraction_q50")
+        span = f"{np.nanmin(medians):.2f} to {np.nanmax(medians):.2f}" if np.isfinite(medians).any() else ""
+        yield f"| [{study.name}](#{study.name}) | {len(rows)} | {len(trusted)} | {span} | {_strongest(study)} |"
+
+
+def _strongest(study: Study) -> str:
+    """The choice that shifts the point-source fraction most, in posterior standard deviations of one fit."""
+    effects = [row for row in _read(study.name, "effects") if row["quantity"] == "ps_fraction" and row["shift"]]
+    if not effects or study.skies is not None:
+        return ""
+    most = max(effects, key=lambda row: abs(float(row["shift"])))
+    sds = abs(float(most["shift"])) / float(most["posterior_sd"])
+    return f"{_choice(most)}: {float(most['shift']):+.2f} ({sds:.1f} posterior sd of one fit)"
+
+
+def _choice(row: Row) -> str:
+    return f"{row['axis']} = {row['choice']}"
+
+
+def _section(study: Study) -> Iterator[str]:
+    rows = _read(study.name, "members")
+    yield f"## {study.name}"
+    yield f"\n{study.asks}\n"
+    yield f"    gammasky study {study.name} --data fermi --out studies/{study.name}\n"
+    verdicts = Counter(row["verdict"] for row in rows).most_common()
+    yield f"{len(rows)} {'fit' if len(rows) == 1 else 'fits'}: {', '.join(f'{n} *{verdict}*' for verdict, n in verdicts)}; "
+    gradients, seconds = (_column(rows, name) for name in ("gradients", "fit_seconds"))
+    yield f"{np.median(gradients):,.0f} gradients and {np.median(seconds):.0f} s of a fit in the median.\n"
+    yield from _skies(study) if study.skies is not None else _members(rows)
+    yield from _effects(study)
+    yield from _sensitivities(study)
+    for source, caption in DRAWN.items():
+        name = f"{study.name}_{Path(source).name}"
+        if (FIGURES / name).is_file():
+            yield f"\n![{caption}](figures/{name})"
+
+
+def _members(rows: list[Row]) -> Iterator[str]:
+    """A line for each member; the best evidence of each set of pixels is 0."""
+    best: dict[str, float] = {}
+    for row in rows:
+        best[row["data_group"]] = max(best.get(row["data_group"], -np.inf), _number(row, "log_z"))
+    yield "| member | log Z | below the best of its pixels | point-source fraction | flux of the excess | of it smooth |"\
+        " bulge fraction of the sources | verdict |"  # fmt: skip
+    yield "| --- | ---: | ---: | --- | --- | --- | --- | --- |"
+    for row in rows:
+        alone = sum(other["data_group"] == row["data_group"] for other in rows) == 1
+        below = "" if alone else f"{best[row['data_group']] - _number(row, 'log_z'):.1f}"
+        name = row["name"].replace("|", "/")
+        yield f"| {name} | {_number(row, 'log_z'):.2f} ± {_number(row, 'log_z_error'):.2f} | {below} | {_interval(row)} |"\
+            f" {_with_sd(row, 'excess_flux')} | {_with_sd(row, 'smooth_flux')} | {_with_sd(row, 'f_bulge_ps')} |"\
+            f" {row['verdict']} |"  # fmt: skip
+
+
+def _skies(study: Study) -> Iterator[str]:
+    """A line for all skies of a truth under the same choices."""
+    yield "| truth | fitted with | skies | point-source fraction (mean) | scatter between skies | its sd in one fit |"\
+        " flux of the excess | scatter | its sd in one fit |"  # fmt: skip
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
+    for row in _read(study.name, "study"):
+        numbers = (f"{name}{suffix}" for name in ("ps_fraction", "excess_flux") for suffix in ("", "_scatter", "_sd"))
+        cells = [f"{_number(row, name):.2f}" if np.isfinite(_number(row, name)) else "" for name in numbers]
+        yield f"| {row['truth']} | {row['choices'] or 'the model'} | {row['skies']} | {' | '.join(cells)} |"
+
+
+def _effects(study: Study) -> Iterator[str]:
+    """Every choice that moves a quantity by more than its error."""
+    moved = [row for row in _read(study.name, "effects") if row["moves"] == "True"]
+    moved.sort(key=lambda row: -abs(float(row["shift"])) / float(row["posterior_sd"]))
+    if study.skies is not None or not moved:
+        return
+    yield "\nWhat moves the answer by more than the posterior standard deviation of one fit, and more than twice the error"
+    yield "of the shift:\n"
+    yield "| quantity | choice | shift | error | posterior sd |"
+    yield "| --- | --- | ---: | ---: | ---: |"
+    for row in moved:
+        cells = (f"{_number(row, name):.2g}" if np.isfinite(_number(row, name)) else "" for name in ("error", "posterior_sd"))
+        shift = f"{_number(row, 'shift'):+.2g}"
+        yield f"| {QUANTITIES[row['quantity']][0]} | {_choice(row)} | {shift} | {' | '.join(cells)} |"
+
+
+def _sensitivities(study: Study) -> Iterator[str]:
+    """Power scaling of the point-source fraction."""
+    rows = _read(study.name, "study")
+    parts = [part for part in ("likelihood", "priors", "source_priors") if f"ps_fraction_by_{part}" in (rows or [{}])[0]]
+    if not parts:
+        return
+    yield "\nPower scaling: how far the point-source fraction moves with each factor (above 0.05 it matters).\n"
+    yield f"| member | {' | '.join(part.replace('_', ' ') for part in parts)} |"
+    yield f"| --- |{' ---: |' * len(parts)}"
+    for row in rows:
+        yield f"| {row['truth']} | {' | '.join(_shown(row, f'ps_fraction_by_{part}') for part in parts)} |"
+
+
+def _shown(row: Row, name: str, form: Callable[[float], str] = "{:.2f}".format) -> str:
+    value = _number(row, name)
+    return form(value) if np.isfinite(value) else ""
+
+
+def _interval(row: Row) -> str:
+    return " / ".join(_shown(row, f"ps_fraction_{q}") for q in ("q05", "q50", "q95")).strip(" /")
+
+
+def _with_sd(row: Row, name: str) -> str:
+    mean = _shown(row, f"{name}_mean")
+    return mean and f"{mean} ± {_shown(row, f'{name}_sd')}"
+
+
+def _read(study: str, kind: str) -> list[Row]:
+    path = TABLES / f"{study}_{kind}.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _number(row: Row, name: str) -> float:
+    return float(row.get(name) or np.nan)
+
+
+def _column(rows: list[Row], name: str) -> np.ndarray:
+    return np.array([_number(row, name) for row in rows])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""What the joint operation runs: leading axes joined into one, then the kernel of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gammasky.engine.kernels.nptf.calls import flat
+from gammasky.engine.kernels.nptf.plan import PixelPlan
+from gammasky.engine.kernels.nptf_energy import cpu
+from gammasky.engine.kernels.nptf_energy.plan import JointPlan
+
+_AXES = 2, 2, 3, 2, 1  # of mean (E, P), templates (I, P), x (I, R, M + 1), spectrum (R, E) and cotangent (P,)
+
+
+def flat_plan(plan: JointPlan) -> tuple[Any, ...]:
+    """The arrays of a plan, one after the other."""
+    return plan.bins, plan.log_factorial, *plan.totals
+
+
+def _plan(arrays: Sequence[np.ndarray]) -> JointPlan:
+    return JointPlan(arrays[0], arrays[1], PixelPlan(*arrays[2:]))
+
+
+def _flat_point(arrays: Sequence[Any]) -> list[Any]:
+    """Mean, templates, x, spectrum and, where it is given, the cotangent with one leading axis."""
+    return [flat(array, axes) for array, axes in zip(arrays, _AXES, strict=False)]
+
+
+def value(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
+    """Fill log p; the inputs are a plan's arrays, mean, templates, x and spectrum."""
+    cpu.evaluate(_plan(inputs[:-4]), flat(outputs[0], 1), *_flat_point(inputs[-4:]))
+
+
+def gradient(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
+    """Fill log p and the gradient; the inputs are those of `value` and a cotangent of log p."""
+    mean, templates, x, spectrum, cotangent = _flat_point(inputs[-5:])
+    d_mean, d_templates, d_x, d_spectrum = _flat_point(outputs[1:])
+    cpu.evaluate(
+        _plan(inputs[:-5]), flat(outputs[0], 1), mean, templates, x, spectrum, cotangent,
+        (d_mean, d_templates, d_x, d_spectrum),
+    )  # fmt: skip

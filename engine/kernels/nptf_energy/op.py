@@ -1,0 +1,130 @@
+"""JAX operation of the joint NPTF likelihood of several energy bins.
+
+A source has one brightness: its photons in all bins are compound Poisson, p_n = exp(x_0) q_n as in `nptf.op`, and are
+then shared out with the fractions phi_e of the spectrum. With smooth means mu_e, their sum M and K = sum_e k_e,
+
+    P(k_1 .. k_E) = exp(x_0 - M) / prod_e k_e!  S,      S = sum_{n=0..K} n! q_n c_n
+    sum_n c_n t^n = prod_e (mu_e + phi_e t)^k_e
+
+which is exact (bins are conditionally independent given n), costs O(K^2), and has only positive terms. Its gradient:
+
+    d log P / d x_m = sum_{n>=m} n! c_n q_{n-m} / S,    d log P / d x_0 = 1
+    d log P / d mu_e = k_e sum_n n! q_n d_n / S - 1,    d log P / d phi_e = k_e sum_n (n + 1)! q_{n+1} d_n / S
+
+with d(t) = c(t) / (mu_e + phi_e t). One bin with phi = 1 is `nptf.op`.
+
+| transformation | |
+| --- | --- |
+| reverse mode, jit, scan | works |
+| vmap | works; mapped axes go into the kernel as its leading axis |
+| forward mode, `jax.hessian` | raises TypeError that names the operation |
+| second order | raises TypeError that names the operation |
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gammasky.engine.errors import InputError
+from gammasky.engine.kernels import callbacks
+from gammasky.engine.kernels.derivatives import reverse_only
+from gammasky.engine.kernels.nptf_energy import calls, reference
+from gammasky.engine.kernels.nptf_energy.plan import JointPlan
+
+_NAME = "joint_log_likelihood"
+Point = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+
+
+@partial(reverse_only, _NAME)
+def joint_log_likelihood(
+    plan: JointPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, spectrum: jax.Array, *, backend: str = "auto"
+) -> jax.Array:
+    """Log-likelihood of the counts of each pixel in all energy bins together.
+
+    Args:
+        plan: counts (E, P) and exposure regions (P,) of the pixels.
+        mean (..., E, P) [counts]: smooth emission.
+        templates (..., I, P): point-source templates; sources per pixel relative to the pixel that dN/dS refers to.
+        x (..., I, R, M + 1): response times dN/dS, S being the expected counts of a source in all bins together; M is at
+            least the largest sum of counts of a pixel. Populations share the spectrum.
+        spectrum (..., R, E): the share of a source's expected counts in each bin, in each region; it adds up to 1 over
+            bins for the likelihood to be one, but is not normalised here.
+        backend: "numba", "reference" (plain JAX, slow) or "auto". There is no CUDA form yet: on a GPU the kernel of the
+            host runs, on copies.
+
+    Returns:
+        log p (..., P). A negative mean, share or x_m, or NaN anywhere, gives NaN for that pixel; impossible counts give
+        -inf.
+
+    Raises:
+        InputError: arrays whose shapes do not fit together, counts beyond x, an unknown backend.
+        TypeError: an array is not float64.
+
+    Source: the generating function of Malyshev & Hogg, ApJ 738 (2011) 181, in several variables; the factorisation and
+    its gradient are ours.
+    """
+    point = _common_axes(plan, mean, templates, x, spectrum)
+    if callbacks.choose(backend) != "reference":
+        return _joint(plan, *point)
+    terms = partial(reference.log_likelihood, plan)
+    for _ in range(point[0].ndim - 2):
+        terms = jax.vmap(terms)
+    return terms(*point)
+
+
+def _common_axes(plan: JointPlan, *arrays: jax.Array) -> Point:
+    """The four arrays with the same leading axes, refused if a kernel would read beyond them."""
+    given = dict(zip(("mean", "templates", "x", "spectrum"), map(jnp.asarray, arrays), strict=True))
+    callbacks.require_float64(_NAME, **given)
+    totals = plan.totals
+    populations = given["templates"].shape[-2] if given["templates"].ndim > 1 else 1
+    top = totals.max_count if isinstance(totals.counts, np.ndarray) else 1  # a traced plan is checked by the kernel
+    expected = {
+        "mean": (plan.n_bins, plan.n_pixels),
+        "templates": (populations, plan.n_pixels),
+        "x": (populations, totals.n_regions, max(top, 1) + 1),
+        "spectrum": (totals.n_regions, plan.n_bins),
+    }
+    for name, axes in expected.items():
+        got = given[name].shape[-len(axes) :]
+        if got[:-1] != axes[:-1] or (got[-1:] < axes[-1:] if name == "x" else got != axes):
+            raise InputError(f"{_NAME}: '{name}' must end in the axes {axes}, got shape {given[name].shape}")
+    lead = jnp.broadcast_shapes(*(array.shape[: -len(expected[name])] for name, array in given.items()))
+    mean, templates, x, spectrum = (
+        jnp.broadcast_to(array, lead + array.shape[-len(expected[name]) :]) for name, array in given.items()
+    )
+    return mean, templates, x, spectrum
+
+
+def _like(*arrays: jax.Array) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays]
+
+
+def _pixels(mean: jax.Array) -> jax.ShapeDtypeStruct:
+    """The shape of log p, from that of the means."""
+    return jax.ShapeDtypeStruct(mean.shape[:-2] + mean.shape[-1:], mean.dtype)
+
+
+@partial(jax.custom_vjp)
+def _joint(plan: JointPlan, *point: jax.Array) -> jax.Array:
+    """log p (..., P)."""
+    return callbacks.call(_NAME, calls.value, [_pixels(point[0])], *point, constants=calls.flat_plan(plan))[0]
+
+
+def _joint_fwd(plan: JointPlan, *point: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
+    return _joint(plan, *point), (plan, *point)
+
+
+def _joint_rev(saved: tuple[Any, ...], cotangent: jax.Array) -> tuple[None, *Point]:
+    plan, *point = saved
+    result = [_pixels(point[0]), *_like(*point)]
+    found = callbacks.call(_NAME, calls.gradient, result, *point, cotangent, constants=calls.flat_plan(plan))
+    return None, found[1], found[2], found[3], found[4]
+
+
+_joint.defvjp(_joint_fwd, _joint_rev)
