@@ -3,8 +3,8 @@
     gammasky study masks --data fermi --out studies/masks        # and others, each into a folder of its name
     python docs/make_results.py studies
 
-Copies the tables and figures of every study that is found there to docs/studies, and writes the page from all tables that
-are there then: what was not run again keeps its tables. No number of the page is typed by hand.
+Copies the tables and figures of every study that is found there to docs/studies, and writes the page from all tables
+that are there then: what was not run again keeps its tables. No number of the page is typed by hand.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ DRAWN = {
 HEAD = """# Studies of the Fermi-LAT data: what they found
 
 Written by `docs/make_results.py` from the studies themselves. Each section is one command on two cores, by the default
-method ([../inference.md](../inference.md)), with its table; the whole tables are in [tables/](tables/). Fractions are 5 / 50 /
-95 % of the posterior, fluxes mean ± standard deviation in counts per pixel. Ranges, shifts and weights are those of the
-members whose verdict is *reliable*. log Z compares fits of the same photons in the same pixels only, and the weight of the
-evidence is among those. Masks x shapes x diffuse models: [../campaigns.md](../campaigns.md#measured-36-fits-of-the-fermi-lat-data).
+method ([../inference.md](../inference.md)), with its table; the whole tables are in [tables/](tables/). Fractions are
+5 / 50 / 95 % of the posterior, fluxes mean ± standard deviation in counts per pixel. Ranges and shifts are those of the
+members whose verdict is *reliable*. log Z compares fits of the same photons in the same pixels only. Masks x shapes x
+diffuse models: [../campaigns.md](../campaigns.md#measured-36-fits-of-the-fermi-lat-data).
 """
 
 
@@ -98,7 +98,7 @@ def _section(study: Study) -> Iterator[str]:
     yield f"\n{study.asks}\n"
     yield f"    gammasky study {study.name} --data fermi --out studies/{study.name}\n"
     verdicts = Counter(row["verdict"] for row in rows).most_common()
-    yield f"{len(rows)} {'fit' if len(rows) == 1 else 'fits'}: {', '.join(f'{n} *{verdict}*' for verdict, n in verdicts)}; "
+    yield f"{len(rows)} {'fit' if len(rows) == 1 else 'fits'}: {', '.join(f'{n} *{name}*' for name, n in verdicts)};"
     gradients, seconds = (_column(rows, name) for name in ("gradients", "fit_seconds"))
     yield f"{np.median(gradients):,.0f} gradients and {np.median(seconds):.0f} s of a fit in the median.\n"
     yield from _skies(study) if study.skies is not None else _members(rows)
@@ -115,14 +115,15 @@ def _members(rows: list[Row]) -> Iterator[str]:
     best: dict[str, float] = {}
     for row in rows:
         best[row["data_group"]] = max(best.get(row["data_group"], -np.inf), _number(row, "log_z"))
-    yield "| member | log Z | below the best of its pixels | point-source fraction | flux of the excess | of it smooth |"\
-        " bulge fraction of the sources | verdict |"  # fmt: skip
+    yield "| member | log Z | below the best of its pixels | point-source fraction | flux of the excess |"\
+        " of it smooth | bulge fraction of the sources | verdict |"  # fmt: skip
     yield "| --- | ---: | ---: | --- | --- | --- | --- | --- |"
     for row in rows:
         alone = sum(other["data_group"] == row["data_group"] for other in rows) == 1
         below = "" if alone else f"{best[row['data_group']] - _number(row, 'log_z'):.1f}"
         name = row["name"].replace("|", "/")
-        yield f"| {name} | {_number(row, 'log_z'):.2f} ± {_number(row, 'log_z_error'):.2f} | {below} | {_interval(row)} |"\
+        log_z = f"{_number(row, 'log_z'):.2f} ± {_number(row, 'log_z_error'):.2f}"
+        yield f"| {name} | {log_z} | {below} | {_interval(row)} |"\
             f" {_with_sd(row, 'excess_flux')} | {_with_sd(row, 'smooth_flux')} | {_with_sd(row, 'f_bulge_ps')} |"\
             f" {row['verdict']} |"  # fmt: skip
 
@@ -144,12 +145,14 @@ def _effects(study: Study) -> Iterator[str]:
     moved.sort(key=lambda row: -abs(float(row["shift"])) / float(row["posterior_sd"]))
     if study.skies is not None or not moved:
         return
-    yield "\nWhat moves the answer by more than the posterior standard deviation of one fit, and more than twice the error"
-    yield "of the shift:\n"
+    yield "\nWhat moves the answer by more than the posterior standard deviation of one fit, and more than twice the"
+    yield "error of the shift:\n"
     yield "| quantity | choice | shift | error | posterior sd |"
     yield "| --- | --- | ---: | ---: | ---: |"
     for row in moved:
-        cells = (f"{_number(row, name):.2g}" if np.isfinite(_number(row, name)) else "" for name in ("error", "posterior_sd"))
+        cells = (
+            f"{_number(row, name):.2g}" if np.isfinite(_number(row, name)) else "" for name in ("error", "posterior_sd")
+        )
         shift = f"{_number(row, 'shift'):+.2g}"
         yield f"| {QUANTITIES[row['quantity']][0]} | {_choice(row)} | {shift} | {' | '.join(cells)} |"
 
@@ -157,7 +160,9 @@ def _effects(study: Study) -> Iterator[str]:
 def _sensitivities(study: Study) -> Iterator[str]:
     """Power scaling of the point-source fraction."""
     rows = _read(study.name, "study")
-    parts = [part for part in ("likelihood", "priors", "source_priors") if f"ps_fraction_by_{part}" in (rows or [{}])[0]]
+    parts = [
+        part for part in ("likelihood", "priors", "source_priors") if f"ps_fraction_by_{part}" in (rows or [{}])[0]
+    ]
     if not parts:
         return
     yield "\nPower scaling: how far the point-source fraction moves with each factor (above 0.05 it matters).\n"

@@ -1,23 +1,26 @@
 """Numba kernel of the joint likelihood: value and gradient in one pass.
 
-With q_n of `nptf.recursion` for the sources alone (their photons in all bins), and for a pixel with counts k_e, K in all,
+With q_n of `nptf.recursion` for the sources alone (their photons in all bins), and for a pixel with counts k_e, K in
+all, and means mu_e, M in all,
 
     P = exp(x_0 - M) / prod_e k_e!  S,     S = sum_{n=0..K} n! q_n c_n,     sum_n c_n t^n = prod_e (mu_e + phi_e t)^k_e
 
-(M the sum of the means mu_e). Every term is positive. The gradient, of the same order of cost:
+Every term is positive. The gradient, of the same order of cost:
 
-    dS/dx_m = sum_{n>=m} n! c_n q_{n-m}
-    dS/dmu_e = k_e sum_n n! q_n d_n,   dS/dphi_e = k_e sum_n (n + 1)! q_{n+1} d_n,   d(t) = c(t) / (mu_e + phi_e t)
+    dS/dx_m = sum_{n>=m} n! c_n q_{n-m},      dS/dc_n = n! q_n
 
-Strips of `WIDTH` pixels run side by side as in `nptf.cpu`. So that nothing leaves the range of float64, t is measured in
-units of K / e, where n! (e / K)^n stays near one, and each factor in units in which its power is of order k_e!. What
-leaves the range all the same is done again pixel by pixel in `scaled`.
+and from dS/dc back through the products of the factors b_e(t) = (mu_e + phi_e t)^k_e / k_e!: with c = a b,
+dS/da_n = sum_j b_j dS/dc_{n+j} and dS/db_j = sum_n a_n dS/dc_{n+j}; a factor's own are
+mu_e dS/dmu_e = sum_j (k_e - j) b_j dS/db_j and phi_e dS/dphi_e = sum_j j b_j dS/db_j.
+
+Strips of `WIDTH` pixels run side by side as in `nptf.cpu`. So that nothing leaves the range of float64, t is measured
+in units of K / e, where n! (e / K)^n stays near one, and means in units of lambda = e (M + K / e) / K, where the
+product of all factors does. What leaves the range all the same is done again pixel by pixel in `scaled`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -27,116 +30,25 @@ from gammasky.engine.kernels.nptf.lanes import add_scaled, add_terms, all_betwee
 from gammasky.engine.kernels.nptf.plan import CHUNKS, LANES
 from gammasky.engine.kernels.nptf.recursion import Floats, Whole
 from gammasky.engine.kernels.nptf_energy.lanes import (
+    binomials,
+    clear,
     correlate_four,
-    divide,
     dot_rows,
+    moments,
     multiply_four,
     powers,
     times_rows,
 )
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
+from gammasky.engine.kernels.nptf_energy.rows import PAD, Rows, load, rows_for
 from gammasky.engine.kernels.nptf_energy.scaled import scaled_pixel
 from gammasky.engine.kernels.policy import COMPILE, SAFE_HIGH
 from gammasky.engine.kernels.threads import run_tasks, thread_count
-from gammasky.engine.kernels.vectors import WIDTH, rows_of
+from gammasky.engine.kernels.vectors import WIDTH
 
 TASKS_PER_THREAD = 4
 SMALLEST = 1e-90  # of S: what underflowed among its terms is less than 1e-108
-VANISHING = 1e-150  # a mean or share, in its own units, that adds nothing to any coefficient
-
-
-class Rows(NamedTuple):
-    """Where in the array `work` (rows, WIDTH) the numbers of a strip begin; K is the largest total count of a chunk.
-
-    Attributes:
-        y, q: y_m = m x_m and q_n; `step` rows each, as many as K asks for.
-        inverse: 1 / n; weight: n! (e / K)^n of the strip.
-        d_x: d/dX of the region, lane by lane, `step` rows for each population; zero between regions.
-        template, slope: of the pixels, and d log p / d template; one row for each population.
-        c, other: coefficients of the polynomial and room for the next; `step` zeros before, 4 rows after.
-        factor, mean_power, phi_power: coefficients of one bin; mean^n / n! and phi^n / n!.
-        z, h: weight q and weight c, which has 4 rows after; w: dS/dx_m, the last first, 4 rows before.
-        quotient: c(t) / (mean + phi t).
-        mean, phi, by_mean, by_phi, count, units: of each bin; found: two sums of each.
-        total, scale: one row each.
-    """
-
-    y: int
-    q: int
-    inverse: int
-    weight: int
-    d_x: int
-    template: int
-    slope: int
-    c: int
-    other: int
-    factor: int
-    mean_power: int
-    phi_power: int
-    z: int
-    h: int
-    w: int
-    quotient: int
-    mean: int
-    phi: int
-    by_mean: int
-    by_phi: int
-    count: int
-    units: int
-    found: int
-    total: int
-    scale: int
-    step: int
-
-
-@njit(**COMPILE)
-def rows_for(largest: int, populations: int, bins: int) -> tuple[Floats, Rows]:
-    """`work` for total counts up to `largest`, and its rows."""
-    step = max(largest, 1) + 1
-    template = (4 + populations) * step
-    slope = template + populations
-    c = slope + populations + step
-    other = c + step + 4 + step
-    factor = other + step + 4
-    z = factor + 3 * step
-    h = z + step
-    w = h + step + 4 + 4
-    quotient = w + step
-    mean = quotient + step
-    total = mean + 8 * bins
-    at = Rows(
-        0, step, 2 * step, 3 * step, 4 * step, template, slope, c, other, factor, factor + step, factor + 2 * step,
-        z, h, w, quotient, mean, mean + bins, mean + 2 * bins, mean + 3 * bins, mean + 4 * bins, mean + 5 * bins,
-        mean + 6 * bins, total, total + 1, step,
-    )  # fmt: skip
-    work = rows_of(total + 2)
-    for n in range(1, step):
-        work[at.inverse + n] = 1.0 / n
-    return work, at
-
-
-@njit(**COMPILE)
-def _load(
-    strips: Whole, strip: int, bins: Whole, mean: Floats, templates: Floats, shares: Floats, unit: float, work: Floats,
-    at: Rows,
-) -> None:  # fmt: skip
-    """Gather what a strip needs; each bin in units lambda = e (mu + unit phi) / k. `total` receives the logarithm of
-    what these leave out, - M + sum_e k_e log lambda_e. A lane that is not used repeats the first pixel."""
-    for lane in range(WIDTH):
-        pixel = strips[strip, lane] if strips[strip, lane] >= 0 else strips[strip, 0]
-        for i in range(templates.shape[0]):
-            work[at.template + i, lane] = templates[i, pixel]
-        work[at.total, lane] = 0.0
-        for e in range(len(bins)):
-            k, mu, phi = bins[e, pixel], mean[e, pixel], unit * shares[e]
-            size = mu + phi
-            units = math.e * size / k if k > 0 and size > 0.0 else 1.0
-            work[at.total, lane] += (k * logarithm(units) if k > 0 else 0.0) - mu
-            mu, phi = mu / units, phi / units
-            work[at.mean + e, lane], work[at.phi + e, lane], work[at.count + e, lane] = mu, phi, k
-            work[at.by_mean + e, lane] = 1.0 / mu if mu > VANISHING else 0.0
-            work[at.by_phi + e, lane] = 1.0 / phi if phi > VANISHING else 0.0
-            work[at.units + e, lane] = units
+VANISHING = 1e-290  # a mean or share whose inverse might not be a float64: all but one term of its derivative vanish
 
 
 @njit(**COMPILE)
@@ -163,54 +75,63 @@ def _sources(k: int, x: Floats, row: int, stride: int, populations: int, work: F
 
 @njit(**COMPILE)
 def _one_bin(e: int, most: int, work: Floats, at: Rows) -> None:
-    """`factor` receives the coefficients of (mu + phi t)^k / k! up to the largest count of the strip in the bin."""
-    powers(work, at.mean_power, at.mean + e, at.inverse, most)
-    powers(work, at.phi_power, at.phi + e, at.inverse, most)
+    """The coefficients of (mu + phi t)^k / k! up to the largest count of the strip in the bin."""
+    factor, mean, phi, count = at.factor + e * at.step, at.mean + e, at.phi + e, at.count + e
+    powers(work, at.mean_power, mean, at.inverse, most)
+    least = math.inf
     for lane in range(WIDTH):
-        k = int(work[at.count + e, lane])
-        for j in range(k + 1):
-            work[at.factor + j, lane] = work[at.phi_power + j, lane] * work[at.mean_power + k - j, lane]
-        for j in range(k + 1, most + 1):
-            work[at.factor + j, lane] = 0.0
+        first = work[at.mean_power + int(work[count, lane]), lane]
+        work[factor, lane] = first
+        least = min(least, first)
+    if least >= SMALLEST:
+        binomials(work, factor, mean, phi, count, at.inverse, most)
+        return
+    powers(work, at.phi_power, phi, at.inverse, most)
+    for lane in range(WIDTH):
+        k = int(work[count, lane])
+        for j in range(most + 1):
+            product = work[at.phi_power + j, lane] * work[at.mean_power + max(k - j, 0), lane]
+            work[factor + j, lane] = product if j <= k else 0.0
 
 
 @njit(**COMPILE)
-def _most(e: int, work: Floats, at: Rows) -> int:
-    """The largest count of the strip in a bin."""
-    most = 0.0
+def _polynomial(bins: int, k: int, work: Floats, at: Rows, most: Whole, degree: Whole) -> None:
+    """Fill factors and products of a strip, and the degree of each product; no lane has more photons than k."""
+    degree[0] = 0
+    clear(work, at.product + 1)
     for lane in range(WIDTH):
-        most = max(most, work[at.count + e, lane])
-    return int(most)
-
-
-@njit(**COMPILE)
-def _polynomial(bins: int, k: int, work: Floats, at: Rows) -> int:
-    """Multiply the factors of all bins; where the coefficients 0 .. k begin."""
-    c, other, degree = at.c, at.other, 0
-    work[c : c + 5] = 0.0
-    work[c] = 1.0
+        work[at.product, lane] = 1.0
     for e in range(bins):
-        most = _most(e, work, at)
-        if most == 0:
+        largest = 0.0
+        for lane in range(WIDTH):
+            largest = max(largest, work[at.count + e, lane])
+        most[e], before, after = int(largest), at.product + e * at.wide, at.product + (e + 1) * at.wide
+        degree[e + 1] = min(degree[e] + most[e], k)
+        if most[e] == 0:
+            work[after : after + degree[e] + 1 + PAD] = work[before : before + degree[e] + 1 + PAD]
             continue
-        _one_bin(e, most, work, at)
-        product = min(degree + most, k)  # no lane has more photons than k
-        for n in range(0, product + 1, 4):
-            multiply_four(work, other, n, c, at.factor, max(n - degree, 0), min(most, n + 3))
-        work[other + product + 1 : other + product + 5] = 0.0
-        c, other, degree = other, c, product
-    return c
+        _one_bin(e, most[e], work, at)
+        for n in range(0, degree[e + 1] + 1, 4):
+            first, last = max(n - degree[e], 0), min(most[e], n + 3)
+            multiply_four(work, after, n, before, at.factor + e * at.step, first, last)
+        clear(work, after + degree[e + 1] + 1)
 
 
 @njit(**COMPILE)
-def _value(k: int, unit: float, c: int, work: Floats, at: Rows) -> bool:
-    """Fill z and `scale` with S; whether that is in the safe range in every lane."""
+def _weights(k: int, work: Floats, at: Rows) -> None:
+    """n! (e / k)^n for n = 0 .. k."""
     weight = 1.0
     for n in range(k + 1):
-        work[at.weight + n] = weight
-        weight *= (n + 1.0) / unit
-    times_rows(work, at.z, at.weight, at.q, k)
-    dot_rows(work, at.scale, at.z, c, k)
+        for lane in range(WIDTH):
+            work[at.weight + n, lane] = weight
+        weight *= (n + 1.0) * math.e / max(k, 1)
+
+
+@njit(**COMPILE)
+def _value(k: int, c: int, work: Floats, at: Rows) -> bool:
+    """Fill `back` with dS/dc and `scale` with S; whether that is in the safe range in every lane."""
+    times_rows(work, at.back, at.weight, at.q, k)
+    dot_rows(work, at.scale, at.back, c, k)
     return bool(all_between(work, at.scale, at.scale, SMALLEST, math.inf))
 
 
@@ -228,28 +149,63 @@ def _log_p(
 
 
 @njit(**COMPILE)
+def _by_bins(bins: int, k: int, most: Whole, degree: Whole, work: Floats, at: Rows) -> None:
+    """Fill `found` with dS/dmu_e and dS/dphi_e of every bin, from the last one back."""
+    back, following, above = at.back, at.next, k
+    clear(work, back + k + 1)
+    for e in range(bins - 1, -1, -1):
+        before, factor, found = at.product + e * at.wide, at.factor + e * at.step, at.found + 2 * e
+        if most[e] == 0:
+            work[found : found + 2] = 0.0
+            continue
+        for j in range(0, most[e] + 1, 4):
+            correlate_four(work, at.d_factor, 1, j, back, before, min(degree[e], above - j))
+        moments(work, found, at.d_factor, factor, at.count + e, most[e])
+        _derivatives(e, work, at)
+        if degree[e] > 0:
+            for n in range(0, degree[e] + 1, 4):
+                correlate_four(work, following, 1, n, back, factor, min(most[e], above - n))
+            clear(work, following + degree[e] + 1)
+            back, following, above = following, back, degree[e]
+
+
+@njit(**COMPILE)
+def _derivatives(e: int, work: Floats, at: Rows) -> None:
+    """From mu dS/dmu and phi dS/dphi of a bin to the derivatives."""
+    found = at.found + 2 * e
+    for lane in range(WIDTH):
+        k, mu, phi = int(work[at.count + e, lane]), work[at.mean + e, lane], work[at.phi + e, lane]
+        if k == 0:
+            work[found, lane], work[found + 1, lane] = 0.0, 0.0
+            continue
+        work[found, lane] /= mu
+        work[found + 1, lane] /= phi
+        if mu < VANISHING or phi < VANISHING:
+            by_mean, by_phi = work[at.d_factor + k - 1, lane], work[at.d_factor + 1, lane]
+            for n in range(1, k):
+                by_mean, by_phi = by_mean * phi / n, by_phi * mu / n
+            work[found, lane] = by_mean if mu < VANISHING else work[found, lane]
+            work[found + 1, lane] = by_phi if phi < VANISHING else work[found + 1, lane]
+
+
+@njit(**COMPILE)
 def _gradient(
-    strips: Whole, strip: int, k: int, unit: float, c: int, x: Floats, row: int, stride: int, cotangent: Floats,
-    d_mean: Floats, d_templates: Floats, d_shares: Floats, work: Floats, at: Rows,
+    strips: Whole, strip: int, k: int, unit: float, most: Whole, degree: Whole, x: Floats, row: int, stride: int,
+    cotangent: Floats, d_mean: Floats, d_templates: Floats, d_shares: Floats, work: Floats, at: Rows,
 ) -> None:  # fmt: skip
     """Gradient of a strip; d/dX and d/dphi are added to those of its region."""
     populations, bins = len(d_templates), len(d_mean)
-    times_rows(work, at.h, at.weight, c, k)
-    work[at.h + k + 1 : at.h + k + 5] = 0.0
+    times_rows(work, at.h, at.weight, at.product + bins * at.wide, k)
+    clear(work, at.h + k + 1)
     for m in range(0, k + 1, 4):
-        correlate_four(work, at.w + k, m, at.h, at.q, k - m)
-    for e in range(bins):
-        if _most(e, work, at) > 0:
-            divide(work, at.quotient, c, at.z, k, at.count + e, at.mean + e, at.phi + e, at.by_mean + e,
-                   at.by_phi + e, at.found + 2 * e)  # fmt: skip
-        else:
-            work[at.found + 2 * e : at.found + 2 * e + 2] = 0.0
+        correlate_four(work, at.w + k, -1, m, at.h, at.q, k - m)
+    _by_bins(bins, k, most, degree, work, at)
     for lane in range(WIDTH):
         pixel = strips[strip, lane]
         factor = cotangent[pixel] if pixel >= 0 else 0.0
         work[at.scale, lane] = factor / work[at.scale, lane]
+        scale = work[at.scale, lane] / work[at.units, lane]
         for e in range(bins):
-            scale = work[at.scale, lane] / work[at.units + e, lane]
             d_shares[e] += unit * scale * work[at.found + 2 * e + 1, lane]
             if pixel >= 0:
                 d_mean[e, pixel] = scale * work[at.found + 2 * e, lane] - factor
@@ -302,16 +258,14 @@ def _one_by_one(
 
 @njit(**COMPILE)
 def _groups(
-    first: int, last: int, strips: Whole, region: Whole, largest: Whole, counts: Whole, bins: Whole,
+    first: int, last: int, strips: Whole, region: Whole, counts: Whole, bins: Whole,
     mean: Floats, templates: Floats, x: Floats, spectrum: Floats, cotangent: Floats,
-    log_p: Floats, d_mean: Floats, d_templates: Floats, d_x: Floats, d_spectrum: Floats, want_gradient: bool,
+    log_p: Floats, d_mean: Floats, d_templates: Floats, d_x: Floats, d_spectrum: Floats, work: Floats, at: Rows,
+    want_gradient: bool,
 ) -> None:  # fmt: skip
     """The groups first .. last - 1 at one parameter point; x has its axes joined, d_x is (I, R, M + 1)."""
-    populations, regions, terms = d_x.shape
-    most = 0
-    for group in range(first, last):
-        most = max(most, largest[group])
-    work, at = rows_for(most, populations, len(bins))
+    regions, terms = d_x.shape[1:]
+    tops, degree, weighted = np.zeros(len(bins), dtype=np.int64), np.zeros(len(bins) + 1, dtype=np.int64), -1
     for group in range(first, last):
         row, stride = region[group] * terms, regions * terms
         shares, d_shares = spectrum[region[group]], d_spectrum[region[group]]
@@ -323,20 +277,25 @@ def _groups(
                 if strips[strip, lane] >= 0:
                     k = max(k, counts[strips[strip, lane]])
             unit = max(k, 1) / math.e
-            _load(strips, strip, bins, mean, templates, shares, unit, work, at)
-            good = _sources(k, x, row, stride, populations, work, at)
-            c = _polynomial(len(bins), k, work, at)
-            if not (good and _value(k, unit, c, work, at)):
+            load(strips, strip, counts, bins, mean, templates, shares, unit, work, at)
+            good = all_between(work, at.mean, at.phi + len(bins) - 1, 0.0, math.inf)
+            good = good and _sources(k, x, row, stride, len(templates), work, at)
+            _polynomial(len(bins), k, work, at, tops, degree)
+            if k != weighted:
+                _weights(k, work, at)
+                weighted = k
+            if not (good and _value(k, at.product + len(bins) * at.wide, work, at)):
                 _one_by_one(
                     strips, strip, bins, mean, templates, x, row, stride, shares, cotangent, log_p, d_mean,
                     d_templates, d_shares, work, at, want_gradient,
                 )  # fmt: skip
                 continue
-            _log_p(strips, strip, x, row, stride, populations, log_p, work, at)
+            _log_p(strips, strip, x, row, stride, len(templates), log_p, work, at)
             if want_gradient:
                 _gradient(
-                    strips, strip, k, unit, c, x, row, stride, cotangent, d_mean, d_templates, d_shares, work, at
-                )
+                    strips, strip, k, unit, tops, degree, x, row, stride, cotangent, d_mean, d_templates, d_shares,
+                    work, at,
+                )  # fmt: skip
         if want_gradient and (group + 1 == last or region[group + 1] != region[group]):
             _sum_lanes(work, at, d_x[:, region[group]])
 
@@ -369,14 +328,18 @@ def _chunk(
         x (B, all others): its other axes joined; the other arrays: of B points.
         partial (CHUNKS, B, I, R, M + 1), partial_spectrum (CHUNKS, B, R, E): receive d/dX and d/dphi.
     """
-    totals = plan.totals
+    totals, most = plan.totals, 0
+    for own in range(len(totals.counts)):
+        for group in range(totals.chunks[own, chunk], totals.chunks[own, chunk + 1]):
+            most = max(most, totals.group_counts[own, group])
+    work, at = rows_for(most, templates.shape[1], plan.bins.shape[1])
     for b in range(first, last):
         own = b * len(totals.counts) // len(mean)
         _groups(
             totals.chunks[own, chunk], totals.chunks[own, chunk + 1], strips[own], totals.group_region[own],
-            totals.group_counts[own], totals.counts[own], plan.bins[own], mean[b], templates[b], x[b], spectrum[b],
+            totals.counts[own], plan.bins[own], mean[b], templates[b], x[b], spectrum[b],
             cotangent[b], log_p[b], d_mean[b], d_templates[b], partial[chunk, b], partial_spectrum[chunk, b],
-            want_gradient,
+            work, at, want_gradient,
         )  # fmt: skip
 
 

@@ -10,15 +10,14 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from gammasky.engine.kernels.vectors import WIDTH, ZERO, Builder, constant, writes
+from gammasky.engine.kernels.vectors import DOUBLE, WIDTH, ZERO, Builder, constant, writes
 
-_FLAGS = ir.VectorType(ir.IntType(1), WIDTH)
-_HALF, _ONE = (ir.Constant(ZERO.type, [value] * WIDTH) for value in (0.5, 1.0))
+_ONE = ir.Constant(ZERO.type, [1.0] * WIDTH)
 
 
 @intrinsic
 def multiply_four(_typing: Any, work: Any, out: Any, n: Any, a: Any, b: Any, first: Any, last: Any) -> Any:
-    """out_n = sum_{j=first..last} b_j a_{n-j} for n, n + 1, n + 2, n + 3; a has zeros before its first entry and three
+    """out_n = sum_{j=first..last} b_j a_{n-j} for n, n + 1, n + 2, n + 3; a has three zeros before its first entry and
     after its last one. out_n is work[out + n], and so on."""
 
     def generate(code: Builder, given: Any) -> None:
@@ -36,11 +35,12 @@ def multiply_four(_typing: Any, work: Any, out: Any, n: Any, a: Any, b: Any, fir
 
 
 @intrinsic
-def correlate_four(_typing: Any, work: Any, end: Any, m: Any, h: Any, q: Any, last: Any) -> Any:
-    """work[end - m] = sum_{j=0..last} h_{m+j} q_j for m, m + 1, m + 2, m + 3; h has three zeros after its last entry."""
+def correlate_four(_typing: Any, work: Any, out: Any, by: Any, m: Any, h: Any, q: Any, last: Any) -> Any:
+    """work[out + by m] = sum_{j=0..last} h_{m+j} q_j for m, m + 1, m + 2, m + 3; h has three zeros after its last
+    entry."""
 
     def generate(code: Builder, given: Any) -> None:
-        _, end, m, h, q, last = given
+        _, out, by, m, h, q, last = given
         first = code.sum(h, m)
 
         def step(j: Any, sums: list[Any]) -> list[Any]:
@@ -48,9 +48,9 @@ def correlate_four(_typing: Any, work: Any, end: Any, m: Any, h: Any, q: Any, la
             return [code.multiply_add(factor, code.load(code.sum(row, i)), sums[i]) for i in range(4)]
 
         for i, total in enumerate(code.loop(constant(0), last, [ZERO] * 4, step)):
-            code.store(code.builder.sub(end, code.sum(m, i)), total)
+            code.store(code.sum(out, code.builder.mul(by, code.sum(m, i))), total)
 
-    return types.void(work, *[types.int64] * 5), writes(generate)
+    return types.void(work, *[types.int64] * 6), writes(generate)
 
 
 @intrinsic
@@ -104,52 +104,52 @@ def powers(_typing: Any, work: Any, out: Any, factor: Any, inverse: Any, last: A
 
 
 @intrinsic
-def divide(
-    _typing: Any, work: Any, low: Any, c: Any, z: Any, top: Any, count: Any, mean: Any, phi: Any, by_mean: Any,
-    by_phi: Any, found: Any,
-) -> Any:  # fmt: skip
-    """Divide c(t) by (mean + phi t) / count: d(t) of degree top - 1 >= 0, and its sums with z.
-
-    k c_n = mean d_n + phi d_{n-1} is solved from the lowest power up while phi d_{n-1} is the smaller part of it, and
-    from the highest power down for the rest: the coefficients of a product of positive linear factors are log-concave,
-    so there is one such place, and on neither side do errors grow. `by_mean` and `by_phi` hold 1 / mean and 1 / phi, 0
-    where these are 0.
-
-    work[found] = sum_n z_n d_n, work[found + 1] = sum_n z_{n+1} d_n.
-    """
+def binomials(_typing: Any, work: Any, b: Any, mean: Any, phi: Any, count: Any, inverse: Any, last: Any) -> Any:
+    """b_{j+1} = b_j (phi / mean) (k - j) / (j + 1) for j = 0 .. last - 1, from the b_0 that is there; k = work[count],
+    beyond which zeros follow."""
 
     def generate(code: Builder, given: Any) -> None:
-        _, low, c, z, top, count, mean, phi, by_mean, by_phi, found = given
-        builder = code.builder
-        k, up, down, from_mean, from_phi = (code.load(row) for row in (count, phi, mean, by_mean, by_phi))
-        last = code.sum(top, -1)
+        _, b, mean, phi, count, inverse, last = given
+        ratio, k = code.builder.fdiv(code.load(phi), code.load(mean)), code.load(count)
 
-        def upwards(n: Any, values: list[Any]) -> list[Any]:
-            before, active, reached = values
-            target, carried = code.times(k, code.load(code.sum(c, n))), code.times(up, before)
-            smaller = builder.fcmp_ordered("<=", carried, code.times(target, _HALF))
-            active = builder.and_(active, smaller)
-            value = builder.select(active, code.times(builder.fsub(target, carried), from_mean), ZERO)
-            code.store(code.sum(low, n), value)
-            return [value, active, builder.select(active, builder.fadd(reached, _ONE), reached)]
+        def step(j: Any, values: list[Any]) -> list[Any]:
+            left = code.builder.fsub(k, code.spread(code.builder.sitofp(code.sum(j, -1), DOUBLE)))
+            factor = code.times(code.times(ratio, code.load(code.sum(inverse, j))), left)
+            value = code.builder.select(code.builder.fcmp_ordered(">", left, ZERO), code.times(values[0], factor), ZERO)
+            code.store(code.sum(b, j), value)
+            return [value]
 
-        has_mean = builder.fcmp_ordered(">", from_mean, ZERO)
-        _, _, reached = code.loop(constant(0), last, [ZERO, has_mean, ZERO], upwards)
+        code.loop(constant(1), last, [code.load(b)], step)
 
-        def downwards(step: Any, values: list[Any]) -> list[Any]:
-            after, total, shifted = values
-            n = builder.sub(top, step)  # top .. 1: d_{n-1} from d_n
-            target = code.times(k, code.load(code.sum(c, n)))
-            high = code.times(builder.fsub(target, code.times(down, after)), from_phi)
-            place = code.spread(builder.sitofp(code.sum(n, -1), ir.DoubleType()))
-            below = builder.fcmp_ordered("<", place, reached)
-            value = builder.select(below, code.load(code.sum(low, code.sum(n, -1))), high)
-            total = code.multiply_add(code.load(code.sum(z, code.sum(n, -1))), value, total)
-            shifted = code.multiply_add(code.load(code.sum(z, n)), value, shifted)
-            return [value, total, shifted]
+    return types.void(work, *[types.int64] * 6), writes(generate)
 
-        _, total, shifted = code.loop(constant(0), last, [ZERO] * 3, downwards)
-        code.store(found, total)
-        code.store(code.sum(found, 1), shifted)
 
-    return types.void(work, *[types.int64] * 10), writes(generate)
+@intrinsic
+def clear(_typing: Any, work: Any, first: Any) -> Any:
+    """work[first] .. work[first + 3] = 0."""
+
+    def generate(code: Builder, given: Any) -> None:
+        for i in range(4):
+            code.store(code.sum(given[1], i), ZERO)
+
+    return types.void(work, types.int64), writes(generate)
+
+
+@intrinsic
+def moments(_typing: Any, work: Any, found: Any, a: Any, b: Any, count: Any, last: Any) -> Any:
+    """work[found] = sum_{j=0..last} (k - j) a_j b_j and work[found + 1] = sum_j j a_j b_j, k = work[count]."""
+
+    def generate(code: Builder, given: Any) -> None:
+        _, found, a, b, count, last = given
+        k = code.load(count)
+
+        def step(j: Any, sums: list[Any]) -> list[Any]:
+            place = code.spread(code.builder.sitofp(j, DOUBLE))
+            term = code.times(code.load(code.sum(a, j)), code.load(code.sum(b, j)))
+            left = code.builder.fsub(k, place)
+            return [code.multiply_add(left, term, sums[0]), code.multiply_add(place, term, sums[1])]
+
+        for i, total in enumerate(code.loop(constant(0), last, [ZERO] * 2, step)):
+            code.store(code.sum(found, i), total)
+
+    return types.void(work, *[types.int64] * 5), writes(generate)

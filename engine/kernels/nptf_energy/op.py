@@ -11,7 +11,7 @@ which is exact (bins are conditionally independent given n), costs O(K^2), and h
     d log P / d x_m = sum_{n>=m} n! c_n q_{n-m} / S,    d log P / d x_0 = 1
     d log P / d mu_e = k_e sum_n n! q_n d_n / S - 1,    d log P / d phi_e = k_e sum_n (n + 1)! q_{n+1} d_n / S
 
-with d(t) = c(t) / (mu_e + phi_e t). One bin with phi = 1 is `nptf.op`.
+with d(t) = c(t) / (mu_e + phi_e t); `cpu` says how it gets these without a division. One bin with phi = 1 is `nptf.op`.
 
 | transformation | |
 | --- | --- |
@@ -50,10 +50,10 @@ def joint_log_likelihood(
         plan: counts (E, P) and exposure regions (P,) of the pixels.
         mean (..., E, P) [counts]: smooth emission.
         templates (..., I, P): point-source templates; sources per pixel relative to the pixel that dN/dS refers to.
-        x (..., I, R, M + 1): response times dN/dS, S being the expected counts of a source in all bins together; M is at
-            least the largest sum of counts of a pixel. Populations share the spectrum.
-        spectrum (..., R, E): the share of a source's expected counts in each bin, in each region; it adds up to 1 over
-            bins for the likelihood to be one, but is not normalised here.
+        x (..., I, R, M + 1): response times dN/dS, S being the expected counts of a source in all bins together; M is
+            at least the largest sum of counts of a pixel. Populations share the spectrum.
+        spectrum (..., R, E): the share of a source's expected counts in each bin, in each region. It adds up to 1 over
+            bins where the result is to be a probability; nothing is normalised here.
         backend: "numba", "reference" (plain JAX, slow) or "auto". There is no CUDA form yet: on a GPU the kernel of the
             host runs, on copies.
 

@@ -1,9 +1,10 @@
 """The joint likelihood in plain JAX: slow, obviously right, differentiated by JAX.
 
-    P(k_1 .. k_E) = exp(x_0 - sum_e mu_e) / prod_e k_e!  sum_n n! q_n c_n,     sum_n c_n t^n = prod_e (mu_e + phi_e t)^k_e
+    P(k_1 .. k_E) = exp(x_0 - sum_e mu_e) / prod_e k_e!  sum_n n! q_n c_n
+    sum_n c_n t^n = prod_e (mu_e + phi_e t)^k_e
 
-with the q_n of `nptf.reference` for sources alone. The polynomial is multiplied out factor by factor; its coefficients are
-divided by the largest one after each, whose logarithm is kept.
+with the q_n of `nptf.reference` for sources alone. The polynomial is multiplied out factor by factor; its coefficients
+are divided by the largest one after each, whose logarithm is kept.
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ def log_likelihood(
     valid = (~involved | (terms >= 0.0)).all(axis=1)
     valid &= (mean >= 0.0).all(axis=0) & (shares >= 0.0).all(axis=0)
     sources = log_q(jnp.where(involved, terms, 0.0))  # (M + 1, P)
-    coefficients, scale = _polynomial(plan, mean, shares, top)
-    weights = sources.T + gammaln(jnp.arange(top + 1) + 1.0)
+    unit, n = top / jnp.e, jnp.arange(top + 1)  # of t: n! / unit^n stays near one, so no coefficient gets lost
+    coefficients, scale = _polynomial(plan, mean, unit * shares, top)
+    weights = sources.T + gammaln(n + 1.0) - n * jnp.log(unit)
     found = constant + log_dot(coefficients, weights) + scale - plan.log_factorial
     return jnp.where(valid, found, jnp.nan)
 
