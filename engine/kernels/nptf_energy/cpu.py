@@ -76,7 +76,7 @@ def _sources(k: int, x: Floats, row: int, stride: int, populations: int, work: F
 @njit(**COMPILE)
 def _one_bin(e: int, most: int, work: Floats, at: Rows) -> None:
     """The coefficients of (mu + phi t)^k / k! up to the largest count of the strip in the bin."""
-    factor, mean, phi, count = at.factor + e * at.step, at.mean + e, at.phi + e, at.count + e
+    factor, mean, phi, count = at.factor + e * at.step, at.mean + e, at.phi + e, at.photons + e
     powers(work, at.mean_power, mean, at.inverse, most)
     least = math.inf
     for lane in range(WIDTH):
@@ -104,7 +104,7 @@ def _polynomial(bins: int, k: int, work: Floats, at: Rows, most: Whole, degree: 
     for e in range(bins):
         largest = 0.0
         for lane in range(WIDTH):
-            largest = max(largest, work[at.count + e, lane])
+            largest = max(largest, work[at.photons + e, lane])
         most[e], before, after = int(largest), at.product + e * at.wide, at.product + (e + 1) * at.wide
         degree[e + 1] = min(degree[e] + most[e], k)
         if most[e] == 0:
@@ -160,7 +160,7 @@ def _by_bins(bins: int, k: int, most: Whole, degree: Whole, work: Floats, at: Ro
             continue
         for j in range(0, most[e] + 1, 4):
             correlate_four(work, at.d_factor, 1, j, back, before, min(degree[e], above - j))
-        moments(work, found, at.d_factor, factor, at.count + e, most[e])
+        moments(work, found, at.d_factor, factor, at.photons + e, most[e])
         _derivatives(e, work, at)
         if degree[e] > 0:
             for n in range(0, degree[e] + 1, 4):
@@ -174,7 +174,7 @@ def _derivatives(e: int, work: Floats, at: Rows) -> None:
     """From mu dS/dmu and phi dS/dphi of a bin to the derivatives."""
     found = at.found + 2 * e
     for lane in range(WIDTH):
-        k, mu, phi = int(work[at.count + e, lane]), work[at.mean + e, lane], work[at.phi + e, lane]
+        k, mu, phi = int(work[at.photons + e, lane]), work[at.mean + e, lane], work[at.phi + e, lane]
         if k == 0:
             work[found, lane], work[found + 1, lane] = 0.0, 0.0
             continue

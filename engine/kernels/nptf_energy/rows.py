@@ -27,7 +27,7 @@ class Rows(NamedTuple):
             each, of which the first `PAD` are zero.
         factor: coefficients b_j, `step` rows for each bin. mean_power, phi_power: mu^n / n!, phi^n / n! of one bin.
         back, next: dS/dc and dS/da. h: n! c_n; w: dS/dx_m, the last first; d_factor: dS/db_j. `wide` rows each.
-        mean, phi, count: of each bin, in their units; found: two sums of each.
+        mean, phi, photons: of each bin, in their units; found: two sums of each.
         units, total, scale: lambda; the logarithm of what the units leave out; S, then cotangent / S. One row each.
     """
 
@@ -49,7 +49,7 @@ class Rows(NamedTuple):
     d_factor: int
     mean: int
     phi: int
-    count: int
+    photons: int
     found: int
     units: int
     total: int
@@ -92,7 +92,7 @@ def load(
             work[at.template + i, lane] = templates[i, pixel]
         total = 0.0
         for e in range(len(bins)):
-            work[at.count + e, lane], work[at.mean + e, lane] = bins[e, pixel], mean[e, pixel]
+            work[at.photons + e, lane], work[at.mean + e, lane] = bins[e, pixel], mean[e, pixel]
             total += mean[e, pixel]
         work[at.scale, lane], work[at.total, lane] = counts[pixel], total
         work[at.units, lane] = math.e * (total + unit) / counts[pixel] if counts[pixel] > 0 else 1.0
