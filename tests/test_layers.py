@@ -129,6 +129,8 @@ def test_an_option_is_found_in_any_string() -> None:
 KNOWN_CIRCLES = {
     # the demo sky is made, by the sky layer itself, when a dataset is first asked for it
     "gammasky.engine.sky.demo.cache": {"gammasky.engine.sky.demo.build"},
+    # a dataset made of photons is built by the sky layer itself, and opened once more
+    "gammasky.engine.sky.dataset": {"gammasky.engine.sky.recipes"},
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -79,6 +80,81 @@ class Dataset:
         exposure, label = _read(manifest.exposure, manifest, folder, checksums)
         notes = [maps.note for maps in (counts, exposure) if maps.note]
         return cls(manifest, folder, pixels, photons, exposure_of(exposure, pixels, n_bins, label), checksums, notes)
+
+    @classmethod
+    def from_photons(
+        cls,
+        out: Path | str,
+        *,
+        photons: Mapping[str, Any],
+        energy_edges_gev: Sequence[float] | np.ndarray | Mapping[str, float],
+        pixels: Mapping[str, Any],
+        exposure: Mapping[str, Any],
+        psf: Mapping[str, Any] | PSF,
+        base: Path | str = ".",
+        **keys: Any,
+    ) -> Dataset:
+        """Build a data folder of photon lists, as `gammasky data build` does, and open it.
+
+        Args:
+            out: the folder, which must not be there.
+            photons: photon lists and cuts on them, such as `{"files": "events.fits", "zenith_max_deg": 90}`.
+            energy_edges_gev (E + 1,) [GeV]: edges of the bins, or `{"low": 2, "high": 20, "bins": 4}`.
+            pixels: where they are counted, such as `{"nside": 128}`.
+            exposure: an exposure cube, or spacecraft files and effective areas.
+            psf: as in a recipe, or a point-spread function.
+            base: folder that names of files are relative to.
+            keys: others of a recipe (docs/data.md): `name` (by default that of the folder), `region`, `templates`, ...
+
+        Raises:
+            InputError: an unknown key, or a recipe that cannot be followed; nothing is left behind.
+        """
+        bins = (
+            dict(energy_edges_gev) if isinstance(energy_edges_gev, Mapping) else np.asarray(energy_edges_gev).tolist()
+        )
+        keys |= {"photons": photons, "energy_edges_gev": bins, "pixels": pixels, "exposure": exposure, "psf": psf}
+        return cls._built(out, base, keys)
+
+    @classmethod
+    def from_products(
+        cls,
+        out: Path | str,
+        *,
+        counts: Mapping[str, Any],
+        exposure: Mapping[str, Any],
+        psf: Mapping[str, Any] | PSF,
+        energy_edges_gev: Sequence[float] | np.ndarray | None = None,
+        base: Path | str = ".",
+        **keys: Any,
+    ) -> Dataset:
+        """Build a data folder of cubes that the mission's tools wrote, as `gammasky data build` does, and open it.
+
+        Args:
+            out: the folder, which must not be there.
+            counts: a counts cube, such as `{"file": "counts.fits"}`.
+            exposure: an exposure cube, or spacecraft files and effective areas.
+            psf: as in a recipe, or a point-spread function.
+            energy_edges_gev (E + 1,) [GeV]: edges among those of the cube, between which bins are added up; or all.
+            base: folder that names of files are relative to.
+            keys: others of a recipe (docs/data.md): `name` (by default that of the folder), `region`, `pixels`, ...
+
+        Raises:
+            InputError: an unknown key, or a recipe that cannot be followed; nothing is left behind.
+        """
+        keys |= {"counts": counts, "exposure": exposure, "psf": psf}
+        if energy_edges_gev is not None:
+            keys["energy_edges_gev"] = np.asarray(energy_edges_gev).tolist()
+        return cls._built(out, base, keys)
+
+    @classmethod
+    def _built(cls, out: Path | str, base: Path | str, keys: dict[str, Any]) -> Dataset:
+        """The dataset of a recipe's keys."""
+        from gammasky.engine.sky.recipes import build, recipe_of
+
+        psf = keys["psf"]
+        table = psf if isinstance(psf, Mapping) else psf.model_dump(mode="json")
+        recipe = recipe_of({"name": Path(out).name} | keys | {"psf": table}, "recipe")
+        return cls.open(build(recipe, out, base=base, check=cls.open))
 
     @property
     def name(self) -> str:

@@ -1,8 +1,8 @@
 """Livetime by direction and inclination, as the mission's tool has it (`gtltcube`).
 
-Source: the mission's page "Exposure" (Cicerone, https://fermi.gsfc.nasa.gov/ssc/data/analysis/documentation/Cicerone/
-Cicerone_Likelihood/Exposure.html): bins uniform in sqrt(1 - cos(inclination)). Unlike there, each bin also keeps its
-mean inclination, at which areas are then taken: the width of the bins does not matter to first order.
+Source: the mission's page "Livetime and Exposure" (https://fermi.gsfc.nasa.gov/ssc/data/analysis/documentation/Cicerone/
+Cicerone_Data_Exploration/livetime_and_exposure.html). Bins are uniform in sqrt(1 - cos(inclination)), as there; unlike
+there, each bin also keeps its mean inclination, at which areas are then taken: their width is of second order.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from gammasky.engine.errors import InputError
 
 BIT_MASK = re.compile(r"BIT_MASK\(\s*(EVENT_CLASS|EVENT_TYPE)\s*,\s*(\d+)\s*(?:,\s*(\w+)\s*)?\)")
 CIRCLE = re.compile(r"CIRCLE\(\s*([^,()]+),([^,()]+),([^,()]+)\)", re.IGNORECASE)
+DIVISIONS = (0b11, 0b111100, 0b1111000000)  # masks of event types: each event has one type of each division
 TO_MEV = {"MEV": 1.0, "GEV": 1e3, "KEV": 1e-3, "EV": 1e-6, "TEV": 1e6}
 
 
@@ -94,16 +95,39 @@ class Selection:
         )
         return replace(self, circles=known)
 
-    def narrowed(self, event_class: int | None, event_type: int | None, zenith_max_deg: float | None) -> Selection:
-        """This selection after more cuts; a mask of types leaves those that both have."""
-        kinds = self.event_type if event_type is None else event_type & (self.event_type or event_type)
+    def narrowed(
+        self, event_class: int | None, event_type: int | None, zenith_max_deg: float | None, label: str
+    ) -> Selection:
+        """This selection after more cuts.
+
+        Raises:
+            InputError: event types that no event, or no mask, has together with those of before.
+        """
         limits = [limit for limit in (self.zenith_max_deg, zenith_max_deg) if limit is not None]
         return replace(
             self,
             event_class=self.event_class if event_class is None else event_class,
-            event_type=kinds,
+            event_type=_both_types(self.event_type, event_type, label),
             zenith_max_deg=min(limits) if limits else None,
         )
+
+
+def _all_events(mask: int) -> bool:
+    """Whether a mask of types holds a whole division of all events."""
+    return any(mask & division == division for division in DIVISIONS)
+
+
+def _both_types(before: int | None, wanted: int | None, label: str) -> int | None:
+    """The mask of events that have a type of `before` and one that is `wanted`."""
+    if wanted is None or before is None or _all_events(before):
+        return before if wanted is None else wanted
+    if _all_events(wanted):
+        return before
+    if not any((before | wanted) & ~division == 0 for division in DIVISIONS) or not before & wanted:
+        raise InputError(
+            f"{label}: event types {wanted} were asked for, but its events have the types {before}; use some of these"
+        )
+    return before & wanted
 
 
 def check_same_cuts(photons: Selection, exposure: Selection, of_photons: str, of_exposure: str) -> None:
@@ -120,6 +144,8 @@ def check_same_cuts(photons: Selection, exposure: Selection, of_photons: str, of
     }
     for name, words in names.items():
         ours, theirs = getattr(photons, name), getattr(exposure, name)
+        if name == "event_type" and ours and theirs and _all_events(ours) and _all_events(theirs):
+            continue
         if ours is not None and theirs is not None and ours != theirs:
             raise InputError(
                 f"{of_photons}: {words} {_told(ours)}, but the exposure {of_exposure} was made with {_told(theirs)}; "

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from gammasky.commands.options import FOLDER
+from gammasky.commands.options import FILE, FOLDER
 
 
 @click.group(no_args_is_help=False)
 def data() -> None:
-    """List, check and download data sets."""
+    """List, check, download and build data sets."""
 
 
 @data.command("list")
@@ -55,3 +58,41 @@ def fetch(name: str, folder: Path | None, base_url: str | None, quiet: bool) -> 
     from gammasky.engine.sky.fetch import fetch as fetch_files
 
     fetch_files(name, folder, base_url, progress=not quiet)
+
+
+@data.command()
+@click.argument("recipe", type=FILE)
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The data folder to make; it must not be there.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+def build(recipe: Path, out: Path, quiet: bool) -> None:
+    """Make a data folder by RECIPE, a TOML file: of photon lists or cubes, exposure and point-spread function."""
+    from gammasky.engine.sky.dataset import Dataset
+    from gammasky.engine.sky.recipes import build as build_folder
+    from gammasky.engine.sky.recipes import read_recipe
+
+    progress = None if quiet else _progress()
+    build_folder(read_recipe(recipe), out, base=recipe.parent, check=Dataset.open, progress=progress)
+    dataset = Dataset.open(out)
+    photons = int(dataset.counts[dataset.counts > 0].sum())
+    click.echo(f"{out}: {photons} photons in {len(dataset.counts)} energy bins, {dataset.pixels.name}")
+    click.echo(f"what was cut and why: {out / 'report.md'}")
+    click.echo(f"next: gammasky fit MODEL --data {out}")
+
+
+def _progress() -> Callable[[str, int, int], None] | None:
+    """A line on stderr that tells how far each step is; None where stderr is no terminal."""
+    from gammasky.engine.terminal import overwrite
+
+    if not sys.stderr.isatty():
+        return None
+    told = 0.0
+
+    def tell(step: str, done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if done >= total or now - told > 0.1:
+            told = now
+            filled = 40 * done // max(total, 1)
+            overwrite(f"gammasky: {step} [{'#' * filled}{'.' * (40 - filled)}] {done} of {total}", last=done >= total)
+
+    return tell

@@ -159,9 +159,26 @@ def test_an_exposure_of_other_cuts_is_refused(exposure: Selection, told: str) ->
 
 
 def test_more_cuts_narrow_a_selection() -> None:
-    found = BASE.narrowed(event_class=256, event_type=None, zenith_max_deg=90.0)
+    found = BASE.narrowed(256, None, 90.0, "list")
     assert (found.event_class, found.event_type, found.zenith_max_deg) == (256, 3, 90.0)
-    assert BASE.narrowed(None, None, 120.0) == BASE
+    assert BASE.narrowed(None, None, 120.0, "list") == BASE
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "both"), [(None, 4, 4), (3, None, 3), (3, 32, 32), (60, 3, 3), (48, 33 - 1, 32), (1, 63, 1)]
+)
+def test_event_types_that_an_event_has_together(before: int | None, wanted: int | None, both: int) -> None:
+    assert Selection(event_type=before).narrowed(None, wanted, None, "list").event_type == both
+
+
+@pytest.mark.parametrize(("before", "wanted"), [(1, 2), (1, 32), (16, 32), (16, 33)])
+def test_event_types_that_no_mask_tells_of(before: int, wanted: int) -> None:
+    with pytest.raises(InputError, match=f"types {wanted} were asked for, but its events have the types {before}"):
+        Selection(event_type=before).narrowed(None, wanted, None, "list")
+
+
+def test_every_division_is_of_all_events() -> None:
+    check_same_cuts(BASE, Selection(event_type=60), "list", "cube")
 
 
 def test_keywords_are_read_as_the_mission_writes_them() -> None:
