@@ -46,7 +46,7 @@ def share_programs(model: SkyModel, settings: Settings, lanes: int = 1) -> None:
             _return_memory()
         if key not in _shelf or _shelf[key].width != width:
             # `with_counts` shares them in the same way, between models of one spec
-            _shelf[key] = model.programs if width == 1 else Programs(width)
+            _shelf[key] = model.programs if model.programs.width == width else Programs(width)
         programs = _shelf[key]
     model.share(programs)
 

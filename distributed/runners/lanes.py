@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import socket
+import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gammasky.distributed.lanes import Lanes
@@ -15,7 +18,7 @@ from gammasky.distributed.runners.base import Job, Outcome, Running, Work
 from gammasky.distributed.runners.seat import about_of
 from gammasky.engine.interrupt import Interrupts, noticed
 
-GRACE_SECONDS = 10.0  # that members have to write their checkpoints when they are told to end
+GRACE_SECONDS = 1.0  # that members have to write their checkpoints when they are told to end; who waits is a user
 
 
 @dataclass(eq=False)
@@ -100,3 +103,15 @@ class LanesSession:
         end = time.monotonic() + GRACE_SECONDS
         for thread in self._threads.values():
             thread.join(max(end - time.monotonic(), 0.0))
+        atexit.register(_leave, list(self._threads.values()))
+
+
+def _leave(threads: Sequence[threading.Thread]) -> None:
+    """As this process ends: do not wait for a compiler that has not heard of it, nor let it crash.
+
+    Nothing is lost: files are written aside and renamed, checkpoints among them.
+    """
+    if any(thread.is_alive() for thread in threads):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)

@@ -20,13 +20,15 @@ from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.posterior import export_member
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.programs import share_programs, structure
-from gammasky.distributed.campaign import read_rows, run_campaign
+from gammasky.distributed.campaign import load_member, read_rows, run_campaign
 from gammasky.distributed.member import Member
 from gammasky.distributed.runners.inline import InlineRunner
+from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.model import SkyModel
 
 DeskAt = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("compiled_fast")
@@ -228,6 +230,46 @@ def test_numbers_of_an_amplitude_are_structure(tiny: Path) -> None:
     wide = {"name": "wide", "Sps": {"prior": "loguniform", "low": 0.01, "high": 9.0}}
     task, members = ensemble(axes={"priors": ["default", wide]})
     assert len({structure(task.model(m.spec), Settings(**FIT)) for m in members}) == 2
+
+
+def test_members_side_by_side(desk_at: DeskAt, tiny: Path) -> None:
+    """To the last bit what each finds alone; and a campaign goes on with other lanes than it began with."""
+    axes = {"priors": ["default", WIDE], "seed": [0, 1]}
+    made = Ensemble(name="tiny", model="model.toml", data="sky", fit=FIT, axes=axes)
+    campaign = made.run("campaign", address=None, lanes=3, quiet=True)
+    assert campaign.tally is not None
+    assert campaign.tally.done == 4
+    before = {}
+    for member in made.expansion.members:
+        key = Store.key(member.spec)
+        (tiny / key).mkdir()
+        before[key] = load_member(tiny / "campaign", key).arrays["z"]
+        np.testing.assert_array_equal(made.expansion.task(member.spec, desk_at(tiny / key)).arrays["z"], before[key])
+    removed = list(before)[:2]
+    for key in removed:
+        (tiny / "campaign" / "members" / f"{key}.npz").unlink()
+    resumed = campaign.resume(address=None, lanes=2, quiet=True).tally
+    assert resumed is not None
+    assert resumed.fitted == 2
+    for key in removed:
+        np.testing.assert_array_equal(load_member(tiny / "campaign", key).arrays["z"], before[key])
+
+
+def test_what_lanes_ask_is_gathered_on_a_gpu_alone(tiny_model: SkyModel, empty_shelf: dict[str, Any]) -> None:
+    counts = tiny_model.counts_term.counts
+    one, other = tiny_model.with_counts(counts), tiny_model.with_counts(counts[::-1])
+    share_programs(one, Settings(), 4)
+    assert one.programs.width == 1
+    one.backend = other.backend = "cuda"
+    for model in (one, other):
+        share_programs(model, Settings(), 4)
+    assert one.programs is other.programs
+    assert one.programs.width == 4
+    for part, same in zip(jax.tree.leaves(one.arrays["sky"]), jax.tree.leaves(other.arrays["sky"]), strict=True):
+        assert part is same
+    share_programs(one, Settings())
+    assert one.programs.width == 1
+    assert len(empty_shelf) == 2
 
 
 def test_few_structures_are_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch, empty_shelf: dict[str, Any]) -> None:

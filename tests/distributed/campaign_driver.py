@@ -1,4 +1,5 @@
-"""A driver of a campaign, as a program: folder, log, members, what each does, seconds, inline or ray, new or resume."""
+"""A driver of a campaign, as a program: folder, log, members, what each does, seconds, inline, lanes or ray, new or
+resume."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from gammasky.distributed.runners.ray import RayRunner
 
 if __name__ == "__main__":
     folder, log, count, deed, seconds, where, how = sys.argv[1:]
-    inline = where == "inline"
+    runners = {"inline": InlineRunner, "lanes": lambda: InlineRunner(2), "ray": lambda: RayRunner("local", workers=2)}
     run_campaign(
         folder,
-        campaign_tasks.Square(log),
+        campaign_tasks.Beside(log) if where == "lanes" else campaign_tasks.Square(log),
         campaign_tasks.timed(int(count), deed, float(seconds)),
         Resources(),
-        InlineRunner() if inline else RayRunner("local", workers=2),
+        runners[where](),
         manifest={},
         resume=how == "resume",
-        quiet=not inline,
+        quiet=where == "ray",
     )

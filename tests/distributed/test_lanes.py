@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 
@@ -112,6 +114,18 @@ def test_an_interrupt_ends_all_lanes_which_keep_checkpoints(
     assert status(folder).done == 2
     assert len(list((folder / "scratch").glob("*/checkpoint"))) == LANES
     assert side_by_side(members, resume=True).fitted == 6
+
+
+def test_a_lane_that_is_deaf_is_not_waited_for(
+    drive: Callable[..., AbstractContextManager[subprocess.Popen[str]]], tmp_path: Path, eventually: Eventually
+) -> None:
+    """As a compiler is."""
+    with drive(tmp_path / "campaign", tmp_path / "log", 2, 60.0, where="lanes") as driver:
+        assert eventually(lambda: (tmp_path / "log").exists() and len((tmp_path / "log").read_text().split()) == 2)
+        driver.send_signal(signal.SIGINT)
+        assert driver.wait(15) == 130
+        assert driver.stderr
+        assert "gammasky: interrupted; " in driver.stderr.read()
 
 
 def test_progress_of_every_lane(
