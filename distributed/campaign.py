@@ -78,7 +78,7 @@ def run_campaign(
         folder: the campaign's; every worker must see it under the same path.
         task: what to do with a member.
         members: what to do it with.
-        resources: what each member is given.
+        resources: what each member is given that does not ask for its own.
         runner: where members run; results do not depend on it.
         manifest: the caller's own description of the campaign (plain JSON), kept in its manifest.
         resume: go on with the campaign of that folder.
@@ -100,7 +100,8 @@ def run_campaign(
     """
     began, folder = time.monotonic(), Path(folder).resolve()
     listed, software = list_members(members), software_of(task)
-    specs = {known.key: member.spec for known, member in zip(listed, members, strict=True)}
+    by_key = {known.key: member for known, member in zip(listed, members, strict=True)}
+    specs = {key: member.spec for key, member in by_key.items()}
     held = undertaken(folder, CAMPAIGN, software, resume=resume, grow=grow, allow_mixed=allow_mixed)
     with held as undertaking, Board(folder.name, quiet) as board:
         places = undertaking.places
@@ -116,7 +117,7 @@ def run_campaign(
         outcomes |= _failed_before(places, [key for key in specs if key not in outcomes], retry_failed)
         driver = MembersDriver(places, listed, outcomes, board, keep_going=keep_going)
         try:
-            driver.run(specs, undertaking, runner, task, resources)
+            driver.run(by_key, undertaking, runner, task, resources)
         except KeyboardInterrupt:
             how = again or f"go on with `gammasky campaign resume {folder}`"
             print(f"gammasky: interrupted; {how}", file=sys.stderr)

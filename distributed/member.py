@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from gammasky.engine.errors import InputError
 
 Row = dict[str, float | str | int | bool]
+_KIND = re.compile("[A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Resources:
     Attributes:
         cpus: threads of a member.
         gpus: 1, or the part of one that several members share; 0: none.
+        accelerator: kind of the GPU by Ray's name for it ("A100", "H100"); empty: any.
         memory_gb: memory [GB] that a scheduler reserves; 0: none is reserved.
         hours: time limit of one attempt [h]; 0: none; None: from the estimated time of the member.
 
@@ -31,6 +34,7 @@ class Resources:
 
     cpus: int = 1
     gpus: float = 0.0
+    accelerator: str = ""
     memory_gb: float = 0.0
     hours: float | None = None
 
@@ -43,6 +47,10 @@ class Resources:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise InputError(f"{name}: expected a finite number of at least 0, got {value!r}")
+        if not isinstance(self.accelerator, str) or not _KIND.fullmatch(self.accelerator):
+            raise InputError(f"accelerator: expected a name such as 'A100' or 'H100', got {self.accelerator!r:.60}")
+        if self.accelerator and not self.gpus:
+            raise InputError(f"accelerator: '{self.accelerator}' is a kind of GPU; ask for `gpus` too, or leave it out")
         if self.gpus > 1:
             raise InputError(f"gpus: a fit runs on one GPU; expected a number from 0 to 1, got {self.gpus!r}")
 
@@ -56,12 +64,14 @@ class Member:
         spec: all that its result depends on, as plain JSON; `Store.key(spec)` is the member's identity.
         labels: axis -> choice.
         cost: estimated time [s].
+        resources: what it is given, where that is not what all are.
     """
 
     name: str
     spec: dict[str, Any]
     labels: dict[str, str]
     cost: float
+    resources: Resources | None = None
 
 
 class Desk(Protocol):

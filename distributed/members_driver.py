@@ -10,13 +10,12 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from gammasky.distributed.board import Board
 from gammasky.distributed.driver import Driver
 from gammasky.distributed.folder import Places, write_failure, write_light
 from gammasky.distributed.manifest import Listed
-from gammasky.distributed.member import Resources, Task
+from gammasky.distributed.member import Member, Resources, Task
 from gammasky.distributed.runners.base import Job, Outcome, Runner, Running, Session
 from gammasky.distributed.status import Ended, Status, numbers_of, read_running, seconds_left, write_running
 from gammasky.distributed.table import row_of, write_csv
@@ -67,7 +66,7 @@ class MembersDriver(Driver):
 
     def run(
         self,
-        specs: Mapping[str, dict[str, Any]],
+        members: Mapping[str, Member],
         undertaking: Undertaking,
         runner: Runner,
         task: Task,
@@ -79,28 +78,30 @@ class MembersDriver(Driver):
             InputError: no workers.
         """
         if missing := [key for key in self._listed if key not in self.outcomes]:
-            self.waiting.extend(self._jobs(missing, specs, task, resources, runner.lanes))
+            self.waiting.extend(self._jobs(missing, members, task, resources, runner.lanes))
+        others = [job.resources for job in self.waiting if job.resources is not None]
         for scratch in self.places.scratch.iterdir():  # of a driver that was killed before it could
             if scratch.name in self.outcomes and self.outcomes[scratch.name].ending == "done":
                 self.remove_scratch(scratch.name)
         try:
             if self.waiting:
-                undertaking.drive(self, runner, task, resources)
+                undertaking.drive(self, runner, task, resources, others)
         finally:
             self._write_table()
             self.places.running.unlink(missing_ok=True)
         self._board.show(self._status([], 0), last=True)
 
     def _jobs(
-        self, keys: Iterable[str], specs: Mapping[str, dict[str, Any]], task: Task, resources: Resources, lanes: int
+        self, keys: Iterable[str], members: Mapping[str, Member], task: Task, resources: Resources, lanes: int
     ) -> list[Job]:
         """First attempts; those of one structure follow each other, where they may be side by side."""
         structure = getattr(task, "structure", None) if lanes > 1 else None
         jobs = []
         for key in keys:
-            limit = time_limit(resources, self._listed[key].cost * lanes)
-            alike = structure(specs[key]) if structure else None
-            jobs.append(Job(key, self._listed[key].name, specs[key], limit=limit, structure=alike))
+            name, spec, own = self._listed[key].name, members[key].spec, members[key].resources
+            limit = time_limit(own or resources, self._listed[key].cost * lanes)
+            alike = structure(spec) if structure else None
+            jobs.append(Job(key, name, spec, limit=limit, structure=alike, resources=own))
         first: dict[str | None, int] = {}
         for number, job in enumerate(jobs):
             first.setdefault(job.structure, number)

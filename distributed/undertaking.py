@@ -40,13 +40,16 @@ class Undertaking:
             raise InputError(f"{self.places.folder}: here is {mixed}")
         clear(self.places)
 
-    def drive(self, driver: Driver, runner: Runner, task: Task, resources: Resources) -> None:
-        """Have a driver's jobs done by a task.
+    def drive(
+        self, driver: Driver, runner: Runner, task: Task, resources: Resources, others: Sequence[Resources] = ()
+    ) -> None:
+        """Have a driver's jobs done by a task; `others` are resources of jobs that ask for their own.
 
         Raises:
             InputError: no workers, or none that can be used; see `Driver.drive`.
         """
-        work = Work(task, self.places.folder, resources, self.software, self.allow_mixed)
+        kinds = tuple(dict.fromkeys(kind for kind in others if kind != resources))
+        work = Work(task, self.places.folder, resources, self.software, self.allow_mixed, others=kinds)
         with runner.session(work) as session:
             driver.drive(session)
 

@@ -83,7 +83,7 @@ def read_axes(given: Axes, known: Known) -> dict[str, Axis]:
         InputError: an axis, choice, range or condition that cannot be used; names it.
     """
     axes = {name: _read_axis(name, given[name], known) for name in ordered(list(given))}
-    conditions = {name: _condition(axes[name], axes) for name in axes}
+    conditions = {name: condition(f"axis {name}: when", axis.when, axes) for name, axis in axes.items()}
     axes = {name: replace(axis, when=conditions[name]) for name, axis in axes.items()}
     return {name: axes[name] for name in _parents_first(axes)}
 
@@ -158,32 +158,30 @@ def _checked_number(where: str, value: Any) -> float:
     return value
 
 
-def _condition(axis: Axis, axes: Mapping[str, Axis]) -> dict[str, tuple[str, ...]]:
-    """The condition of an axis, by labels.
+def condition(where: str, wanted: Any, axes: Mapping[str, Axis]) -> dict[str, tuple[str, ...]]:
+    """A condition, a table of axes and their choices, by the labels of these.
 
     Raises:
-        InputError: an axis or choice that is not there.
+        InputError: an axis or choice that is not there; begins with `where`.
     """
-    where, found = f"axis {axis.name}: when", dict[str, tuple[str, ...]]()
-    if not isinstance(axis.when or {}, Mapping):
-        raise InputError(f"{where}: expected a table of axes and their choices, got {axis.when!r:.60}")
-    for parent, wanted in (axis.when or {}).items():
+    found = dict[str, tuple[str, ...]]()
+    if not isinstance(wanted or {}, Mapping):
+        raise InputError(f"{where}: expected a table of axes and their choices, got {wanted!r:.60}")
+    for parent, choices in (wanted or {}).items():
         if parent not in axes:
             raise InputError(f"{where}: {unknown_name('axis', parent, axes)}")
-        labels = [_label(value) for value in (wanted if isinstance(wanted, list | tuple) else [wanted])]
+        labels = [_label(value) for value in (choices if isinstance(choices, list | tuple) else [choices])]
         if not labels:
-            raise InputError(f"{where}: no choice of '{parent}', so the axis never exists; give one, or remove it")
+            raise InputError(f"{where}: no choice of '{parent}', so it never holds; give one, or remove it")
         numbers = axes[parent].numbers
         if numbers is not None and numbers.grid is None:
             raise InputError(
-                f"{where}: '{parent}' may be any number of a range; an axis hangs on choices, whole numbers or steps"
+                f"{where}: '{parent}' may be any number of a range; a condition is of choices, whole numbers or steps"
             )
-        offered = axes[parent].grid()
+        offered = [choice.label for choice in axes[parent].grid()]
         for label in labels:
-            if label not in [choice.label for choice in offered]:
-                raise InputError(
-                    f"{where}: {unknown_name(f'choice of axis {parent}', label, (c.label for c in offered))}"
-                )
+            if label not in offered:
+                raise InputError(f"{where}: {unknown_name(f'choice of axis {parent}', label, offered)}")
         found[parent] = tuple(labels)
     return found
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from gammasky.analyses.ensemble.axes import Choice, Known, Plan, ordered
-from gammasky.analyses.ensemble.axis import Axis, read_axes
+from gammasky.analyses.ensemble.axis import Axis, condition, read_axes
 from gammasky.analyses.ensemble.combine import AS_IN_THE_MODEL, combinations
 from gammasky.analyses.ensemble.cost import estimated_seconds
 from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
@@ -16,7 +17,7 @@ from gammasky.analyses.ensemble.file import EnsembleFile, as_asked, listed_choic
 from gammasky.analyses.ensemble.tables import Table, map_names
 from gammasky.analyses.ensemble.task import FORMAT, N_DRAWS, EnsembleTask
 from gammasky.distributed.manifest import list_members
-from gammasky.distributed.member import Member
+from gammasky.distributed.member import Member, Resources
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.infer.settings import Settings
@@ -126,7 +127,21 @@ class Expansion:
             "draws": N_DRAWS,
         }
         seconds = estimated_seconds(settings, pixels, dimension, points=has_points(spec))
-        return Member(name, identity, labels, seconds)
+        return Member(name, identity, labels, seconds, self._resources(labels))
+
+    def _resources(self, labels: Mapping[str, str]) -> Resources | None:
+        """What a member with these labels is given, where an override says so."""
+        found = self.ensemble.resources
+        for when, changes in self._overrides:
+            if all(labels.get(axis) in allowed for axis, allowed in when.items()):
+                found = replace(found, **changes)
+        return None if found == self.ensemble.resources else found
+
+    @cached_property
+    def _overrides(self) -> list[tuple[dict[str, tuple[str, ...]], dict[str, Any]]]:
+        """The overrides of resources, their conditions by labels."""
+        given = self.ensemble.overrides
+        return [(condition("resources: when", entry.when, self.axes), entry.changes) for entry in given]
 
     def _name(self, labels: dict[str, str]) -> str:
         """The choices that are not the same for all members."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -82,6 +82,22 @@ class Sweep(Schema):
     pruner: Annotated[str, _known_name("pruner", PRUNERS)] = NO_PRUNER
     trials: Annotated[int, Field(ge=1)] = 30
     at_once: Annotated[int, Field(ge=1, le=1000)] = 8
+
+
+class Override(Schema):
+    """Other resources for members that make some choices: `when`, and what is other in `Resources`."""
+
+    when: Annotated[dict[str, Any], Field(min_length=1)]
+    cpus: int | None = None
+    gpus: float | None = None
+    accelerator: str | None = None
+    memory_gb: float | None = None
+    hours: float | None = None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What is other."""
+        return self.model_dump(include=self.model_fields_set - {"when"})
 
 
 def sweep_of(ensemble: EnsembleFile, given: Mapping[str, Any]) -> Sweep:
@@ -164,7 +180,7 @@ class EnsembleFile(Schema):
         axes: name -> list of choices of a built-in axis (see `axes.BUILT_IN`), or a table of choices of the user's own,
             each a table of changes of the model (see `patched`); or the table of a range or of values (`AxisTable`).
         members: of a list: tables axis -> choice; an axis that one leaves out is as in the base model.
-        fit: settings of the fits; resources: of each of them.
+        fit: settings of the fits; resources: of each of them; its `overrides` are a list of `Override`.
         sweep: what a search along the axes is for; a campaign has no use for it.
 
     Raises:
@@ -184,10 +200,16 @@ class EnsembleFile(Schema):
     resources: Annotated[Resources, known_fields(Resources, "resource")] = Resources()
     sweep: Sweep = Sweep()
     _place: Path = PrivateAttr(default_factory=Path.cwd)
+    _overrides: tuple[Override, ...] = PrivateAttr(default=())
 
     def __init__(self, **settings: Any) -> None:
+        resources, overrides = settings.get("resources"), []
+        if isinstance(resources, Mapping) and "overrides" in resources:
+            overrides = resources["overrides"]
+            settings["resources"] = {name: value for name, value in resources.items() if name != "overrides"}
         try:
             super().__init__(**settings)
+            self._overrides = read_overrides(overrides, self.resources)
         except ValidationError as error:
             known = (frozenset(type(self).model_fields) - {"listed"}) | {"members"} | frozenset(Sweep.model_fields)
             raise InputError(f"ensemble: {first_problem(error, known, settings)}") from None
@@ -225,6 +247,11 @@ class EnsembleFile(Schema):
         ensemble._place = place
         return ensemble
 
+    @property
+    def overrides(self) -> tuple[Override, ...]:
+        """Resources of members that make some choices, in order: a later one goes before an earlier one."""
+        return self._overrides
+
     def beside(self, name: str) -> str:
         """A file or folder that the ensemble names, from its own folder; shipped names and others as they are."""
         return beside(self._place, name)
@@ -236,6 +263,8 @@ class EnsembleFile(Schema):
             data_dir: where its data are, if they have moved.
         """
         plain = self.model_dump(mode="json", by_alias=True)
+        if self._overrides:
+            plain["resources"]["overrides"] = [{"when": o.when, **o.changes} for o in self._overrides]
         plain |= {name: self.beside(plain[name]) for name in ("model", "data", "data_dir") if plain[name]}
         for entry in (
             *listed_choices(plain["axes"].get("sky", [])),
@@ -244,6 +273,27 @@ class EnsembleFile(Schema):
             if isinstance(entry, dict) and isinstance(entry.get("data"), str):
                 entry["data"] = self.beside(entry["data"])
         return plain if data_dir is None else {**plain, "data_dir": str(Path(data_dir).resolve())}
+
+
+def read_overrides(given: Any, usual: Resources) -> tuple[Override, ...]:
+    """The overrides of resources.
+
+    Raises:
+        InputError: no list of tables, or resources that cannot be meant.
+    """
+    if not isinstance(given, list):
+        raise InputError(f"resources: overrides: expected a list of tables, [[resources.overrides]], got {given!r:.60}")
+    found = []
+    for number, table in enumerate(given):
+        where = f"resources: override {number + 1}"
+        if not isinstance(table, Mapping):
+            raise InputError(f"{where}: expected a table, got {table!r:.60}")
+        found.append(validated(Override, table, where))
+        try:
+            replace(usual, **found[-1].changes)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    return tuple(found)
 
 
 def shipped() -> dict[str, Path]:

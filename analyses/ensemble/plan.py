@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from gammasky.analyses.ensemble.expansion import Expansion
+from gammasky.distributed.member import Resources
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -44,13 +45,24 @@ def plan_table(expansion: Expansion, workers: int = 1) -> Table:
     number = f"{len(members)} member{'s' * (len(members) > 1)}"
     table = Table(title=escape(expansion.ensemble.name), caption=f"{number}, about {total}")
     table.add_column("member", overflow="fold")
-    for heading in ("pixels", "photons", "parameters", "about"):
+    own = any(member.resources for member in members)
+    for heading in ("pixels", "photons", "parameters", *(["on"] if own else []), "about"):
         table.add_column(heading, justify="right", no_wrap=True)
     for member in members:
         size = expansion.size(member)
         numbers = (f"{value:,d}" for value in (size.n_pixels, size.n_photons, size.n_parameters))
-        table.add_row(escape(member.name), *numbers, clock(member.cost))
+        on = [resources_told(member.resources or expansion.ensemble.resources)] if own else []
+        table.add_row(escape(member.name), *numbers, *on, clock(member.cost))
     return table
+
+
+def resources_told(resources: Resources) -> str:
+    """What a member is given, in a few words."""
+    kind = f" ({resources.accelerator})" if resources.accelerator else ""
+    parts = [f"{resources.cpus} CPU{'s' * (resources.cpus > 1)}"]
+    parts += [f"{resources.gpus:g} GPU{kind}"] if resources.gpus else []
+    parts += [f"{resources.memory_gb:g} GB"] if resources.memory_gb else []
+    return ", ".join(parts)
 
 
 def elapsed(costs: Sequence[float], workers: int) -> float:

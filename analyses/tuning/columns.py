@@ -18,6 +18,10 @@ COLUMNS = (*DIAGNOSTICS, *_SIZES, *(f"{name}_{statistic}" for name in QUANTITIES
 #: Numbers that mean something beside those of fits of the same data only.
 OF_DATA = ("elbo", "log_z", "elpd")
 NOTED = ("verdict", "log_z", "ps_fraction_mean", "ps_fraction_sd", "fit_seconds")  # beside, for who looks at the study
+TITLES = {
+    "log_z": "log Z", "elbo": "ELBO", "k_hat": "k-hat", "fit_seconds": "seconds of the fit", "r_hat_max": "R-hat",
+    WALL_SECONDS: "seconds in all", "n_photons": "photons", "n_pixels": "pixels", "n_parameters": "parameters",
+}  # fmt: skip
 FACTS = {"reliable": ("verdict", "reliable")}
 
 
@@ -32,6 +36,16 @@ def column_of(name: str) -> str:
     if name not in COLUMNS:
         raise unknown_name("column", name, [*QUANTITIES, *COLUMNS])
     return name
+
+
+def title_of(column: str) -> str:
+    """What a column is, and its unit, for figures and tables."""
+    quantity, _, statistic = column.rpartition("_")
+    if quantity in QUANTITIES and statistic in STATISTICS:
+        text, unit = QUANTITIES[quantity]
+        of = "" if statistic == "mean" else f", {statistic}"
+        return f"{text}{of}" + (f" [{unit}]" if unit else "")
+    return TITLES.get(column, column)
 
 
 WORDS = Words(column_of, FACTS, GROUP)

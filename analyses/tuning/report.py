@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gammasky.analyses.tuning.columns import title_of
 from gammasky.analyses.tuning.settings import PAPER
 from gammasky.engine.infer.report.numbers import number
 
@@ -78,7 +79,7 @@ def swept_table(found: Swept) -> Table:
     for name in axes:
         table.add_column(name)
     for goal in found.goals:
-        table.add_column(goal.column, justify="right", no_wrap=True)
+        table.add_column(title_of(goal.column), justify="right")
     table.add_column("verdict", no_wrap=True)
     for trial in shown:
         chosen = [_shown(trial.params.get(name, "")) for name in axes]
@@ -89,7 +90,7 @@ def swept_table(found: Swept) -> Table:
 def objectives(found: Swept) -> str:
     """What a sweep made small and large."""
     words = {"minimize": "lowest", "maximize": "highest"}
-    return ", ".join(f"{words[goal.direction]} {goal.column}" for goal in found.goals)
+    return ", ".join(f"{words[goal.direction]} {title_of(goal.column)}" for goal in found.goals)
 
 
 def values_told(trial: SweepTrial) -> list[str]:

@@ -58,7 +58,8 @@ def sweep_models(folder: Path, expansion: Expansion, asked: Sweep, runner: Runne
     options.setdefault("resources", ensemble.resources)
     if asked.pruner != NO_PRUNER:
         return early_models(folder, expansion, asked, sought, about, runner, **options)
-    return sweep(folder, expansion.task, sought, asked.trials, runner, about=about, **options)
+    own = [member.resources for members in corners.values() for member in members if member.resources]
+    return sweep(folder, expansion.task, sought, asked.trials, runner, about=about, others=own, **options)
 
 
 def _sought(expansion: Expansion, asked: Sweep, seed: int) -> Sought:

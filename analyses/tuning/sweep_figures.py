@@ -5,18 +5,30 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from gammasky.analyses.ensemble.axis import Axis
+from gammasky.analyses.tuning.columns import title_of
 from gammasky.distributed.tuning.sweep import SweepTrial, Swept
 from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
 
 _MOST_PANELS = 12  # axes in a figure
 _FITS, _BEST = COLOURS[0], COLOURS[1]
 _COLUMNS = 3
+_WIDTH = 32  # characters of a line beside an axis
+
+
+#: Trials in a figure, told apart, and how they are drawn.
+KINDS: dict[str, tuple[Callable[[SweepTrial], bool], dict[str, Any]]] = {
+    "misses a constraint": (lambda trial: bool(trial.violated), {"fmt": "x", "color": GREY, "alpha": 0.7}),
+    "meets all": (lambda trial: trial.meets and not trial.best, {"fmt": "o", "color": _FITS}),
+    "best": (lambda trial: trial.best, {"fmt": "D", "color": _BEST}),
+}
 
 
 def save_figures(found: Swept, axes: dict[str, Axis], folder: Path) -> dict[str, Path]:
@@ -49,11 +61,20 @@ def along(found: Swept, axes: dict[str, Axis], place: int) -> Figure:
     for panel in panels[len(names) :]:
         panel.set_visible(False)
     for row in range(rows):
-        panels[row * columns].set_ylabel(found.goals[place].column)
-    handles, labels = panels[0].get_legend_handles_labels()
-    by_label = dict(zip(labels, handles, strict=True))
-    figure.legend(list(by_label.values()), list(by_label), loc="outside upper center", ncols=3, fontsize=9)
+        panels[row * columns].set_ylabel(_title(found, place))
+    _legend(figure, panels[0], found)
     return figure
+
+
+def _title(found: Swept, place: int) -> str:
+    return "\n".join(wrap(title_of(found.goals[place].column), _WIDTH))
+
+
+def _legend(figure: Figure, panel: Axes, found: Swept) -> None:
+    """The kinds of trials that there are."""
+    labels = dict(zip(*reversed(panel.get_legend_handles_labels()), strict=True))
+    shown = {name: labels[name] for name, (test, _) in KINDS.items() if any(map(test, found.trials))}
+    figure.legend(list(shown.values()), list(shown), loc="outside upper center", ncols=3, fontsize=9)
 
 
 def _along(panel: Axes, found: Swept, axis: Axis, place: int) -> None:
@@ -70,16 +91,12 @@ def _along(panel: Axes, found: Swept, axis: Axis, place: int) -> None:
         panel.set_xlim(-0.5, len(choices) - 0.5)
     elif axis.numbers and axis.numbers.log:
         panel.set_xscale("log")
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def points(panel: Axes, trials: Sequence[SweepTrial], where: Callable[[SweepTrial], float], place: int) -> None:
     """Trials with values: those that meet all constraints, those that do not, and the best."""
-    kinds: list[tuple[str, Callable[[SweepTrial], bool], dict[str, Any]]] = [
-        ("misses a constraint", lambda t: bool(t.violated), {"fmt": "x", "color": GREY, "alpha": 0.7}),
-        ("meets all", lambda t: t.meets and not t.best, {"fmt": "o", "color": _FITS}),
-        ("best", lambda t: t.best, {"fmt": "D", "color": _BEST}),
-    ]
-    for label, test, style in kinds:
+    for label, (test, style) in KINDS.items():
         chosen = [trial for trial in trials if trial.values and test(trial)]
         errors = [trial.errors[place] if trial.errors[place] > 0 else 0.0 for trial in chosen]
         values = [trial.values[place] for trial in chosen]
@@ -94,7 +111,7 @@ def against(found: Swept, place: int) -> Figure:
     points(panel, found.trials, lambda trial: trial.values[0], place)
     front = found.front
     panel.plot([t.values[0] for t in front], [t.values[place] for t in front], color=_BEST, lw=1.0, alpha=0.6)
-    panel.set_xlabel(found.goals[0].column)
-    panel.set_ylabel(found.goals[place].column)
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
+    panel.set_xlabel(_title(found, 0))
+    panel.set_ylabel(_title(found, place))
+    _legend(figure, panel, found)
     return figure

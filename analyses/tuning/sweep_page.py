@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.analyses.ensemble.expansion import Expansion
+from gammasky.analyses.tuning.columns import title_of
 from gammasky.analyses.tuning.report import objectives, swept_lines, values_told
 from gammasky.analyses.tuning.sweep_figures import save_figures
 from gammasky.distributed.tuning.sweep import SweepTrial, Swept
@@ -19,7 +20,10 @@ from gammasky.engine.infer.report.numbers import ABSENT, number
 GENERATOR = "gammasky tune"
 REPORT, FIGURES = "report.html", "figures"
 _SIGNS = {"reliable": "✓", "preview": "◐", "unreliable": "✕"}
-_BESIDE = {"verdict": "verdict", "log_z": "log Z", "k_hat": "k-hat", "fit_seconds": "seconds"}
+# beside the objectives: heading, and the digits that matter
+_BESIDE: dict[str, tuple[str, float | None]] = {
+    "verdict": ("verdict", None), "log_z": ("log Z", 0.1), "k_hat": ("k-hat", 0.1), "fit_seconds": ("seconds", 10.0),
+}  # fmt: skip
 
 
 def write_page(found: Swept, expansion: Expansion, folder: Path) -> Path:
@@ -69,17 +73,28 @@ def _table(found: Swept, trials: tuple[SweepTrial, ...]) -> Table:
     axes = list(dict.fromkeys(name for trial in found.trials for name in trial.params))
     columns = [goal.column for goal in found.goals]
     beside = [name for name in _BESIDE if name not in columns and any(name in trial.row for trial in trials)]
+    quantities = [column.removesuffix("_mean") for column in columns if column.endswith("_mean")]
+    widths = [f"{name}_sd" for name in quantities]
     words = 1 + len(axes)
     rows = [
         [
             str(trial.number),
             *(_chosen(trial.params.get(axis)) for axis in axes),
             *(values_told(trial) or [ABSENT] * len(columns)),
-            *(number(trial.row.get(name)) for name in beside),
+            *(number(trial.row.get(name), trial.row.get(name)) for name in widths),
+            *(number(trial.row.get(name), _BESIDE[name][1]) for name in beside),
         ]
         for trial in trials
     ]
-    return Table(["trial", *axes, *columns, *(_BESIDE[name] for name in beside)], rows, words=words)
+    return Table(
+        ["trial", *axes, *map(title_of, columns), *map(_width_title, widths), *(_BESIDE[name][0] for name in beside)],
+        rows,
+        words=words,
+    )
+
+
+def _width_title(column: str) -> str:
+    return f"posterior sd of {column.removesuffix('_sd')}"
 
 
 def _chosen(value: Any) -> str:
@@ -96,7 +111,7 @@ def _figures(pictures: Mapping[str, Path]) -> Section | None:
     shown = []
     for name, path in pictures.items():
         kind, _, column = name.partition("_")
-        caption = captions[kind].format(column)
+        caption = captions[kind].format(title_of(column).capitalize())
         shown.append(picture(path.read_bytes(), caption, caption, str(path)))
     return Section("along", "Along the axes", {"pictures": shown}, "Along the axes") if shown else None
 

@@ -27,6 +27,7 @@ class Job:
         failures: attempts that have failed, each on another seat.
         avoid: seats on which it was not done.
         structure: those of one may be at work side by side in one process; None: it is alone.
+        resources: of the member, where they are not those of all.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Job:
     limit: float = math.inf
     failures: int = 0
     avoid: tuple[str, ...] = ()
+    resources: Resources | None = None
     structure: str | None = None
 
     @property
@@ -81,7 +83,7 @@ class Work:
     Attributes:
         task: what to do.
         folder: of the campaign, as every worker sees it.
-        resources: of each member.
+        resources: of each member; others: of members that ask for others, as far as they are known.
         software: versions of the driver, which seats must have, too; but for the packages in `mixed`.
         lanes: members side by side in one process, which share its resources.
     """
@@ -92,6 +94,7 @@ class Work:
     software: Mapping[str, str] = field(default_factory=dict)
     mixed: tuple[str, ...] = ()
     lanes: int = 1
+    others: tuple[Resources, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,10 @@ class Session(Protocol):
 
     def tries_elsewhere(self) -> bool:
         """Whether a member that has failed can be tried again on another seat."""
+        ...
+
+    def leave_room(self) -> None:
+        """End workers that have no work, for others that wait."""
         ...
 
     def stop(self) -> None:

@@ -10,15 +10,16 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from gammasky.distributed.member import Resources
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import InputError, unknown_name
 
 ANSWER_SECONDS = 5.0  # that a cluster has to answer
+_KIND = "accelerator_type:"  # begins the resource of a node that says what its GPUs are
 NODE_TYPE = "ray.io/node-group"  # label of nodes that were started by `ray up`, KubeRay or their autoscaler
 
 #: Without them a node that freezes, its connections open, is waited for without end.
@@ -28,13 +29,13 @@ _SETTINGS = 4  # type of the frame with which every HTTP/2 server begins, Ray's 
 
 
 @contextmanager
-def connected(address: str, workers: int | None, resources: Resources) -> Iterator[Any]:
+def connected(address: str, workers: int | None, *resources: Resources) -> Iterator[Any]:
     """The `ray` module, connected; what was started here is ended again.
 
     Args:
         address: "local", "auto" (the running cluster, else local), "ray://host:port" or "host:port".
         workers: members at once of a local Ray; None: as many as the cores allow.
-        resources: of a member.
+        resources: of a member; of several kinds of members, those of each.
 
     Raises:
         InputError: no cluster answers there, or it is of another version; or a Ray of our own does not start.
@@ -88,16 +89,16 @@ def prepare(place: str) -> None:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # no other user of this machine gets in
 
 
-def _start(ray: Any, workers: int | None, resources: Resources) -> None:
+def _start(ray: Any, workers: int | None, resources: Sequence[Resources]) -> None:
     """Start a Ray of exactly so many slots, for this process alone.
 
     Raises:
         InputError: it does not start.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    slots = workers or max(cores // resources.cpus, 1)
+    slots = {of.cpus: workers or max(cores // of.cpus, 1) for of in resources}
     try:
-        start(ray, num_cpus=slots * resources.cpus)
+        start(ray, num_cpus=max(cpus * number for cpus, number in slots.items()))
     except Exception as error:  # Ray's own have no class: a machine too busy for its time-outs, no room in /dev/shm
         line = str(error).strip().partition("\n")[0].partition(". ")[0].rstrip(".")
         remedy = "try again, or do without Ray"
@@ -170,6 +171,8 @@ def room_on(nodes: list[dict[str, Any]], resources: Resources) -> int:
     need = {"CPU": float(resources.cpus), "GPU": resources.gpus, "memory": resources.memory_gb * 1e9}
     asked = {name: amount for name, amount in need.items() if amount > 0}
     alive = [node["Resources"] for node in nodes if node["Alive"]]
+    if resources.accelerator:
+        alive = [has for has in alive if _KIND + resources.accelerator in has]
     return sum(min(int(has.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items()) for has in alive)
 
 
@@ -186,7 +189,11 @@ def check_room(ray: Any, resources: Resources) -> None:
         return
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     most = {name: max((has.get(name, 0.0) for has in alive), default=0.0) for name in ("CPU", "GPU", "memory")}
-    ask = f"{resources.cpus} CPUs, {resources.gpus:g} GPUs and {resources.memory_gb:g} GB"
+    kinds = sorted(name.removeprefix(_KIND) for has in alive for name in has if name.startswith(_KIND))
+    if resources.accelerator and kinds and resources.accelerator not in kinds and not autoscaled(nodes):
+        raise unknown_name("accelerator", resources.accelerator, dict.fromkeys(kinds))
+    gpus = f"{resources.gpus:g} GPUs" + (f" ({resources.accelerator})" if resources.accelerator else "")
+    ask = f"{resources.cpus} CPUs, {gpus} and {resources.memory_gb:g} GB"
     have = f"{most['CPU']:g} CPUs, {most['GPU']:g} GPUs and {most['memory'] / 1e9:.1f} GB"
     text = f"resources: a member asks for {ask}, but no node has that (at most {have})"
     if not autoscaled(nodes):

@@ -35,6 +35,8 @@ class InlineRunner:
     @contextmanager
     def session(self, work: Work) -> Iterator[Session]:
         """See `Runner.session`."""
+        for resources in work.others:  # all of them are this process
+            about_of(replace(work, resources=resources))
         yield InlineSession(work) if self.lanes == 1 else LanesSession(replace(work, lanes=self.lanes))
 
 
@@ -84,6 +86,9 @@ class InlineSession:
                 write_running(places, [Running(job.key, job.name, fraction, now - began, job.attempt, values, *here)])
 
         return [(job, attempt(self._work, job, tell, self._about, interrupt_main))]
+
+    def leave_room(self) -> None:
+        """See `Session.leave_room`: this process is needed."""
 
     def stop(self) -> None:
         """See `Session.stop`: nothing runs any more."""

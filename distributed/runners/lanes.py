@@ -95,6 +95,9 @@ class LanesSession:
         thread = self._threads[job.key] = threading.Thread(target=run, daemon=True, name=f"lane {job.name}")
         thread.start()
 
+    def leave_room(self) -> None:
+        """See `Session.leave_room`: this process is needed."""
+
     def stop(self) -> None:
         """See `Session.stop`."""
         noticed.set()  # who waits for the signal to be heard need not end this process

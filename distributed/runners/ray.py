@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from gammasky.distributed.attempt import late
+from gammasky.distributed.member import Resources
 from gammasky.distributed.runners import watch
-from gammasky.distributed.runners.base import Job, Outcome, Running, Work, checked_lanes
+from gammasky.distributed.runners.base import Job, Outcome, Running, Session, Work, checked_lanes
 from gammasky.distributed.runners.connect import autoscaled, check_room, connected, room_on
 from gammasky.distributed.runners.hub import Sign, start_hub
 from gammasky.distributed.runners.seat import environment, seat_class
 from gammasky.distributed.runners.seats import Seat, Seats
+from gammasky.distributed.runners.several import SeveralSessions
 from gammasky.engine.errors import InputError
 from gammasky.engine.interrupt import Interrupts
 
@@ -50,15 +52,29 @@ class RayRunner:
         self.address, self.workers, self.lanes = address, workers, checked_lanes(lanes)
 
     @contextmanager
-    def session(self, work: Work) -> Iterator[RaySession]:
+    def session(self, work: Work) -> Iterator[Session]:
         """See `Runner.session`."""
-        with connected(self.address, self.workers, work.resources) as ray:
-            check_room(ray, work.resources)
-            session = RaySession(ray, replace(work, lanes=self.lanes), self.workers)
+        with connected(self.address, self.workers, work.resources, *work.others) as ray:
+            opened: list[RaySession] = []
+
+            def open_one(resources: Resources) -> RaySession:
+                check_room(ray, resources)
+                own = replace(work, resources=resources, lanes=self.lanes)
+                opened.append(RaySession(ray, own, self.workers))
+                return opened[-1]
+
+            for resources in work.others:  # all of them, before any seat is opened
+                check_room(ray, resources)
             try:
-                yield session
+                if work.others:
+                    yield SeveralSessions(
+                        open_one, work.resources, work.others, self.workers and self.workers * self.lanes
+                    )
+                else:
+                    yield open_one(work.resources)
             finally:
-                session.close()
+                for session in opened:
+                    session.close()
 
 
 class RaySession:
@@ -228,6 +244,11 @@ class RaySession:
             found.append(Running(job.key, job.name, fraction, seconds, job.attempt, values, seat.host, seat.pid))
         return sorted(found, key=lambda member: member.name)
 
+    def leave_room(self) -> None:
+        """See `Session.leave_room`."""
+        for seat in [seat for seat in self._seats.seats if seat.is_free]:
+            self._seats.dismiss(seat)
+
     def stop(self) -> None:
         """See `Session.stop`."""
         self._queue.clear()
@@ -253,6 +274,7 @@ class RaySession:
             .options(
                 num_cpus=resources.cpus,
                 num_gpus=resources.gpus,
+                accelerator_type=resources.accelerator or None,
                 memory=int(resources.memory_gb * 1e9) or None,
                 max_restarts=0,
                 max_task_retries=0,

@@ -100,6 +100,7 @@ def sweep(
     *,
     about: dict[str, Any],
     resources: Resources | None = None,
+    others: Sequence[Resources] = (),
     storage: str | None = None,
     resume: bool = False,
     allow_mixed: Sequence[str] = (),
@@ -119,7 +120,8 @@ def sweep(
             is fitted, once.
         runner: where they run.
         about: what else results depend on, as plain JSON; kept in the folder.
-        resources: of a fit; storage, resume, allow_mixed, quiet: as of `tune`.
+        resources: of a fit; others: of fits that ask for their own, as far as they are known.
+        storage, resume, allow_mixed, quiet: as of `tune`.
 
     Returns:
         the trials, and the best of them.
@@ -146,7 +148,7 @@ def sweep(
         )
         try:
             if driver.missing:
-                undertaking.drive(driver, runner, task, resources)
+                undertaking.drive(driver, runner, task, resources, others)
         finally:
             found = judged(driver.entries, sought)
             write_csv(folder / TABLE, [_line(trial, sought) for trial in found])

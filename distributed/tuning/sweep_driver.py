@@ -195,10 +195,9 @@ class SweepDriver(Driver):
         if done := next((other for other in others if other.ended and other.row), None):
             self._end(entry, done.row, "")
         elif not any(not other.ended for other in others):
-            limit = time_limit(self._resources, entry.member.cost)
-            self.waiting.append(
-                Job(entry.key, f"trial {entry.number}, {entry.member.name}", entry.member.spec, limit=limit)
-            )
+            limit = time_limit(entry.member.resources or self._resources, entry.member.cost)
+            name, own = f"trial {entry.number}, {entry.member.name}", entry.member.resources
+            self.waiting.append(Job(entry.key, name, entry.member.spec, limit=limit, resources=own))
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """See `Driver.ended`."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from gammasky.analyses.ensemble.ensemble import Ensemble
 from gammasky.analyses.ensemble.numbers import Numbers
+from gammasky.analyses.ensemble.plan import plan_table
+from gammasky.distributed.member import Resources
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.settings import Settings
 
@@ -193,4 +196,43 @@ def test_numbers_are_what_their_labels_say(numbers: Numbers, number: float, near
 def test_bad_axes_are_one_line(axes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as found:
         ensemble(axes).plan()
+    assert "\n" not in str(found.value)
+
+
+def test_resources_by_choice() -> None:
+    overrides = [{"when": {"fit": ["laplace"]}, "cpus": 2}, {"when": {"fit": "laplace", "seed": 1}, "memory_gb": 3}]
+    made = ensemble({"fit": ["default", "laplace"], "seed": [0, 1]}, resources={"hours": 2, "overrides": overrides})
+    expected = [None, None, Resources(cpus=2, hours=2), Resources(cpus=2, memory_gb=3, hours=2)]
+    assert [member.resources for member in made.expansion.members] == expected
+    assert made.resources == Resources(hours=2)
+    again = Ensemble(**json.loads(json.dumps(made.manifest())))
+    assert again.expansion.members == made.expansion.members
+    table = plan_table(made.expansion)
+    (column,) = (column for column in table.columns if column.header == "on")
+    assert list(column.cells) == ["1 CPU", "1 CPU", "2 CPUs", "2 CPUs, 3 GB"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([{"when": {"fitt": ["laplace"]}, "cpus": 2}], r"resources: when: unknown axis 'fitt'; did you mean 'fit'"),
+        (
+            [{"when": {"fit": ["lapalce"]}, "cpus": 2}],
+            r"unknown choice of axis fit 'lapalce'; did you mean 'lap",
+        ),
+        (
+            [{"when": {"fit": ["laplace"]}, "cpu": 2}],
+            r"resources: override 1: unknown field 'cpu'; did you mean 'cpus'",
+        ),
+        ([{"cpus": 2}], "resources: override 1: field 'when' is missing"),
+        ([{"when": {}, "cpus": 2}], "resources: override 1: field 'when': "),
+        ([{"when": {"fit": ["laplace"]}, "cpus": 0}], "override 1: cpus: expected a whole number of at least 1, got 0"),
+        ([{"when": {"fit": ["laplace"]}, "gpus": 2}], "override 1: gpus: a fit runs on one GPU"),
+        ({"when": {}}, r"resources: overrides: expected a list of tables, \[\[resources.overrides\]\], got"),
+        ([3], "resources: override 1: expected a table, got 3"),
+    ],
+)
+def test_bad_overrides_are_one_line(overrides: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message) as found:
+        ensemble({"fit": ["default", "laplace"]}, resources={"overrides": overrides}).plan()
     assert "\n" not in str(found.value)

@@ -54,6 +54,8 @@ class Answers:
     def tries_elsewhere(self) -> bool:
         return self._elsewhere
 
+    def leave_room(self) -> None: ...
+
     def stop(self) -> None:
         self.stopped = True
 

@@ -221,7 +221,7 @@ def test_from_the_file_to_the_report(capsys: Capture) -> None:
     model = read_model("a/out/best_model.toml")
     assert ("n3" in model.parameters) == (best["axis.breaks"] == "2")
     page = Path("a/out/report.html").read_text()
-    assert "lowest ps_fraction_mean" in page
+    assert "lowest point-source fraction of the excess" in page
     assert len(re.findall("<img ", page)) == 1
     assert "<script" not in page
     assert main([*words, "--resume", "--maximise", "log_z"]) == 2

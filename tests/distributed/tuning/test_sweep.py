@@ -86,6 +86,8 @@ class Shuffled:
     def tries_elsewhere(self) -> bool:
         return False
 
+    def leave_room(self) -> None: ...
+
     def stop(self) -> None: ...
 
     def poll(self, _seconds: float) -> list[tuple[Job, Outcome]]:
