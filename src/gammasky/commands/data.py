@@ -9,12 +9,17 @@ from pathlib import Path
 
 import click
 
+from gammasky.commands.data_files import import_, show
 from gammasky.commands.options import FILE, FOLDER
 
 
 @click.group(no_args_is_help=False)
 def data() -> None:
-    """List, check, download and build data sets."""
+    """List, check, download and build data sets; tell what files are."""
+
+
+data.add_command(show)
+data.add_command(import_)
 
 
 @data.command("list")
