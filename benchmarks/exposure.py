@@ -14,7 +14,7 @@ import numpy as np
 
 from gammasky.engine.kernels.threads import thread_count
 from gammasky.engine.sky.instrument import Spacecraft
-from gammasky.engine.sky.instrument.livetime import livetime
+from gammasky.engine.sky.instrument.livetime import measure_livetime
 from gammasky.engine.sky.photons import Intervals
 
 ORBIT_S, PRECESSION_S, SLOPE_DEG, ROCKING_DEG, LIVE = 5700.0, 53.4 * 86400.0, 25.6, 50.0, 0.9
@@ -49,10 +49,10 @@ def main(days: float) -> None:
         first = survey(0.1)
         short = Intervals.of(first.start[:1], first.stop[-1:], "survey")
         for bins in (1, 10):
-            livetime(first, short, nside=8, azimuth_bins=bins, cache_dir=Path(folder))  # compiles
+            measure_livetime(first, short, nside=8, azimuth_bins=bins, cache_dir=Path(folder))  # compiles
         for nside, bins in ((32, 1), (64, 1), (64, 10)):
             wall, core = time.perf_counter(), time.process_time()
-            livetime(craft, times, zenith_max_deg=100.0, nside=nside, azimuth_bins=bins, cache_dir=Path(folder))
+            measure_livetime(craft, times, zenith_max_deg=100.0, nside=nside, azimuth_bins=bins, cache_dir=Path(folder))
             spent = f"{time.process_time() - core:.1f} | {time.perf_counter() - wall:.1f}"
             print(f"| {days:g} | {len(craft.start)} | {nside} | {bins} | {spent} | {thread_count()} |", flush=True)
 

@@ -4,7 +4,7 @@ from gammasky.engine.sky.instrument.effective_area import EffectiveArea
 from gammasky.engine.sky.instrument.energies import energy_nodes
 from gammasky.engine.sky.instrument.exposure import exposure_cube, inclination_profile
 from gammasky.engine.sky.instrument.king_tables import KingTables
-from gammasky.engine.sky.instrument.livetime import Livetime, livetime
+from gammasky.engine.sky.instrument.livetime import Livetime, measure_livetime
 from gammasky.engine.sky.instrument.response_psf import response_psf, uniform_inclinations
 from gammasky.engine.sky.instrument.spacecraft import Spacecraft
 
@@ -16,7 +16,7 @@ __all__ = [
     "energy_nodes",
     "exposure_cube",
     "inclination_profile",
-    "livetime",
+    "measure_livetime",
     "response_psf",
     "uniform_inclinations",
 ]

@@ -22,6 +22,7 @@ from gammasky.engine.sky.photons.intervals import Intervals
 from gammasky.engine.sky.pixels.frames import Frame, rotated
 
 N_BINS = 40  # of sqrt(1 - cos(inclination)) from 0 to 1
+CHUNK = 1 << 20  # rows at a time
 BLOCK = 8  # divisions of the side of a block of pixels: 64 pixels
 Progress = Callable[[int, int], None]
 
@@ -56,7 +57,7 @@ class Livetime:
         return np.linspace(0.0, 1.0, n + 1) if n == 1 else 1 - 4 / np.pi * np.arctan(np.linspace(1.0, 0.0, n + 1))
 
 
-def livetime(
+def measure_livetime(
     spacecraft: Spacecraft,
     intervals: Intervals,
     *,
@@ -65,6 +66,7 @@ def livetime(
     frame: Frame = "galactic",
     cos_min: float = 0.2,
     azimuth_bins: int = 1,
+    wanted: np.ndarray | None = None,
     progress: Progress | None = None,
     cache_dir: Path | None = None,
 ) -> Livetime:
@@ -78,7 +80,8 @@ def livetime(
         frame: of the pixels.
         cos_min: cosine of the largest inclination; the area of Pass 8 is zero beyond 0.2.
         azimuth_bins: bins of the folded azimuth; 1 where areas are averaged over it.
-        progress: called with blocks of the sky done, and of all.
+        wanted (npix,): whether each direction is; others may get no livetime. None: all are.
+        progress: called with the parts of the work done, and of all.
         cache_dir: in place of the per-user cache.
 
     Raises:
@@ -92,14 +95,16 @@ def livetime(
     if not 0 < zenith_max_deg <= 180 or not 0 <= cos_min < 1:
         raise InputError(f"livetime: zenith_max_deg {zenith_max_deg:g} or cos_min {cos_min:g} is out of range")
     weight = spacecraft.livetime_within(intervals)
+    blocks = _blocks(nside, wanted)
     key = {
         "spacecraft": spacecraft.digest,
         "intervals": [intervals.start.tobytes().hex(), intervals.stop.tobytes().hex()],
         "settings": [zenith_max_deg, nside, frame, cos_min, azimuth_bins],
+        "blocks": blocks.tolist(),
     }
 
     def make() -> dict[str, np.ndarray]:
-        return _sum(spacecraft, weight, zenith_max_deg, nside, frame, cos_min, azimuth_bins, progress)
+        return _sum(spacecraft, weight, zenith_max_deg, nside, frame, cos_min, azimuth_bins, blocks, progress)
 
     found = remembered("livetime", key, make, folder=cache_dir, sound=lambda arrays: set(arrays) == set(PARTS))
     return Livetime(
@@ -110,38 +115,55 @@ def livetime(
 PARTS = ("seconds", "weighted", "cos_theta")
 
 
+def _side(nside: int) -> int:
+    """Pixels along the side of a block of the sky."""
+    return min(BLOCK, nside)
+
+
+def _blocks(nside: int, wanted: np.ndarray | None) -> np.ndarray:
+    """Numbers (NESTED) of the blocks of the sky that hold wanted directions."""
+    import healpy
+
+    coarse = nside // _side(nside)
+    if wanted is None:
+        return np.arange(12 * coarse**2)
+    nested = healpy.ring2nest(nside, np.flatnonzero(wanted))
+    return np.unique(nested // _side(nside) ** 2)
+
+
 def _sum(
     spacecraft: Spacecraft, weight: np.ndarray, zenith_max_deg: float, nside: int, frame: Frame, cos_min: float,
-    azimuth_bins: int, progress: Progress | None,
+    azimuth_bins: int, blocks: np.ndarray, progress: Progress | None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """The arrays of a `Livetime`, block by block of the sky: blocks do not meet, whatever thread adds one up."""
     import healpy
 
-    n_pix, bins = 12 * nside**2, int(np.ceil(np.sqrt(1 - cos_min) * N_BINS))
-    used = weight > 0
-    axes = {name: rotated(spacecraft.middle(name)[used], "equatorial", frame) for name in ("z", "x", "zenith")}
-    fraction = (spacecraft.livetime / (spacecraft.stop - spacecraft.start))[used]
+    n_pix, bins, size = 12 * nside**2, int(np.ceil(np.sqrt(1 - cos_min) * N_BINS)), _side(nside) ** 2
     limits = np.array([cos_min, np.deg2rad(zenith_max_deg)])
     apart = azimuth_bins if azimuth_bins > 1 else 0
-    seconds, sums = np.zeros((n_pix, bins, apart)), np.zeros((n_pix, bins, 3))
-    side = min(BLOCK, nside)
-    n_blocks, done = n_pix // side**2, 0
+    seconds, sums = np.zeros((n_pix, bins, apart)), np.zeros((n_pix, bins, 3))  # NESTED: a block is side by side
+    used, done = np.flatnonzero(weight > 0), 0
+    chunks = [used[start : start + CHUNK] for start in range(0, len(used), CHUNK)]
+    for rows in chunks:
+        z, zenith = (rotated(spacecraft.middle(name, rows), "equatorial", frame) for name in ("z", "zenith"))
+        x = rotated(spacecraft.middle("x", rows), "equatorial", frame) if apart else z
+        fraction = spacecraft.livetime[rows] / (spacecraft.stop[rows] - spacecraft.start[rows])
 
-    def add(block: int) -> None:
-        nonlocal done
-        pixel = healpy.nest2ring(nside, np.arange(block * side**2, (block + 1) * side**2))
-        direction = np.stack(healpy.pix2vec(nside, pixel))
-        centre = direction.mean(axis=1) / np.linalg.norm(direction.mean(axis=1))
-        reach = float(np.arccos(np.clip(centre @ direction, -1.0, 1.0)).max()) + 1e-9
-        parts = np.zeros((side**2, bins, apart)), np.zeros((side**2, bins, 3))
-        rows = axes["z"], axes["x"], axes["zenith"], weight[used], fraction
-        add_livetime(direction, centre, reach, *rows, limits, N_BINS, *parts)
-        seconds[pixel], sums[pixel] = parts
-        done += 1
-        if progress is not None:
-            progress(done, n_blocks)
+        def add(number: int, of_rows: tuple[np.ndarray, ...] = (z, x, zenith, weight[rows], fraction)) -> None:
+            nonlocal done
+            first = int(blocks[number]) * size
+            direction = np.stack(healpy.pix2vec(nside, np.arange(first, first + size), nest=True))
+            centre = direction.mean(axis=1) / np.linalg.norm(direction.mean(axis=1))
+            reach = float(np.arccos(np.clip(centre @ direction, -1.0, 1.0)).max()) + 1e-9
+            parts = seconds[first : first + size], sums[first : first + size]
+            add_livetime(direction, centre, reach, *of_rows, limits, N_BINS, *parts)
+            done += 1
+            if progress is not None:
+                progress(done, len(chunks) * len(blocks))
 
-    run_tasks(add, n_blocks)
+        run_tasks(add, len(blocks))
+    ring = healpy.ring2nest(nside, np.arange(n_pix))
+    seconds, sums = seconds[ring], sums[ring]
     total = sums[..., 0]
     centres = 1 - ((np.arange(bins) + 0.5) / N_BINS) ** 2
     cos_theta = np.where(total > 0, sums[..., 2] / np.where(total > 0, total, 1.0), centres)

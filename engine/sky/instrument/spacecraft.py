@@ -28,8 +28,8 @@ class Spacecraft:
     Args:
         label: how errors name it.
         start, stop, livetime (n,) [s]: of each row.
-        axes: unit vectors (n, 3), equatorial, at the start of each row: "z" along which the instrument looks, "x"
-            from which its azimuth counts, and "zenith".
+        axes: right ascension and declination (n, 2) [deg] at the start of each row: "z" along which the instrument
+            looks, "x" from which its azimuth counts, and "zenith".
     """
 
     label: str
@@ -62,7 +62,7 @@ class Spacecraft:
         if (start[1:] < stop[:-1] - JOINED).any():
             row = int(np.flatnonzero(start[1:] < stop[:-1] - JOINED)[0])
             raise InputError(f"{label}: the rows that begin at {start[row]:.3f} and {start[row + 1]:.3f} s overlap")
-        axes = {axis: vectors_of(columns[lon][order], columns[lat][order]) for axis, (lon, lat) in AXES.items()}
+        axes = {axis: np.stack([columns[name][order] for name in names], axis=1) for axis, names in AXES.items()}
         return cls(label, start, stop, livetime, axes)
 
     @cached_property
@@ -89,15 +89,16 @@ class Spacecraft:
             )
         return np.asarray(self.livetime * overlap / (self.stop - self.start))
 
-    def middle(self, axis: str) -> np.ndarray:
-        """Unit vectors (n, 3) in the middle of each row: between its own and the next one's, where this follows.
+    def middle(self, axis: str, rows: np.ndarray) -> np.ndarray:
+        """Equatorial unit vectors (n, 3) in the middle of the `rows` (n,).
 
-        The mission's tool takes those at the start: 15 s, or one degree of the orbit, earlier.
+        They are between a row's own and that of the next one, where this follows. The mission's tool takes those at the
+        start: 15 s, or one degree of the orbit, earlier.
         """
-        here = self.axes[axis]
-        after = np.concatenate([here[1:], here[-1:]])
-        follows = np.concatenate([np.abs(self.start[1:] - self.stop[:-1]) < JOINED, [False]])
-        mean = np.where(follows[:, None], here + after, here)
+        after = np.minimum(rows + 1, len(self.start) - 1)
+        follows = (after > rows) & (np.abs(self.start[after] - self.stop[rows]) < JOINED)
+        here, there = (vectors_of(*self.axes[axis][places].astype(np.float64).T) for places in (rows, after))
+        mean = np.where(follows[:, None], here + there, here)
         length = np.linalg.norm(mean, axis=1, keepdims=True)
         return np.where(length > 0.1, mean / np.maximum(length, 0.1), here)  # a turn by 170 deg has no middle
 

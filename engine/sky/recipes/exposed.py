@@ -17,12 +17,13 @@ from gammasky.engine.sky.instrument import (
     exposure_cube,
 )
 from gammasky.engine.sky.instrument.effective_area import AREA
-from gammasky.engine.sky.instrument.livetime import livetime
+from gammasky.engine.sky.instrument.livetime import measure_livetime
 from gammasky.engine.sky.instrument.response_files import response_tables
 from gammasky.engine.sky.photons.cuts import EVENT_CLASSES, type_names
 from gammasky.engine.sky.photons.intervals import Intervals, read_intervals
 from gammasky.engine.sky.photons.selection import check_same_cuts
 from gammasky.engine.sky.pixels import HealpixPixels, Pixels
+from gammasky.engine.sky.pixels.frames import vectors_of
 from gammasky.engine.sky.products.cubes import content_of
 from gammasky.engine.sky.products.exposure import ExposureCube
 from gammasky.engine.sky.recipes.counted import Counted, Progress
@@ -30,6 +31,7 @@ from gammasky.engine.sky.recipes.headers import response_version, selection_in, 
 from gammasky.engine.sky.recipes.recipe import Exposure, Recipe, named_files
 from gammasky.engine.sky.resample import intensity_on
 
+MARGIN = 2  # pixels of livetime around the region
 SAME_TIME = 1e-3  # relative: good times of photons and exposure
 KINDS = (("FRONT", "BACK"), ("PSF0", "PSF1", "PSF2", "PSF3"), ("EDISP0", "EDISP1", "EDISP2", "EDISP3"))
 
@@ -118,10 +120,10 @@ def _of_spacecraft(
     areas = areas_of(responses, types)
     _check_versions(counts, responses)
     step = None if progress is None else lambda done, total: progress("livetime", done, total)
-    live = livetime(
+    live = measure_livetime(
         Spacecraft.open(files), times, zenith_max_deg=zenith or 180.0, nside=settings.livetime_nside,
         frame=counts.pixels.frame, cos_min=min(area.cos_min for area in areas), azimuth_bins=settings.azimuth_bins,
-        progress=step,
+        wanted=_wanted(counts, settings.livetime_nside), progress=step,
     )  # fmt: skip
     nodes = energy_nodes(counts.energy_edges_gev)
     cube = replace(exposure_cube(live, areas, nodes), label=str(responses[0]))
@@ -130,6 +132,20 @@ def _of_spacecraft(
     notes += [] if zenith else ["no limit of the zenith angle is known: photons and exposure reach down to the Earth"]
     brought = _brought(values, cube.pixels, counts.pixels)
     return Exposed(brought, [*files, *responses], notes, live, types, areas)
+
+
+def _wanted(counts: Counted, nside: int) -> np.ndarray:
+    """Whether each direction of a livetime (12 nside^2,) lies in the region, or so near that it is needed there."""
+    import healpy
+
+    coarse = HealpixPixels(nside, counts.pixels.frame)
+    lon, lat = (part[counts.inside] for part in counts.pixels.galactic)
+    near = np.zeros(coarse.n_pixels, dtype=bool)
+    near[np.unique(coarse.find(vectors_of(lon, lat)))] = True
+    for _ in range(MARGIN + int(np.ceil(counts.pixels.spacing_deg / coarse.spacing_deg))):
+        found = healpy.get_all_neighbours(nside, np.flatnonzero(near))
+        near[found[found >= 0]] = True
+    return near
 
 
 def _brought(values: np.ndarray, source: Pixels, target: Pixels) -> np.ndarray:

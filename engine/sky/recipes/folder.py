@@ -102,6 +102,8 @@ def _copies(recipe: Recipe, base: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for kind in KINDS:
         for entry in getattr(recipe, kind).values():
+            if not hasattr(entry, "file"):
+                continue  # a template of a catalogue
             source = base / entry.file
             if not source.is_file():
                 read_bytes(source)  # says what is wrong
@@ -127,7 +129,8 @@ def _write_manifest(folder: Path, recipe: Recipe, counts: Counted, table: PSFTab
         entries: Mapping[str, Any] = getattr(recipe, kind)
         if entries:
             manifest[kind] = {
-                name: _dump(entry) | {"file": f"{kind}/{Path(entry.file).name}"} for name, entry in entries.items()
+                name: _dump(entry) | ({"file": f"{kind}/{Path(entry.file).name}"} if hasattr(entry, "file") else {})
+                for name, entry in entries.items()
             }
     if recipe.isotropic is not None:
         uniform = {"file": ISOTROPIC, "unit": "intensity", "description": "the same intensity everywhere"}

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import read_toml
-from gammasky.engine.sky.manifest import MaskMap, SourceTable, TemplateMap, Work
+from gammasky.engine.sky.manifest import AnyTemplateMap, CatalogueTemplate, MaskMap, SourceTable, TemplateMap, Work
 from gammasky.engine.sky.photons.cuts import PhotonCuts
 from gammasky.engine.sky.pixels.frames import Frame
 from gammasky.engine.sky.psf import SPECTRAL_INDEX, DeltaPSF, GaussianPSF, KingPSF, TablePSF
@@ -181,7 +181,7 @@ class Recipe(Schema):
     exposure: Exposure
     psf: PSFChoice
     isotropic: Annotated[str, Field(min_length=1)] | None = None
-    templates: dict[str, TemplateMap] = Field(default_factory=dict)
+    templates: dict[str, AnyTemplateMap] = Field(default_factory=dict)
     masks: dict[str, MaskMap] = Field(default_factory=dict)
     sources: dict[str, SourceTable] = Field(default_factory=dict)
     thresholds_cm2_s: dict[str, tuple[float, float]] = Field(default_factory=dict)
@@ -219,7 +219,8 @@ class Recipe(Schema):
 
 
 PARTS = (
-    Recipe, LogBins, PixelsOf, Photons, Cube, Exposure, PSFResponse, TemplateMap, MaskMap, SourceTable,
+    Recipe, LogBins, PixelsOf, Photons, Cube, Exposure, PSFResponse, TemplateMap, CatalogueTemplate, MaskMap,
+    SourceTable,
     RegionOfInterest,
 )  # fmt: skip
 

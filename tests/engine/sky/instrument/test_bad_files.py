@@ -12,7 +12,7 @@ from astropy.io import fits
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.instrument import EffectiveArea, KingTables, Spacecraft
-from gammasky.engine.sky.instrument.livetime import livetime
+from gammasky.engine.sky.instrument.livetime import measure_livetime
 from gammasky.engine.sky.photons import Intervals
 from tests.engine.sky.conftest import refusal
 from tests.engine.sky.instrument.orbits import rows, smooth_area, write_area, write_spacecraft
@@ -57,7 +57,7 @@ def test_a_file_without_rows_says_what_it_has(tmp_path: Path) -> None:
 def test_good_times_outside_of_the_rows(tmp_path: Path, start: float, stop: float) -> None:
     craft = Spacecraft.open(write_spacecraft(tmp_path / "ft2.fits", spoiled()))
     good = Intervals.of(np.array([start]), np.array([stop]), "it")
-    told = refusal(lambda: livetime(craft, good, nside=1, cache_dir=tmp_path))
+    told = refusal(lambda: measure_livetime(craft, good, nside=1, cache_dir=tmp_path))
     assert "of the good time intervals" in told
     assert "lie outside of its rows (1000 to 1150 s)" in told
 
@@ -74,7 +74,7 @@ def test_good_times_outside_of_the_rows(tmp_path: Path, start: float, stop: floa
 def test_settings_out_of_range(tmp_path: Path, settings: dict[str, Any], told: str) -> None:
     craft = Spacecraft.open(write_spacecraft(tmp_path / "ft2.fits", spoiled()))
     good = Intervals.of(np.array([1000.0]), np.array([1100.0]), "it")
-    assert told in refusal(lambda: livetime(craft, good, cache_dir=tmp_path, **{"nside": 1, **settings}))
+    assert told in refusal(lambda: measure_livetime(craft, good, cache_dir=tmp_path, **{"nside": 1, **settings}))
 
 
 def bare(path: Path) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gammasky.engine.sky.instrument import EffectiveArea, Livetime, Spacecraft, exposure_cube, inclination_profile
-from gammasky.engine.sky.instrument.livetime import livetime
+from gammasky.engine.sky.instrument.livetime import measure_livetime
 from gammasky.engine.sky.photons import Intervals
 from gammasky.engine.sky.pixels.frames import rotated
 from tests.engine.sky.instrument.orbits import rows, smooth_area, write_spacecraft
@@ -28,7 +28,7 @@ def directions(nside: int = NSIDE) -> np.ndarray:
 def seen(folder: Path, columns: dict[str, np.ndarray], **settings: object) -> Livetime:
     craft = Spacecraft.open(write_spacecraft(folder / "ft2.fits", columns))
     times = Intervals.of(columns["START"][:1], columns["STOP"][-1:], "all")
-    return livetime(craft, times, nside=NSIDE, cache_dir=folder / "cache", **settings)  # type: ignore[arg-type]
+    return measure_livetime(craft, times, nside=NSIDE, cache_dir=folder / "cache", **settings)  # type: ignore[arg-type]
 
 
 def test_total_livetime_is_that_within_the_good_times(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_total_livetime_is_that_within_the_good_times(tmp_path: Path) -> None:
     columns = rows(200, POLE, EAST, POLE, live=rng.uniform(0.0, 30.0, 200))
     craft = Spacecraft.open(write_spacecraft(tmp_path / "ft2.fits", columns))
     good = Intervals.of(np.array([1010.0, 1500.0, 3000.0]), np.array([1100.5, 1501.0, 7000.0]), "it")
-    found = livetime(craft, good, nside=2, cache_dir=tmp_path / "cache")
+    found = measure_livetime(craft, good, nside=2, cache_dir=tmp_path / "cache")
     expected = 0.0
     for start, stop, live in zip(columns["START"], columns["STOP"], columns["LIVETIME"], strict=True):
         for low, high in zip(good.start, good.stop, strict=True):
@@ -52,7 +52,7 @@ def test_constant_pointing_has_the_exposure_of_its_inclinations(tmp_path: Path, 
     columns = rows(50, axis, np.cross(axis, POLE) / np.linalg.norm(np.cross(axis, POLE)), axis)
     craft = Spacecraft.open(write_spacecraft(tmp_path / "ft2.fits", columns))
     times = Intervals.of(columns["START"][:1], columns["STOP"][-1:], "all")
-    found = livetime(craft, times, nside=nside, cache_dir=tmp_path / "cache")
+    found = measure_livetime(craft, times, nside=nside, cache_dir=tmp_path / "cache")
     cube = exposure_cube(found, [EffectiveArea.open(smooth_area(tmp_path / "area.fits"), "FRONT")], [1.0, 30.0])
     cosine = directions(nside) @ axis
     inside = (cosine > 0.2125) & (cosine < 0.9875)  # between the outermost centres of the table
@@ -165,7 +165,28 @@ def test_rows_are_taken_in_their_middle(tmp_path: Path) -> None:
     columns = rows(3, turned, POLE, POLE)
     columns["START"][2], columns["STOP"][2] = 5000.0, 5030.0  # the second row is not followed by the third
     craft = Spacecraft.open(write_spacecraft(tmp_path / "ft2.fits", columns))
-    np.testing.assert_allclose(craft.middle("z"), [[0.5**0.5, 0.5**0.5, 0], [0, 1, 0], [0, 1, 0]], atol=1e-12)
+    np.testing.assert_allclose(
+        craft.middle("z", np.arange(3)), [[0.5**0.5, 0.5**0.5, 0], [0, 1, 0], [0, 1, 0]], atol=1e-12
+    )
+
+
+def test_rows_may_come_in_chunks_and_a_part_of_the_sky_may_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    z, x, zenith = survey(300)
+    columns = rows(300, z, x, zenith)
+    columns["LIVETIME"][40:50] = 0.0
+    whole = seen(tmp_path, columns, azimuth_bins=3, zenith_max_deg=100.0)
+    monkeypatch.setattr("gammasky.engine.sky.instrument.livetime.CHUNK", 70)
+    wanted = directions() @ POLE > 0.9
+    steps: list[tuple[int, int]] = []
+    part = seen(
+        tmp_path, columns, azimuth_bins=3, zenith_max_deg=100.0, wanted=wanted,
+        progress=lambda *step: steps.append(step),
+    )  # fmt: skip
+    for name in ("seconds", "weighted", "cos_theta"):
+        np.testing.assert_allclose(getattr(part, name)[wanted], getattr(whole, name)[wanted], rtol=1e-12, atol=1e-12)
+    assert (part.seconds.sum(axis=(1, 2)) == 0).sum() > 1000
+    assert steps[-1][0] == steps[-1][1] == len(steps)
+    assert len(steps) % 5 == 0  # five chunks of 290 rows
 
 
 def test_results_are_kept_and_their_content_is_the_key(tmp_path: Path) -> None:
@@ -189,7 +210,9 @@ def test_any_number_of_threads_adds_up_the_same(tmp_path: Path, monkeypatch: pyt
     results = []
     for threads in ("1", "3"):
         monkeypatch.setenv("GAMMASKY_NUM_THREADS", threads)
-        found = livetime(craft, times, nside=16, azimuth_bins=3, zenith_max_deg=100.0, cache_dir=tmp_path / threads)
+        found = measure_livetime(
+            craft, times, nside=16, azimuth_bins=3, zenith_max_deg=100.0, cache_dir=tmp_path / threads
+        )
         results.append(found)
     for name in ("seconds", "weighted", "cos_theta"):
         np.testing.assert_array_equal(getattr(results[0], name), getattr(results[1], name))

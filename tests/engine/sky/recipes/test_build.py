@@ -172,12 +172,12 @@ def test_several_lists_by_a_pattern_and_a_limit_on_time(kitchen: Path) -> None:
 def test_templates_masks_and_catalogues_are_copied(kitchen: Path) -> None:
     np.save(kitchen / "glow.npy", np.linspace(1.0, 2.0, 768))
     np.save(kitchen / "spot.npy", (np.arange(768) < 10).astype(int))
-    (kitchen / "stars.csv").write_text("lon,lat\n1.0,2.0\n")
+    (kitchen / "stars.csv").write_text("lon,lat,brightness\n1.0,2.0,3e-9\n")
     recipe = changed(
         CUBES,
-        templates={"glow": {"file": "glow.npy", "unit": "intensity"}},
+        templates={"glow": {"file": "glow.npy", "unit": "intensity"}, "points": {"catalogue": "stars"}},
         masks={"spot": {"file": "spot.npy", "masked_where": 1}},
-        sources={"stars": {"file": "stars.csv"}},
+        sources={"stars": {"file": "stars.csv", "flux": "brightness"}},
         works=[{"why": "the glow", "names": ["glow"], "bibtex": "arXiv:1511.00693"}],
         thresholds_cm2_s={"stars": [1e-11, 2e-11]},
         isotropic="iso",
@@ -186,6 +186,7 @@ def test_templates_masks_and_catalogues_are_copied(kitchen: Path) -> None:
     dataset = made(kitchen, recipe)
     np.testing.assert_array_equal(dataset.template("glow")[1], np.linspace(1.0, 2.0, 768))
     assert (dataset.template("iso") == 1).all()
+    assert dataset.template("points").argmax() % 768 == HealpixPixels(8).find(vectors_of(np.array(1.0), np.array(2.0)))
     assert dataset.template_unit("iso") == "intensity"
     assert dataset.mask("spot").sum() == 10
     assert dataset.source_positions("stars").tolist() == [[1.0, 2.0]]
@@ -211,14 +212,26 @@ def test_python_takes_the_keys_of_a_recipe(kitchen: Path) -> None:
     assert not (kitchen.parent / "none").exists()
 
 
-def test_an_interrupt_leaves_nothing(kitchen: Path) -> None:
-    def interrupt(_: Path) -> None:
+@pytest.mark.parametrize("when", ["photons", "livetime", "end"])
+def test_an_interrupt_leaves_nothing(kitchen: Path, when: str) -> None:
+    seen: list[str] = []
+
+    def progress(step: str, done: int, total: int) -> None:
+        seen.append(step)
+        assert 0 < done <= total
+        if step == when:
+            raise KeyboardInterrupt
+
+    def check(_: Path) -> None:
+        assert when == "end"
         raise KeyboardInterrupt
 
-    before = sorted(kitchen.parent.iterdir())
+    before = sorted(path for path in kitchen.parent.iterdir() if path.name != "cache")
     with pytest.raises(KeyboardInterrupt):
-        build(recipe_of(CUBES, "recipe"), kitchen.parent / "out", base=kitchen, check=interrupt)
-    assert sorted(kitchen.parent.iterdir()) == before
+        build(recipe_of(RECIPE, "recipe"), kitchen.parent / "out", base=kitchen, check=check, progress=progress)
+    assert sorted(path for path in kitchen.parent.iterdir() if path.name != "cache") == before
+    assert seen[0] == "photons"
+    assert ("livetime" in seen) == (when != "photons")
 
 
 @pytest.mark.data
