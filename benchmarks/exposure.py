@@ -16,6 +16,7 @@ from gammasky.engine.kernels.threads import thread_count
 from gammasky.engine.sky.instrument import Spacecraft
 from gammasky.engine.sky.instrument.livetime import measure_livetime
 from gammasky.engine.sky.photons import Intervals
+from gammasky.engine.sky.pixels.frames import lonlat_of
 
 ORBIT_S, PRECESSION_S, SLOPE_DEG, ROCKING_DEG, LIVE = 5700.0, 53.4 * 86400.0, 25.6, 50.0, 0.9
 
@@ -34,9 +35,8 @@ def survey(days: float) -> Spacecraft:
     rock = np.deg2rad(ROCKING_DEG) * np.where((start // ORBIT_S) % 2 == 0, 1, -1)[:, None]
     z = np.cos(rock) * zenith + np.sin(rock) * np.stack(pole, axis=1)
     x = np.cross(zenith, np.stack(pole, axis=1))
-    return Spacecraft(
-        "survey", start, start + 30.0, np.full(len(start), 30.0 * LIVE), {"z": z, "x": x, "zenith": zenith}
-    )
+    axes = {name: np.stack(lonlat_of(axis), axis=1) for name, axis in {"z": z, "x": x, "zenith": zenith}.items()}
+    return Spacecraft("survey", start, start + 30.0, np.full(len(start), 30.0 * LIVE), axes)
 
 
 def main(days: float) -> None:

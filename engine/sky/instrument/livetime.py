@@ -22,7 +22,7 @@ from gammasky.engine.sky.photons.intervals import Intervals
 from gammasky.engine.sky.pixels.frames import Frame, rotated
 
 N_BINS = 40  # of sqrt(1 - cos(inclination)) from 0 to 1
-CHUNK = 1 << 20  # rows at a time
+CHUNK = 1 << 18  # rows at a time
 BLOCK = 8  # divisions of the side of a block of pixels: 64 pixels
 Progress = Callable[[int, int], None]
 

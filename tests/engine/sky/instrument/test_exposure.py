@@ -12,6 +12,7 @@ from gammasky.engine.sky.instrument import EffectiveArea, Livetime, Spacecraft, 
 from gammasky.engine.sky.instrument.livetime import measure_livetime
 from gammasky.engine.sky.photons import Intervals
 from gammasky.engine.sky.pixels.frames import rotated
+from gammasky.engine.sky.products import ExposureCube
 from tests.engine.sky.instrument.orbits import rows, smooth_area, write_spacecraft
 
 NSIDE = 16
@@ -114,6 +115,37 @@ def test_mean_over_the_sky_is_livetime_times_the_mean_area(tmp_path: Path) -> No
     seconds, weighted, _ = inclination_profile(found)
     np.testing.assert_allclose(weighted, 0.9 * seconds)
     assert seconds.sum() == pytest.approx(found.total_s * 0.4, rel=1e-3)  # cos(theta) > 0.2 is 0.4 of the sphere
+
+
+@pytest.mark.data
+def test_mean_over_the_sky_with_the_areas_of_the_mission(tmp_path: Path, products_dir: Path) -> None:
+    z, x, zenith = survey(4000)
+    found = seen(tmp_path, rows(4000, z, x, zenith))
+    path = products_dir / "irf/aeff_P8R3_SOURCE_V3_FB.fits"
+    areas = [EffectiveArea.open(path, name) for name in ("FRONT", "BACK")]
+    cosine = (np.arange(20_000) + 0.5) / 20_000
+    means = exposure_cube(found, areas, [0.1, 1.0, 30.0, 1000.0]).exposure.mean(axis=1)
+    for energy, mean in zip((1e2, 1e3, 3e4, 1e6), means, strict=True):
+        factors = [np.array(area.livetime_factors(energy)) @ [1.0, 0.9] for area in areas]
+        area = sum(factor * part.at(energy, cosine).mean() for factor, part in zip(factors, areas, strict=True))
+        assert mean == pytest.approx(found.total_s * area / 2, rel=2e-3)
+
+
+@pytest.mark.data
+def test_exposure_of_the_mission_is_its_livetime_times_the_mean_area(products_dir: Path) -> None:
+    """2FHL: 153.7 Ms of livetime. The cut on the zenith (105 deg) takes 3 %, at all energies alike; P8R2, not P8R3."""
+    cube = ExposureCube.open(products_dir / "2fhl/fermi_2fhl_exposure_cube_hpx.fits.gz")
+    path = products_dir / "irf/aeff_P8R3_SOURCE_V3_FB.fits"
+    areas = [EffectiveArea.open(path, name) for name in ("FRONT", "BACK")]
+    live, on = 153_713_594.8, 169_232_791.8
+    cosine = (np.arange(20_000) + 0.5) / 20_000
+    ratios = []
+    for energy, layer in zip(1e3 * cube.energies_gev, cube.exposure, strict=True):
+        factors = [np.array(area.livetime_factors(energy)) @ [1.0, live / on] for area in areas]
+        area = sum(factor * part.at(energy, cosine).mean() for factor, part in zip(factors, areas, strict=True))
+        ratios.append(layer.mean() / (live * area / 2))
+    assert np.mean(ratios) == pytest.approx(0.97, abs=0.005)
+    assert np.ptp(ratios) < 0.008
 
 
 def test_zenith_cut_hides_directions_near_the_earth(tmp_path: Path) -> None:
