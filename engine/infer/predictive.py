@@ -62,11 +62,14 @@ class PredictiveCheck:
     Attributes:
         counts (P,): the counts that were seen; replicas (n, P): replicated counts.
         bands: the whole region first, then bands of radius and of latitude.
+        unknown_around: pixels around the region whose sources may reach into it, and are not among the replicated ones,
+            since the data do not say their exposure.
     """
 
     counts: Integers
     replicas: Integers
     bands: tuple[Band, ...]
+    unknown_around: int = 0
 
     @property
     def residual(self) -> Floats:
@@ -82,7 +85,8 @@ class PredictiveCheck:
 
     def as_dict(self) -> dict[str, Any]:
         """The numbers of the checks as plain values, for a summary."""
-        return {"replicas": len(self.replicas), "bands": [band.as_dict() for band in self.bands]}
+        bands = [band.as_dict() for band in self.bands]
+        return {"replicas": len(self.replicas), "unknown_around": self.unknown_around, "bands": bands}
 
 
 def predictive_check(model: SkyModel, z: Floats, *, n: int = N_REPLICAS, seed: int = 0) -> PredictiveCheck:
@@ -104,7 +108,7 @@ def predictive_check(model: SkyModel, z: Floats, *, n: int = N_REPLICAS, seed: i
     expected = expected_counts(model, chosen)
     counts = model.pixels.counts
     bands = [_band(*limits, counts, replicas, expected) for limits in _limits(model)]
-    return PredictiveCheck(counts, replicas, tuple(bands))
+    return PredictiveCheck(counts, replicas, tuple(bands), simulator.pixels.unknown_around)
 
 
 def _limits(model: SkyModel) -> list[tuple[str, float, float, NDArray[np.bool_]]]:

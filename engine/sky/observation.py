@@ -39,6 +39,7 @@ class Observation:
         exposure_ratios (R,): mean exposure of a region over the reference exposure of its energy bin.
         reference_exposure (E,) [cm^2 s]: the exposure at which the source counts S are expected counts: the mean over
             the exposure regions of their mean exposures.
+        unknown_around: pixels around the region that were asked for and have no exposure; none is among the N.
     """
 
     grid: Pixels
@@ -54,6 +55,7 @@ class Observation:
     region: np.ndarray
     exposure_ratios: np.ndarray
     reference_exposure: np.ndarray
+    unknown_around: int = 0
 
     @property
     def n_energy(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -161,6 +162,9 @@ class RegionOfInterest(Schema):
     def flatten(self, dataset: Dataset, *, around_deg: float = 0.0) -> Observation:
         """The pixels of the region in `dataset`, and those whose centre is within `around_deg` [deg] of one of them.
 
+        Of those around it only the ones with an exposure are taken: a data set may end where its region does. The
+        others are counted in `Observation.unknown_around`.
+
         Raises:
             InputError: empty or wholly masked region, pixels without counts, unknown mask or catalogue, too many
                 exposure regions.
@@ -184,10 +188,13 @@ class RegionOfInterest(Schema):
                 f"region of interest: the counts map was not observed in {unseen} of its {int((~masked).sum())} pixels "
                 "(UNSEEN in the file); narrow the region to what was observed, or simulated"
             )
-        around = _around(dataset.pixels, inside, around_deg)
         n_energy, n_pix = dataset.counts.shape
-        dataset.check_exposure((np.concatenate([inside, around]) + n_pix * np.arange(n_energy)[:, None]).ravel())
-        return _flatten(dataset, lon, lat, (inside[~masked], inside[masked], around), self.exposure_regions)
+        dataset.check_exposure((inside + n_pix * np.arange(n_energy)[:, None]).ravel())
+        wanted = _around(dataset.pixels, inside, around_deg)
+        exposure = dataset.exposure[:, wanted]
+        around = wanted[(np.isfinite(exposure) & (exposure > 0)).all(axis=0)]
+        found = _flatten(dataset, lon, lat, (inside[~masked], inside[masked], around), self.exposure_regions)
+        return replace(found, unknown_around=len(wanted) - len(around))
 
     def _emptied(self, lon: np.ndarray, lat: np.ndarray) -> str:
         """Which cuts are in force, and how many pixels each of them would leave alone."""

@@ -44,6 +44,7 @@ def predictive(fit: FitFolder) -> Section | None:
         "told": found if isinstance(found, str) else "",
         "table": Table(headings, rows, "Posterior predictive p-values"),
         "replicas": found.get("replicas", "?") if isinstance(found, dict) else "",
+        "unknown": found.get("unknown_around", 0) if isinstance(found, dict) else 0,
         "small": small,
         "limit": SMALL_P,
         "picture": saved_figure(

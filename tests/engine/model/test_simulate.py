@@ -210,6 +210,25 @@ def test_margin() -> None:
     assert margin_deg(GaussianPSF(sigma_deg=0.5)) == pytest.approx(0.5 * np.sqrt(2 * np.log(1e4)), rel=1e-3)
 
 
+def test_a_data_set_may_end_where_its_region_does(small: Dataset, population_table: dict[str, Any]) -> None:
+    """Sources around the region are simulated as far as there is exposure; the others are counted."""
+    dataset, spec = small.with_psf(GaussianPSF(sigma_deg=2.0)), model_from_table(population_table)
+    whole = PhotonSimulator(SkyModel(spec, dataset)).pixels
+    assert whole.unknown_around == 0
+    around = whole.index[whole.n_region :]
+    gone = around[: len(around) // 2]
+    exposure = dataset.exposure.copy()
+    exposure.ravel()[gone] = np.nan
+    model = SkyModel(spec, replace(dataset, exposure=exposure))
+    simulator = PhotonSimulator(model)
+    assert simulator.pixels.unknown_around == len(gone)
+    np.testing.assert_array_equal(simulator.pixels.index[whole.n_region :], around[len(gone) :])
+    assert simulator.draw(point_of(model)).shape == (1, whole.n_region)
+    exposure.ravel()[whole.index[0]] = np.nan
+    with pytest.raises(InputError, match="finite and positive where they are used"):
+        SkyModel(spec, replace(dataset, exposure=exposure))
+
+
 def test_with_psf_changes_nothing_else(small: Dataset) -> None:
     other = small.with_psf(GaussianPSF(sigma_deg=0.5))
     assert other.psf == GaussianPSF(sigma_deg=0.5)
