@@ -6,7 +6,9 @@ pixels with a fraction in df, for sources anywhere, and int f rho(f) df = 1 (Mal
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,17 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.cache import remembered
-from gammasky.engine.sky.pixels import HealpixPixels, Pixels
+from gammasky.engine.sky.pixels import Pixels, ProjectedPixels
+from gammasky.engine.sky.pixels.frames import lonlat_of, vectors_of
 from gammasky.engine.sky.psf import PSF, DeltaPSF
 
 SMALLEST_EDGE = 1e-4
 CHUNK = 256  # sources at a time
 STRATA_LEVELS, CELL_LEVELS = 5, 6  # sub-divisions of a pixel: stratified, then random
+WINDOW = 500  # pixels of a projected grid to either side of a source
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
+
+_Thrower = Callable[[np.random.Generator, int, int, np.ndarray, np.ndarray], tuple[np.ndarray, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +46,7 @@ def pixel_fractions(
     psf: PSF,
     pixels: int | Pixels,
     *,
-    n_positions: int = 40_960,
+    n_positions: int | None = None,
     n_photons: int = 2_000,
     bins: int = 200,
     seed: int = 0,
@@ -51,8 +57,10 @@ def pixel_fractions(
 
     Args:
         psf: point-spread function.
-        pixels: HEALPix pixels, or their nside: those of one nside are alike wherever their poles are.
-        n_positions: sources, uniform on the sphere; a multiple of 1024 fills every stratum of the pixel alike.
+        pixels: HEALPix pixels, or their nside (those of one nside are alike wherever their poles are); or a projected
+            grid, as if it went on beyond its edges: the mean is over sources anywhere in it.
+        n_positions: sources, uniform on the sphere; a multiple of 1024 fills every stratum of the pixel alike. By
+            default 40,960, and 4,096 on a grid, whose pixels are all of one shape.
         n_photons: photons of each, with weights that let the tail be as well sampled as the core.
         bins: bins of f, logarithmic from 1e-4 to 1 (and one below); empty ones are left out.
         seed: of the source positions and of the angles.
@@ -67,27 +75,27 @@ def pixel_fractions(
     """
     if isinstance(psf, DeltaPSF):
         return PixelFractions(np.ones(1), np.ones(1))
-    nside = _nside(pixels)
-    _check(nside=nside, n_positions=n_positions, n_photons=n_photons, bins=bins)
+    if n_positions is None:
+        n_positions = 4_096 if isinstance(pixels, ProjectedPixels) else 40_960
+    if isinstance(pixels, ProjectedPixels):
+        thrown: _Thrower = partial(projected_photons, pixels)
+        key: int | str = pixels.key
+        _check(n_positions=n_positions, n_photons=n_photons, bins=bins)
+    else:
+        nside = pixels if isinstance(pixels, int) else pixels.nside
+        thrown, key = partial(_healpix_photons, nside), nside
+        _check(nside=nside, n_positions=n_positions, n_photons=n_photons, bins=bins)
     settings = {"n_positions": n_positions, "n_photons": n_photons, "bins": bins, "seed": seed}
     if not cache:
-        return _simulate(psf, nside, **settings)
+        return _simulate(psf, thrown, **settings)
     found = remembered(
         "pixel_fractions",
-        {"nside": nside, "psf": psf.model_dump(), **settings},
-        lambda: vars(_simulate(psf, nside, **settings)),
+        {"pixels": key, "psf": psf.model_dump(), **settings},
+        lambda: vars(_simulate(psf, thrown, **settings)),
         folder=cache_dir,
         sound=_is_sound,
     )
     return PixelFractions(found["fraction"], found["weight"])
-
-
-def _nside(pixels: int | Pixels) -> int:
-    if isinstance(pixels, int):
-        return pixels
-    if not isinstance(pixels, HealpixPixels):
-        raise InputError(f"pixel fractions: {pixels.name}; expected HEALPix pixels")
-    return pixels.nside
 
 
 def _is_sound(arrays: dict[str, np.ndarray]) -> bool:
@@ -104,26 +112,62 @@ def _check(**settings: int) -> None:
             raise InputError(f"pixel fractions: {name} must be {expected}, got {value}")
 
 
-def _simulate(psf: PSF, nside: int, n_positions: int, n_photons: int, bins: int, seed: int) -> PixelFractions:
+def _simulate(psf: PSF, thrown: _Thrower, n_positions: int, n_photons: int, bins: int, seed: int) -> PixelFractions:
     """Throw photons of sources about and count the fractions that fall in each pixel."""
-    import healpy
-
-    from gammasky.engine.kernels.callbacks import on_arrays
     from gammasky.engine.sky.tally import tally_sources
 
     generator = np.random.default_rng(seed)
     radius, angle, weight = photon_set(psf, n_photons)
     edges = np.concatenate([[0.0], np.geomspace(SMALLEST_EDGE, 1.0, bins)])
-    scratch, number, total = np.zeros(12 * nside**2), np.zeros(bins), np.zeros(bins)
+    scratch, number, total = np.zeros(0), np.zeros(bins), np.zeros(bins)
     for start in range(0, n_positions, CHUNK):
         size = min(CHUNK, n_positions - start)
-        centre = _source_directions(generator, nside, start, size)
-        turn = generator.uniform(0.0, 2 * np.pi, size)
-        x, y, z = on_arrays(displaced, centre, radius, angle + turn[:, None])
-        tally_sources(healpy.vec2pix(nside, x, y, z), weight, edges, scratch, number, total)
+        pixel, n_pixels = thrown(generator, start, size, radius, angle)
+        scratch = scratch if len(scratch) == n_pixels else np.zeros(n_pixels)
+        tally_sources(pixel, weight, edges, scratch, number, total)
     filled = number > 0
     # the photons of a source add up to 1 but for rounding; divide that out
     return PixelFractions(total[filled] / number[filled], number[filled] / total.sum())
+
+
+def _healpix_photons(
+    nside: int, generator: np.random.Generator, first: int, size: int, radius: np.ndarray, angle: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Pixels (size, photons) of the photons of sources, and how many pixels there are."""
+    import healpy
+
+    from gammasky.engine.kernels.callbacks import on_arrays
+
+    centre = _source_directions(generator, nside, first, size)
+    turn = generator.uniform(0.0, 2 * np.pi, size)
+    x, y, z = on_arrays(displaced, centre, radius, angle + turn[:, None])
+    return healpy.vec2pix(nside, x, y, z), 12 * nside**2
+
+
+def projected_photons(
+    pixels: ProjectedPixels,
+    generator: np.random.Generator,
+    first: int,
+    size: int,
+    radius: np.ndarray,
+    angle: np.ndarray,
+) -> tuple[np.ndarray, int]:
+    """The same of a projected grid: numbers in a window of pixels around the source, the last of which take the rest.
+
+    Source i lies in a pixel that is drawn by solid angle, in sub-pixel i modulo 2^5 x 2^5, at random in that.
+    """
+    area = np.nan_to_num(pixels.solid_angle_sr)
+    parent = generator.choice(pixels.n_pixels, size=size, p=area / area.sum())
+    row, column = np.divmod(parent, pixels.shape[1])
+    stratum = np.array(np.divmod((first + np.arange(size)) % 4**STRATA_LEVELS, 2**STRATA_LEVELS))
+    y, x = (stratum + generator.uniform(size=(2, size))) / 2**STRATA_LEVELS - 0.5
+    centre = vectors_of(*pixels.at(column + x, row + y))
+    turn = generator.uniform(0.0, 2 * np.pi, size)
+    lon, lat = lonlat_of(np.stack(displaced(np, centre, radius, angle + turn[:, None]), axis=-1))
+    across, up = pixels.steps(lon, lat, column[:, None], row[:, None])
+    inside = [np.where(np.isfinite(step), np.clip(step, -WINDOW, WINDOW), WINDOW) for step in (across, up)]
+    side = 2 * WINDOW + 1
+    return ((inside[1] + WINDOW) * side + inside[0] + WINDOW).astype(np.int64), side**2
 
 
 def photon_set(psf: PSF, n_photons: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 from gammasky.engine.files import replacing, write_text
 from gammasky.engine.sky.maps import UNSEEN
 from gammasky.engine.sky.observation import Observation
+from gammasky.engine.sky.pixels import HealpixPixels
 from gammasky.engine.sky.simulator import SourceList
 
 Truth = Mapping[str, float | Sequence[float]]
@@ -30,7 +31,7 @@ def write_sky(
     truth: Truth,
     description: str,
 ) -> Path:
-    """Write `sky_NNNN.fits` (a partial HEALPix map, one column per energy bin) and `sky_NNNN.toml`.
+    """Write `sky_NNNN.fits` (a partial HEALPix map, a column for each energy bin, or images) and `sky_NNNN.toml`.
 
     Args:
         folder: where they go.
@@ -46,24 +47,42 @@ def write_sky(
     Raises:
         OSError: what the file system refused; each file is whole or not there.
     """
-    import healpy
     import tomli_w
 
     name = sky_name(number)
-    sky = pixels.to_map(counts, fill=UNSEEN)
     columns = [f"COUNTS_{energy_bin}" for energy_bin in range(pixels.n_energy)]
     with replacing(folder / f"{name}.fits") as temporary:
-        coord = {"galactic": "G", "equatorial": "C"}[pixels.grid.frame]
-        healpy.write_map(temporary, list(sky), coord=coord, partial=True, column_names=columns, dtype=np.float64)
+        fields = _write_counts(temporary, pixels, counts, columns)
     manifest = {
         "base": base,
         "name": name,
         "description": description,
-        "counts": {"file": f"{name}.fits", "field": columns},
+        "counts": {"file": f"{name}.fits", **fields},
         "truth": {parameter: np.asarray(value, dtype=np.float64).tolist() for parameter, value in truth.items()},
     }
     write_text(folder / f"{name}.toml", tomli_w.dumps(manifest))
     return folder / f"{name}.toml"
+
+
+def _write_counts(path: Path, pixels: Observation, counts: np.ndarray, columns: list[str]) -> dict[str, list[str]]:
+    """Write the counts of a region, as a partial HEALPix map or as images; what a manifest says of the columns."""
+    if isinstance(pixels.grid, HealpixPixels):
+        import healpy
+
+        coord = {"galactic": "G", "equatorial": "C"}[pixels.grid.frame]
+        sky = list(pixels.to_map(counts, fill=UNSEEN))
+        healpy.write_map(path, sky, coord=coord, partial=True, column_names=columns, dtype=np.float64)
+        return {"field": columns}
+    from astropy.io import fits
+
+    image = fits.PrimaryHDU(pixels.to_map(counts).reshape(-1, *pixels.grid.shape), pixels.grid.wcs.to_header())
+    edges = 1e6 * pixels.energy_edges_gev
+    bins = [
+        fits.Column("E_MIN", "D", unit="keV", array=edges[:-1]),
+        fits.Column("E_MAX", "D", unit="keV", array=edges[1:]),
+    ]
+    fits.HDUList([image, fits.BinTableHDU.from_columns(bins, name="EBOUNDS")]).writeto(path)
+    return {}
 
 
 def write_sources(path: Path, sources: SourceList, populations: Sequence[str], reference_exposure: np.ndarray) -> None:

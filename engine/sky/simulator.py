@@ -19,8 +19,9 @@ from gammasky.engine.kernels.simulate.tables import PixelTable, SourceTable, rad
 from gammasky.engine.kernels.simulate.variates import LARGEST_MEAN
 from gammasky.engine.kernels.threads import run_tasks
 from gammasky.engine.sky.observation import Observation
-from gammasky.engine.sky.pixels import HealpixPixels
+from gammasky.engine.sky.pixels import HealpixPixels, ProjectedPixels
 from gammasky.engine.sky.pixels.frames import in_frame
+from gammasky.engine.sky.projected_sky import ProjectedSky
 from gammasky.engine.sky.psf import PSF, DeltaPSF
 
 MOST_SOURCES = 1e8
@@ -85,8 +86,10 @@ class SkySimulator:
 
     def __init__(self, pixels: Observation, psf: PSF) -> None:
         self.pixels = pixels
-        self._table = _pixel_table(pixels)
         self._radii = _radii(psf)
+        is_grid = isinstance(pixels.grid, ProjectedPixels)
+        self._grid = ProjectedSky(pixels, self._radii) if is_grid else None
+        self._table = None if is_grid else _pixel_table(pixels)
 
     def draw(
         self,
@@ -139,6 +142,12 @@ class SkySimulator:
         lists: dict[int, SourceList] = {}
 
         def task(sky: int) -> None:
+            if self._grid is not None or self._table is None:
+                assert self._grid is not None
+                counts[sky], drawn = self._grid.draw(mean, tables, int(key), first + sky)
+                if with_sources:
+                    lists[sky] = self._source_list(list(tables), drawn)
+                return
             cpu.add_smooth(mean, first + sky, key, counts[sky])
             drawn = []
             for i, table in tables.items():
@@ -250,8 +259,7 @@ def _pixel_table(pixels: Observation) -> PixelTable:
     """The pixels as the kernel takes them."""
     import healpy
 
-    if not isinstance(pixels.grid, HealpixPixels):
-        raise InputError(f"sources are simulated in HEALPix pixels alone, got {pixels.grid.name}; bin them in HEALPix")
+    assert isinstance(pixels.grid, HealpixPixels)
     nside, size = pixels.grid.nside, pixels.grid.n_pixels
     x, y, face = healpy.pix2xyf(nside, pixels.pixel)
     position = np.full(pixels.n_energy * size, -1, dtype=np.int32)

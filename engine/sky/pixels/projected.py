@@ -132,6 +132,23 @@ class ProjectedPixels:
             x = (x + 0.5) % self._turn - 0.5
         return x.reshape(lon.shape), y.reshape(lon.shape)
 
+    def at(self, column: np.ndarray, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (n,) [deg], in the frame of the pixels, at columns and rows (n,); NaN where there is none."""
+        return self._world(column, row)
+
+    def steps(
+        self, lon_deg: np.ndarray, lat_deg: np.ndarray, column: np.ndarray, row: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How many columns and rows the pixels of positions are from a pixel, the shorter way around the sky.
+
+        The grid goes on beyond its edges; NaN where the projection does not.
+        """
+        x, y = self.place(lon_deg, lat_deg)
+        across = np.floor(x + 0.5) - column
+        if self._turn is not None:
+            across = (across + self._turn / 2) % self._turn - self._turn / 2
+        return across, np.floor(y + 0.5) - row
+
     def interpolate(self, sky: np.ndarray, lon_deg: np.ndarray, lat_deg: np.ndarray) -> np.ndarray:
         """Values (...) of a map (n_pixels,) at Galactic positions [deg], bilinear; NaN outside the image."""
         from scipy.ndimage import map_coordinates
