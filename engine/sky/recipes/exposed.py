@@ -31,7 +31,7 @@ from gammasky.engine.sky.recipes.headers import response_version, selection_in, 
 from gammasky.engine.sky.recipes.recipe import Exposure, Recipe, named_files
 from gammasky.engine.sky.resample import intensity_on
 
-MARGIN = 2  # pixels of livetime around the region
+INTERPOLATED = 3  # pixels of livetime around a place that its exposure may depend on
 SAME_TIME = 1e-3  # relative: good times of photons and exposure
 KINDS = (("FRONT", "BACK"), ("PSF0", "PSF1", "PSF2", "PSF3"), ("EDISP0", "EDISP1", "EDISP2", "EDISP3"))
 
@@ -123,7 +123,7 @@ def _of_spacecraft(
     live = measure_livetime(
         Spacecraft.open(files), times, zenith_max_deg=zenith or 180.0, nside=settings.livetime_nside,
         frame=counts.pixels.frame, cos_min=min(area.cos_min for area in areas), azimuth_bins=settings.azimuth_bins,
-        wanted=_wanted(counts, settings.livetime_nside), progress=step,
+        wanted=_wanted(counts, settings), progress=step,
     )  # fmt: skip
     nodes = energy_nodes(counts.energy_edges_gev)
     cube = replace(exposure_cube(live, areas, nodes), label=str(responses[0]))
@@ -134,18 +134,17 @@ def _of_spacecraft(
     return Exposed(brought, [*files, *responses], notes, live, types, areas)
 
 
-def _wanted(counts: Counted, nside: int) -> np.ndarray:
-    """Whether each direction of a livetime (12 nside^2,) lies in the region, or so near that it is needed there."""
-    import healpy
+def _wanted(counts: Counted, settings: Exposure) -> np.ndarray:
+    """Whether each direction of a livetime (12 nside^2,) lies in the region or within the margin around it."""
+    from scipy.spatial import cKDTree
 
-    coarse = HealpixPixels(nside, counts.pixels.frame)
+    coarse = HealpixPixels(settings.livetime_nside, counts.pixels.frame)
     lon, lat = (part[counts.inside] for part in counts.pixels.galactic)
-    near = np.zeros(coarse.n_pixels, dtype=bool)
-    near[np.unique(coarse.find(vectors_of(lon, lat)))] = True
-    for _ in range(MARGIN + int(np.ceil(counts.pixels.spacing_deg / coarse.spacing_deg))):
-        found = healpy.get_all_neighbours(nside, np.flatnonzero(near))
-        near[found[found >= 0]] = True
-    return near
+    reach = settings.margin_deg + counts.pixels.spacing_deg + INTERPOLATED * coarse.spacing_deg
+    chord = 2 * np.sin(np.deg2rad(min(reach, 180.0)) / 2)
+    tree = cKDTree(vectors_of(lon, lat))
+    distance, _ = tree.query(vectors_of(*coarse.galactic), distance_upper_bound=chord)
+    return np.isfinite(distance)
 
 
 def _brought(values: np.ndarray, source: Pixels, target: Pixels) -> np.ndarray:

@@ -36,15 +36,19 @@ def write_counts(path: Path, pixels: Pixels, counts: np.ndarray, edges_gev: np.n
     _write(path, primary, _ebounds(edges_gev))
 
 
-def write_exposure(path: Path, pixels: Pixels, exposure: np.ndarray, seen: np.ndarray, edges_gev: np.ndarray) -> None:
-    """Write the exposure (E, n_pixels) [cm^2 s] of bins; `seen` (n_pixels,) says which pixels are wanted."""
-    numbers = np.flatnonzero(seen)
+def write_exposure(path: Path, pixels: Pixels, exposure: np.ndarray, edges_gev: np.ndarray) -> None:
+    """Write the exposure (E, n_pixels) [cm^2 s] of bins, where it is known and positive in all of them.
+
+    That is more than where counts are: simulated sources shine into a region from outside.
+    """
+    known = (exposure > 0).all(axis=0)
+    numbers = np.flatnonzero(known)
     if isinstance(pixels, HealpixPixels):
         _write(path, _table("EXPOSURE", pixels, exposure, numbers, "D", "cm2 s"), _ebounds(edges_gev))
         return
     from astropy.io import fits
 
-    image = np.where(seen, exposure, np.nan).reshape(len(exposure), *pixels.shape)
+    image = np.where(known, exposure, np.nan).reshape(len(exposure), *pixels.shape)
     header = pixels.wcs.to_header()
     header["BUNIT"] = "cm2 s"
     if len(exposure) == 1:

@@ -67,9 +67,7 @@ def build(
         raise InputError(f"`out` {out}: cannot be written to ({error.strerror}); choose another folder") from None
     try:
         write_counts(temporary / "counts.fits", counts.pixels, counts.counts, counts.energy_edges_gev)
-        write_exposure(
-            temporary / "exposure.fits", counts.pixels, exposure.exposure, counts.inside, counts.energy_edges_gev
-        )
+        write_exposure(temporary / "exposure.fits", counts.pixels, exposure.exposure, counts.energy_edges_gev)
         if table is not None:
             write_psf(temporary / "psf.fits", table)
         for name, source in copies.items():

@@ -97,6 +97,8 @@ class Exposure(Schema):
         event_types: names of the event types, where the photons do not say them.
         zenith_max_deg [deg]: the largest zenith angle, where the photons do not say it.
         gti: a file with good time intervals, where the photons have none.
+        margin_deg [deg]: how far around the region it is made: sources there are simulated too, where simulations are
+            asked for.
         livetime_nside: resolution of the directions that livetime is added up for.
         azimuth_bins: bins of the azimuth; 1 (as by default in the mission's tools): areas are averaged over it.
     """
@@ -110,6 +112,7 @@ class Exposure(Schema):
     event_types: tuple[str, ...] | None = None
     zenith_max_deg: Annotated[float, Field(gt=0, le=180)] | None = None
     gti: str | None = None
+    margin_deg: Annotated[float, Field(ge=0, le=180)] = 20.0
     livetime_nside: Annotated[int, Field(ge=1, le=1024)] = 64
     azimuth_bins: Annotated[int, Field(ge=1, le=100)] = 1
 

@@ -65,12 +65,17 @@ def test_photons_and_a_spacecraft_file_become_a_data_folder(kitchen: Path) -> No
     inside = RegionOfInterest(**RECIPE["region"]).contains(lon, lat)
     np.testing.assert_array_equal(dataset.counts[:, inside], whole.counts[:, inside])
     assert (dataset.counts[:, ~inside] == -1).all()
+    # sources around the region can be simulated: the exposure is known there too
+    around = RegionOfInterest(**RECIPE["region"]).flatten(dataset, around_deg=8.0)
+    assert around.n_pixels > around.n_region
+    assert (around.exposure > 0).all()
     # 900 s of good time, live for 9 tenths; the area falls with cos(theta) and does not depend on energy
     cosine = vectors_of(*HealpixPixels(16).galactic) @ rotated(AXIS, "equatorial", "galactic")
     table = np.clip((cosine - 0.2) / 0.8, 0.0125 / 0.8, 0.7875 / 0.8)  # of area: constant beyond the outermost centres
     expected = change_nside(1e4 * 810.0 * np.where(cosine > 0.2, table, 0.0)[None], 8, np.mean)[0]
     np.testing.assert_allclose(dataset.exposure[0][inside], expected[inside], rtol=1e-6)
     np.testing.assert_allclose(dataset.exposure[1][inside], dataset.exposure[0][inside], rtol=1e-6)
+    assert np.isnan(dataset.exposure[0][vectors_of(lon, lat) @ rotated(AXIS, "equatorial", "galactic") < 0.1]).all()
     pixels = RegionOfInterest(**RECIPE["region"]).flatten(dataset)
     assert pixels.n_fit == 2 * inside.sum()
     assert pixels.counts.sum() == whole.counts[:, inside].sum()
