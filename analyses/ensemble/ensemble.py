@@ -72,7 +72,7 @@ class Ensemble(EnsembleFile):
         self, folder: Path | str, trials: int | None = None, *, minimise: str | Sequence[str] | None = None,
         maximise: str | Sequence[str] | None = None, constraints: str | Sequence[str] | None = None,
         sampler: str | None = None, pruner: str | None = None, at_once: int | None = None,
-        address: str | None = "auto", workers: int | None = None, **options: Any,
+        address: str | None = "auto", workers: int | None = None, lanes: int = 1, **options: Any,
     ) -> Searched:  # fmt: skip
         """Search along the axes, instead of fitting every member.
 
@@ -85,7 +85,7 @@ class Ensemble(EnsembleFile):
             pruner: "halving", "hyperband" or "median" end variational fits to the likelihood itself early.
             at_once: how many trials are chosen before the results of each other are known: the trials are the same for
                 any number of workers. What is not given here is as `sweep` in the file says.
-            address, workers: as of `run`.
+            address, workers, lanes: as of `run`.
             options: `storage`, `seed`, `resume`, `allow_mixed`, `quiet`, as of `gammasky tune`.
 
         Raises:
@@ -98,4 +98,4 @@ class Ensemble(EnsembleFile):
             "minimise": minimise, "maximise": maximise, "constraints": constraints, "sampler": sampler,
             "pruner": pruner, "trials": trials, "at_once": at_once,
         }  # fmt: skip
-        return search(Path(folder), self, given, runner_at(address, workers), **options)
+        return search(Path(folder), self, given, runner_at(address, workers, lanes), **options)

@@ -53,8 +53,10 @@ def sweep_models(folder: Path, expansion: Expansion, asked: Sweep, runner: Runne
     sought = _sought(expansion, asked, options.pop("seed", ensemble.seed))
     corners = corners_of(expansion)
     _check_comparable(expansion, corners, sought)
-    keys = {Store.key(member.spec) for members in corners.values() for member in members}
-    about = {"format": FORMAT, "members": sorted(keys)}
+    fits = [member for members in corners.values() for member in members]
+    # one of them whole, which says what has changed since
+    about: dict[str, Any] = {"base": fits[0].spec} if fits else {}
+    about |= {"format": FORMAT, "members": sorted({Store.key(member.spec) for member in fits})}
     options.setdefault("resources", ensemble.resources)
     if asked.pruner != NO_PRUNER:
         return early_models(folder, expansion, asked, sought, about, runner, **options)

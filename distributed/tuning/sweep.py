@@ -143,9 +143,8 @@ def sweep(
         study = open_study(folder, name, database, [goal.direction for goal in sought.goals], resume=resume)
         _prepare(study, sought)
         tell = (lambda _line: None) if quiet else (lambda line: print(f"gammasky: {line}", file=sys.stderr, flush=True))
-        driver = SweepDriver(
-            undertaking.places, study, sought, sought.space.everything(trials), trials, resources, tell
-        )
+        every = sought.space.everything(trials)
+        driver = SweepDriver(undertaking.places, study, sought, every, trials, resources, task, runner.lanes, tell)
         try:
             if driver.missing:
                 undertaking.drive(driver, runner, task, resources, others)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gammasky.distributed.driver import Driver
 from gammasky.distributed.folder import Places
-from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.member import Member, Resources, Task
 from gammasky.distributed.members_driver import time_limit
 from gammasky.distributed.record import load_record
 from gammasky.distributed.runners.base import Job, Outcome, Session
@@ -88,7 +88,7 @@ class SweepDriver(Driver):
         sought: what for.
         every: all parameters there are, where they are no more than trials; None: the sampler chooses.
         wanted: trials in all.
-        resources: of a fit, for its time limit.
+        resources: of a fit; task: which makes it; lanes: fits side by side in a process.
         tell: takes a line for each trial that has ended.
     """
 
@@ -100,11 +100,14 @@ class SweepDriver(Driver):
         every: Sequence[Params] | None,
         wanted: int,
         resources: Resources,
+        task: Task,
+        lanes: int,
         tell: Callable[[str], None],
     ) -> None:
         super().__init__(places, remedy="correct it, and go on with `resume=True`")
         self._study, self._sought, self._wanted = study, sought, wanted
-        self._resources, self._tell = resources, tell
+        self._resources, self._tell, self._lanes = resources, tell, lanes
+        self._structure = getattr(task, "structure", None) if lanes > 1 else None
         self.entries = [self._known(trial) for trial in study.get_trials(deepcopy=False)]
         self._untried: list[Params] | None = None
         if every is not None:
@@ -195,9 +198,11 @@ class SweepDriver(Driver):
         if done := next((other for other in others if other.ended and other.row), None):
             self._end(entry, done.row, "")
         elif not any(not other.ended for other in others):
-            limit = time_limit(entry.member.resources or self._resources, entry.member.cost)
-            name, own = f"trial {entry.number}, {entry.member.name}", entry.member.resources
-            self.waiting.append(Job(entry.key, name, entry.member.spec, limit=limit, resources=own))
+            spec, own = entry.member.spec, entry.member.resources
+            limit = time_limit(own or self._resources, entry.member.cost * self._lanes)
+            alike = self._structure(spec) if self._structure else None
+            name = f"trial {entry.number}, {entry.member.name}"
+            self.waiting.append(Job(entry.key, name, spec, limit=limit, resources=own, structure=alike))
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """See `Driver.ended`."""

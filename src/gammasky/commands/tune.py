@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from gammasky.commands.campaign import read_ensemble
 from gammasky.commands.fit import command as fit_command
 from gammasky.commands.options import FOLDER, data_options, positive_finite, start_engine
-from gammasky.commands.runners import allow_mixed_option, places
+from gammasky.commands.runners import allow_mixed_option, lanes_option, places
 from gammasky.engine.infer.methods.svi import Svi
 
 _TUNABLE = {name: option for name, option in Svi.options.items() if option.tunable}
@@ -69,6 +69,7 @@ _SEARCHED = [f"{name}={option.searched}" for name, option in _TUNABLE.items() if
 @click.option("--storage", metavar="URL", help="Database: sqlite:///FILE, postgresql://...  [default: a file in DIR]")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), default=0, show_default=True, help="Seed of it all.")
 @places
+@lanes_option
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the search; workers must see it.")
 @click.option("--resume", is_flag=True, help="Go on with the search in DIR; --trials may grow.")
 @allow_mixed_option
@@ -94,6 +95,7 @@ def tune(
     seed: int,
     workers: int | None,
     address: str | None,
+    lanes: int,
     out: Path,
     **options: Any,
 ) -> None:
@@ -106,7 +108,7 @@ def tune(
     trial is a whole fit; columns of its row are made small or large under constraints. DIR receives a report.html, too.
     """
     given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    of_axes = {"minimise", "maximise", "constraints", "at_once"}
+    of_axes = {"lanes", "minimise", "maximise", "constraints", "at_once"}
     of_settings = {"model", "objective", "steps", "seconds", "asked"}
     if stray := given & (of_axes if ensemble is None else of_settings):
         other = "--ensemble" if ensemble is None else "a search for settings"
@@ -115,7 +117,7 @@ def tune(
         told = name.opts[-1] if isinstance(name, click.Option) else name.human_readable_name
         raise click.UsageError(f"{told} {with_what}" + ("" if ensemble is None else f": it is of {other}"))
     if ensemble is not None:
-        where = {"address": address, "workers": workers, **options}
+        where = {"address": address, "workers": workers, "lanes": lanes, **options}
         if "seed" in given:
             where["seed"] = seed
         sought = {"minimise": minimise or None, "maximise": maximise or None, "constraints": constraints or None,

@@ -62,7 +62,7 @@ class Shuffled:
     """A runner that holds several members at once and ends them in any order."""
 
     def __init__(self, seed: int, slots: int) -> None:
-        self._random, self._slots = random.Random(seed), slots
+        self._random, self._slots, self.lanes = random.Random(seed), slots, 1
 
     @contextmanager
     def session(self, work: Work) -> Iterator[Shuffled]:
@@ -326,3 +326,9 @@ def test_a_sampler_of_one_objective(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
     with pytest.raises(InputError, match="takes one objective, got 2; take one of tpe, random"):
         check_sampler("cmaes", 2)
+
+
+def test_fits_side_by_side(run: Any, tmp_path: Path) -> None:
+    one = run(12)
+    assert chosen(run(12, folder="lanes", runner=InlineRunner(lanes=3))) == chosen(one)
+    assert len(fits(tmp_path)) == 24
