@@ -21,7 +21,7 @@ from gammasky.distributed.member import Member
 from gammasky.distributed.runners.base import Job, Outcome, Work
 from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.distributed.tuning.goals import Goal, Words, read_constraint
-from gammasky.distributed.tuning.sampling import check_sampler
+from gammasky.distributed.tuning.sampling import ask, check_sampler
 from gammasky.distributed.tuning.space import Params, SearchSpace
 from gammasky.distributed.tuning.sweep import Swept, sweep
 from gammasky.distributed.tuning.sweep_driver import Sought
@@ -216,6 +216,7 @@ def test_choices_that_chance_left_out_are_fitted_when_it_grows(run: Any) -> None
     after = run(40, distributions=few, resume=True)
     assert chosen(after)[:4] == chosen(before)
     assert {params["x"] for params in chosen(after)} == set(range(6))
+    assert len(after.trials) == 4 + 6 - len({params["x"] for params in chosen(before)})
 
 
 def test_a_trial_that_is_the_fit_of_an_earlier_one_takes_its_result(run: Any, tmp_path: Path) -> None:
@@ -248,13 +249,30 @@ def test_constraints_are_judged_by_the_best_of_all(run: Any, tmp_path: Path) -> 
     )
 
 
-def test_the_sampler_knows_a_best_value_that_has_risen_since(run: Any) -> None:
-    """The first trials set no standard: what was within 1 of their best is far from the best that is known later."""
-    found = run(40, constraints=["log_z >= best - 1"], goals=[Goal("left", "minimize")])
-    late = [abs(params["x"]) for params in chosen(found)[25:]]
-    assert sorted(late)[len(late) // 2] < 2.0  # the bottom without the constraint is at -2, and 4 below the best
+def test_the_sampler_looks_where_constraints_hold(run: Any) -> None:
+    """Without the constraint the bottom is at -2; with it, x is at least 0."""
+    found = run(40, constraints=["right <= best + 4"])
+    late = sorted(params["x"] for params in chosen(found)[25:])
+    assert late[len(late) // 2] > -1.0
     assert found.best is not None
-    assert -1.5 < found.best.params["x"] < 0.0
+    assert found.best.params["x"] > -0.1
+
+
+def test_the_sampler_knows_a_best_value_that_has_risen_since(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first trials set no standard: they are judged again by the best of all that is known."""
+    told: list[list[Any]] = []
+
+    def noted(*given: Any) -> Any:
+        told.append(list(given[4]))
+        return ask(*given)
+
+    monkeypatch.setattr("gammasky.distributed.tuning.sweep_driver.ask", noted)
+    found = run(14, constraints=["log_z >= best - 1"])
+    assert [len([entry for entry in known if entry.values]) for known in told] == [0, 0, 0, 0, *range(1, 11)]
+    for known in told:
+        log_z = [found.trials[entry.trial.number].row["log_z"] for entry in known if entry.values]
+        assert [entry.violations[0] for entry in known if entry.values] == [max(log_z) - 1 - value for value in log_z]
+    assert max(told[-1][0].violations) > max(told[4][0].violations)
 
 
 def test_several_objectives(run: Any, tmp_path: Path) -> None:
