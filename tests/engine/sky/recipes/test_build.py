@@ -128,6 +128,26 @@ def test_cubes_become_a_data_folder(kitchen: Path) -> None:
     assert coarse.exposure[0][5] == pytest.approx(1e10 * 99.0 / np.log(100.0), rel=1e-9)
 
 
+def test_a_counts_cube_may_have_its_exposure_from_the_spacecraft_file(kitchen: Path) -> None:
+    """Event types, limit of the zenith angle and good times are those of the cube, or said in the recipe."""
+    recipe = changed(
+        CUBES,
+        exposure={
+            "file": None, "spacecraft": "ft2.fits", "response": "area.fits", "livetime_nside": 8,
+            "event_types": ["FRONT"], "gti": "events.fits", "zenith_max_deg": 100.0,
+        },
+        region=RECIPE["region"],
+    )  # fmt: skip
+    dataset = made(kitchen, recipe)
+    cosine = vectors_of(*HealpixPixels(8).galactic) @ rotated(AXIS, "equatorial", "galactic")
+    inside = dataset.counts[0] >= 0
+    table = np.clip((cosine - 0.2) / 0.8, 0.0125 / 0.8, 0.7875 / 0.8)
+    np.testing.assert_allclose(dataset.exposure[0][inside], (1e4 * 810.0 * table)[inside], rtol=1e-6)
+    unsaid = changed(recipe, exposure={"event_types": None})
+    with pytest.raises(InputError, match=r"its event types are not known; name them with `exposure.event_types`"):
+        build(recipe_of(unsaid, "recipe"), kitchen.parent / "none", base=kitchen)
+
+
 def test_an_exposure_cube_serves_photons_that_were_cut_alike(kitchen: Path) -> None:
     write_exposure_cube(kitchen / "cube.fits", cuts=CUTS, gti=((0.0, 400.0), (500.0, 1000.0)))
     dataset = made(kitchen, changed(WITH_CUBE, pixels={"nside": 16}))
