@@ -1,9 +1,9 @@
 """Compiled programs by key, which densities of one structure share, also those of members at work side by side.
 
 Members at work in threads of one process ("lanes") may have a device that one of them does not fill. Then what they
-ask of a program is gathered: whoever finds the device free takes along all calls of the same program that wait, and one
-call of it over a leading axis answers them. That axis always has the same length, whoever waits: a place of it that
-nobody needs repeats the first, so that nothing is compiled again, and no result depends on when threads run.
+ask of a program is gathered: when the device is free, the program that most of them wait for is called once for them
+all, over a leading axis. That axis always has the same length, whoever waits: a place of it that nobody needs repeats
+the first, so that nothing is compiled again, and no result depends on when threads run.
 """
 
 from __future__ import annotations
@@ -77,24 +77,39 @@ class Gathering:
         self.calls = self.answers = 0
         self._width = width
         self._waiting: list[_Call] = []
-        self._list, self._device = threading.Lock(), threading.Lock()
+        self._turn, self._busy = threading.Condition(), False
         self._programs: dict[Hashable, Any] = {}
 
     def ask(self, program: Any, *arguments: Any) -> Any:
         """What program(*arguments) gives; an error of it reaches nobody else."""
         call = _Call(program, arguments, self.fixed)
-        with self._list:
+        with self._turn:
             self._waiting.append(call)
-        with self._device:
-            if not call.answered:
-                self._answer(self._taken_with(call))
+            while not call.answered:
+                if self._busy:
+                    self._turn.wait()
+                else:
+                    self._work()
         return call.result()
 
-    def _taken_with(self, call: _Call) -> list[_Call]:
-        with self._list:
-            others = [other for other in self._waiting if other is not call and other.like == call.like]
-            together = [call, *others][: self._width]
-            self._waiting = [other for other in self._waiting if other not in together]
+    def _work(self) -> None:
+        """Answer the calls whose turn it is; the lock is open meanwhile."""
+        together, self._busy = self._next(), True
+        self._turn.release()
+        try:
+            self._answer(together)
+        finally:
+            self._turn.acquire()
+            self._busy = False
+            self._turn.notify_all()
+
+    def _next(self) -> list[_Call]:
+        """Take from those that wait the most that can be answered together; of as many, those that came first."""
+        groups: dict[Hashable, list[_Call]] = {}
+        for call in self._waiting:
+            groups.setdefault(call.like, []).append(call)
+        together = max(groups.values(), key=len)[: self._width]
+        self._waiting = [call for call in self._waiting if call not in together]
         return together
 
     def _answer(self, together: Sequence[_Call]) -> None:

@@ -48,11 +48,14 @@ def test_members_side_by_side_are_one_launch(tiny_model: SkyModel, cupy: Any) ->
     models[0].value_and_gradient(z[0])  # compiled
     cupy.launches.clear()
     gathering = programs._gathering
+    gathering._busy = True
     with ThreadPoolExecutor(3) as pool:
-        with gathering._device:
-            asked = [pool.submit(model.value_and_gradient, at) for model, at in zip(models, z, strict=True)]
-            while len(gathering._waiting) < 3:
-                threading.Event().wait(0.001)
+        asked = [pool.submit(model.value_and_gradient, at) for model, at in zip(models, z, strict=True)]
+        while len(gathering._waiting) < 3:
+            threading.Event().wait(0.001)
+        with gathering._turn:
+            gathering._busy = False
+            gathering._turn.notify_all()
         found = [one.result() for one in asked]
     launched = [launch.kernel for launch in cupy.launches]
     assert sorted(set(launched)) == ["nptf_pixels", "nptf_sum"]

@@ -46,15 +46,15 @@ def gathering_of(members: list[SkyModel]) -> Gathering:
 
 def asked_at_once(gathering: Gathering, questions: list[Callable[[], Any]]) -> list[Any]:
     """The answers to questions that wait for each other: all are asked before the first is answered."""
-    with ThreadPoolExecutor(len(questions)) as pool, gathering._device:
+    with ThreadPoolExecutor(len(questions)) as pool:
+        gathering._busy = True
         answers = [pool.submit(question) for question in questions]
         while len(gathering._waiting) < len(questions):
             threading.Event().wait(0.001)
-        gathering._device.release()
-        try:
-            return [answer.result() for answer in answers]
-        finally:
-            gathering._device.acquire()
+        with gathering._turn:
+            gathering._busy = False
+            gathering._turn.notify_all()
+        return [answer.result() for answer in answers]
 
 
 def test_members_are_answered_by_one_call_as_if_alone(members: list[SkyModel]) -> None:
@@ -144,6 +144,22 @@ def test_members_of_other_maps_are_not_gathered(members: list[SkyModel]) -> None
     assert gathering.calls == calls + 2
     assert abs(float(first[0][0]) - float(second[0][0])) > 1.0
     np.testing.assert_array_equal(first[0], one.value_and_gradient(z)[0])
+
+
+def test_what_most_wait_for_comes_first() -> None:
+    gathering, order = Gathering(2), list[str]()
+
+    def noting(name: str) -> Any:
+        shape = jax.ShapeDtypeStruct((), jnp.float64)
+        note = lambda x: order.append(name) or np.asarray(x)  # noqa: E731
+        return jax.jit(lambda x: jax.pure_callback(note, shape, x, vmap_method="broadcast_all"))
+
+    rare, common = noting("rare"), noting("common")
+    for program in (rare, common):  # compiled
+        gathering.ask(program, jnp.asarray(0.0))
+    order.clear()
+    asked_at_once(gathering, [lambda of=of: gathering.ask(of, jnp.asarray(1.0)) for of in (rare, common, common)])
+    assert order == ["common", "rare"]
 
 
 def test_threads_that_ask_first_build_once() -> None:
