@@ -172,17 +172,14 @@ def _kind(leaf: Any) -> Hashable:
 
 def _stacked(first: _Call, width: int) -> Any:
     """The program of a call over a leading axis: from fixed leaves, and others for each place, answers for each."""
-    axes = [None if fixed else 0 for fixed in first.is_fixed]
+    program, tree, is_fixed = first.program, first.tree, tuple(first.is_fixed)  # not the call, which holds its arrays
+    axes = [None if fixed else 0 for fixed in is_fixed]
 
     def run(common: list[Any], lanes: list[list[Any]]) -> list[Any]:
-        stacked, shared = (iter(part) for part in (_over(lanes), common))
-        leaves = [next(shared) if fixed else next(stacked) for fixed in first.is_fixed]
-        found = jax.vmap(lambda *of: first.program(*jax.tree.unflatten(first.tree, of)), axes)(*leaves)
+        stacked = iter([jnp.stack(leaves) for leaves in zip(*lanes, strict=True)])
+        shared = iter(common)
+        leaves = [next(shared if fixed else stacked) for fixed in is_fixed]
+        found = jax.vmap(lambda *of: program(*jax.tree.unflatten(tree, of)), axes)(*leaves)
         return [jax.tree.map(lambda values: values[place], found) for place in range(width)]  # noqa: B023
 
     return jax.jit(run)
-
-
-def _over(lanes: list[list[Any]]) -> list[Any]:
-    """Each leaf with a leading axis over lanes."""
-    return [jnp.stack(leaves) for leaves in zip(*lanes, strict=True)]
