@@ -51,7 +51,7 @@ def test_from_plan_to_report(here: Path, capsys: Capture) -> None:
     assert main(run) == 2  # nothing is overwritten
     assert "gammasky campaign resume" in capsys.readouterr().err
     next((here / "done" / "members").glob("*.npz")).unlink()
-    assert main(["campaign", "resume", "done", "--executor", "inline", "--quiet"]) == 0
+    assert main(["campaign", "resume", "done", "--executor", "inline", "--lanes", "2", "--quiet"]) == 0
     assert "4 of 4 members done, 1 of them now" in capsys.readouterr().out
 
     export = ["campaign", "export", "done", "mask=none,radius_max=20", "--out", "one.nc"]
