@@ -65,8 +65,10 @@ def main() -> None:
             draws[way] = run(skies, range(options.skies), way, programs[way])
             measured[way].append((time.perf_counter() - began, cpu_seconds() - before))
             print(way, measured[way][-1], file=sys.stderr, flush=True)
-    print("| lanes | calls | wall [s] | CPU [s] | fits in a minute | wall / first | CPU / first | same draws |")
-    print("| ---: | --- | ---: | ---: | ---: | ---: | ---: | --- |")
+    print(
+        "| lanes | answers of a call | wall [s] | CPU [s] | fits a minute | wall / first | CPU / first | same draws |"
+    )
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |")
     for way in ways:
         wall, cpu = (statistics.median(column) for column in zip(*measured[way], strict=True))
         ratios = [  # within one turn: what else the machine does changes from turn to turn
@@ -76,12 +78,9 @@ def main() -> None:
             for which in (0, 1)
         ]
         same = all(np.array_equal(one, first) for one, first in zip(draws[way], draws[ways[0]], strict=True))
-        told = (
-            "gathered" if way.gathered else "each by itself",
-            f"{wall:.1f}",
-            f"{cpu:.1f}",
-            f"{60 * options.skies / wall:.1f}",
-        )
+        gathering = programs[way].gathering
+        together = f"{gathering.answers / gathering.calls:.1f}" if way.gathered else "1"
+        told = (together, f"{wall:.1f}", f"{cpu:.1f}", f"{60 * options.skies / wall:.1f}")
         cells = (str(way.lanes), *told, *(f"{ratio:.2f}" for ratio in ratios), "yes" if same else "no")
         print(f"| {' | '.join(cells)} |")
 

@@ -23,6 +23,9 @@ class Programs(dict[Hashable, Any]):
 
     Args:
         width: calls that are answered together; 1: each by itself, at once.
+
+    Attributes:
+        width: the same. gathering: of calls, where the width is more than 1.
     """
 
     def __init__(self, width: int = 1) -> None:
@@ -30,7 +33,7 @@ class Programs(dict[Hashable, Any]):
         self.width = width
         self._lock = threading.Lock()
         self._fixed: dict[str, list[jax.Array]] = {}
-        self._gathering = Gathering(width)
+        self.gathering = Gathering(width)
 
     def find(self, key: Hashable, build: Callable[[], Any]) -> Any:
         """The program of that key, made by `build` when it is first asked for."""
@@ -38,7 +41,7 @@ class Programs(dict[Hashable, Any]):
             with self._lock:
                 if key not in self:
                     program = build()
-                    self[key] = program if self.width == 1 else partial(self._gathering.ask, program)
+                    self[key] = program if self.width == 1 else partial(self.gathering.ask, program)
         return self[key]
 
     def adopt(self, arrays: Any) -> Any:
@@ -60,7 +63,7 @@ class Programs(dict[Hashable, Any]):
             if other.dtype == array.dtype and np.array_equal(other, array, equal_nan=True):
                 return other
         known.append(array)
-        self._gathering.fixed.add(id(array))
+        self.gathering.fixed.add(id(array))
         return array
 
 

@@ -47,7 +47,7 @@ def test_members_side_by_side_are_one_launch(tiny_model: SkyModel, cupy: Any) ->
     z = 0.5 * np.random.default_rng(5).normal(size=(3, 2, tiny_model.n_latent))
     models[0].value_and_gradient(z[0])  # compiled
     cupy.launches.clear()
-    gathering = programs._gathering
+    gathering = programs.gathering
     gathering._busy = True
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(model.value_and_gradient, at) for model, at in zip(models, z, strict=True)]

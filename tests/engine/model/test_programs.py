@@ -41,7 +41,7 @@ def members(small: Dataset) -> list[SkyModel]:
 
 
 def gathering_of(members: list[SkyModel]) -> Gathering:
-    return members[0].programs._gathering
+    return members[0].programs.gathering
 
 
 def asked_at_once(gathering: Gathering, questions: list[Callable[[], Any]]) -> list[Any]:
