@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from gammasky.analyses.ensemble.axis import Axis
 from gammasky.analyses.tuning.columns import title_of
@@ -92,6 +92,8 @@ def _along(panel: Axes, found: Swept, axis: Axis, place: int) -> None:
     elif axis.numbers and axis.numbers.log:
         panel.set_xscale("log")
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    elif axis.numbers and axis.numbers.integer:
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def points(panel: Axes, trials: Sequence[SweepTrial], where: Callable[[SweepTrial], float], place: int) -> None:

@@ -87,14 +87,16 @@ def _table(found: Swept, trials: tuple[SweepTrial, ...]) -> Table:
         for trial in trials
     ]
     return Table(
-        ["trial", *axes, *map(title_of, columns), *map(_width_title, widths), *(_BESIDE[name][0] for name in beside)],
+        [
+            "trial",
+            *axes,
+            *map(title_of, columns),
+            *(["posterior sd"] * len(widths)),
+            *(_BESIDE[name][0] for name in beside),
+        ],
         rows,
         words=words,
     )
-
-
-def _width_title(column: str) -> str:
-    return f"posterior sd of {column.removesuffix('_sd')}"
 
 
 def _chosen(value: Any) -> str:
