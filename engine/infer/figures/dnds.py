@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from gammasky.engine.infer.derived import reference_exposure
 from gammasky.engine.infer.figures.style import COLOURS, GREY
 from gammasky.engine.model import SkyModel
+from gammasky.engine.sky.pixels.frames import vectors_of
 
 BANDS = ((0.025, 0.975, 0.18), (0.16, 0.84, 0.35))  # quantiles and opacity
 DECADES = 4.0  # shown below the highest band; above it is room for the legend
@@ -78,14 +79,15 @@ def mark_thresholds(axis: Axes, thresholds: Mapping[str, tuple[float, float]]) -
 
 
 def catalogued(model: SkyModel, name: str, exposure: float) -> np.ndarray:
-    """Photons at the reference exposure of the sources (n,) of a catalogue that are in the region, masks lifted.
+    """Photons at the reference exposure of the sources (n,) of a catalogue in the pixels of the region, masks lifted.
 
     None of a catalogue without fluxes of the energies of the dataset.
     """
     catalogue, edges = model.dataset.catalogue(name), model.dataset.energy_edges_gev
     if catalogue.flux is None or not catalogue.reaches(edges[0], edges[-1]):
         return np.empty(0)
-    inside = model.spec.region.contains(catalogue.lon_deg, catalogue.lat_deg)
+    pixels = model.pixels
+    inside = np.isin(pixels.grid.find(vectors_of(*catalogue.positions.T)), pixels.pixel[: pixels.n_region])
     return catalogue.flux_in(edges[0], edges[-1])[inside] * exposure
 
 

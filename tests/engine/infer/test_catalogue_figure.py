@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from gammasky.engine.infer.figures.dnds import _histogram, catalogued
-from gammasky.engine.sky import RegionOfInterest
 from gammasky.engine.sky.catalogues import Catalogue
+from gammasky.engine.sky.pixels import HealpixPixels
 
 LON, LAT, FLUX = np.array([0.0, 10.0, 20.0]), np.array([30.0, 5.0, -40.0]), np.array([1e-10, 2e-10, 4e-10])
 
@@ -18,7 +18,11 @@ LON, LAT, FLUX = np.array([0.0, 10.0, 20.0]), np.array([30.0, 5.0, -40.0]), np.a
 def model(flux: np.ndarray | None, band: tuple[float, float] | None = (10.0, 1000.0)) -> SimpleNamespace:
     catalogue = Catalogue("cat", LON, LAT, np.zeros(3), flux, band, np.full(3, 2.0))
     dataset = SimpleNamespace(catalogue=lambda _name: catalogue, energy_edges_gev=np.array([10.0, 20.0, 1000.0]))
-    return SimpleNamespace(dataset=dataset, spec=SimpleNamespace(region=RegionOfInterest(latitude_min=20.0)))
+    grid = HealpixPixels(8, "equatorial")
+    region = np.flatnonzero(np.abs(grid.galactic[1]) >= 20.0)
+    around = np.flatnonzero(np.abs(grid.galactic[1]) < 20.0)
+    pixels = SimpleNamespace(grid=grid, pixel=np.concatenate([region, around]), n_region=len(region))
+    return SimpleNamespace(dataset=dataset, pixels=pixels)
 
 
 def test_the_sources_of_the_region_at_the_reference_exposure() -> None:
