@@ -72,7 +72,7 @@ def test_a_ray_that_does_not_start(said: str, match: str, monkeypatch: pytest.Mo
         raise Exception(said)
 
     with pytest.raises(InputError, match=f"^address: Ray does not start on this machine: .*{match}"):
-        _start(ray_that(init), 1, Resources())
+        _start(ray_that(init), 1, [Resources()])
 
 
 def ray_that(init: Callable[..., None]) -> SimpleNamespace:
