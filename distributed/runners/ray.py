@@ -267,6 +267,8 @@ class RaySession:
         """The actor of a new seat, and what its `open` will return."""
         resources = self._work.resources
         options: dict[str, Any] = {"label_selector": {"ray.io/node-id": f"!in({','.join(apart)})"}} if apart else {}
+        if resources.accelerator:
+            options["accelerator_type"] = resources.accelerator
         if self._work.lanes > 1:  # a thread for each; without them members run in the main thread
             options["max_concurrency"] = self._work.lanes
         actor = (
@@ -274,7 +276,6 @@ class RaySession:
             .options(
                 num_cpus=resources.cpus,
                 num_gpus=resources.gpus,
-                accelerator_type=resources.accelerator or None,
                 memory=int(resources.memory_gb * 1e9) or None,
                 max_restarts=0,
                 max_task_retries=0,

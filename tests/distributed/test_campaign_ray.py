@@ -108,6 +108,9 @@ def test_what_a_seat_asks_of_the_cluster(tmp_path: Path) -> None:
     assert asked.options == {**wanted, "runtime_env": {"env_vars": environment(session._work.resources)}}
     session._open("seat 2", ["a", "b"])
     assert asked.options["label_selector"] == {"ray.io/node-id": "!in(a,b)"}
+    session._work = Work(print, tmp_path, Resources(gpus=1, accelerator="A100"))  # type: ignore[arg-type]
+    session._open("seat 3", [])
+    assert asked.options["accelerator_type"] == "A100"
 
 
 @pytest.mark.usefixtures("ray", "quick")
