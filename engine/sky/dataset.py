@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,21 +16,17 @@ from gammasky.engine.sky import maps
 from gammasky.engine.sky.catalogues import Catalogue
 from gammasky.engine.sky.gzip_files import unpacked
 from gammasky.engine.sky.loading import counts_of, exposure_of, template_of, working_pixels
-from gammasky.engine.sky.locate import find_folder, holds
 from gammasky.engine.sky.manifest import (
     MANIFEST_NAME,
     CatalogueTemplate,
     Manifest,
     MapFile,
-    OtherCounts,
-    read_any_manifest,
-    read_manifest,
-    shipped_manifests,
 )
 from gammasky.engine.sky.pixels import HealpixPixels, Pixels
 from gammasky.engine.sky.psf import PSF, IRFSettings, PSFFile
 from gammasky.engine.sky.readers import Maps, load_map
 from gammasky.engine.sky.resample import mask_on
+from gammasky.engine.sky.resolve import resolve
 from gammasky.engine.sky.source_maps import source_maps
 
 
@@ -70,7 +65,7 @@ class Dataset:
         Raises:
             InputError: unknown name, files not found, or a file that cannot be used.
         """
-        manifest, folder = _resolve(name_or_path, data_dir)
+        manifest, folder = resolve(name_or_path, data_dir)
         checksums: dict[str, str] = {}
         counts, label = _read(manifest.counts, manifest, folder, checksums)
         pixels = working_pixels(counts, manifest, label)
@@ -329,46 +324,6 @@ class Dataset:
         from gammasky.engine.sky.irf import king_psf
 
         return (king_psf(content, label, settings),) * len(self.counts)
-
-
-def _resolve(
-    name_or_path: str | Path, data_dir: Path | str | None, above: frozenset[Path] = frozenset()
-) -> tuple[Manifest, Path]:
-    """The manifest and the folder of the files; `above` are the manifests that led here."""
-    shipped = shipped_manifests()
-    path = Path(name_or_path)
-    is_folder = os.path.isdir(path)  # unlike Path.is_dir, False for what may not be looked into
-    if str(name_or_path) in shipped:
-        manifest = read_manifest(shipped[str(name_or_path)])
-        return manifest, find_folder(manifest, data_dir)
-    if is_folder and not os.path.isfile(path / MANIFEST_NAME):
-        for file in shipped.values():  # a folder with the files of a shipped dataset needs no manifest of its own
-            if holds(path, manifest := read_manifest(file)):
-                return manifest, path
-    if is_folder:
-        path = path / MANIFEST_NAME
-    if not os.path.isfile(path):
-        if path.suffix or len(path.parts) > 1:
-            raise InputError(f"{path}: no dataset there; expected a folder with {MANIFEST_NAME}, or such a file")
-        raise unknown_name("dataset", str(name_or_path), shipped)
-    found = read_any_manifest(path)
-    if isinstance(found, OtherCounts):
-        if path.resolve() in above:
-            raise InputError(f"{path}: `base` leads back to this manifest itself; name a dataset with its own maps")
-        return _with_other_counts(found, path.absolute(), data_dir, above)
-    return found, Path(data_dir) if data_dir is not None else path.parent
-
-
-def _with_other_counts(
-    own: OtherCounts, path: Path, data_dir: Path | str | None, above: frozenset[Path]
-) -> tuple[Manifest, Path]:
-    """The manifest of the base with the counts of `own`, which was read from `path` and names files beside it."""
-    place = path.parent
-    base = own.base if own.base in shipped_manifests() else str(place / own.base)
-    manifest, folder = _resolve(base, data_dir, above | {path.resolve()})
-    counts = own.counts.model_copy(update={"file": str(place / own.counts.file)})
-    changed = {"name": own.name, "description": own.description, "counts": counts, "truth": own.truth}
-    return manifest.model_copy(update=changed), folder
 
 
 def _content(file: str, manifest: Manifest, folder: Path, checksums: dict[str, str]) -> bytes:
