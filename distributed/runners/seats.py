@@ -177,15 +177,22 @@ class Seats:
 
     def needs_fresh(self, seat: Seat, jobs: Iterable[Job]) -> bool:
         """Whether a seat has nothing left but what has failed on it, and a new process in its place could try that."""
-        soon = time.monotonic() - SLOW_SECONDS
-        others = [other for other in self.seats if other is not seat]
-        if any(other.is_free or (other.opening and other.idle_since > soon) for other in others):
+        if self._opens_soon() or any(other.is_free for other in self.seats if other is not seat):
             return False
         return any(self._another_may(seat.place, job) for job in jobs)
 
     def _another_may(self, place: Place, job: Job) -> bool:
+        """Whether another seat of a place may try a member: where it has failed, only if there is no other place, nor a
+        seat about to open that may be at one."""
         failed_at = {self._places[name] for name in job.avoid if name in self._places}
-        return place not in failed_at or all(other.place in failed_at for other in self.seats if other.place)
+        if place not in failed_at:
+            return True
+        return not self._opens_soon() and all(other.place in failed_at for other in self.seats if other.place)
+
+    def _opens_soon(self) -> bool:
+        """Whether a seat is about to open, and not waiting for room."""
+        soon = time.monotonic() - SLOW_SECONDS
+        return any(seat.opening and seat.idle_since > soon for seat in self.seats)
 
 
 def _pause(times: int) -> float:

@@ -95,6 +95,18 @@ def test_what_has_failed_goes_elsewhere(office: Office) -> None:
     assert seats.may_take(second, job(first))  # there is no other device
 
 
+def test_what_has_failed_waits_for_a_seat_that_opens(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All other nodes were just lost: the one where it failed is not the only one for long."""
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    first, second = office.hire(2, ("a",), ("a",))
+    assert office.seats.may_take(second, job(first))
+    office.hire(3)  # no place yet
+    assert not office.seats.may_take(second, job(first))
+    now[0] += 61  # it waits for room
+    assert office.seats.may_take(second, job(first))
+
+
 def test_a_fresh_process_where_there_is_no_other_seat(office: Office) -> None:
     (one,) = office.hire(1, ("a",))
     assert office.seats.needs_fresh(one, [job(one)])
