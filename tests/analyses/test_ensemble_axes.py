@@ -271,12 +271,13 @@ def test_changes_that_are_refused(changes: dict[str, Any], message: str) -> None
         own_choice("mine", "a", 3)
 
 
-def test_every_shipped_ensemble_is_a_file(fermi_dir: Path) -> None:
+def test_the_shipped_campaign_has_36_members(fermi_dir: Path) -> None:
+    """The other files that are shipped are sweeps."""
     from gammasky.analyses.ensemble.ensemble import Ensemble
     from gammasky.analyses.ensemble.file import shipped
 
-    for name in shipped():
-        ensemble = Ensemble(**{**Ensemble.read(name).manifest(), "data_dir": str(fermi_dir)})
-        members = ensemble.expansion.members
-        assert len(members) == 36
-        assert len({member.name for member in members}) == 36
+    assert [name for name in shipped() if not name.startswith("sweep_")] == ["mask_morphology_diffuse"]
+    ensemble = Ensemble(**{**Ensemble.read("mask_morphology_diffuse").manifest(), "data_dir": str(fermi_dir)})
+    members = ensemble.expansion.members
+    assert len(members) == 36
+    assert len({member.name for member in members}) == 36
