@@ -27,7 +27,7 @@ def main() -> None:
     print(f"Gradients: median {np.median(gradients):,.0f}, at most {gradients.max():,.0f}; seconds of a fit: "
           f"median {np.median(seconds):.0f}, at most {seconds.max():.0f}.\n")  # fmt: skip
     for quantity in ("ps_fraction", "excess_flux"):
-        _together(quantity, rows)
+        _together(quantity, [row for row in rows if row["verdict"] == "reliable"])
     print("\n| quantity | choice | shift | error | sd of one fit |\n| --- | --- | ---: | ---: | ---: |")
     for effect in _read(folder / "effects.csv"):
         if effect["quantity"] in ("ps_fraction", "excess_flux"):
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def _together(quantity: str, rows: list[dict[str, str]]) -> None:
-    """Averages over all members alike and, within one mask, by evidence."""
+    """Averages over all of these members alike and, within one mask, by evidence."""
     means, sds = (np.array([float(row[f"{quantity}_{name}"]) for row in rows]) for name in ("mean", "sd"))
     within, between = np.sqrt(np.mean(sds**2)), means.std()
     print(f"{quantity}: {means.mean():.2f} ± {np.hypot(within, between):.2f}, of which {within:.2f} within a member "
