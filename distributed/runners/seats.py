@@ -12,10 +12,8 @@ from gammasky.distributed.runners.base import Job
 from gammasky.engine.errors import InputError
 
 FAILURES = 2  # in a row, after which a seat ends its process
-PAUSE_SECONDS, LONGEST_PAUSE = (
-    1.0,
-    30.0,
-)  # before a new process in its place; twice as long after each that did no better
+# before a new process in its place; twice as long after each that did no better
+PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 30.0
 SLOW_SECONDS = 60.0  # after which a seat that is not open yet may be one for which there is no room
 OPENINGS = 5  # in a row that fail while no seat is open, after which there is no use in more
 
@@ -73,9 +71,8 @@ class Seats:
         self.seats: list[Seat] = []
         self.apart: dict[str, str] = {}  # node -> why it is not used
         self._places: dict[str, Place] = {}  # of every seat that ever was open, by its name
-        self._worse: dict[
-            Place, tuple[int, float]
-        ] = {}  # processes in a row that ended for failures; when to try again
+        # processes in a row that ended for failures; when to try again
+        self._worse: dict[Place, tuple[int, float]] = {}
         self._stumbles, self._not_before = 0, 0.0
         self._number = 0
 
