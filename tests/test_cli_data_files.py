@@ -63,6 +63,11 @@ FILES: dict[str, tuple[list[Any], str, list[str]]] = {
         "exposure cube",
         ["not said; the rule of the tool that wrote it", "3, 1 to 10 GeV", "cm2 s"],
     ),
+    "exposure of bins": (
+        [skymap(np.ones((2, 192)), TUNIT1="cm2 s", TUNIT2="cm2 s"), ebounds()],
+        "map",
+        ["maps 2", "unit cm2 s", "sums 192, 192"],
+    ),
     "diffuse": ([image(np.ones((3, 4, 6))), energies()], "diffuse cube", ["which the file does not say"]),
     "map": ([skymap(COUNTS[:1])], "map", ["maps 1", "unit not said", f"sums {COUNTS[0].sum()}; lowest 0"]),
     "photons": ([table("EVENTS", {"ENERGY": ("E", ENERGIES_MEV)})], "photon list (FT1)", ["3 rows, 1 columns"]),

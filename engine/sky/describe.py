@@ -21,6 +21,7 @@ from gammasky.engine.sky.pixels import Frame, HealpixPixels, Pixels
 from gammasky.engine.sky.products import CountsCube, DiffuseCube, ExposureCube, IsotropicSpectrum, PSFTable
 from gammasky.engine.sky.products.cubes import cube_numbers, read_cube
 from gammasky.engine.sky.readers import load_npy
+from gammasky.engine.sky.statements import require_counts
 
 Lines = list[tuple[str, str]]
 
@@ -64,7 +65,7 @@ def describe(path: Path, frame: Frame | None = None) -> Description:
     with open_fits(content, label) as hdus:
         found = [f"{number} ({hdu.name or 'no name'})" for number, hdu in enumerate(hdus)]
         for reader, tell in READERS:
-            if reader.matches(hdus):
+            if reader.matches(hdus) and not (reader is CountsCube and _of_another_unit(hdus, label, frame)):
                 return tell(path, content, label, frame)
         if any("Source_Name" in Columns.of(hdu).names for hdu in hdus):
             return _catalogue(path, content, label)
@@ -176,8 +177,18 @@ READERS: tuple[tuple[Any, Any], ...] = (
 )  # fmt: skip
 
 
+def _of_another_unit(hdus: Any, label: str, frame: Frame | None) -> bool:
+    """Whether a cube of energy bins says that its numbers are no counts, as the exposure of a data folder does."""
+    unit = read_cube(hdus, label, frame=frame).unit
+    try:
+        require_counts(unit, label)
+    except InputError:
+        return True
+    return False
+
+
 def _map(path: Path, hdus: Any, label: str, frame: Frame | None) -> Description:
-    """Maps without energies."""
+    """Maps without energies, or of bins that are no counts."""
     cube = read_cube(hdus, label, frame=frame)
     values = with_nan(cube.values)
     unit = cube.unit or "not said"

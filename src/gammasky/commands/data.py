@@ -79,7 +79,8 @@ def build(recipe: Path, out: Path, quiet: bool) -> None:
     build_folder(read_recipe(recipe), out, base=recipe.parent, check=Dataset.open, progress=progress)
     dataset = Dataset.open(out)
     photons = int(dataset.counts[dataset.counts > 0].sum())
-    click.echo(f"{out}: {photons} photons in {len(dataset.counts)} energy bins, {dataset.pixels.name}")
+    bins = "1 energy bin" if len(dataset.counts) == 1 else f"{len(dataset.counts)} energy bins"
+    click.echo(f"{out}: {photons} photons in {bins}, {dataset.pixels.name}")
     click.echo(f"what was cut and why: {out / 'report.md'}")
     click.echo(f"next: gammasky fit MODEL --data {out}")
 
