@@ -35,6 +35,26 @@ def integral_in_bins(energies: np.ndarray, values: np.ndarray, edges: np.ndarray
     return sums
 
 
+def intensity_in_bins(
+    energies_gev: np.ndarray, intensity: np.ndarray, edges_gev: Sequence[float] | np.ndarray, label: str,
+    extrapolate: bool,
+) -> np.ndarray:  # fmt: skip
+    """Intensity (E, ...) [cm^-2 s^-1 sr^-1] of bins, from that per MeV at energies (N, ...) of a file.
+
+    Args:
+        energies_gev (N,), intensity (N, ...) [cm^-2 s^-1 sr^-1 MeV^-1], edges_gev (E + 1,): as for `integral_in_bins`.
+        label: how errors name the file.
+        extrapolate: go on with the power law between the last two (or the first two) energies.
+
+    Raises:
+        InputError: a bin that the energies do not cover.
+    """
+    edges = np.asarray(edges_gev, dtype=np.float64)
+    if not extrapolate:
+        require_cover(energies_gev, edges, label, or_else=", or say `extrapolate = true`")
+    return 1e3 * integral_in_bins(energies_gev, intensity, edges)
+
+
 def weighted_mean(energies: np.ndarray, values: np.ndarray, edges: np.ndarray, index: float) -> np.ndarray:
     """Mean over each bin with the weight of a spectrum E^-index: int v(E) E^-index dE / int E^-index dE.
 

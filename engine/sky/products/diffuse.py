@@ -14,7 +14,7 @@ from gammasky.engine.sky.maps import with_nan
 from gammasky.engine.sky.pixels import Frame, Pixels
 from gammasky.engine.sky.products.cubes import content_of, cube_numbers, node_energies, read_cube
 from gammasky.engine.sky.products.exposure import ExposureCube
-from gammasky.engine.sky.spectra import integral_in_bins, require_cover
+from gammasky.engine.sky.spectra import intensity_in_bins
 from gammasky.engine.sky.statements import factor_to
 
 INTENSITY_UNIT = "1 / (cm2 s sr MeV)"
@@ -87,7 +87,4 @@ class DiffuseCube:
         Raises:
             InputError: a bin that the energies do not cover.
         """
-        edges = np.asarray(energy_edges_gev, dtype=np.float64)
-        if not extrapolate:
-            require_cover(self.energies_gev, edges, self.label, or_else=", or say `extrapolate = true`")
-        return 1e3 * integral_in_bins(self.energies_gev, self.intensity, edges)
+        return intensity_in_bins(self.energies_gev, self.intensity, energy_edges_gev, self.label, extrapolate)

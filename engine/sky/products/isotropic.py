@@ -10,7 +10,7 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky.products.cubes import content_of
-from gammasky.engine.sky.spectra import integral_in_bins, require_cover
+from gammasky.engine.sky.spectra import intensity_in_bins
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +66,7 @@ class IsotropicSpectrum:
         Raises:
             InputError: a bin that the energies do not cover.
         """
-        edges = np.asarray(energy_edges_gev, dtype=np.float64)
-        if not extrapolate:
-            require_cover(self.energies_gev, edges, self.label, or_else=", or say `extrapolate = true`")
-        return 1e3 * integral_in_bins(self.energies_gev, self.intensity, edges)
+        return intensity_in_bins(self.energies_gev, self.intensity, energy_edges_gev, self.label, extrapolate)
 
 
 def _rows(content: bytes, label: str) -> np.ndarray:
