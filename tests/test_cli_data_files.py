@@ -133,6 +133,7 @@ def test_maps_are_drawn(tmp_path: Path, capsys: Captured, name: str) -> None:
     ("words", "message"),
     [
         (["show", "{}/x.fits"], "x.fits: no file that is known (a map, a cube, a PSF table, a catalogue, photon list"),
+        (["show", "{}/notes.md"], "notes.md: no file that is known: of text there are spectra"),
         (["show", "{}/absent"], "absent: file not found"),
         (["show", "{}/t.fits"], "t.fits: not a complete .gz file"),
         (["show", "{}", "--plot", "{}/a.png"], "a folder cannot be drawn; name one of its files"),
@@ -146,6 +147,7 @@ def test_maps_are_drawn(tmp_path: Path, capsys: Captured, name: str) -> None:
 def test_what_cannot_be_told(tmp_path: Path, capsys: Captured, words: list[str], message: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "iso.txt").write_text("1000 1e-7 0\n2000 5e-8 0\n")
+    (tmp_path / "notes.md").write_text("# Notes\n\nsome words | and others\n")
     (tmp_path / "t.fits").write_bytes(b"\x1f\x8b\x08\x00")
     write(tmp_path / "x.fits", table("ODD", {"A": ("D", [1.0])}))
     assert message in refused(capsys, *(word.format(tmp_path) for word in words))

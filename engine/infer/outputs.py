@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine import interrupt
-from gammasky.engine.errors import ImpossibleCountsError
+from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing, write_json
 from gammasky.engine.infer.derived import predict
 from gammasky.engine.infer.posterior import write_posterior
@@ -130,10 +130,13 @@ _TOLD = {
 
 
 def _predictive_check(model: SkyModel, z: Floats, seed: int) -> tuple[PredictiveCheck | None, str]:
-    """Replicated skies, or why there are none: the likelihood allows negative smooth means, a simulation does not."""
+    """Replicated skies, or why there are none: the likelihood allows negative smooth means, a simulation does not.
+
+    A posterior that is there is kept, whatever is wrong with the sky around its region.
+    """
     from gammasky.engine.infer.predictive import predictive_check
 
     try:
         return predictive_check(model, z, seed=seed), ""
-    except ImpossibleCountsError as error:
+    except InputError as error:
         return None, f"not done: {error}"

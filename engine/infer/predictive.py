@@ -63,7 +63,7 @@ class PredictiveCheck:
         counts (P,): the counts that were seen; replicas (n, P): replicated counts.
         bands: the whole region first, then bands of radius and of latitude.
         unknown_around: pixels around the region whose sources may reach into it, and are not among the replicated ones,
-            since the data do not say their exposure.
+            since the data do not say their exposure or a template.
     """
 
     counts: Integers

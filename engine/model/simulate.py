@@ -33,7 +33,7 @@ class PhotonSimulator:
     def __init__(self, model: SkyModel) -> None:
         psf = model.pixels.psf[0]
         around_deg = margin_deg(psf) if model.spec.populations else 0.0
-        self.pixels = model.spec.region.flatten(model.dataset, around_deg=around_deg)
+        self.pixels = model.spec.region.flatten(model.dataset, around_deg=around_deg, maps=model.spec.maps)
         self._expectation = model.expectation.on(self.pixels)
         self._sky = SkySimulator(self.pixels, psf)
         self._program = jax.jit(self._numbers)

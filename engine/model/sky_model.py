@@ -18,7 +18,6 @@ from gammasky.engine.model.expectation import Expectation
 from gammasky.engine.model.latent import Latent
 from gammasky.engine.model.parameters import parameter_labels
 from gammasky.engine.model.spec import ModelSpec, read_model
-from gammasky.engine.model.templates import MapTemplate
 from gammasky.engine.model.terms import NptfTerm, PoissonTerm
 from gammasky.engine.model.values import Parameters
 from gammasky.engine.sky.dataset import Dataset
@@ -89,14 +88,8 @@ class SkyModel(Density):
     @property
     def checksums(self) -> dict[str, str]:
         """SHA-256 of the files that the model was made from, by file name."""
-        maps = {
-            leaf.map
-            for component in self.spec.components
-            for leaf in component.template.leaves()
-            if isinstance(leaf, MapTemplate)
-        }
         region = self.spec.region
-        return self.dataset.checksums_of(maps, region.mask_names, region.catalogue_names)
+        return self.dataset.checksums_of(self.spec.maps, region.mask_names, region.catalogue_names)
 
     def point(self, values: Mapping[str, Any]) -> Parameters:
         """Parameters from plain numbers; they may lie outside their priors.

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field, model_validator
 from gammasky.engine.files import named_file, read_toml, shipped_files
 from gammasky.engine.model.priors import PRIORS, Prior
 from gammasky.engine.model.source_counts import SOURCE_COUNTS, AnySourceCounts
-from gammasky.engine.model.templates import TEMPLATES, AnyTemplate
+from gammasky.engine.model.templates import TEMPLATES, AnyTemplate, MapTemplate
 from gammasky.engine.model.terms.base import TERMS, AnyTerm
 from gammasky.engine.model.values import Use, Value, uses_of
 from gammasky.engine.sky.roi import RegionOfInterest
@@ -115,6 +115,12 @@ class ModelSpec(Schema):
     def populations(self) -> list[Component]:
         """The components that are populations of point sources."""
         return [component for component in self.components if component.source_counts is not None]
+
+    @property
+    def maps(self) -> set[str]:
+        """Names of the maps of the data set that components take as templates."""
+        leaves = [leaf for component in self.components for leaf in component.template.leaves()]
+        return {leaf.map for leaf in leaves if isinstance(leaf, MapTemplate)}
 
 
 def _known_fields() -> frozenset[str]:

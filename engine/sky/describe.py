@@ -222,7 +222,13 @@ def _text(path: Path, content: bytes, label: str) -> Description:
             ("unit", "cm-2 s-1 sr-1 MeV-1 (by the layout: the file says none)"),
         ]
         return Description(path, spectrum.kind, lines)
-    return _catalogue(path, content, label)
+    try:
+        return _catalogue(path, content, label)
+    except InputError as error:
+        raise InputError(
+            f"{label}: no file that is known: of text there are spectra (two columns of numbers) and catalogues (CSV "
+            f"or ECSV with a header); read as a catalogue: {str(error).removeprefix(f'{label}: ')}"
+        ) from None
 
 
 def _catalogue(path: Path, content: bytes, label: str) -> Description:

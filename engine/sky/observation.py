@@ -39,7 +39,8 @@ class Observation:
         exposure_ratios (R,): mean exposure of a region over the reference exposure of its energy bin.
         reference_exposure (E,) [cm^2 s]: the exposure at which the source counts S are expected counts: the mean over
             the exposure regions of their mean exposures.
-        unknown_around: pixels around the region that were asked for and have no exposure; none is among the N.
+        unknown_around: pixels around the region that were asked for and of which the data set says no exposure, or
+            no value of a template; none is among the N.
     """
 
     grid: Pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +16,7 @@ from gammasky.engine.sky.observation import Observation, exposure_split
 from gammasky.engine.sky.pixels import Pixels
 from gammasky.engine.sky.pixels.frames import vectors_of
 from gammasky.engine.sky.schema import Schema, first_problem
-from gammasky.engine.sky.source_maps import containment_radius_deg
+from gammasky.engine.sky.source_maps import containment_radius_deg, leakage_radius_deg
 
 if TYPE_CHECKING:
     from gammasky.engine.sky.dataset import Dataset
@@ -35,9 +36,9 @@ class CatalogueDiscs(Schema):
     Args:
         catalogue: its name among the `sources` of the dataset.
         radius_deg [deg]: of all discs; 0.8 where nothing else is said.
-        containment: in its place, the fraction of a source's photons that a disc holds, by the PSF of the first bin.
-        leakage: in its place, how many photons a source may leave outside its disc, by its flux, the exposure
-            at its place and that PSF; a source that has fewer in all has no disc.
+        containment: in its place, the fraction of a source's photons that a disc holds in every energy bin.
+        leakage: in its place, how many photons of all energy bins a source may leave outside its disc, by its flux, the
+            exposure at its place and the PSF of each bin; a source that has fewer in all has no disc.
     """
 
     catalogue: str
@@ -64,12 +65,12 @@ class CatalogueDiscs(Schema):
             edges = dataset.energy_edges_gev
             fluxes = np.stack([catalogue.flux_in(low, high) for low, high in pairwise(edges.tolist())])
             at = dataset.pixels.find(vectors_of(lon, lat))
-            photons = np.where(at >= 0, (fluxes * dataset.exposure[:, at]).sum(axis=0), np.nan)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                fraction = np.nan_to_num(1 - self.leakage / photons, neginf=0.0)
-            radius = np.where(fraction > 0, containment_radius_deg(dataset.psf, np.clip(fraction, 0, 1)), -1.0)
+            photons = np.nan_to_num(np.where(at >= 0, fluxes * dataset.exposure[:, at], 0.0))
+            radius = leakage_radius_deg(dataset.psfs, photons, self.leakage)
+            radius[photons.sum(axis=0) <= self.leakage] = -1.0
         elif self.containment is not None:
-            radius = containment_radius_deg(dataset.psf, np.full(len(lon), self.containment))
+            widest = max(containment_radius_deg(psf, np.array([self.containment]))[0] for psf in dataset.psfs)
+            radius = np.full(len(lon), widest)
         else:
             radius = np.full(len(lon), 0.8 if self.radius_deg is None else self.radius_deg)
         kept = radius >= 0
@@ -159,11 +160,11 @@ class RegionOfInterest(Schema):
                 inside &= (value >= 0) == (choice == positive)
         return inside
 
-    def flatten(self, dataset: Dataset, *, around_deg: float = 0.0) -> Observation:
+    def flatten(self, dataset: Dataset, *, around_deg: float = 0.0, maps: Iterable[str] = ()) -> Observation:
         """The pixels of the region in `dataset`, and those whose centre is within `around_deg` [deg] of one of them.
 
-        Of those around it only the ones with an exposure are taken: a data set may end where its region does. The
-        others are counted in `Observation.unknown_around`.
+        Of those around it only the ones with an exposure, and with a value of each of the templates `maps`, are taken:
+        a data set may end where its region does. The others are counted in `Observation.unknown_around`.
 
         Raises:
             InputError: empty or wholly masked region, pixels without counts, unknown mask or catalogue, too many
@@ -192,7 +193,11 @@ class RegionOfInterest(Schema):
         dataset.check_exposure((inside + n_pix * np.arange(n_energy)[:, None]).ravel())
         wanted = _around(dataset.pixels, inside, around_deg)
         exposure = dataset.exposure[:, wanted]
-        around = wanted[(np.isfinite(exposure) & (exposure > 0)).all(axis=0)]
+        known = (np.isfinite(exposure) & (exposure > 0)).all(axis=0)
+        if len(wanted):
+            for name in maps:
+                known &= ~np.isnan(dataset.template(name)[:, wanted]).any(axis=0)
+        around = wanted[known]
         found = _flatten(dataset, lon, lat, (inside[~masked], inside[masked], around), self.exposure_regions)
         return replace(found, unknown_around=len(wanted) - len(around))
 

@@ -83,3 +83,22 @@ def _photons(centre: np.ndarray, extent_rad: np.ndarray, psf: PSF) -> tuple[np.n
 def containment_radius_deg(psf: PSF, fraction: np.ndarray) -> np.ndarray:
     """Radius [deg] that holds the fraction of a source's photons."""
     return np.zeros_like(fraction) if isinstance(psf, DeltaPSF) else np.rad2deg(psf.radius(fraction))
+
+
+def leakage_radius_deg(psfs: Sequence[PSF], photons: np.ndarray, leakage: float) -> np.ndarray:
+    """Radius (n,) [deg] outside which a source leaves `leakage` photons of all energy bins; 0 where it has fewer.
+
+    Args:
+        psfs (E): of each bin.
+        photons (E, n): of each source in each bin.
+        leakage: photons outside.
+    """
+    outside = np.geomspace(1.0, 1e-9, 4001)
+    radii = np.array([containment_radius_deg(psf, 1.0 - outside) for psf in psfs])
+    low, high = np.zeros(photons.shape[1]), np.full(photons.shape[1], radii.max())
+    for _ in range(60):  # halves
+        middle = (low + high) / 2
+        shares = [np.interp(middle, radius, outside, right=0.0) for radius in radii]
+        left = (photons * shares).sum(axis=0)
+        low, high = np.where(left > leakage, middle, low), np.where(left > leakage, high, middle)
+    return np.where(photons.sum(axis=0) > leakage, high, 0.0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -227,6 +229,26 @@ def test_a_data_set_may_end_where_its_region_does(small: Dataset, population_tab
     exposure.ravel()[whole.index[0]] = np.nan
     with pytest.raises(InputError, match="finite and positive where they are used"):
         SkyModel(spec, replace(dataset, exposure=exposure))
+
+
+def test_a_template_may_end_where_its_region_does(
+    small_folder: Path, tmp_path: Path, population_table: dict[str, Any]
+) -> None:
+    """As the exposure: a recipe may make both for the region alone."""
+    folder = shutil.copytree(small_folder, tmp_path / "sky")
+    dataset = Dataset.open(folder).with_psf(GaussianPSF(sigma_deg=2.0))
+    spec = model_from_table(population_table)
+    whole = PhotonSimulator(SkyModel(spec, dataset)).pixels
+    around = whole.index[whole.n_region :]
+    gone = around[: len(around) // 2]
+    peak = np.load(folder / "peak.npy")
+    peak.ravel()[gone] = np.nan
+    np.save(folder / "peak.npy", peak)
+    model = SkyModel(spec, Dataset.open(folder).with_psf(GaussianPSF(sigma_deg=2.0)))
+    simulator = PhotonSimulator(model)
+    assert simulator.pixels.unknown_around == len(gone)
+    np.testing.assert_array_equal(simulator.pixels.index[whole.n_region :], around[len(gone) :])
+    assert simulator.draw(point_of(model)).shape == (1, whole.n_region)
 
 
 def test_with_psf_changes_nothing_else(small: Dataset) -> None:

@@ -16,7 +16,7 @@ from gammasky.engine.sky import CatalogueDiscs, Dataset, GaussianPSF, RegionOfIn
 from gammasky.engine.sky.pixels import HealpixPixels
 from gammasky.engine.sky.pixels.frames import vectors_of
 from gammasky.engine.sky.roi import angular_distance_deg
-from gammasky.engine.sky.source_maps import source_maps
+from gammasky.engine.sky.source_maps import leakage_radius_deg, source_maps
 from tests.engine.sky.conftest import N_PIX, refusal
 
 Folder = Callable[..., Path]
@@ -226,6 +226,15 @@ def test_sizes_of_discs(small_folder: Folder) -> None:
     assert "radius_deg and leakage both say how large the discs are" in refusal(
         lambda: RegionOfInterest(sources=[{"catalogue": "cat", "radius_deg": 1.0, "leakage": 2.0}])
     )
+
+
+def test_discs_hold_the_photons_of_all_bins() -> None:
+    """A hard source is seen in the sharp bin, a soft one in the wide bin; both leave two photons outside."""
+    sigma, photons = np.array([[0.5], [0.1]]), np.array([[10.0, 300.0, 1.0], [900.0, 3.0, 0.5]])
+    radius = leakage_radius_deg([GaussianPSF(sigma_deg=0.5), GaussianPSF(sigma_deg=0.1)], photons, 2.0)
+    outside = (photons * np.exp(-0.5 * (radius / sigma) ** 2)).sum(axis=0)
+    np.testing.assert_allclose(outside[:2], 2.0, rtol=1e-3)
+    assert radius[2] == 0.0
 
 
 @pytest.mark.usefixtures("own_cache")
