@@ -32,6 +32,7 @@ class Use:
         elements: names of the elements of a vector; () for a single number.
         least: the smallest value that makes sense in this place; `what` says what the number is.
         shares: whether it holds the shares of a mixture, which add up to 1.
+        per_bin: whether its elements are the energy bins of the data set, whose names only those who know it can give.
     """
 
     parameter: str
@@ -40,6 +41,7 @@ class Use:
     least: float = -math.inf
     what: str = ""
     shares: bool = False
+    per_bin: bool = False
 
 
 def uses_of(where: str, *values: Any) -> Iterator[Use]:
