@@ -92,7 +92,7 @@ def simulate_to_folder(
             if plan.sources and isinstance(simulator, PhotonSimulator):
                 counts, lists = simulator.draw_with_sources(point, seed=plan.seed, first=number)
                 names = [population.name for population in sky_model.spec.populations]
-                write_sources(out / f"{sky_name(number)}_sources.fits", lists[0], names, pixels.reference_exposure)
+                write_sources(out / f"{sky_name(number)}_sources.fits", lists[0], names)
             else:
                 counts = simulator.draw(point, seed=plan.seed, first=number)
             written.append(write_sky(out, number, pixels, counts[0], base=base, truth=truth, description=about))

@@ -7,6 +7,8 @@ test the inference alone, are drawn by `CountsTerm.draw`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 
@@ -21,21 +23,20 @@ CONTAINED = 0.9999  # share of a source's photons that defines how far around th
 
 
 class PhotonSimulator:
-    """Photons on the sphere: sources one by one, each photon scattered by the PSF of the observation.
+    """Photons on the sphere: sources one by one, each photon scattered by the PSF of its energy bin.
 
     Smooth templates already include the PSF; their counts are Poisson. Sources are simulated in the region (masked
-    pixels too) and around it as far as the PSF holds 99.99 % of the photons.
+    pixels too) and around it as far as the widest PSF holds 99.99 % of the photons.
 
     Args:
         model: the model.
     """
 
     def __init__(self, model: SkyModel) -> None:
-        psf = model.pixels.psf[0]
-        around_deg = margin_deg(psf) if model.spec.populations else 0.0
+        around_deg = margin_deg(model.dataset.psfs) if model.spec.populations else 0.0
         self.pixels = model.spec.region.flatten(model.dataset, around_deg=around_deg, maps=model.spec.maps)
         self._expectation = model.expectation.on(self.pixels)
-        self._sky = SkySimulator(self.pixels, psf)
+        self._sky = SkySimulator(self.pixels)
         self._program = jax.jit(self._numbers)
 
     def draw(self, theta: Parameters, *, n: int = 1, seed: int = 0, first: int = 0) -> np.ndarray:
@@ -58,7 +59,9 @@ class PhotonSimulator:
         """Smooth mean (n_region,) and the populations."""
         mean, sky = jax.tree.map(np.asarray, self._program(theta, self._expectation.arrays))
         return mean, [
-            SourcePopulation.from_template(name, sky.templates[name], self._expectation.populations.s_grid, dnds)
+            SourcePopulation.from_template(
+                name, self.pixels.by_bin(sky.templates[name])[0], self._expectation.populations.s_grid, dnds
+            )
             for name, dnds in sky.dnds.items()
         ]
 
@@ -100,6 +103,6 @@ def build_simulator(name: str, model: SkyModel) -> PhotonSimulator | LikelihoodS
     return SIMULATORS[name](model)
 
 
-def margin_deg(psf: PSF) -> float:
-    """How far around the region [deg] sources can matter: the radius that holds 99.99 % of a source's photons."""
-    return float(np.rad2deg(psf.radius(np.array([CONTAINED]))[0]))
+def margin_deg(psfs: Sequence[PSF]) -> float:
+    """How far around the region [deg] sources can matter: the largest radius that holds 99.99 % of a bin's photons."""
+    return max(float(np.rad2deg(psf.radius(np.array([CONTAINED]))[0])) for psf in psfs)

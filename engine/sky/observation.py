@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -146,6 +147,24 @@ class Observation:
         if np.shape(sky_map) != shape:
             raise InputError(f"map: expected shape {shape} (energy bins, pixels), got {np.shape(sky_map)}")
         return np.asarray(sky_map).ravel()[self.index]
+
+    def by_bin(self, values: np.ndarray) -> np.ndarray:
+        """`values` (..., n) of all N pixels, those of the region or the fitted ones as (..., E, n / E).
+
+        That is energy bin, then pixel of the sky; every bin has the same ones.
+        """
+        values, lead = np.asarray(values), np.shape(values)[:-1]
+        ends = [end for end in (0, self.n_fit, self.n_region, self.n_pixels) if end <= values.shape[-1]]
+        groups = [values[..., first:last] for first, last in pairwise(ends)]
+        shaped = [group.reshape(*lead, self.n_energy, group.shape[-1] // self.n_energy) for group in groups]
+        return np.concatenate(shaped, axis=-1)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Place in the region of every energy bin and pixel of the sky (E, npix), -1 beyond it."""
+        found = np.full(self.n_energy * self.grid.n_pixels, -1, dtype=np.int32)
+        found[self.index[: self.n_region]] = np.arange(self.n_region)
+        return found.reshape(self.n_energy, -1)
 
     def to_map(self, values: np.ndarray, fill: float = np.nan) -> np.ndarray:
         """A map (E, npix) of `values` for all N pixels, those of the region or the P fitted ones; `fill` elsewhere.

@@ -22,14 +22,15 @@ class ProjectedSky:
 
     Args:
         pixels: the region and the pixels around it.
-        radii (K,) [rad]: from `tables.radius_table`, or (0,) for photons that stay in the pixel of their source.
+        radii (E, K) [rad]: of each energy bin from `tables.radius_table`, or zeros for photons that stay in the pixel
+            of their source.
     """
 
     def __init__(self, pixels: Observation, radii: np.ndarray) -> None:
         assert isinstance(pixels.grid, ProjectedPixels)
         self.pixels, self.grid, self._radii = pixels, pixels.grid, radii
-        self._position = np.full(pixels.n_energy * pixels.grid.n_pixels, -1, dtype=np.int64)
-        self._position[pixels.index[: pixels.n_region]] = np.arange(pixels.n_region)
+        self._pixel, self._exposure = pixels.by_bin(pixels.pixel)[0], pixels.by_bin(pixels.source_exposure)
+        self._position = pixels.places
 
     def draw(
         self, mean: np.ndarray, tables: Mapping[int, SourceTable], seed: int, sky: int
@@ -55,32 +56,34 @@ class ProjectedSky:
         flat = decay < 1e-300
         t = np.where(flat, u, -np.log1p(u * np.expm1(-decay)) / np.where(flat, 1.0, decay))
         s = table.origin[cell] * np.exp(table.step[cell] * t)
-        row, column = np.divmod(self.pixels.pixel[place], self.grid.shape[1])
+        row, column = np.divmod(self._pixel[place], self.grid.shape[1])
         offset = generator.random((2, n)) - 0.5
         centre = vectors_of(*self.grid.at(column + offset[0], row + offset[1]))
-        photons = generator.poisson(s * self.pixels.source_exposure[place])
-        self._scatter(place, centre, photons, generator, counts)
+        photons = np.empty((n, len(table.shares)), dtype=np.int64)
+        for e, share in enumerate(table.shares):
+            photons[:, e] = generator.poisson(s * share * self._exposure[e, place])
+            self._scatter(e, place, centre, photons[:, e], generator, counts)
         x, y, z = centre.T
         return Sources(place, z, np.hypot(x, y), np.arctan2(y, x), s, photons)
 
     def _scatter(
         self,
+        energy_bin: int,
         place: np.ndarray,
         centre: np.ndarray,
         photons: np.ndarray,
         generator: np.random.Generator,
         counts: np.ndarray,
     ) -> None:
-        """Find the pixel of every photon; those beyond the counted pixels are lost."""
-        source = np.repeat(np.arange(len(place)), photons)
-        if self._radii.size:
+        """Find the pixel of every photon of one energy bin; those beyond the counted pixels are lost."""
+        source, radii = np.repeat(np.arange(len(place)), photons), self._radii[energy_bin]
+        if radii[-1] > 0:
             w = np.sqrt(generator.standard_exponential(len(source)))
-            radius = np.interp(w, np.linspace(0.0, LARGEST_W, self._radii.size), self._radii)
+            radius = np.interp(w, np.linspace(0.0, LARGEST_W, radii.size), radii)
             angle = 2 * np.pi * generator.random(len(source))
             there = np.stack(displaced(np, centre[source], radius[:, None], angle[:, None]), axis=-1)[:, 0]
             pixel = self.grid.find(there, self.grid.frame)
         else:
-            pixel = self.pixels.pixel[place[source]]
-        offset = self.pixels.energy_bin[place[source]] * self.grid.n_pixels
-        found = np.where(pixel >= 0, self._position[offset + np.maximum(pixel, 0)], -1)
+            pixel = self._pixel[place[source]]
+        found = np.where(pixel >= 0, self._position[energy_bin, np.maximum(pixel, 0)], -1)
         counts += np.bincount(found + 1, minlength=len(counts) + 1)[1:]  # entry 0 is the lost photons

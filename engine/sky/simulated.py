@@ -85,14 +85,13 @@ def _write_counts(path: Path, pixels: Observation, counts: np.ndarray, columns: 
     return {}
 
 
-def write_sources(path: Path, sources: SourceList, populations: Sequence[str], reference_exposure: np.ndarray) -> None:
-    """Write the true sources of a sky as a FITS table.
+def write_sources(path: Path, sources: SourceList, populations: Sequence[str]) -> None:
+    """Write the true sources of a sky as a FITS table; where there are several energy bins, with the photons in each.
 
     Args:
         path: the file.
         sources: the list.
         populations: names of the populations.
-        reference_exposure (E,) [cm^2 s]: exposure at which S is the expected number of photons.
 
     Raises:
         OSError: what the file system refused.
@@ -100,18 +99,17 @@ def write_sources(path: Path, sources: SourceList, populations: Sequence[str], r
     from astropy.table import Table
 
     names = np.array(populations, dtype=str)[sources.population] if len(sources.s) else np.array([], dtype="U1")
-    table = Table(
-        {
-            "population": names,
-            "glon": sources.lon_deg,
-            "glat": sources.lat_deg,
-            "energy_bin": sources.energy_bin,
-            "flux": sources.s / reference_exposure[sources.energy_bin],
-            "S": sources.s,
-            "counts": sources.counts,
-            "pixel": sources.pixel,
-        },
-        units={"glon": "deg", "glat": "deg", "flux": "1 / (cm2 s)"},
-    )
+    columns = {
+        "population": names,
+        "glon": sources.lon_deg,
+        "glat": sources.lat_deg,
+        "flux": sources.flux,
+        "S": sources.s,
+        "counts": sources.counts,
+        "pixel": sources.pixel,
+    }
+    if sources.photons.shape[1] > 1:
+        columns["counts_by_bin"] = sources.photons
+    table = Table(columns, units={"glon": "deg", "glat": "deg", "flux": "1 / (cm2 s)"})
     with replacing(path) as temporary:
         table.write(temporary, format="fits")

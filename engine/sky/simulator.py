@@ -1,7 +1,8 @@
 """Simulated skies, photon by photon: from smooth means and populations of point sources to counts.
 
-Sources lie anywhere in the flat pixels, those around the region included, and every photon is displaced on the sphere.
-The one-pixel likelihood knows of the PSF only how photons of one source are shared out among pixels; here neighbouring
+Sources lie anywhere in the pixels, those around the region included. Each shines in all energy bins: it has one flux,
+and in every bin the exposure at its own place; and every photon is displaced on the sphere by the PSF of its bin. The
+one-pixel likelihood knows of the PSF only how photons of one source are shared out among pixels; here neighbouring
 pixels also share sources.
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 from gammasky.engine.errors import ImpossibleCountsError, InputError
 from gammasky.engine.kernels.simulate import cpu
 from gammasky.engine.kernels.simulate.philox import SEEDS, SKIES
-from gammasky.engine.kernels.simulate.tables import PixelTable, SourceTable, radius_table
+from gammasky.engine.kernels.simulate.tables import RADIUS_NODES, PixelTable, SourceTable, radius_table
 from gammasky.engine.kernels.simulate.variates import LARGEST_MEAN
 from gammasky.engine.kernels.threads import run_tasks
 from gammasky.engine.sky.observation import Observation
@@ -29,26 +30,37 @@ MOST_SOURCES = 1e8
 
 @dataclass(frozen=True, eq=False)
 class SourcePopulation:
-    """One population of point sources.
+    """One population of point sources, N / E pixels of the sky being those of every energy bin (`Observation.by_bin`).
 
     Args:
         name: for messages.
-        expected (N,): expected number of sources in each pixel: the template times the integral of dN/dS.
-        s_grid (S,) [counts]: rising nodes, in expected photons at the mean exposure.
+        expected (N / E,): expected number of sources in each pixel of the sky: template times the integral of dN/dS.
+        s_grid (S,) [counts]: rising nodes, in expected photons at the reference exposures.
         dnds (S,): dN/dS there, in any normalisation; a power law in between. A cell with a zero at either end is empty.
+        shares (E,): expected photons in each energy bin for S = 1, at the reference exposure of the bin. They add up to
+            1 where S counts the photons of all bins; where S is a flux [cm^-2 s^-1] they are what the spectrum and the
+            exposure make of it [cm^2 s].
     """
 
     name: str
     expected: np.ndarray
     s_grid: np.ndarray
     dnds: np.ndarray
+    shares: Sequence[float] | np.ndarray = (1.0,)
 
     @classmethod
-    def from_template(cls, name: str, template: np.ndarray, s_grid: np.ndarray, dnds: np.ndarray) -> SourcePopulation:
-        """The population with `template` (N,) times `dnds` (S,) [sources per pixel and count] in each pixel."""
+    def from_template(
+        cls,
+        name: str,
+        template: np.ndarray,
+        s_grid: np.ndarray,
+        dnds: np.ndarray,
+        shares: Sequence[float] | np.ndarray = (1.0,),
+    ) -> SourcePopulation:
+        """The population with `template` (N / E,) times `dnds` (S,) [sources per pixel and count] in each pixel."""
         s_grid, dnds = _checked_dnds(name, s_grid, dnds)
-        integral = SourceTable.build(np.zeros(1), s_grid, dnds).integral
-        return cls(name, np.asarray(template, dtype=np.float64) * integral, s_grid, dnds)
+        integral = SourceTable.build(np.zeros(1), s_grid, dnds, np.ones(1)).integral
+        return cls(name, np.asarray(template, dtype=np.float64) * integral, s_grid, dnds, shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,38 +70,44 @@ class SourceList:
     Args:
         population (n,): index of the population.
         lon_deg, lat_deg (n,) [deg]: Galactic position; longitude in (-180, 180].
-        energy_bin (n,): energy bin.
-        s (n,) [counts]: expected photons at the mean exposure.
-        counts (n,): photons, wherever they were detected.
+        s (n,): S, in the units of the population's grid.
+        flux (n,) [cm^-2 s^-1]: flux in all energy bins together.
+        photons (n, E): photons in each energy bin, wherever they were detected.
         pixel (n,): pixel that the source lies in.
     """
 
     population: np.ndarray
     lon_deg: np.ndarray
     lat_deg: np.ndarray
-    energy_bin: np.ndarray
     s: np.ndarray
-    counts: np.ndarray
+    flux: np.ndarray
+    photons: np.ndarray
     pixel: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Photons in all energy bins together (n,)."""
+        return np.asarray(self.photons.sum(axis=1))
 
 
 class SkySimulator:
     """Draws skies in the pixels of a region.
 
     Args:
-        pixels: the region and the pixels around it; sources in all of them, counts in the first `n_region`.
-        psf: point-spread function. Photons beyond the counted pixels of their energy bin are lost.
+        pixels: the region and the pixels around it; sources in all of them, counts in the first `n_region`. Each energy
+            bin has its PSF. Photons beyond the counted pixels of their energy bin are lost.
 
     Raises:
         InputError: a PSF as wide as the sphere.
     """
 
-    def __init__(self, pixels: Observation, psf: PSF) -> None:
+    def __init__(self, pixels: Observation) -> None:
         self.pixels = pixels
-        self._radii = _radii(psf)
+        self._radii = np.stack([_radii(psf) for psf in pixels.psf])
+        self._exposure = np.ascontiguousarray(pixels.by_bin(pixels.source_exposure))
         is_grid = isinstance(pixels.grid, ProjectedPixels)
         self._grid = ProjectedSky(pixels, self._radii) if is_grid else None
-        self._table = None if is_grid else _pixel_table(pixels)
+        self._table = None if is_grid else _pixel_table(pixels, self._exposure)
 
     def draw(
         self,
@@ -103,7 +121,8 @@ class SkySimulator:
         """Draw counts (n, n_region) of n skies.
 
         Args:
-            mean (n_region,): mean counts of the smooth part, which already includes the PSF.
+            mean (n_region,): mean counts of the smooth part, which already includes the PSF; energy bins in the order
+                of the pixels.
             populations: point sources.
             n: number of skies.
             seed: 0 to 2^63 - 1. A sky depends on the seed and its number alone, on any number of threads.
@@ -146,34 +165,36 @@ class SkySimulator:
                 assert self._grid is not None
                 counts[sky], drawn = self._grid.draw(mean, tables, int(key), first + sky)
                 if with_sources:
-                    lists[sky] = self._source_list(list(tables), drawn)
+                    lists[sky] = self._source_list(tables, drawn)
                 return
             cpu.add_smooth(mean, first + sky, key, counts[sky])
             drawn = []
             for i, table in tables.items():
                 room = cpu.source_number(table, i, first + sky, key) if with_sources else 0
-                drawn.append(cpu.Sources.empty(room))
+                drawn.append(cpu.Sources.empty(room, self.pixels.n_energy))
                 cpu.add_sources(self._table, table, self._radii, i, first + sky, key, counts[sky], drawn[-1])
             if with_sources:
-                lists[sky] = self._source_list(list(tables), drawn)
+                lists[sky] = self._source_list(tables, drawn)
 
         run_tasks(task, n)
         return counts, [lists[sky] for sky in sorted(lists)]
 
-    def _source_list(self, populations: list[int], drawn: list[cpu.Sources]) -> SourceList:
+    def _source_list(self, tables: dict[int, SourceTable], drawn: list[cpu.Sources]) -> SourceList:
         """The sources of all populations, one after the other."""
-        both = cpu.Sources(*(np.concatenate(parts) for parts in zip(*[cpu.Sources.empty(0), *drawn], strict=True)))
+        none, numbers = cpu.Sources.empty(0, self.pixels.n_energy), [len(part.pixel) for part in drawn]
+        both = cpu.Sources(*(np.concatenate(parts) for parts in zip(*[none, *drawn], strict=True)))
+        flux_of_one = np.array([np.sum(table.shares / self.pixels.reference_exposure) for table in tables.values()])
         turned = np.mod(np.rad2deg(both.phi), 360.0)
         own = np.where(turned > 180.0, turned - 360.0, turned), np.rad2deg(np.arctan2(both.z, both.sine))
         lon, lat = in_frame(*own, self.pixels.grid.frame, "galactic")
         return SourceList(
-            population=np.repeat(np.array(populations, dtype=np.int64), [len(part.pixel) for part in drawn]),
+            population=np.repeat(np.array(list(tables), dtype=np.int64), numbers),
             lon_deg=lon,
             lat_deg=lat,
-            energy_bin=self.pixels.energy_bin[both.pixel],
             s=both.s,
-            counts=both.photons,
-            pixel=self.pixels.pixel[both.pixel],
+            flux=both.s * np.repeat(flux_of_one, numbers),
+            photons=both.photons,
+            pixel=self.pixels.by_bin(self.pixels.pixel)[0][both.pixel],
         )
 
     def _source_tables(self, populations: Sequence[SourcePopulation]) -> dict[int, SourceTable]:
@@ -182,9 +203,9 @@ class SkySimulator:
         for i, population in enumerate(populations):
             where = f"population '{population.name}'"
             s_grid, dnds = _checked_dnds(population.name, population.s_grid, population.dnds)
-            expected = self._checked(f"{where}: expected sources", population.expected, self.pixels.n_pixels, np.inf)
-            table = SourceTable.build(expected, s_grid, dnds)
-            brightest = s_grid[-1] * self.pixels.source_exposure.max()
+            expected = self._checked(f"{where}: expected sources", population.expected, self._exposure.shape[1], np.inf)
+            table = SourceTable.build(expected, s_grid, dnds, self._checked_shares(where, population.shares))
+            brightest = s_grid[-1] * (table.shares[:, None] * self._exposure).max()
             if not brightest <= LARGEST_MEAN:
                 raise InputError(f"{where}: sources of up to {brightest:.4g} counts; expected at most {LARGEST_MEAN:g}")
             if table.expected > 0 and table.integral == 0:
@@ -198,6 +219,18 @@ class SkySimulator:
             )
         return tables
 
+    def _checked_shares(self, where: str, shares: Sequence[float] | np.ndarray) -> np.ndarray:
+        """`shares` (E,), finite and not negative."""
+        values = np.array(shares, dtype=np.float64)
+        if values.shape != (self.pixels.n_energy,):
+            raise InputError(
+                f"{where}: shares: expected one number for each of {self.pixels.n_energy} energy bins, got shape "
+                f"{values.shape}"
+            )
+        if not np.all((values >= 0) & (values < np.inf)):
+            raise InputError(f"{where}: shares: expected finite numbers of at least 0, got {values.tolist()}")
+        return values
+
     def _checked(self, what: str, values: np.ndarray, size: int, largest: float) -> np.ndarray:
         """`values` (size,), finite and from 0 to `largest`."""
         values = np.array(values, dtype=np.float64)  # a copy: kernels are compiled for arrays that may be written to
@@ -205,9 +238,11 @@ class SkySimulator:
             raise InputError(f"{what}: expected shape ({size},), one value per pixel; got {values.shape}")
         bad = np.flatnonzero(~((values >= 0) & (values <= largest) & (values < np.inf)))
         if bad.size:
-            energy_bin, pixel = divmod(int(self.pixels.index[bad[0]]), self.pixels.grid.n_pixels)
+            smooth, grid = size == self.pixels.n_region, self.pixels.grid
+            index = self.pixels.index if smooth else self.pixels.by_bin(self.pixels.index)[0]
+            energy_bin, pixel = divmod(int(index[bad[0]]), grid.n_pixels)
             limit = f" and at most {largest:g}" if largest < np.inf else " and finite"
-            place = f"in pixel {pixel} ({self.pixels.grid.name}), energy bin {energy_bin}"
+            place = f"in pixel {pixel} ({grid.name}){f', energy bin {energy_bin}' if smooth else ''}"
             raise ImpossibleCountsError(f"{what}: expected at least 0{limit}, got {values[bad[0]]:g} {place}")
         return values
 
@@ -255,31 +290,28 @@ def _checked_dnds(name: str, s_grid: np.ndarray, dnds: np.ndarray) -> tuple[np.n
     return s_grid, dnds
 
 
-def _pixel_table(pixels: Observation) -> PixelTable:
-    """The pixels as the kernel takes them."""
+def _pixel_table(pixels: Observation, exposure: np.ndarray) -> PixelTable:
+    """The pixels as the kernel takes them, with their `exposure` (E, N / E)."""
     import healpy
 
     assert isinstance(pixels.grid, HealpixPixels)
-    nside, size = pixels.grid.nside, pixels.grid.n_pixels
-    x, y, face = healpy.pix2xyf(nside, pixels.pixel)
-    position = np.full(pixels.n_energy * size, -1, dtype=np.int32)
-    position[pixels.index[: pixels.n_region]] = np.arange(pixels.n_region)
+    nside, pixel = pixels.grid.nside, pixels.by_bin(pixels.pixel)[0]
+    x, y, face = healpy.pix2xyf(nside, pixel)
     return PixelTable(
         nside=nside,
+        pixel=np.array(pixel, dtype=np.int64),
         face=np.asarray(face, dtype=np.int64),
         x=np.asarray(x, dtype=np.int64),
         y=np.asarray(y, dtype=np.int64),
-        offset=np.asarray(pixels.energy_bin * size, dtype=np.int64),
-        exposure=np.array(pixels.source_exposure, dtype=np.float64),
-        position=position,
-        n_counted=pixels.n_region,
+        exposure=exposure,
+        position=pixels.places,
     )
 
 
 def _radii(psf: PSF) -> np.ndarray:
-    """Radii for the kernel; none for the delta PSF."""
+    """Radii for the kernel; zeros for the delta PSF."""
     if isinstance(psf, DeltaPSF):
-        return np.empty(0)
+        return np.zeros(RADIUS_NODES)
     radii = radius_table(psf.radius)
     width = float(np.rad2deg(psf.radius(np.array(0.68))))
     if not (np.all(np.isfinite(radii)) and width <= 90.0):

@@ -17,6 +17,7 @@ from scipy import stats
 
 from gammasky.engine import nptf_log_likelihood
 from gammasky.engine.sky import DeltaPSF, Observation, Response, pixel_fractions
+from gammasky.engine.sky.psf import PSF
 from gammasky.engine.sky.simulator import SkySimulator, SourcePopulation
 from tests.engine.sky.observations import KING, flat
 
@@ -27,12 +28,12 @@ DNDS = np.where(S_GRID > 12.0, 12.0**2.9 * S_GRID**-4.3, S_GRID**-1.4)
 DNDS *= 0.5 / np.trapezoid(DNDS, S_GRID)  # half a source per pixel
 
 
-def patch(nside: int, counted: float, around: float) -> Observation:
+def patch(nside: int, counted: float, around: float, psf: PSF) -> Observation:
     """Pixels within `counted` [deg] of a direction at mid latitudes, with those within `around` about them."""
     centre = healpy.ang2vec(40.0, 33.0, lonlat=True)
     inner = healpy.query_disc(nside, centre, np.deg2rad(counted))
     outer = np.setdiff1d(healpy.query_disc(nside, centre, np.deg2rad(counted + around)), inner)
-    return flat(nside, inner, outer)
+    return flat(nside, inner, outer, psf=psf)
 
 
 def probabilities(psf: Any, nside: int, top: int) -> np.ndarray:
@@ -47,9 +48,9 @@ def probabilities(psf: Any, nside: int, top: int) -> np.ndarray:
 @pytest.mark.parametrize("psf", [DeltaPSF(), KING], ids=["delta", "king"])
 def test_histogram_of_counts(psf: Any) -> None:
     nside = 128
-    pixels = patch(nside, counted=1.0, around=0.0 if isinstance(psf, DeltaPSF) else 4.0)
+    pixels = patch(nside, counted=1.0, around=0.0 if isinstance(psf, DeltaPSF) else 4.0, psf=psf)
     population = SourcePopulation.from_template("sources", np.ones(pixels.n_pixels), S_GRID, DNDS)
-    counts = SkySimulator(pixels, psf).draw(np.full(pixels.n_region, MEAN), [population], n=SKIES, seed=20)
+    counts = SkySimulator(pixels).draw(np.full(pixels.n_region, MEAN), [population], n=SKIES, seed=20)
     assert counts.shape[0] == SKIES
     assert counts.shape[1] >= 10
     p = probabilities(psf, nside, int(counts.max()) + 200)
@@ -71,10 +72,10 @@ def test_histogram_of_counts(psf: Any) -> None:
 
 def test_a_wrong_source_count_function_is_noticed() -> None:
     """The same comparison with dN/dS of another slope fails by far: the test above has the power."""
-    pixels = patch(128, counted=1.0, around=0.0)
+    pixels = patch(128, counted=1.0, around=0.0, psf=DeltaPSF())
     steeper = DNDS * S_GRID**-0.5
     population = SourcePopulation.from_template("sources", np.ones(pixels.n_pixels), S_GRID, steeper)
-    counts = SkySimulator(pixels, DeltaPSF()).draw(np.full(pixels.n_region, MEAN), [population], n=SKIES, seed=20)
+    counts = SkySimulator(pixels).draw(np.full(pixels.n_region, MEAN), [population], n=SKIES, seed=20)
     single = counts[np.arange(SKIES), np.arange(SKIES) % pixels.n_region]
     p = probabilities(DeltaPSF(), 128, int(counts.max()) + 200)[:20]
     observed = np.bincount(np.minimum(single, 20), minlength=21)

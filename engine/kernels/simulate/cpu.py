@@ -1,7 +1,8 @@
 """Numba kernel of the photon-level simulation: one sky at a time, every random number at its own address.
 
-The number of sources of a population is Poisson, each source has its pixel by weight, its position uniform inside,
-its S from dN/dS and a Poisson number of photons, and each photon its own displacement by the PSF.
+The number of sources of a population is Poisson, each source has its pixel by weight, its position uniform inside, its
+S from dN/dS and in each energy bin a Poisson number of photons, and each photon its own displacement by the PSF of its
+bin.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Integers = NDArray[np.int64]
 
 
 class Sources(NamedTuple):
-    """The n sources of one population in one sky: place in the pixels, direction, S, photons."""
+    """The n sources of one population in one sky: place in the pixels, direction, S, photons by energy bin (n, E)."""
 
     pixel: Integers
     z: Floats
@@ -42,10 +43,10 @@ class Sources(NamedTuple):
     photons: Integers
 
     @classmethod
-    def empty(cls, n: int) -> Sources:
+    def empty(cls, n: int, n_energy: int) -> Sources:
         """Room for n sources."""
         z, sine, phi, s = np.empty((4, n))
-        return cls(np.empty(n, dtype=np.int64), z, sine, phi, s, np.empty(n, dtype=np.int64))
+        return cls(np.empty(n, dtype=np.int64), z, sine, phi, s, np.empty((n, n_energy), dtype=np.int64))
 
 
 @njit(**COMPILE)
@@ -76,10 +77,11 @@ def add_sources(
     """Add the photons of every source of a population to `counts` (P,).
 
     Args:
-        radii (K,) [rad]: from `tables.radius_table`, or (0,) for photons that stay in the pixel of their source.
+        radii (E, K) [rad]: of each energy bin from `tables.radius_table`, or zeros for photons that stay in the pixel
+            of their source.
         sources: receives the sources if it has room for any.
     """
-    stream, number_stream = stream_of(SOURCE, population), stream_of(PHOTON_NUMBER, population)
+    stream = stream_of(SOURCE, population)
     for source in range(source_number(table, population, sky, seed)):
         u, v = uniforms(0, source, stream, sky, seed)
         pixel, cell = entry(table.running_sources, u), entry(table.running_cells, v)
@@ -88,23 +90,30 @@ def add_sources(
         direction = on_face(pixels.face[pixel], x, y)
         u, v = uniforms(2, source, stream, sky, seed)
         s = in_cell(table.origin[cell], table.step[cell], table.decay[cell], u)
-        photons = poisson(s * pixels.exposure[pixel], source, number_stream, sky, seed)
         if sources.pixel.size > 0:
-            sources.pixel[source], sources.s[source], sources.photons[source] = pixel, s, photons
+            sources.pixel[source], sources.s[source] = pixel, s
             sources.z[source], sources.sine[source], sources.phi[source] = direction
-        if radii.size > 0:
-            stream_photons = stream_of(PHOTON, population)
-            _scatter(pixels, radii, direction, pixels.offset[pixel], photons, source, stream_photons, sky, seed, counts)
-        elif pixel < pixels.n_counted:
-            counts[pixel] += photons
+        for e in range(len(table.shares)):
+            expected = s * table.shares[e] * pixels.exposure[e, pixel]
+            photons = poisson(expected, source, stream_of(PHOTON_NUMBER, population, e), sky, seed)
+            if sources.pixel.size > 0:
+                sources.photons[source, e] = photons
+            if radii[e, -1] > 0.0:
+                photon_stream = stream_of(PHOTON, population, e)
+                _scatter(
+                    pixels.nside, pixels.position[e], radii[e], direction, photons, source, photon_stream, sky, seed,
+                    counts,
+                )  # fmt: skip
+            elif pixels.position[e, pixels.pixel[pixel]] >= 0:
+                counts[pixels.position[e, pixels.pixel[pixel]]] += photons
 
 
 @njit(**COMPILE)
 def _scatter(
-    pixels: PixelTable,
+    nside: int,
+    position: NDArray[np.int32],
     radii: Floats,
     direction: tuple[float, float, float],
-    offset: int,
     photons: int,
     source: int,
     stream: int,
@@ -112,11 +121,11 @@ def _scatter(
     seed: np.uint64,
     counts: Integers,
 ) -> None:
-    """Displace the photons of one source by the PSF, and count those that arrive in a counted pixel."""
+    """Displace the photons of one source in one bin by the PSF, and count those that arrive in a counted pixel."""
     z, sine, phi = direction
     for photon in range(photons):
         u, v = uniforms(photon, source, stream, sky, seed)
         z1, sine1, phi1 = displaced(z, sine, phi, radius(radii, LARGEST_W, u), 2.0 * math.pi * v)
-        place = pixels.position[offset + ring_pixel(pixels.nside, z1, sine1, phi1)]
+        place = position[ring_pixel(nside, z1, sine1, phi1)]
         if place >= 0:
             counts[place] += 1

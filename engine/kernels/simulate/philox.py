@@ -24,9 +24,10 @@ _LOW = np.uint64(0xFFFFFFFF)
 _WORD = np.uint64(32)
 _SPARE_BITS = np.uint64(12)
 
-# What is drawn. `stream` is the kind of draw and the population it belongs to.
+# What is drawn. `stream` is the kind of draw, the population and the energy bin it belongs to.
 SMOOTH, NUMBER, SOURCE, PHOTON_NUMBER, PHOTON, COMPOUND_NUMBER, COMPOUND = range(7)
 _KINDS = 16
+POPULATIONS = 2**12  # that one sky can tell apart, in as many as 2^16 energy bins
 
 
 @njit(**COMPILE)
@@ -54,6 +55,6 @@ def uniforms(block: int, index: int, stream: int, sky: int, seed: np.uint64) -> 
 
 
 @njit(**COMPILE)
-def stream_of(kind: int, population: int) -> int:
-    """The stream of one kind of draw for one population."""
-    return kind + _KINDS * population
+def stream_of(kind: int, population: int, energy_bin: int = 0) -> int:
+    """The stream of one kind of draw for one population and energy bin."""
+    return kind + _KINDS * (population + POPULATIONS * energy_bin)

@@ -19,23 +19,20 @@ def draw_sky(mean: Any, pixels: PixelTable, tables: list[SourceTable], radii: An
     Args:
         mean (P,): smooth mean of the counted pixels.
         pixels, tables: pixels and populations.
-        radii (K,) [rad]: from `tables.radius_table`, or (0,) for photons that stay in the pixel of their source.
+        radii (E, K) [rad]: of each energy bin from `tables.radius_table`, or zeros for photons that stay in the pixel
+            of their source.
         generator: `np.random.default_rng(seed)`; skies that follow each other take it along.
     """
     counts = generator.poisson(mean).astype(np.int64)
     for table in tables:
         pixel, z, sine, phi, s = draw_sources(pixels, table, generator)
-        running = np.cumsum(generator.poisson(s * pixels.exposure[pixel]))
-        photons = int(running[-1]) if pixel.size else 0
-        if photons == 0:
-            continue
-        source = np.searchsorted(running, np.arange(photons), side="right")
-        if radii.size:
-            found = _arrivals(pixels.nside, z[source], sine[source], phi[source], radii, generator)
-            place = pixels.position[pixels.offset[pixel[source]] + found]
-        else:
-            place = np.where(pixel[source] < pixels.n_counted, pixel[source], -1)
-        counts += np.bincount(place + 1, minlength=pixels.n_counted + 1)[1:]  # entry 0 is the lost photons
+        for e, share in enumerate(table.shares):
+            source = np.repeat(np.arange(pixel.size), generator.poisson(s * share * pixels.exposure[e, pixel]))
+            found = pixels.pixel[pixel[source]]
+            if radii[e, -1] > 0:
+                found = _arrivals(pixels.nside, z[source], sine[source], phi[source], radii[e], generator)
+            # entry 0 is the lost photons
+            counts += np.bincount(pixels.position[e, found] + 1, minlength=counts.size + 1)[1:]
     return counts
 
 

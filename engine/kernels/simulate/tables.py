@@ -17,25 +17,23 @@ LARGEST_W = math.sqrt(53.0 * math.log(2.0))  # w = sqrt(-log u) of the smallest 
 
 
 class PixelTable(NamedTuple):
-    """The N pixels that sources lie in, and where photons are counted.
+    """The N pixels of the sky that sources lie in, and where photons of each of E energy bins are counted.
 
     Attributes:
         nside: HEALPix resolution.
+        pixel (N,): number of the pixel (RING).
         face, x, y (N,): HEALPix face, and position of the pixel's south corner on it in pixels.
-        offset (N,): energy bin * 12 nside^2.
-        exposure (N,): exposure over that at which S is the expected number of photons.
-        position (E * 12 nside^2,): place in the counted pixels of each flat index, -1 where photons are lost.
-        n_counted: number of counted pixels, the first of the N.
+        exposure (E, N): exposure over that at which S times the share of the bin is the expected number of photons.
+        position (E, 12 nside^2): place in the counts of each bin and pixel, -1 where photons are lost.
     """
 
     nside: int
+    pixel: Integers
     face: Integers
     x: Integers
     y: Integers
-    offset: Integers
     exposure: Floats
     position: NDArray[np.int32]
-    n_counted: int
 
 
 class SourceTable(NamedTuple):
@@ -45,6 +43,7 @@ class SourceTable(NamedTuple):
         running_sources (N,): running sum of the expected numbers of sources in the pixels.
         running_cells (C,): running sum of the integrals of dN/dS over the cells of the S grid that are not empty.
         origin, step, decay (C,): in a cell S = origin exp(step t), with t in (0, 1) of density ~ exp(-decay t).
+        shares (E,): expected photons in each energy bin of a source with S = 1, at the reference exposures.
     """
 
     running_sources: Floats
@@ -52,6 +51,7 @@ class SourceTable(NamedTuple):
     origin: Floats
     step: Floats
     decay: Floats
+    shares: Floats
 
     @property
     def expected(self) -> float:
@@ -64,7 +64,7 @@ class SourceTable(NamedTuple):
         return float(self.running_cells[-1]) if self.running_cells.size else 0.0
 
     @classmethod
-    def build(cls, expected: Floats, s_grid: Floats, dnds: Floats) -> SourceTable:
+    def build(cls, expected: Floats, s_grid: Floats, dnds: Floats, shares: Floats) -> SourceTable:
         """Table for dN/dS as a power law between neighbouring nodes.
 
         With h = log(S1 / S0) and a = h + log(g1 / g0) a cell holds S0 g0 h expm1(a) / a. Where a > 0 it is written from
@@ -74,6 +74,7 @@ class SourceTable(NamedTuple):
         Args:
             expected (N,): expected number of sources in each pixel.
             s_grid (S,) [counts]: rising nodes; dnds (S,): values there.
+            shares (E,): expected photons in each energy bin, for S = 1.
         """
         filled = (dnds[:-1] > 0) & (dnds[1:] > 0)
         log_s = np.log(s_grid)
@@ -86,7 +87,7 @@ class SourceTable(NamedTuple):
         mean = np.ones_like(decay)  # of exp(-decay t) over t
         np.divide(-np.expm1(-decay), decay, out=mean, where=decay > 1e-300)
         integrals = origin * top * h * mean
-        return cls(np.cumsum(expected), np.cumsum(integrals), origin, np.where(rising, -h, h), decay)
+        return cls(np.cumsum(expected), np.cumsum(integrals), origin, np.where(rising, -h, h), decay, shares)
 
 
 def radius_table(radius: Callable[[Floats], Floats]) -> Floats:

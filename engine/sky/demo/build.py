@@ -62,7 +62,7 @@ def simulated_counts(dataset: Dataset, seed: int = SEED) -> np.ndarray:
     # photons are counted in the first `n_region` pixels: here everywhere, the norms being fixed by now
     everywhere = replace(pixels, n_region=pixels.n_pixels)
     counts = np.empty(pixels.n_pixels, dtype=np.int64)
-    counts[pixels.index] = SkySimulator(everywhere, dataset.psf).draw(expected.mean, populations, n=1, seed=seed)[0]
+    counts[pixels.index] = SkySimulator(everywhere).draw(expected.mean, populations, n=1, seed=seed)[0]
     return counts
 
 

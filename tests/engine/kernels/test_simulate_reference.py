@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chi2_contingency, ks_2samp
 
 from gammasky.engine.kernels.simulate import cpu, reference
-from gammasky.engine.kernels.simulate.tables import PixelTable, SourceTable, radius_table
+from gammasky.engine.kernels.simulate.tables import RADIUS_NODES, PixelTable, SourceTable, radius_table
 
 NSIDE = 8
 SKIES = 400
@@ -19,28 +19,29 @@ def setting(delta: bool = False) -> tuple[np.ndarray, PixelTable, list[SourceTab
     lon, lat = healpy.pix2ang(NSIDE, np.arange(12 * NSIDE**2), lonlat=True)
     distance = np.rad2deg(healpy.rotator.angdist(np.array([lon, lat]), np.array([300.0, 65.0]), lonlat=True))
     cap, around = np.flatnonzero(distance < 30), np.flatnonzero((distance >= 30) & (distance < 50))
-    pixel = np.concatenate([cap, cap, around, around])
-    energy_bin = np.repeat([0, 1, 0, 1], [len(cap), len(cap), len(around), len(around)])
+    pixel = np.concatenate([cap, around])
     x, y, face = healpy.pix2xyf(NSIDE, pixel)
-    position = np.full(24 * NSIDE**2, -1, dtype=np.int32)
-    counted = 2 * len(cap)
-    offset = energy_bin * 12 * NSIDE**2
-    position[(offset + pixel)[:counted]] = np.arange(counted)
+    position = np.full((2, 12 * NSIDE**2), -1, dtype=np.int32)
+    position[:, cap] = np.arange(2 * len(cap)).reshape(2, -1)
     rng = np.random.default_rng(2)
-    pixels = PixelTable(NSIDE, face, x, y, offset, rng.uniform(0.5, 1.5, len(pixel)), position, counted)
+    pixels = PixelTable(NSIDE, pixel, face, x, y, rng.uniform(0.5, 1.5, (2, len(pixel))), position)
     grid = np.geomspace(0.3, 40.0, 60)
+    steep = np.minimum(grid / 5, (grid / 5) ** -3)
     tables = [
-        SourceTable.build(rng.exponential(0.3, len(pixel)) * (energy_bin == 0), grid, grid**-1.5),
-        SourceTable.build(rng.exponential(0.2, len(pixel)), grid, np.minimum(grid / 5, (grid / 5) ** -3)),
+        SourceTable.build(rng.exponential(0.3, len(pixel)), grid, grid**-1.5, np.array([0.9, 0.2])),
+        SourceTable.build(rng.exponential(0.2, len(pixel)), grid, steep, np.array([0.4, 0.6])),
     ]
-    radii = np.empty(0) if delta else radius_table(lambda inside: 0.08 * np.sqrt(-2 * np.log1p(-inside)))
-    return rng.uniform(0.0, 1.0, counted), pixels, tables, radii
+    radii = np.zeros((2, RADIUS_NODES))
+    if not delta:
+        radii[:] = radius_table(lambda inside: 0.08 * np.sqrt(-2 * np.log1p(-inside)))
+        radii[1] *= 0.5
+    return rng.uniform(0.0, 1.0, 2 * len(cap)), pixels, tables, radii
 
 
 def numba_skies(delta: bool, n: int = SKIES) -> np.ndarray:
     mean, pixels, tables, radii = setting(delta)
     counts = np.zeros((n, len(mean)), dtype=np.int64)
-    seed, nowhere = np.uint64(3), cpu.Sources.empty(0)
+    seed, nowhere = np.uint64(3), cpu.Sources.empty(0, 2)
     for sky in range(n):
         cpu.add_smooth(mean, sky, seed, counts[sky])
         for i, table in enumerate(tables):
@@ -78,8 +79,8 @@ def test_the_comparison_sees_the_psf() -> None:
 def test_neighbours_share_sources_only_under_a_psf() -> None:
     """What the likelihood neglects: the mean correlation of pixels next to each other."""
     _, pixels, _, _ = setting()
-    cap = np.flatnonzero(pixels.position[: 12 * NSIDE**2] >= 0)
-    place = {int(pixel): pixels.position[pixel] for pixel in cap}
+    cap = np.flatnonzero(pixels.position[0] >= 0)
+    place = {int(pixel): pixels.position[0, pixel] for pixel in cap}
     pairs = [(place[int(p)], place[q]) for p in cap for q in healpy.get_all_neighbours(NSIDE, int(p)) if q in place]
     correlations = {}
     for delta in (True, False):

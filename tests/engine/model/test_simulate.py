@@ -208,8 +208,10 @@ def test_every_feature_of_a_model(full_table: dict[str, Any], build: Build) -> N
 
 
 def test_margin() -> None:
-    assert margin_deg(DeltaPSF()) == 0.0
-    assert margin_deg(GaussianPSF(sigma_deg=0.5)) == pytest.approx(0.5 * np.sqrt(2 * np.log(1e4)), rel=1e-3)
+    assert margin_deg([DeltaPSF()]) == 0.0
+    assert margin_deg([GaussianPSF(sigma_deg=0.5), DeltaPSF()]) == pytest.approx(
+        0.5 * np.sqrt(2 * np.log(1e4)), rel=1e-3
+    )
 
 
 def test_a_data_set_may_end_where_its_region_does(small: Dataset, population_table: dict[str, Any]) -> None:
@@ -282,7 +284,7 @@ def test_unknown_simulator(smooth_table: dict[str, Any], build: Build) -> None:
 
 def test_a_psf_wider_than_the_sphere(small: Dataset, population_table: dict[str, Any]) -> None:
     model = SkyModel(model_from_table(population_table), small)
-    model.pixels = replace(model.pixels, psf=(GaussianPSF(sigma_deg=900.0),))
+    model.dataset = small.with_psf(GaussianPSF(sigma_deg=900.0))
     with pytest.raises(InputError, match="psf: wider than the sphere"):
         PhotonSimulator(model)
 

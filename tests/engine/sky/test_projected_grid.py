@@ -131,7 +131,7 @@ def test_a_simulated_sky_is_a_data_set(tmp_path: Path, folder: Path, model: SkyM
     np.testing.assert_array_equal(again.pixels.counts, counts[: model.pixels.n_fit])
     assert again.pixels.grid.key == model.pixels.grid.key
     sources = PhotonSimulator(model).draw_with_sources(POINT, n=1, seed=5)[1][0]
-    write_sources(tmp_path / "s.fits", sources, ["sources"], model.pixels.reference_exposure)
+    write_sources(tmp_path / "s.fits", sources, ["sources"])
     assert (tmp_path / "s.fits").is_file()
 
 

@@ -100,24 +100,26 @@ def sources(n: int, n_energy: int = 1) -> SourceList:
     rng = np.random.default_rng(4)
     return SourceList(
         population=rng.integers(0, 2, n), lon_deg=rng.uniform(-180, 180, n), lat_deg=rng.uniform(-90, 90, n),
-        energy_bin=rng.integers(0, n_energy, n), s=rng.uniform(0.1, 9.0, n), counts=rng.poisson(3.0, n),
+        s=rng.uniform(0.1, 9.0, n), flux=rng.uniform(1e-12, 1e-11, n), photons=rng.poisson(3.0, (n, n_energy)),
         pixel=rng.integers(0, N_PIX, n),
     )  # fmt: skip
 
 
 def test_sources(tmp_path: Path) -> None:
-    given, reference = sources(50, 2), np.array([1e11, 4e11])
-    write_sources(tmp_path / "s.fits", given, ["gce", "disk population"], reference)
+    given = sources(50, 2)
+    write_sources(tmp_path / "s.fits", given, ["gce", "disk population"])
     table = Table.read(tmp_path / "s.fits")
     assert [name.strip() for name in table["population"]] == [("gce", "disk population")[p] for p in given.population]
     for column, values in (("glon", given.lon_deg), ("glat", given.lat_deg), ("S", given.s), ("counts", given.counts)):
         np.testing.assert_array_equal(table[column], values)
-    flux = [s / reference[e] for s, e in zip(given.s, given.energy_bin, strict=True)]
-    np.testing.assert_allclose(table["flux"], flux, rtol=1e-14)
+    np.testing.assert_array_equal(table["flux"], given.flux)
+    np.testing.assert_array_equal(table["counts_by_bin"], given.photons)
     assert (table["glon"].unit, table["flux"].unit) == ("deg", Unit("cm-2 s-1"))
     np.testing.assert_array_equal(table["pixel"], given.pixel)
 
 
 def test_no_sources(tmp_path: Path) -> None:
-    write_sources(tmp_path / "s.fits", sources(0), [], np.array([1e11]))
-    assert len(Table.read(tmp_path / "s.fits")) == 0
+    write_sources(tmp_path / "s.fits", sources(0), [])
+    table = Table.read(tmp_path / "s.fits")
+    assert len(table) == 0
+    assert "counts_by_bin" not in table.colnames  # of one energy bin

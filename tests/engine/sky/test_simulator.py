@@ -54,7 +54,7 @@ def test_number_of_sources_is_poisson_and_their_pixels_follow_the_weights() -> N
     weight = np.random.default_rng(1).exponential(size=48) * (np.arange(48) % 5 > 0)
     expected = 12.5 * weight / weight.sum()
     population = SourcePopulation("p", expected, *line(1.0))
-    _, lists = SkySimulator(pixels, DeltaPSF()).draw_with_sources(np.zeros(48), [population], n=3000, seed=2)
+    _, lists = SkySimulator(pixels).draw_with_sources(np.zeros(48), [population], n=3000, seed=2)
     assert histogram_p(np.array([len(found.s) for found in lists]), 12.5) > 1e-3
     drawn = np.bincount(joined(lists, "pixel"), minlength=48)
     assert not drawn[expected == 0].any()
@@ -70,7 +70,7 @@ def test_positions_are_uniform_in_their_pixel(nside: int, where: str) -> None:
     pixel = {"north pole": 0, "cap": nside**2 // 3, "belt": n_pix // 2 + 1, "south cap": n_pix - 2}[where]
     expected = np.zeros(n_pix)
     expected[pixel] = 30_000.0
-    simulator = SkySimulator(whole(nside), DeltaPSF())
+    simulator = SkySimulator(whole(nside))
     _, (found,) = simulator.draw_with_sources(np.zeros(n_pix), [SourcePopulation("p", expected, *line(0.1))], seed=3)
     assert set(found.pixel) == {pixel}
     np.testing.assert_array_equal(healpy.ang2pix(nside, found.lon_deg, found.lat_deg, lonlat=True), pixel)
@@ -84,7 +84,7 @@ def test_positions_are_uniform_in_their_pixel(nside: int, where: str) -> None:
 def test_s_follows_the_broken_power_law(slopes: tuple[float, float, float]) -> None:
     """Kolmogorov-Smirnov against the closed form, slopes 1 and 2 included."""
     population = SourcePopulation("p", np.full(12, 5000.0), GRID, 3.0 * broken(GRID, slopes))
-    _, (found,) = SkySimulator(whole(1), DeltaPSF()).draw_with_sources(np.zeros(12), [population], seed=4)
+    _, (found,) = SkySimulator(whole(1)).draw_with_sources(np.zeros(12), [population], seed=4)
 
     def part(low: np.ndarray, high: np.ndarray, slope: float) -> np.ndarray:
         return np.log(high / low) if slope == 1 else (high ** (1 - slope) - low ** (1 - slope)) / (1 - slope)
@@ -102,7 +102,7 @@ def test_s_follows_the_broken_power_law(slopes: tuple[float, float, float]) -> N
 def test_pixel_position_and_s_are_independent() -> None:
     """Contingency tables of the pixel, the sub-pixel at 2 nside and the quartile of S, two by two."""
     population = SourcePopulation("p", np.full(12, 3000.0), np.array([1.0, 100.0]), np.array([1.0, 0.01]))
-    _, (found,) = SkySimulator(whole(1), DeltaPSF()).draw_with_sources(np.zeros(12), [population], seed=15)
+    _, (found,) = SkySimulator(whole(1)).draw_with_sources(np.zeros(12), [population], seed=15)
     child = healpy.ang2pix(2, found.lon_deg, found.lat_deg, nest=True, lonlat=True) % 4
     quartile = np.searchsorted(np.quantile(found.s, [0.25, 0.5, 0.75]), found.s)
     photons = np.searchsorted([-1.0, 0.0, 1.0], (found.counts - found.s) / np.sqrt(found.s))  # pull, nearly free of S
@@ -119,7 +119,7 @@ def test_photons_are_poisson_with_the_exposure_at_the_source() -> None:
     exposure = np.where(np.arange(12) < 6, 0.5, 2.0)
     population = SourcePopulation("p", np.full(12, 2000.0), *line(5.0))
     for psf in (DeltaPSF(), KING):
-        simulator = SkySimulator(whole(1, exposure=exposure), psf)
+        simulator = SkySimulator(whole(1, exposure=exposure, psf=psf))
         counts, (found,) = simulator.draw_with_sources(np.zeros(12), [population], seed=5)
         assert histogram_p(found.counts[found.pixel < 6], 2.5) > 1e-3
         assert histogram_p(found.counts[found.pixel >= 6], 10.0) > 1e-3
@@ -137,7 +137,7 @@ def test_from_template_counts_sources_by_the_integral_of_dnds() -> None:
 
 def test_smooth_counts_are_poisson_in_every_pixel() -> None:
     mean = np.array([0.0, 0.3, 7.0, 9.9, 10.1, 13.0, 55.0, 0.0, 1.0, 2.0, 3.0, 4.0])
-    counts = SkySimulator(whole(1), KING).draw(mean, [], n=4000, seed=6)
+    counts = SkySimulator(whole(1, psf=KING)).draw(mean, [], n=4000, seed=6)
     assert counts.dtype == np.int64
     assert not counts[:, mean == 0].any()
     assert min(histogram_p(counts[:, p], mean[p]) for p in np.flatnonzero(mean)) > 1e-3 / 10
@@ -149,18 +149,18 @@ def test_with_a_delta_psf_counts_are_the_sources_plus_the_smooth_part() -> None:
     """Smooth counts have addresses of their own: the same with and without sources."""
     region, around = np.arange(100, 300), np.arange(300, 768)
     pixels = flat(8, region, around, n_energy=2)
-    simulator = SkySimulator(pixels, DeltaPSF())
+    simulator = SkySimulator(pixels)
     mean = np.linspace(0, 5, 400)
     populations = [
-        SourcePopulation("a", np.full(1336, 0.2), GRID, broken(GRID)),
-        SourcePopulation("b", np.full(1336, 0.1), *line(3.0)),
+        SourcePopulation("a", np.full(668, 0.2), GRID, broken(GRID), (0.7, 0.3)),
+        SourcePopulation("b", np.full(668, 0.1), *line(3.0), (1.0, 2.0)),
     ]
     counts, lists = simulator.draw_with_sources(mean, populations, n=4, seed=7)
     smooth = simulator.draw(mean, [], n=4, seed=7)
     for sky, found in enumerate(lists):
-        sources = np.zeros(2 * 768, dtype=np.int64)
-        np.add.at(sources, 768 * found.energy_bin + found.pixel, found.counts)
-        np.testing.assert_array_equal(counts[sky], smooth[sky] + sources[pixels.index[:400]])
+        sources = np.zeros((768, 2), dtype=np.int64)
+        np.add.at(sources, found.pixel, found.photons)
+        np.testing.assert_array_equal(counts[sky], smooth[sky] + sources.T.ravel()[pixels.index[:400]])
         assert set(found.population) == {0, 1}
         np.testing.assert_allclose(found.s[found.population == 1], 3.0, rtol=1e-11)
     np.testing.assert_array_equal(counts, simulator.draw(mean, populations, n=4, seed=7))
@@ -170,7 +170,7 @@ def test_one_pixel_counts_match_the_likelihood_with_a_delta_psf() -> None:
     """P(k) of compound Poisson counts, by its generating function with x_m from an integral over S."""
     template = np.full(48, 0.8)
     population = SourcePopulation.from_template("p", template, GRID, 0.1 * broken(GRID))
-    counts = SkySimulator(whole(2), DeltaPSF()).draw(np.full(48, 1.5), [population], n=1000, seed=8).ravel()
+    counts = SkySimulator(whole(2)).draw(np.full(48, 1.5), [population], n=1000, seed=8).ravel()
     nodes = np.linspace(np.log(0.1), np.log(100.0), 20_001)
     s = np.exp(nodes)
     m = np.arange(1, 200)
@@ -185,21 +185,20 @@ def test_one_pixel_counts_match_the_likelihood_with_a_delta_psf() -> None:
     assert chisquare(pair[0], pair[1] * pair[0].sum() / pair[1].sum()).pvalue > 1e-3
 
 
-def test_energy_bins_do_not_mix_and_photons_leave_the_region() -> None:
+def test_photons_leave_the_region() -> None:
     distance = np.rad2deg(np.arccos(np.clip(healpy.pix2vec(8, np.arange(768))[0], -1, 1)))
     region, around = np.flatnonzero(distance < 40), np.flatnonzero(distance >= 40)
-    pixels = flat(8, region, around, n_energy=2)
-    only = np.where(pixels.energy_bin == 1, 1.0, 0.0)
-    simulator = SkySimulator(pixels, GaussianPSF(sigma_deg=8.0))
-    mean = np.zeros(pixels.n_region)
-    counts, lists = simulator.draw_with_sources(mean, [SourcePopulation("p", only, *line(10.0))], n=20, seed=9)
-    assert set(joined(lists, "energy_bin")) == {1}
+    pixels = flat(8, region, around, n_energy=2, psf=GaussianPSF(sigma_deg=8.0))
+    simulator, mean, second = SkySimulator(pixels), np.zeros(pixels.n_region), (0.0, 1.0)
+    everywhere = SourcePopulation("p", np.ones(768), *line(10.0), second)
+    counts, lists = simulator.draw_with_sources(mean, [everywhere], n=20, seed=9)
     assert not counts[:, : len(region)].any()
+    assert not joined(lists, "photons")[:, 0].any()
     total, fraction = joined(lists, "counts").sum(), len(region) / 768  # isotropic: as many come in as leave
     scatter = 4 * np.sqrt(11 * total / 10 * fraction * 10)
     assert counts.sum() == pytest.approx(total * fraction, abs=scatter)
-    inside = np.where(np.arange(pixels.n_pixels) < pixels.n_region, only, 0.0)
-    counts, lists = simulator.draw_with_sources(mean, [SourcePopulation("p", inside, *line(10.0))], n=20, seed=9)
+    inside = replace(everywhere, expected=np.where(np.arange(768) < len(region), 1.0, 0.0))
+    counts, lists = simulator.draw_with_sources(mean, [inside], n=20, seed=9)
     assert 0.7 < counts.sum() / joined(lists, "counts").sum() < 0.95
 
 
@@ -223,7 +222,7 @@ def test_photons_are_found_at_the_radii_of_the_psf_in_every_direction(lat_deg: f
     region = healpy.query_disc(nside, centre, np.deg2rad(40.0))
     expected = (region == healpy.vec2pix(nside, *centre)) * 40.0
     population = SourcePopulation("p", expected, *line(1e4))
-    simulator = SkySimulator(flat(nside, region), wide)
+    simulator = SkySimulator(flat(nside, region, psf=wide))
     counts, (found,) = simulator.draw_with_sources(np.zeros(len(region)), [population], seed=10)
     total = found.counts.sum()
 
@@ -253,7 +252,8 @@ def test_a_wide_psf_reaches_the_other_side_of_the_sphere() -> None:
     expected = np.zeros(192)
     expected[0] = 5.0
     psf = GaussianPSF(sigma_deg=50.0)
-    counts = SkySimulator(whole(4), psf).draw(np.zeros(192), [SourcePopulation("p", expected, *line(2e4))], seed=11)[0]
+    population = SourcePopulation("p", expected, *line(2e4))
+    counts = SkySimulator(whole(4, psf=psf)).draw(np.zeros(192), [population], seed=11)[0]
     distance = np.array([healpy.rotator.angdist(healpy.pix2vec(4, 0), healpy.pix2vec(4, p))[0] for p in range(192)])
     grid = np.linspace(0, np.pi, 4001)
     norm = 2 * np.pi * np.trapezoid(np.sin(grid) * np.exp(-0.5 * (grid / np.deg2rad(50)) ** 2), grid)
@@ -268,7 +268,7 @@ def test_a_wide_psf_reaches_the_other_side_of_the_sphere() -> None:
 
 @pytest.mark.parametrize("psf", PSFS)
 def test_a_sky_is_its_seed_and_number(psf: PSF, monkeypatch: pytest.MonkeyPatch) -> None:
-    simulator = SkySimulator(flat(8, np.arange(200), np.arange(200, 400)), psf)
+    simulator = SkySimulator(flat(8, np.arange(200), np.arange(200, 400), psf=psf))
     mean = np.full(200, 11.0)
     populations = [SourcePopulation(name, np.full(400, 0.1), GRID, broken(GRID)) for name in "ab"]
     monkeypatch.setenv("GAMMASKY_NUM_THREADS", "1")
@@ -287,7 +287,7 @@ def test_a_sky_is_its_seed_and_number(psf: PSF, monkeypatch: pytest.MonkeyPatch)
 
 def test_populations_are_drawn_apart_from_each_other() -> None:
     """The same population twice: other sources; one of the two without sources: the other as before."""
-    simulator = SkySimulator(whole(2), DeltaPSF())
+    simulator = SkySimulator(whole(2))
     both = [SourcePopulation(name, np.full(48, 2.0), GRID, broken(GRID)) for name in "ab"]
     _, (found,) = simulator.draw_with_sources(np.zeros(48), both, seed=14)
     second = found.s[found.population == 1]
@@ -298,6 +298,6 @@ def test_populations_are_drawn_apart_from_each_other() -> None:
 
 
 def test_a_sky_without_sources_has_an_empty_list() -> None:
-    counts, lists = SkySimulator(whole(1), KING).draw_with_sources(np.ones(12), [], n=2)
+    counts, lists = SkySimulator(whole(1, psf=KING)).draw_with_sources(np.ones(12), [], n=2)
     assert counts.shape == (2, 12)
     assert [len(found.s) for found in lists] == [0, 0]

@@ -51,28 +51,34 @@ GOOD = SourcePopulation("gce", np.full(12, 1.0), np.array([1.0, 2.0, 4.0]), np.o
         ({"s_grid": np.array([1.0, 2.0, np.inf])}, "population 'gce': the S grid must be positive, finite and rising"),
         ({"s_grid": np.array([1.0, np.nan, 2.0])}, "population 'gce': the S grid must be positive, finite and rising"),
         ({"s_grid": np.array([1.0, 2.0, 2e9])}, r"population 'gce': sources of up to 2e\+09 counts"),
+        ({"shares": (0.5, 0.5)}, r"population 'gce': shares: expected one number for each of 1 energy bins.*\(2,\)"),
+        ({"shares": (-0.5,)}, r"population 'gce': shares: expected finite numbers of at least 0, got \[-0\.5\]"),
+        ({"shares": (np.nan,)}, r"population 'gce': shares: expected finite numbers of at least 0, got \[nan\]"),
+        ({"shares": (1e9,)}, r"population 'gce': sources of up to 4e\+09 counts"),
     ],
 )
 def test_bad_input(changes: dict[str, object], message: str) -> None:
-    population = replace(GOOD, **{key: changes[key] for key in ("expected", "s_grid", "dnds") if key in changes})
+    population = replace(
+        GOOD, **{key: changes[key] for key in ("expected", "s_grid", "dnds", "shares") if key in changes}
+    )
     options = {key: value for key, value in changes.items() if key in ("n", "seed", "first")}
     with pytest.raises(InputError, match=message) as error:
-        SkySimulator(whole(1), KING).draw(changes.get("mean", np.ones(12)), [population], **options)
+        SkySimulator(whole(1, psf=KING)).draw(changes.get("mean", np.ones(12)), [population], **options)
     assert "\n" not in str(error.value)
 
 
 def test_the_energy_bin_of_a_bad_pixel_is_named() -> None:
     with pytest.raises(InputError, match=r"got -2 in pixel 3 \(HEALPix nside 1, galactic\), energy bin 1"):
-        SkySimulator(whole(1, n_energy=2), KING).draw(np.where(np.arange(24) == 15, -2.0, 1.0), [])
+        SkySimulator(whole(1, n_energy=2, psf=KING)).draw(np.where(np.arange(24) == 15, -2.0, 1.0), [])
 
 
 def test_a_psf_wider_than_the_sphere_is_refused() -> None:
     with pytest.raises(InputError, match="psf: wider than the sphere: 68 % of the photons within"):
-        SkySimulator(whole(1), GaussianPSF(sigma_deg=300.0))
+        SkySimulator(whole(1, psf=GaussianPSF(sigma_deg=300.0)))
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint64, np.int32])
 def test_whole_numbers_of_numpy_will_do(kind: type) -> None:
-    simulator = SkySimulator(whole(1), KING)
+    simulator = SkySimulator(whole(1, psf=KING))
     expected = simulator.draw(np.ones(12), [GOOD], n=2, seed=3, first=1)
     np.testing.assert_array_equal(simulator.draw(np.ones(12), [GOOD], n=kind(2), seed=kind(3), first=kind(1)), expected)
