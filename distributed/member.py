@@ -25,8 +25,8 @@ class Resources:
         cpus: threads of a member.
         gpus: 1, or the part of one that several members share; 0: none.
         accelerator: kind of the GPU by Ray's name for it ("A100", "H100"); empty: any.
-        memory_gb: memory [GB] that a scheduler reserves; 0: none is reserved.
-        hours: time limit of one attempt [h]; 0: none; None: from the estimated time of the member.
+        memory_gb [GB]: memory that a scheduler reserves; 0: none is reserved.
+        hours [h]: time limit of one attempt; 0: none; None: from the estimated time of the member.
 
     Raises:
         InputError: a number that cannot be meant.

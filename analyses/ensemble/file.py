@@ -16,6 +16,7 @@ from pydantic import (
     PlainValidator,
     PrivateAttr,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -41,7 +42,11 @@ def listed_choices(axis: Any) -> list[Any]:
 
 
 class Sample(Schema):
-    """Random members of the product, each at most once."""
+    """Random members of the product, each at most once.
+
+    Args:
+        sample: how many.
+    """
 
     sample: Annotated[int, Field(ge=1)]
 
@@ -62,7 +67,8 @@ def _known_name(kind: str, known: Collection[str]) -> AfterValidator:
     return AfterValidator(check)
 
 
-Names = Annotated[list[str], BeforeValidator(_names)]
+_NAMES_SCHEMA = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Names = Annotated[list[str], BeforeValidator(_names), WithJsonSchema(_NAMES_SCHEMA)]
 
 
 class Sweep(Schema):
@@ -85,7 +91,16 @@ class Sweep(Schema):
 
 
 class Override(Schema):
-    """Other resources for members that make some choices: `when`, and what is other in `Resources`."""
+    """Other resources for members that make some choices.
+
+    Args:
+        when: axis -> choice, or list of choices, that a member must have made.
+        cpus: threads of such a member.
+        gpus: 1, or the part of one that several members share; 0: none.
+        accelerator: kind of the GPU by Ray's name for it.
+        memory_gb [GB]: memory that a scheduler reserves.
+        hours [h]: time limit of one attempt; 0: none.
+    """
 
     when: Annotated[dict[str, Any], Field(min_length=1)]
     cpus: int | None = None
@@ -173,6 +188,7 @@ class EnsembleFile(Schema):
 
     Args:
         name: of the ensemble.
+        description: free text.
         model: base model: a preset's name, or a file (from the ensemble's folder).
         data: dataset: a name, or a folder or manifest (from the ensemble's folder); data_dir: where its files lie.
         seed: of the fits and of a sample.

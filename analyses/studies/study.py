@@ -28,6 +28,7 @@ class SmoothSkies(Schema):
     """Skies without point sources: each truth is a model that was changed, at its best fit to the data.
 
     Args:
+        kind: the word for this kind of skies.
         truths: name -> changes of the model, as an axis of the user's own has them; `diffuse` and `l_max` as the axes.
         number: skies of each truth.
         seed: of the skies, and of the starts of the best fits.
@@ -43,6 +44,7 @@ class InjectedSkies(Schema):
     """The counts of the data plus photons of a smooth NFW^2 signal.
 
     Args:
+        kind: the word for this kind of skies.
         strengths [counts per pixel]: mean of the signal over the region of interest.
         gamma: its inner slope.
         number: skies of each strength; seed: of the photons.
@@ -62,7 +64,18 @@ class InjectedSkies(Schema):
 
 
 class Simulations(Schema):
-    """A calibration: what `Calibration` takes, in several scenarios; `fit` is its method."""
+    """A calibration: what `Calibration` takes, in several scenarios.
+
+    Args:
+        model: a preset's name, or a file.
+        data: dataset: a name, or a folder or manifest; data_dir: where its files lie.
+        scenarios: how skies are drawn, one calibration for each.
+        skies: how many are simulated and fitted in each scenario.
+        fit: settings of the fits.
+        reweight: whether the draws of every fit are reweighted by importance.
+        posterior: file of a posterior from which true parameters are drawn; the prior where there is none.
+        seed: of the skies and the fits.
+    """
 
     model: str = "calibration"
     data: str = "demo"
@@ -76,7 +89,12 @@ class Simulations(Schema):
 
 
 class Published(Schema):
-    """A number of the paper: its text, and the place where it stands."""
+    """A number of the paper.
+
+    Args:
+        value: its text.
+        place: where it stands.
+    """
 
     value: str
     place: str

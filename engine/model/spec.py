@@ -27,10 +27,16 @@ from gammasky.engine.sky.schema import Schema, validated
 class Component(Schema):
     """One component of the sky. With `source_counts` it is a population of point sources, otherwise smooth.
 
-    `norm`: mean counts per pixel over the region of interest. `amplitude` instead of it, for populations: dN/dS at the
-    highest break [sources per pixel per count]. `exposure`: "auto" brings a template to what the component needs
-    (smooth: intensity maps and analytic profiles times the relative exposure; point sources: counts maps divided by
-    it); "as_is" leaves it. `group`: components of one physical origin, smooth and not (for the point-source fraction).
+    Args:
+        name: of the component, unlike all others.
+        template: its shape on the sky: the name of a map of the data set, or a table that describes a template.
+        norm [counts per pixel]: mean over the region of interest; a number or the name of a parameter.
+        amplitude [sources per pixel per count]: for populations in place of `norm`: dN/dS at the highest break.
+        source_counts: the source-count function dN/dS of a population.
+        exposure: "auto" brings a template to what the component needs (smooth: intensity maps and analytic profiles
+            times the relative exposure; point sources: counts maps divided by it); "as_is" leaves it.
+        group: components of one physical origin, smooth and not, have one group: the point-source fraction is its
+            sources' part of its flux.
     """
 
     name: str
@@ -67,7 +73,12 @@ class Component(Schema):
 
 
 class SourceGrid(Schema):
-    """Grid of source counts S on which dN/dS lives: logarithmic, from `min` to `max`; no source lies outside."""
+    """Grid of source counts S on which dN/dS lives: logarithmic, from `min` to `max`; no source lies outside.
+
+    Args:
+        min, max [counts]: its ends.
+        nodes: how many points it has.
+    """
 
     min: Annotated[float, Field(gt=0)] = 0.1
     max: Annotated[float, Field(gt=0)] = 100.0
@@ -87,7 +98,15 @@ class SourceGrid(Schema):
 class ModelSpec(Schema):
     """A sky model as read from TOML.
 
-    `terms` are further terms of the likelihood beside that of the counts, which every model has.
+    Args:
+        name: of the model.
+        description: in a few words; `gammasky models` shows it.
+        reference: the paper that it is from.
+        region: the region of interest: which pixels are fitted, and which set the normalisation of templates.
+        source_grid: the grid of counts on which the source-count functions live.
+        parameters: the prior of each parameter, by name.
+        components: what the sky is made of, one table `[[components]]` each.
+        terms: further terms of the likelihood beside that of the counts, which every model has.
     """
 
     name: str

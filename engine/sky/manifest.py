@@ -26,9 +26,13 @@ class MapFile(Schema):
     `ordering` and `frame` are for files that do not say them. A `.npy` map is RING and Galactic unless they say more.
 
     Args:
+        file: its name, relative to the manifest.
         projection: "healpix" or "car" (any image) to say which of the two is meant where a file could hold both.
+        ordering: of HEALPix pixels, where the file does not say it.
+        frame: of its coordinates, where the file does not say it.
         field: columns of a table by name, or by number not counting that of the pixel numbers; one for each energy bin.
         hdu: extension, by name or number; by default 1 for tables and 0 for images.
+        description: free text.
     """
 
     file: str
@@ -41,7 +45,11 @@ class MapFile(Schema):
 
 
 class CountsMap(MapFile):
-    """Photon counts: their pixels, HEALPix or those of an image, in their own frame, are those of the dataset."""
+    """Photon counts: their pixels, HEALPix or those of an image, in their own frame, are those of the dataset.
+
+    Args:
+        unit: of the map.
+    """
 
     unit: Literal["counts"] = "counts"
 
@@ -50,6 +58,7 @@ class ExposureMap(MapFile):
     """Exposure, in any unit of area times time; in cm2 s where neither the file nor `unit` says one.
 
     Args:
+        unit: of area times time, such as "m2 s", where the file does not say it.
         spectral_index: of the photon spectrum E^-index that an exposure at several energies is averaged with.
     """
 
@@ -61,6 +70,7 @@ class TemplateMap(MapFile):
     """An emission template, up to a factor: `counts` is exposure corrected, `intensity` is not.
 
     Args:
+        unit: "counts", with the exposure in them, or "intensity", without it.
         extrapolate: a cube or a spectrum goes on beyond its energies, with the power law between the last two.
     """
 
@@ -73,6 +83,7 @@ class CatalogueTemplate(Schema):
 
     Args:
         catalogue: its name among the `sources` of the dataset.
+        description: free text.
     """
 
     catalogue: str
@@ -96,7 +107,11 @@ AnyTemplateMap = Annotated[
 
 
 class MaskMap(MapFile):
-    """A mask of two values, of which `masked_where` is that of the masked pixels."""
+    """A mask of two values.
+
+    Args:
+        masked_where: the value of the masked pixels.
+    """
 
     masked_where: bool | int = True
 
@@ -108,9 +123,13 @@ class SourceTable(Schema):
     DEJ2000, say equatorial (ICRS).
 
     Args:
+        file: its name, relative to the manifest.
+        frame: of the positions, where the names of the columns do not say it.
+        hdu: extension, by name or number.
+        description: free text.
         lon, lat: columns of positions; by default GLON and GLAT, RAJ2000 and DEJ2000, or lon and lat.
         flux: column of photon fluxes; by default Flux50 (2FHL), Flux (3FHL) or Flux1000 (3FGL, 4FGL, FL16Y).
-        band_gev: band of the fluxes of `flux`; by default that of the dataset.
+        band_gev [GeV]: band of the fluxes of `flux`; by default that of the dataset.
     """
 
     file: str
@@ -124,7 +143,12 @@ class SourceTable(Schema):
 
 
 class DataFile(Schema):
-    """A file that can be downloaded: its SHA-256 and the addresses to try, in this order."""
+    """A file that can be downloaded.
+
+    Args:
+        sha256: the SHA-256 of its content, in hexadecimal digits.
+        urls: addresses to try, in this order.
+    """
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     urls: tuple[str, ...] = ()
@@ -154,9 +178,24 @@ class Manifest(Schema):
     `frame`, `nside` and `energy_edges_gev` are those of the counts, where these say them, unless they are given here: a
     coarser nside, or edges among those of the counts, between which bins are added up.
 
-    `truth` holds the parameters that simulated counts were drawn with; `thresholds_cm2_s` the fluxes (low, high) in the
-    dataset's energy range between which the sources of a catalogue, by its name, begin to be resolved. `works` say what
-    to cite; where there are none, the arXiv identifiers in `citation` do.
+    Args:
+        name: of the data set: letters, digits and `_.-`.
+        description: free text.
+        citation: what to cite, as text; the arXiv identifiers in it count where there are no `works`.
+        works: what to cite, each with its BibTeX entry.
+        frame: of the counts; another than theirs is refused.
+        nside: a coarser HEALPix resolution that the counts are added up to.
+        energy_edges_gev [GeV]: edges of the energy bins; by default those of a counts cube.
+        counts: the map or cube of photon counts.
+        exposure: the map or cube of the exposure.
+        templates: maps that models take as templates, by name.
+        masks: maps that take pixels out of the fit, by name.
+        sources: catalogues of sources, by name.
+        psf: the point-spread function.
+        files: checksums and addresses of files, by their names.
+        truth: the parameters that simulated counts were drawn with.
+        thresholds_cm2_s [cm^-2 s^-1]: of a catalogue, by its name, the fluxes (low, high) in the dataset's energy range
+            between which its sources begin to be resolved.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
@@ -227,7 +266,15 @@ class Manifest(Schema):
 
 
 class OtherCounts(Schema):
-    """A manifest that takes everything but the counts from another dataset: `base`, its name, folder or manifest."""
+    """A manifest that takes everything but the counts from another dataset.
+
+    Args:
+        base: name, folder or manifest of that other dataset.
+        name: of this one: letters, digits and `_.-`.
+        description: free text.
+        counts: its own counts.
+        truth: the parameters that simulated counts were drawn with.
+    """
 
     base: str
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]

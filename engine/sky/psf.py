@@ -21,7 +21,11 @@ SPECTRAL_INDEX = (
 
 
 class _RadialPSF(Schema):
-    """A PSF given by its profile; `_profile` may have any normalisation."""
+    """A PSF given by its profile; `_profile` may have any normalisation.
+
+    Args:
+        kind: the word for this kind of PSF.
+    """
 
     kind: str
 
@@ -82,7 +86,11 @@ class KingPSF(_RadialPSF):
 
 
 class GaussianPSF(_RadialPSF):
-    """p(r) ~ exp(-r^2 / (2 sigma^2)); `sigma_deg` [deg] is the width along one axis."""
+    """A Gaussian PSF, p(r) ~ exp(-r^2 / (2 sigma^2)).
+
+    Args:
+        sigma_deg [deg]: width along one axis.
+    """
 
     kind: Literal["gaussian"] = "gaussian"
     sigma_deg: Annotated[float, Field(gt=0)]
@@ -128,7 +136,11 @@ class TablePSF(_RadialPSF):
 
 
 class DeltaPSF(Schema):
-    """No PSF: every photon is found in the pixel of its source."""
+    """No PSF: every photon is found in the pixel of its source.
+
+    Args:
+        kind: the word for this kind of PSF.
+    """
 
     kind: Literal["delta"] = "delta"
 
@@ -141,6 +153,7 @@ class IRFSettings(Schema):
     """A King PSF from an instrument-response file.
 
     Args:
+        kind: the word for this kind of PSF.
         file: the file.
         energy_gev [GeV]: energy.
         event_type: such as "PSF3" or "FRONT"; the file must have the extensions RPSF_<event_type> and
@@ -161,6 +174,7 @@ class PSFFile(Schema):
     """A PSF for each energy bin, averaged from a table with the extensions PSF and THETA as gtpsf writes it.
 
     Args:
+        kind: the word for this kind of PSF.
         file: the file.
         spectral_index: of the photon spectrum E^-index that the average is weighted with, beside the exposure.
     """

@@ -26,6 +26,7 @@ from gammasky.commands.loglike import loglike
 from gammasky.commands.models import models
 from gammasky.commands.options import in_options
 from gammasky.commands.report import report
+from gammasky.commands.schema import schema
 from gammasky.commands.simulate import simulate
 from gammasky.commands.study import study
 from gammasky.commands.tune import tune
@@ -52,7 +53,8 @@ def cli() -> None:
 
 
 for _command in (
-    fit, report, compare, campaign, study, simulate, calibrate, tune, loglike, cite, data, bench, models, doctor,
+    fit, report, compare, campaign, study, simulate, calibrate, tune, loglike, cite, data, bench, models, schema,
+    doctor,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -27,7 +27,13 @@ ROUNDING = 1e-12  # a draw of a log-uniform prior may be beyond its limit by the
 
 
 class PriorKind(Schema):
-    """Base of all priors; `unit` and `label` are those of the parameter."""
+    """Base of all priors.
+
+    Args:
+        prior: the word for its kind.
+        unit: of the parameter, for tables and figures.
+        label: of the parameter in figures; its name where none is given.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
     kind: ClassVar[str]

@@ -21,7 +21,11 @@ SUM_TOLERANCE = 1e-6
 
 @PRIORS.add
 class Dirichlet(PriorKind):
-    """Dirichlet over the members of a mixture; `concentration` for each of them, 1/n where it is not given."""
+    """Dirichlet over the shares of the n members of a mixture.
+
+    Args:
+        concentration: one number for all members or one for each; 1/n where it is not given.
+    """
 
     kind: ClassVar[str] = "dirichlet"
 

@@ -18,7 +18,12 @@ REACH = 3.0  # standard deviations of a prior without an end that an axis shows
 
 @PRIORS.add
 class Normal(ScalarPrior):
-    """Normal(mean, sd)."""
+    """Normal(mean, sd).
+
+    Args:
+        mean: its mean.
+        sd: its standard deviation.
+    """
 
     kind: ClassVar[str] = "normal"
 
@@ -46,7 +51,12 @@ class Normal(ScalarPrior):
 
 @PRIORS.add
 class HalfNormal(ScalarPrior):
-    """Half-normal: low + |Normal(0, sd)|."""
+    """Half-normal: low + |Normal(0, sd)|.
+
+    Args:
+        sd: standard deviation of the normal distribution whose upper half it is.
+        low: the limit where it begins.
+    """
 
     kind: ClassVar[str] = "halfnormal"
 

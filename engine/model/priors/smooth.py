@@ -25,6 +25,12 @@ class Smooth(PriorKind):
     for nodes j = 0 .. n - 1 with the middle c, where h_k has a second difference of 1 at node k - 1 alone and grows
     away from the middle: level and slope are those of the middle (an integrated random walk, whose mean given data is
     a cubic spline: Wahba 1978, J. R. Stat. Soc. B 40, 364).
+
+    Args:
+        mean: of the level.
+        level_sd: standard deviation of the level at the middle.
+        slope_sd: standard deviation of the slope there, by node.
+        curvature_sd: standard deviation of the second differences; the smaller, the smoother.
     """
 
     kind: ClassVar[str] = "smooth"

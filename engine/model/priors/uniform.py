@@ -15,7 +15,11 @@ from gammasky.engine.model.priors.base import PRIORS, Floats, ScalarPrior
 
 
 class Between(ScalarPrior):
-    """Base of priors of a number between two limits."""
+    """Base of priors of a number between two limits.
+
+    Args:
+        low, high: the limits.
+    """
 
     low: float
     high: float

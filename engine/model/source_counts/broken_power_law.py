@@ -19,9 +19,12 @@ from gammasky.engine.model.values import Arrays, Parameters, Use, Value, uses_of
 
 @SOURCE_COUNTS.add
 class BrokenPowerLaw(SourceCounts):
-    """Broken power law dN/dS: slopes from above the highest break to below the lowest; breaks [counts], highest first.
+    """Broken power law dN/dS with any number of breaks.
 
-    With `relative`, breaks after the first are factors of the one before.
+    Args:
+        slopes: powers of 1/S, from above the highest break to below the lowest; one more than there are breaks.
+        breaks [counts]: the highest first.
+        relative: whether the breaks after the first are factors of the one before.
     """
 
     kind: ClassVar[str] = "broken power law"

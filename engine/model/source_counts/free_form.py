@@ -18,9 +18,14 @@ from gammasky.engine.model.values import Arrays, Parameters, Use
 
 @SOURCE_COUNTS.add
 class FreeSourceCounts(SourceCounts):
-    """Free dN/dS: `values` of log10(S^2 dN/dS) at `nodes` [counts], rising, and a spline of that degree in log S.
+    """Free dN/dS: values of log10(S^2 dN/dS) at nodes, and a spline between them in log S.
 
     Without a norm the values are absolute [counts per pixel]; with one they are relative: only the shape counts.
+
+    Args:
+        nodes [counts]: rising source counts.
+        values: log10(S^2 dN/dS) at the nodes: numbers, or the name of a parameter that holds them all.
+        degree: of the spline: 3 is the natural cubic one, 1 joins the nodes by straight lines.
     """
 
     kind: ClassVar[str] = "free"

@@ -29,10 +29,18 @@ class BarSettings(Schema):
     """Triaxial bar along the line of sight: falloff(r_s) and a Gaussian cut-off (see `engine.kernels.bar.op`).
 
     The defaults are model S of Freudenreich (1998), but for the Sun's height of 0.01646 kpc and the pitch of
-    0.023 deg, which cost twice the lines of sight; the lengths are on its scale, with the Sun at 8.5 kpc. `angle`
-    [deg]: of the bar's near end, towards positive longitude. `length` [kpc]: scale length of the major axis; `ratio_y`,
-    `ratio_z`: the other two, over it. `c_perp`, `c_par`: boxiness in the plane and across it. `cut_radius`, `cut_width`
-    [kpc]: of the cut-off.
+    0.023 deg, which cost twice the lines of sight; the lengths are on its scale, with the Sun at 8.5 kpc.
+
+    Args:
+        angle [deg]: of the bar's near end, towards positive longitude.
+        length [kpc]: scale length of the major axis.
+        ratio_y, ratio_z: the other two scale lengths, in the plane and across it, over `length`.
+        c_perp, c_par: boxiness in the plane and across it.
+        cut_radius, cut_width [kpc]: where the Gaussian cut-off begins, and its width.
+        falloff: how the density falls with the scaled radius.
+        sun_kpc [kpc]: distance of the Sun from the Galactic Centre.
+        sun_height_kpc [kpc]: height of the Sun above the plane.
+        pitch [deg]: of the bar's major axis, out of the plane.
     """
 
     angle: Value = 13.79
@@ -51,7 +59,11 @@ class BarSettings(Schema):
 
 @TEMPLATES.add
 class BarTemplate(Profile):
-    """The template of a triaxial bar."""
+    """The template of a triaxial bar: the stars of the Galactic bulge.
+
+    Args:
+        bar: the numbers of the profile.
+    """
 
     kind: ClassVar[str] = "bar"
     citations: ClassVar[tuple[Citation, ...]] = (

@@ -29,6 +29,10 @@ class Template(Schema):
 
     A new kind gives `kind` (the key that tells it in a model file), `shape`, `shape_uses` and, if it has a name of its
     own in mixtures, `label`. `citations` are the works behind it.
+
+    Args:
+        modulation: by spherical harmonics with free coefficients.
+        hemisphere: only that half of the template, north or south of the Galactic plane.
     """
 
     kind: ClassVar[str]

@@ -19,7 +19,14 @@ from gammasky.engine.sky.schema import Schema
 
 
 class DiskSettings(Schema):
-    """Lorimer disk: (R/R0)^B exp(-C (R - R0)/R0) exp(-|z|/z_s) along the line of sight."""
+    """Lorimer disk: (R/R0)^B exp(-C (R - R0)/R0) exp(-|z|/z_s) along the line of sight, R0 the Sun's distance.
+
+    Args:
+        scale_height [kpc]: z_s, above and below the plane.
+        C: how steeply the density falls with the distance R from the Galactic Centre.
+        B: power of R with which it rises close to the centre.
+        sun_kpc [kpc]: distance R0 of the Sun from the Galactic Centre.
+    """
 
     scale_height: Value
     C: Value
@@ -29,7 +36,11 @@ class DiskSettings(Schema):
 
 @TEMPLATES.add
 class DiskTemplate(LineIntegral):
-    """The Lorimer disk template."""
+    """The Lorimer disk template: sources in the Galactic disk.
+
+    Args:
+        disk: the numbers of the profile.
+    """
 
     kind: ClassVar[str] = "disk"
     citations: ClassVar[tuple[Citation, ...]] = (

@@ -16,7 +16,11 @@ from gammasky.engine.model.values import Use
 
 @TEMPLATES.add
 class MapTemplate(Template):
-    """A map of the data set, by name; in model files the bare name says the same."""
+    """A map of the data set, by name; in model files the bare name says the same.
+
+    Args:
+        map: its name among the templates of the data set.
+    """
 
     kind: ClassVar[str] = "map"
 

@@ -19,8 +19,13 @@ from gammasky.engine.model.values import Parameters, Use, value_of
 
 @TEMPLATES.add
 class MixTemplate(Template):
-    """A mixture of templates, each of mean 1. `fractions`: a Dirichlet parameter, numbers, or for two templates the
-    share of the first (a number or the parameter of one)."""
+    """A mixture of templates, each of mean 1.
+
+    Args:
+        mix: the templates.
+        fractions: their shares: the name of a parameter with a Dirichlet prior, numbers that add up to 1, or for two
+            templates the share of the first (a number or the parameter of one).
+    """
 
     kind: ClassVar[str] = "mix"
 

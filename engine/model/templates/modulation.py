@@ -19,7 +19,12 @@ MOST_MAPS = 100  # products of maps and harmonics that are kept
 
 
 class Modulation(Schema):
-    """Multiply a template by 1 + sum_{l=1..l_max} sum_{m=0..l} A_lm Re Y_lm(l, b); normalised anew afterwards."""
+    """Multiply a template by 1 + sum_{l=1..l_max} sum_{m=0..l} A_lm Re Y_lm(l, b); normalised anew afterwards.
+
+    Args:
+        l_max: the highest degree l.
+        coefficients: name of the parameter that holds all A_lm.
+    """
 
     l_max: Annotated[int, Field(ge=1, le=16)]
     coefficients: str

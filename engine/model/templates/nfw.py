@@ -18,7 +18,13 @@ from gammasky.engine.sky.schema import Schema
 
 
 class NfwSettings(Schema):
-    """Inner slope, scale radius and distance of the Sun."""
+    """A generalised NFW density, squared and integrated along the line of sight.
+
+    Args:
+        gamma: inner slope of the density, r^-gamma at the centre.
+        scale_radius_kpc [kpc]: where the slope changes to r^-3.
+        sun_kpc [kpc]: distance of the Sun from the Galactic Centre.
+    """
 
     gamma: Value
     scale_radius_kpc: Annotated[float, Field(gt=0)] = 20.0
@@ -27,7 +33,11 @@ class NfwSettings(Schema):
 
 @TEMPLATES.add
 class NfwTemplate(LineIntegral):
-    """The NFW^2 template with inner slope gamma."""
+    """The NFW^2 template: smooth emission of dark-matter annihilation.
+
+    Args:
+        nfw: the numbers of the profile.
+    """
 
     kind: ClassVar[str] = "nfw"
     citations: ClassVar[tuple[Citation, ...]] = (

@@ -46,7 +46,11 @@ class Term(ABC):
 
 
 class TermKind(Schema):
-    """Base of the descriptions of further terms in a model file: `terms = [{ term = "...", ... }]`."""
+    """Base of the descriptions of further terms in a model file: `terms = [{ term = "...", ... }]`.
+
+    Args:
+        term: the word for its kind.
+    """
 
     kind: ClassVar[str]
     citations: ClassVar[tuple[Citation, ...]] = ()

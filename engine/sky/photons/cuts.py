@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from gammasky.engine.errors import unknown_name
 from gammasky.engine.sky.schema import Schema
@@ -23,6 +23,12 @@ EVENT_TYPES = {
 }
 
 
+def _in_files(names: dict[str, int]) -> WithJsonSchema:
+    """What a file may hold in place of a bit mask: a name or several."""
+    name = {"type": "string", "enum": list(names)}
+    return WithJsonSchema({"anyOf": [{"type": "integer"}, name, {"type": "array", "items": name}]})
+
+
 class PhotonCuts(Schema):
     """Cuts on photons, all of which one must pass; None: no cut.
 
@@ -33,8 +39,8 @@ class PhotonCuts(Schema):
         time_min_s, time_max_s [s]: mission time, included.
     """
 
-    event_class: int | None = None
-    event_type: int | None = None
+    event_class: Annotated[int | None, _in_files(EVENT_CLASSES)] = None
+    event_type: Annotated[int | None, _in_files(EVENT_TYPES)] = None
     zenith_max_deg: Annotated[float, Field(gt=0, le=180)] | None = None
     time_min_s: float | None = None
     time_max_s: float | None = None

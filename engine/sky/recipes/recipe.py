@@ -24,7 +24,12 @@ Files = str | tuple[str, ...]
 
 
 class LogBins(Schema):
-    """Energy bins of equal width in log E."""
+    """Energy bins of equal width in log E.
+
+    Args:
+        low, high [GeV]: the lowest and the highest edge.
+        bins: how many there are.
+    """
 
     low: Annotated[float, Field(gt=0)]
     high: Annotated[float, Field(gt=0)]
@@ -80,7 +85,13 @@ class Photons(PhotonCuts):
 
 
 class Cube(Schema):
-    """A cube of the mission's tools; `frame` and `hdu` are for files that do not say them."""
+    """A cube of the mission's tools.
+
+    Args:
+        file: its name, relative to the recipe.
+        frame: of its pixels, where the file does not say it.
+        hdu: extension, by name or number, where several could be meant.
+    """
 
     file: str
     frame: Frame | None = None
@@ -128,7 +139,12 @@ class Exposure(Schema):
 
 
 class PSFTableFile(Schema):
-    """A table of the PSF at energies, as the mission's `gtpsf` writes it."""
+    """A table of the PSF at energies, as the mission's `gtpsf` writes it.
+
+    Args:
+        kind: the word for this kind of PSF.
+        file: its name, relative to the recipe.
+    """
 
     kind: Literal["file"] = "file"
     file: str
@@ -138,6 +154,7 @@ class PSFResponse(Schema):
     """The PSF of response files.
 
     Args:
+        kind: the word for this kind of PSF.
         response: PSF files that have the event types of the photons.
         effective_area: files with their effective area; by default those of the exposure.
         event_types: names of the event types, where neither the photons nor the exposure say them.
