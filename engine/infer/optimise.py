@@ -6,11 +6,9 @@ ever evaluated at BATCH points at once, in one compiled program.
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -18,20 +16,14 @@ from numpy.typing import NDArray
 
 from gammasky.engine import interrupt
 from gammasky.engine.errors import NonFiniteLikelihoodError
+from gammasky.engine.infer.climb import Record, climb
 
 if TYPE_CHECKING:
     from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
-Evaluate = Callable[[Floats], tuple[float, Floats]]
-Record = Callable[[Floats, Floats, Floats], None]  # points (n, D), log densities (n,), gradients (n, D)
 
-# L-BFGS: with a memory longer than the latent space has axes, and so late an end that two climbs to one optimum agree
-# to a hundredth of a posterior sd, it costs no more evaluations than with SciPy's defaults, which leave them 0.2 apart
-_CLIMB: dict[str, Any] = {"maxiter": 1000, "maxcor": 80, "ftol": 1e-11}
 _LITTLE = 20  # iterations of a climb that shall not arrive
-_WORSE = 1.0  # nat below the last iterate: what a trial point counts where the likelihood does not exist
-_LEFT_TO_CLIMB = 0.05  # nat that a climb may still expect to gain, by its own curvature, at the edge of the likelihood
 _SAME_HEIGHT = 0.05  # nat between two climbs to one optimum
 _STEP = 1e-4  # of the central differences of the gradient, on the scale of the prior's standard deviation
 BATCH = 8  # points per evaluation of the density, always: another number would be another program to compile
@@ -118,7 +110,7 @@ def laplace(model: Density, seed: int, n_starts: int = 8, record: Record | None 
         NonFiniteLikelihoodError: no prior draw has a finite likelihood (names the pixel and the parameters); every
             start got stuck where the likelihood ends; the likelihood has no finite curvature at the best point.
     """
-    heights, z = _climb(model, _starts(model, seed, n_starts), record=record)
+    heights, z = climb(partial(evaluate, model), _starts(model, seed, n_starts), record=record)
     if not np.isfinite(heights).any():
         raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
     mode = z[int(np.argmax(heights))]
@@ -144,7 +136,7 @@ def dispersed_starts(model: Density, seed: int, n_starts: int) -> Floats:
     Raises:
         NonFiniteLikelihoodError: no prior draw has a finite likelihood (names the pixel and the parameters).
     """
-    _, z = _climb(model, _starts(model, seed, n_starts), most=_LITTLE)
+    _, z = climb(partial(evaluate, model), _starts(model, seed, n_starts), most=_LITTLE)
     places = z[np.isfinite(z).all(axis=1)]
     if not len(places):
         raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
@@ -181,92 +173,6 @@ def _scale_tril(curvature: Floats) -> Floats:
     """Cholesky factor of the covariance (D, D) that belongs to a curvature, no direction wider than twice the prior."""
     values, vectors = np.linalg.eigh(curvature)
     return np.linalg.cholesky((vectors / np.maximum(values, _FLATTEST)) @ vectors.T)
-
-
-def _climb(
-    model: Density, starts: Floats, *, most: int = _CLIMB["maxiter"], record: Record | None = None
-) -> tuple[Floats, Floats]:
-    """Log density (n,) and position (n, D) of the optima that L-BFGS reaches in at most `most` iterations.
-
-    -inf and NaN for a start (n, D) that gets stuck on its way up, because the likelihood does not exist further on.
-
-    Every climb runs in a thread of its own, in which SciPy asks for one point after the other. When each climb that is
-    still under way has asked, all points are evaluated as one batch. A climb always has the same row of the batch, and
-    one that has ended keeps its last point there, so what a climb finds does not hang on how threads are scheduled.
-    """
-    asked: queue.Queue[tuple[int, Floats | None]] = queue.Queue()
-    answers: list[queue.Queue[tuple[float, Floats] | None]] = [queue.Queue() for _ in starts]
-
-    def run(row: int) -> tuple[float, Floats]:
-        def evaluate(z: Floats) -> tuple[float, Floats]:
-            asked.put((row, z.copy()))
-            answer = answers[row].get()
-            if answer is None:
-                raise _Stopped
-            return answer
-
-        try:
-            return _climb_one(evaluate, starts[row], most)
-        finally:
-            asked.put((row, None))
-
-    points, under_way = starts.copy(), len(starts)
-    with ThreadPoolExecutor(len(starts)) as pool:
-        climbs = [pool.submit(run, row) for row in range(len(starts))]
-        try:
-            while under_way:
-                requests = [asked.get() for _ in range(under_way)]
-                waiting = {row: z for row, z in requests if z is not None}
-                under_way = len(waiting)
-                for row, z in waiting.items():
-                    points[row] = z
-                if waiting:
-                    values, gradients = evaluate(model, points)
-                    if record is not None:
-                        rows = sorted(waiting)
-                        record(points[rows], values[rows], gradients[rows])
-                for row in waiting:
-                    answers[row].put((float(values[row]), gradients[row]))
-        except BaseException:  # also an interrupt: let no thread wait for an answer for ever
-            for answer in answers:
-                answer.put(None)
-            raise
-    found = [climb.result() for climb in climbs]
-    return np.array([value for value, _ in found]), np.array([z for _, z in found])
-
-
-class _Stopped(Exception):
-    """Ends the thread of a climb that nobody wants any more."""
-
-
-def _climb_one(evaluate: Evaluate, start: Floats, most: int) -> tuple[float, Floats]:
-    """Climb from one place; `_climb` does so from many side by side."""
-    from scipy.optimize import OptimizeResult, minimize
-
-    last, outside = np.inf, False  # the objective at the last iterate; whether a trial point was beyond the likelihood
-
-    def objective(z: Floats) -> tuple[float, Floats]:
-        nonlocal last, outside
-        value, gradient = evaluate(z)
-        if not np.isfinite(value) or not np.isfinite(gradient).all():
-            # a little worse than the last iterate: the line search halves its step. Were it much worse, the step
-            # would shrink to nothing and the climb would count as converged
-            outside = True
-            return last + _WORSE, np.zeros_like(z)
-        if np.isinf(last):  # the start, which is no iterate
-            last = -value
-        return -value, -gradient
-
-    def iterate(intermediate_result: OptimizeResult) -> None:
-        nonlocal last
-        last = intermediate_result.fun
-
-    result = minimize(
-        objective, start, jac=True, method="L-BFGS-B", callback=iterate, options={**_CLIMB, "maxiter": most}
-    )
-    if outside and 0.5 * result.jac @ (result.hess_inv @ result.jac) > _LEFT_TO_CLIMB:
-        return -np.inf, np.full_like(start, np.nan)
-    return -float(result.fun), np.asarray(result.x)
 
 
 def _curvature(model: Density, mode: Floats) -> Floats:

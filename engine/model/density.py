@@ -134,6 +134,17 @@ class Density:
 
         return self.program("value_and_gradient", lambda: jax.jit(evaluate))(self.arrays, jnp.asarray(z))
 
+    def likelihood_in_box(self, x: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """Compiled log-likelihood (B,) and its gradient (B, D), at coordinates x (B, D) in the box of the priors."""
+
+        def one(arrays: Arrays, x: jax.Array) -> jax.Array:
+            return self.log_likelihood(self.latent.in_box(self._of(arrays)["priors"], x), arrays)
+
+        def evaluate(arrays: Arrays, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return jax.vmap(jax.value_and_grad(lambda point: one(arrays, point)))(x)
+
+        return self.program("likelihood in a box", lambda: jax.jit(evaluate))(self.arrays, jnp.asarray(x))
+
     def share(self, programs: Programs) -> None:
         """Use the programs of another density of the same structure, and where it has the same arrays, those."""
         counts = {name: part for name, part in self.arrays["counts"].items() if name != "plans"}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gammasky.engine.model.priors import PRIORS, PriorKind, Slot
 from gammasky.engine.model.values import Parameters
@@ -47,10 +48,30 @@ class Latent:
     def parameters(self, arrays: dict[str, Any], z: jax.Array) -> Parameters:
         """theta by name from z (D,)."""
         found: Parameters = {}
-        for word, slots in self._kinds.items():
-            part = z[slots[0].start : slots[-1].start + slots[-1].n_latent]
+        for word, slots, part in self._parts(z):
             found |= PRIORS.kinds[word].values(arrays[word], part, slots)
         return {name: found[name] for name in self.slots}
+
+    def in_box(self, arrays: dict[str, Any], x: jax.Array) -> Parameters:
+        """theta by name from coordinates x (D,) in the box, axis by axis those of z; see `PriorKind.box`."""
+        found: Parameters = {}
+        for word, slots, part in self._parts(x):
+            found |= PRIORS.kinds[word].in_box(arrays[word], part, slots)
+        return {name: found[name] for name in self.slots}
+
+    def box(self) -> np.ndarray:
+        """Lower and upper limits (D, 2) of the coordinates in the box."""
+        limits = [slot.prior.box(len(slot.labels)) for slot in self._slots for _ in range(slot.n_latent)]
+        return np.array(limits, dtype=np.float64).reshape(-1, 2)
+
+    def to_box(self, theta: Mapping[str, Any]) -> np.ndarray:
+        """The coordinates in the box (D,) of parameters by name."""
+        return np.concatenate([slot.prior.to_box(np.asarray(theta[slot.name])) for slot in self._slots])
+
+    def _parts(self, point: jax.Array) -> Iterator[tuple[str, list[Slot], jax.Array]]:
+        """Each kind of prior, its parameters, and their part of a point (D,)."""
+        for word, slots in self._kinds.items():
+            yield word, slots, point[slots[0].start : slots[-1].start + slots[-1].n_latent]
 
     @property
     def names(self) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gammasky.analyses.ensemble.campaign import Campaign
     from gammasky.analyses.ensemble.ensemble import Ensemble
+    from gammasky.analyses.nested.nested import NestedTest
     from gammasky.engine.infer import Settings, fit
     from gammasky.engine.model import SkyModel
     from gammasky.engine.runtime import configure
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Campaign", "Dataset", "Ensemble", "Settings", "SkyModel", "__version__", "configure", "fit"]
+__all__ = ["Campaign", "Dataset", "Ensemble", "NestedTest", "Settings", "SkyModel", "__version__", "configure", "fit"]
 
 _HOMES = {
     "Campaign": "gammasky.analyses.ensemble.campaign",
     "Dataset": "gammasky.engine.sky.dataset",
     "Ensemble": "gammasky.analyses.ensemble.ensemble",
+    "NestedTest": "gammasky.analyses.nested.nested",
     "SkyModel": "gammasky.engine.model",
     "Settings": "gammasky.engine.infer",
     "configure": "gammasky.engine.runtime",

@@ -24,6 +24,7 @@ from gammasky.commands.doctor import doctor
 from gammasky.commands.fit import fit
 from gammasky.commands.loglike import loglike
 from gammasky.commands.models import models
+from gammasky.commands.nested import nested
 from gammasky.commands.options import in_options
 from gammasky.commands.report import report
 from gammasky.commands.schema import schema
@@ -53,8 +54,8 @@ def cli() -> None:
 
 
 for _command in (
-    fit, report, compare, campaign, study, simulate, calibrate, tune, loglike, cite, data, bench, models, schema,
-    doctor,
+    fit, report, compare, campaign, study, simulate, calibrate, nested, tune, loglike, cite, data, bench, models,
+    schema, doctor,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -5,6 +5,7 @@ On this scale a direction that the data do not inform is exactly standard normal
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, ConfigDict, SerializeAsAny
+from scipy import special
 
 from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
@@ -60,6 +62,24 @@ class PriorKind(Schema):
     @abstractmethod
     def support(self) -> tuple[float, float]:
         """The limits of the parameter."""
+
+    def box(self, n_elements: int) -> tuple[float, float]:
+        """The limits, of each, of the coordinates that `in_box` takes; infinite where there is none.
+
+        Latent coordinates are no good for a maximum of the likelihood: where it lies at the end of a support they run
+        off to infinity. Those of a box end there.
+        """
+        del n_elements
+        return -math.inf, math.inf
+
+    @classmethod
+    def in_box(cls, tables: Any, x: jax.Array, slots: Sequence[Slot]) -> Parameters:
+        """These parameters, from their part of the coordinates in a box, as many as latent ones; here they are z."""
+        return cls.values(tables, x, slots)
+
+    @abstractmethod
+    def to_box(self, value: Floats) -> Floats:
+        """The coordinates in the box (n_latent,) of a value () or (n,); of one beyond the support, outside the box."""
 
     @abstractmethod
     def cumulative(self, x: Floats, element: int = 0, n_elements: int = 1) -> Floats:
@@ -147,12 +167,28 @@ class ScalarPrior(PriorKind):
 
     @classmethod
     def values(cls, tables: Any, z: jax.Array, slots: Sequence[Slot]) -> Parameters:
-        values = cls.quantile(z, *tables)
+        return cls._each(cls.quantile(z, *tables), slots)
+
+    @staticmethod
+    def _each(values: jax.Array, slots: Sequence[Slot]) -> Parameters:
+        """Those of each parameter, of the values of all."""
         starts = [slot.start - slots[0].start for slot in slots]
         return {
             slot.name: values[at : at + slot.n_latent] if slot.labels else values[at]
             for slot, at in zip(slots, starts, strict=True)
         }
+
+    @classmethod
+    def from_box(cls, x: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
+        """The parameter at a coordinate in the box."""
+        return cls.quantile(x, first, second)
+
+    @classmethod
+    def in_box(cls, tables: Any, x: jax.Array, slots: Sequence[Slot]) -> Parameters:
+        return cls._each(cls.from_box(x, *tables), slots)
+
+    def to_box(self, value: Floats) -> Floats:
+        return np.atleast_1d(special.ndtri(self.mass(np.asarray(value, dtype=np.float64))))
 
     def require_fit(self, name: str, use: Use) -> None:
         super().require_fit(name, use)

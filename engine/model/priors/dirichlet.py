@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from pydantic import model_validator
 from scipy.special import betainc
@@ -61,6 +62,26 @@ class Dirichlet(PriorKind):
 
     def support(self) -> tuple[float, float]:
         return 0.0, 1.0
+
+    def box(self, n_elements: int) -> tuple[float, float]:
+        del n_elements
+        return 0.0, 1.0
+
+    @classmethod
+    def in_box(cls, tables: Any, x: jax.Array, slots: Sequence[Slot]) -> Parameters:
+        """The shares theta_j = x_j prod_{i<j} (1 - x_i) of sticks x_j, whatever the concentrations."""
+        del tables
+        found = {}
+        for slot in slots:
+            stick = x[slot.start - slots[0].start :][: slot.n_latent]
+            before = jnp.concatenate([jnp.ones(1), jnp.cumprod(1.0 - stick)])
+            found[slot.name] = before * jnp.concatenate([stick, jnp.ones(1)])
+        return found
+
+    def to_box(self, value: Floats) -> Floats:
+        shares = np.asarray(value, dtype=np.float64)
+        rest = np.cumsum(shares[::-1])[::-1][:-1]  # of a stick that nothing is left of, any part
+        return np.divide(shares[:-1], rest, out=np.full(len(rest), 0.5), where=rest > 0)
 
     def cumulative(self, x: Floats, element: int = 0, n_elements: int = 1) -> Floats:
         """That of one share, Beta(alpha_i, sum_{j != i} alpha_j)."""

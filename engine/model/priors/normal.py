@@ -41,6 +41,9 @@ class Normal(ScalarPrior):
     def support(self) -> tuple[float, float]:
         return -math.inf, math.inf
 
+    def to_box(self, value: Floats) -> Floats:
+        return np.atleast_1d((np.asarray(value, dtype=np.float64) - self.mean) / self.sd)
+
     def mass(self, x: Floats) -> Floats:
         return np.asarray(special.ndtr((x - self.mean) / self.sd))
 
@@ -74,6 +77,17 @@ class HalfNormal(ScalarPrior):
 
     def support(self) -> tuple[float, float]:
         return self.low, math.inf
+
+    def box(self, n_elements: int) -> tuple[float, float]:
+        del n_elements
+        return 0.0, math.inf
+
+    @classmethod
+    def from_box(cls, x: jax.Array, low: jax.Array, sd: jax.Array) -> jax.Array:
+        return low + sd * x
+
+    def to_box(self, value: Floats) -> Floats:
+        return np.atleast_1d((np.asarray(value, dtype=np.float64) - self.low) / self.sd)
 
     def mass(self, x: Floats) -> Floats:
         return np.asarray(special.erf(np.maximum(x - self.low, 0.0) / (self.sd * math.sqrt(2))))

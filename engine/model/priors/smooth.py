@@ -76,6 +76,10 @@ class Smooth(PriorKind):
     def support(self) -> tuple[float, float]:
         return -math.inf, math.inf
 
+    def to_box(self, value: Floats) -> Floats:
+        nodes = np.asarray(value, dtype=np.float64)
+        return np.asarray(np.linalg.solve(self.matrix(len(nodes)), nodes - self.mean), dtype=np.float64)
+
     def cumulative(self, x: Floats, element: int = 0, n_elements: int = 1) -> Floats:
         return self.marginal(element, n_elements).cumulative(x)
 

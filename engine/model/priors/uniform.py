@@ -13,6 +13,8 @@ from pydantic import Field, model_validator
 
 from gammasky.engine.model.priors.base import PRIORS, Floats, ScalarPrior
 
+NOTHING = 1e-300  # what stands for zero on a logarithmic scale
+
 
 class Between(ScalarPrior):
     """Base of priors of a number between two limits.
@@ -33,6 +35,10 @@ class Between(ScalarPrior):
     def support(self) -> tuple[float, float]:
         return self.low, self.high
 
+    def box(self, n_elements: int) -> tuple[float, float]:
+        del n_elements
+        return 0.0, 1.0
+
 
 @PRIORS.add
 class Uniform(Between):
@@ -48,6 +54,13 @@ class Uniform(Between):
     @staticmethod
     def quantile(z: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
         return low + (high - low) * ndtr(z)
+
+    @classmethod
+    def from_box(cls, x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        return low + (high - low) * x
+
+    def to_box(self, value: Floats) -> Floats:
+        return np.atleast_1d((np.asarray(value, dtype=np.float64) - self.low) / (self.high - self.low))
 
     def mass(self, x: Floats) -> Floats:
         return np.clip((x - self.low) / (self.high - self.low), 0.0, 1.0)
@@ -69,6 +82,14 @@ class LogUniform(Between):
     @staticmethod
     def quantile(z: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
         return jnp.exp(low + (high - low) * ndtr(z))
+
+    @classmethod
+    def from_box(cls, x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+        return jnp.exp(low + (high - low) * x)
+
+    def to_box(self, value: Floats) -> Floats:
+        logs = np.log(np.maximum(np.asarray(value, dtype=np.float64), NOTHING))
+        return np.atleast_1d((logs - math.log(self.low)) / (math.log(self.high) - math.log(self.low)))
 
     def mass(self, x: Floats) -> Floats:
         return np.clip(np.log(x / self.low) / np.log(self.high / self.low), 0.0, 1.0)

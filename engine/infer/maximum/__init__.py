@@ -1,0 +1,1 @@
+"""Maxima of the likelihood: of a model, of models nested in it, and along a number of interest."""

@@ -1,0 +1,188 @@
+"""Tests of nested models: p-values, resuming, growing, what is refused, and the files that are left."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binom, chi2
+
+from gammasky.analyses.nested import task as task_module
+from gammasky.analyses.nested.nested import NestedTest
+from gammasky.analyses.nested.result import NestedResult
+from gammasky.analyses.nested.statistics import chi_square, p_value, require_enough
+from gammasky.analyses.nested.task import CompareSky
+from gammasky.engine.errors import InputError
+from gammasky.engine.infer.maximum.climbs import theta_of
+from gammasky.engine.model.simulate import build_simulator
+
+pytestmark = pytest.mark.usefixtures("compiled_fast")
+
+
+def test_a_p_value_counts_skies_that_are_at_least_as_large() -> None:
+    found = p_value(4.0, [0.0, 1.0, 4.0, 5.0, 9.0, 0.0, 0.0, 2.0, 3.0])
+    assert (found.exceeding, found.skies, found.value) == (3, 9, 0.4)
+    np.testing.assert_allclose(found.sigma, 0.2533471, rtol=1e-6)
+    # each end of the interval leaves 16 % of the binomial distribution beyond what was seen
+    np.testing.assert_allclose(binom.sf(2, 9, found.low), 0.16, rtol=1e-9)
+    np.testing.assert_allclose(binom.cdf(3, 9, found.high), 0.16, rtol=1e-9)
+
+
+def test_a_p_value_is_never_zero() -> None:
+    none, every = p_value(7.0, np.zeros(199)), p_value(0.0, np.zeros(199))
+    assert (none.value, none.low) == (1 / 200, 0.0)
+    assert 0 < none.high < 0.01
+    assert (every.value, every.high) == (1.0, 1.0)
+
+
+def test_chi_square_is_that_of_its_degrees() -> None:
+    np.testing.assert_allclose(chi_square(3.841459, 1), 0.05, rtol=1e-6)
+    np.testing.assert_allclose(chi_square(3.0, 2), chi2.sf(3.0, 2))
+
+
+@pytest.mark.parametrize(
+    ("skies", "smallest", "message"),
+    [
+        (200, 0.003, r"200 give no p-value below 1/201 = 0.00498; for 0.003 ask for `skies=333`"),
+        (98, 0.01, r"98 give no p-value below 1/99 = 0.0101; for 0.01 ask for `skies=99`"),
+        (10, 1.5, r"`smallest_p`: expected a number between 0 and 1, got 1.5"),
+    ],
+)
+def test_too_few_skies_are_refused(skies: int, smallest: float, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        require_enough(skies, smallest)
+
+
+def test_as_many_skies_as_are_needed_are_enough() -> None:
+    require_enough(99, 0.01)
+    require_enough(333, 0.003)
+    require_enough(1, None)
+
+
+@pytest.fixture(scope="module")
+def study(tiny_files: Path) -> NestedTest:
+    return NestedTest(str(tiny_files / "model.toml"), str(tiny_files / "sky"), null=("S_flat = 4",), skies=3, seed=1)
+
+
+@pytest.fixture(scope="module")
+def done(study: NestedTest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NestedResult]:
+    """A test that is finished, and its folder; not to be written to."""
+    folder = tmp_path_factory.mktemp("nested") / "out"
+    return folder, study.run(folder, address=None, quiet=True)
+
+
+def test_the_numbers_of_a_test_are_in_its_files(done: tuple[Path, NestedResult]) -> None:
+    folder, result = done
+    found = json.loads((folder / "test.json").read_text())
+    assert found["ts"] == result.ts > 10
+    assert (found["skies"], found["exceeding"], found["p"]) == (3, 0, 0.25)
+    assert found["null"] == ["S_flat = 4"]
+    np.testing.assert_allclose(found["ts"], 2 * (found["log_likelihood"] - found["log_likelihood_null"]))
+    with (folder / "ts.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    np.testing.assert_array_equal([float(row["ts"]) for row in rows], result.simulated)
+    page = (folder / "report.html").read_text()
+    for text in ("S_flat = 4", "not the posterior", "1/4 is the smallest", "data:image/png"):
+        assert text in page
+    text = (folder / "test.md").read_text()
+    assert f"| TS | {result.ts:,.1f}" in text
+    assert "| S_flat | 4 | fixed |" in text
+
+
+def test_a_maximum_at_the_end_of_a_prior_is_said(done: tuple[Path, NestedResult]) -> None:
+    """The tiny sky has no sources, of which the prior wants 0.1 counts per pixel at least."""
+    _, result = done
+    (line,) = [line for line in result.maxima() if line["parameter"] == "Sps"]
+    assert (line["model"], line["model_is"]) == (0.1, "lower end")
+    assert any("The maximum of the model lies at the end of the prior of Sps:" in told for told in result.warnings())
+
+
+def test_a_sky_is_drawn_from_the_fitted_null_and_compared(
+    done: tuple[Path, NestedResult], study: NestedTest, desk_at: Callable[..., Any]
+) -> None:
+    """What the task stores is the comparison of that sky, whichever process does it."""
+    _, result = done
+    truth = tuple(result.observed.null.y.tolist())
+    task = pickle.loads(pickle.dumps(CompareSky(study, truth)))
+    found = task({"sky": 2}, desk_at())
+    assert found.row["ts"] == result.simulated[2]
+    theta = theta_of(result.model, result.observed.null.x)
+    np.testing.assert_allclose(theta["S_flat"], 4.0, rtol=1e-12)
+    counts = build_simulator("likelihood", result.model).draw(theta, seed=1, first=2)[0]
+    sky = result.model.with_counts(counts)
+    for part, name in (("null", "log_likelihood_null"), ("full", "log_likelihood")):
+        there = sky.log_likelihood(theta_of(sky, found.arrays[part]))
+        np.testing.assert_allclose(there, found.row[name], rtol=1e-12)
+
+
+def test_finished_skies_are_not_done_again_and_more_may_be_asked_for(
+    done: tuple[Path, NestedResult], study: NestedTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    folder, before = done
+    shutil.copytree(folder, tmp_path / "out")
+    calls: list[int] = []
+    call = CompareSky.__call__
+
+    def counted(self: CompareSky, spec: dict[str, Any], desk: Any) -> Any:
+        calls.append(spec["sky"])
+        return call(self, spec, desk)
+
+    monkeypatch.setattr(CompareSky, "__call__", counted)
+    same = study.run(tmp_path / "out", address=None, quiet=True)
+    assert calls == []
+    np.testing.assert_array_equal(same.simulated, before.simulated)
+    more = replace(study, skies=4).run(tmp_path / "out", address=None, quiet=True)
+    assert calls == [3]
+    np.testing.assert_array_equal(more.simulated[:3], before.simulated)
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"null": ("S_flat = 2",)}, "null was"),
+        ({"seed": 2}, "seed was 1, is 2"),
+        ({"simulator": "photons"}, 'simulator was "likelihood", is "photons"'),
+    ],
+)
+def test_the_folder_of_another_test_is_refused(
+    changed: dict[str, Any], what: str, done: tuple[Path, NestedResult], study: NestedTest
+) -> None:
+    folder, _ = done
+    before = sorted(path.name for path in folder.rglob("*"))
+    with pytest.raises(InputError, match=f"holds another test: {what}"):
+        replace(study, **changed).run(folder, address=None, quiet=True)
+    assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_skies_of_photons_are_of_the_null_too(study: NestedTest, tmp_path: Path) -> None:
+    result = replace(study, simulator="photons", skies=1).run(tmp_path / "out", address=None, quiet=True)
+    assert result.simulated.shape == (1,)
+    assert 0.0 <= result.simulated[0] < 15.0
+
+
+def test_an_interrupt_keeps_what_is_done(study: NestedTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = task_module.compare
+    calls: list[int] = []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        calls.append(len(calls))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return call(*arguments, **options)
+
+    monkeypatch.setattr(task_module, "compare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(tmp_path / "out", address=None, quiet=True)
+    assert len(list((tmp_path / "out" / "skies" / "members").glob("*.npz"))) == 1
+    result = study.run(tmp_path / "out", address=None, quiet=True)
+    assert len(calls) == 4  # sky 0, sky 1 in vain, then 1 and 2
+    assert len(result.simulated) == 3
