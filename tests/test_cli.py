@@ -75,7 +75,7 @@ def test_fit_hands_defaults_to_the_engine(monkeypatch: pytest.MonkeyPatch, start
     from gammasky.engine.infer.settings import Settings
 
     options = {"settings": Settings()}
-    flags = {"resume": False, "overwrite": False, "quiet": False}
+    flags = {"honest": None, "resume": False, "overwrite": False, "quiet": False}
     assert calls == [(("fiducial", "fermi", None, tmp_path), options | flags, ["configure"])]
 
 
@@ -111,7 +111,7 @@ def test_fit_hands_every_option_to_the_engine(monkeypatch: pytest.MonkeyPatch, t
 
     svi = {"guide": "flow", "steps": 7, "particles": 3, "learning_rate": 0.01, "schedule": "cosine"}
     options = {"settings": Settings(method="svi", emulator=False, **svi, alpha=0.5, starts=2, early_stop=True, seed=5)}
-    flags = {"resume": False, "overwrite": True, "quiet": True}
+    flags = {"honest": None, "resume": False, "overwrite": True, "quiet": True}
     assert calls[0] == (("gce_flows", "mine", Path("here"), tmp_path), options | flags)
     assert calls[1][1]["settings"] == Settings(method="auto", chains=6, warmup=70, draws=80)
 

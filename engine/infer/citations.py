@@ -12,7 +12,7 @@ from typing import Any
 from gammasky.engine import kernels
 from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.infer import convergence, importance, objective, posterior
+from gammasky.engine.infer import convergence, godambe, honest, importance, objective, posterior
 from gammasky.engine.infer.guides import GUIDES
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.methods.svi import Svi
@@ -114,6 +114,7 @@ def known_works() -> list[Citation]:
     works += [work for name in METHODS for work in works_of_methods([name])]
     works += [work for guide in GUIDES.values() for work in guide.citations]
     works += [*objective.CITATIONS, *importance.CITATIONS, *convergence.CITATIONS]
+    works += [*godambe.CITATIONS, *honest.CITATIONS]
     return list({work.key: work for work in works}.values())
 
 

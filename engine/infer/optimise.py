@@ -114,7 +114,7 @@ def laplace(model: Density, seed: int, n_starts: int = 8, record: Record | None 
     if not np.isfinite(heights).any():
         raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
     mode = z[int(np.argmax(heights))]
-    return Laplace(mode, _scale_tril(_curvature(model, mode)), float(heights.max()), heights, z)
+    return Laplace(mode, _scale_tril(curvature(model, mode)), float(heights.max()), heights, z)
 
 
 def laplace_at(model: Density, start: Laplace, optimum: Optimum) -> Laplace:
@@ -123,8 +123,20 @@ def laplace_at(model: Density, start: Laplace, optimum: Optimum) -> Laplace:
     Raises:
         NonFiniteLikelihoodError: the likelihood has no finite curvature there.
     """
-    scale_tril = _scale_tril(_curvature(model, optimum.z))
+    scale_tril = _scale_tril(curvature(model, optimum.z))
     return replace(start, mode=optimum.z, scale_tril=scale_tril, log_density=optimum.log_density)
+
+
+def highest(model: Density, starts: Floats) -> Floats:
+    """The highest point (D,) that climbs from at most BATCH places (n, D) reach.
+
+    Raises:
+        NonFiniteLikelihoodError: every climb got stuck where the likelihood ends.
+    """
+    heights, z = climb(partial(evaluate, model), starts)
+    if not np.isfinite(heights).any():
+        raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
+    return np.asarray(z[int(np.argmax(heights))])
 
 
 def dispersed_starts(model: Density, seed: int, n_starts: int) -> Floats:
@@ -175,7 +187,7 @@ def _scale_tril(curvature: Floats) -> Floats:
     return np.linalg.cholesky((vectors / np.maximum(values, _FLATTEST)) @ vectors.T)
 
 
-def _curvature(model: Density, mode: Floats) -> Floats:
+def curvature(model: Density, mode: Floats) -> Floats:
     """Minus the Hessian of the log density at `mode` (D, D).
 
     Raises:
@@ -188,5 +200,5 @@ def _curvature(model: Density, mode: Floats) -> Floats:
     if bad.any():
         raise model.explain(model.parameters(jnp.asarray(points[int(np.argmax(bad))])))
     above, below = np.split(gradients, 2)
-    curvature = (below - above) / (2 * _STEP)
-    return (curvature + curvature.T) / 2
+    differences = (below - above) / (2 * _STEP)
+    return (differences + differences.T) / 2

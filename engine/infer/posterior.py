@@ -26,7 +26,7 @@ from gammasky.engine.infer.posterior_groups import (
 from gammasky.engine.model import ModelSpec, SkyModel
 
 if TYPE_CHECKING:
-    from xarray import DataTree
+    from xarray import Dataset, DataTree
 
 LIBRARY = "gammasky"
 PACKAGES = (LIBRARY, "jax", "numpyro", "numpy")
@@ -139,6 +139,28 @@ def read_posterior(path: Path | str) -> DataTree:
     if tree.attrs.get("inference_library") != LIBRARY or "posterior" not in tree.children:
         raise InputError(f"{path}: not a posterior file of {LIBRARY}; expected the posterior.nc of a fit")
     return tree
+
+
+def add_group(path: Path | str, name: str, group: Dataset, attributes: Mapping[str, Any]) -> None:
+    """Add a group to a posterior file, or replace it; whole or not at all.
+
+    Args:
+        path: of the file.
+        name: of the group.
+        group: what it holds.
+        attributes: of the group; numbers and text are kept, anything else becomes JSON.
+
+    Raises:
+        InputError: as of `read_posterior`.
+        OSError: what the file system refused; the older file is then still whole.
+    """
+    import xarray
+
+    tree = read_posterior(path)
+    tree[name] = xarray.DataTree(group.assign_attrs(_attributes(attributes)))
+    content = tree.to_netcdf(engine="h5netcdf")
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_posterior_of(path: Path | str, model: SkyModel) -> DataTree:

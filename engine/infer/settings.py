@@ -11,6 +11,7 @@ from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.option import Option
 
 MAX_SEED = 2**63 - 1  # what JAX takes
+N_SKIES = 300  # simulated skies that honest errors are measured on
 METHOD = Option("emulator", "how the posterior is found", str, choices=METHODS)
 SEED = Option(0, "seed of every random number", int, low=0, high=MAX_SEED)
 

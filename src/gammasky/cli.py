@@ -22,6 +22,7 @@ from gammasky.commands.compare import compare
 from gammasky.commands.data import data
 from gammasky.commands.doctor import doctor
 from gammasky.commands.fit import fit
+from gammasky.commands.honest import honest
 from gammasky.commands.loglike import loglike
 from gammasky.commands.models import models
 from gammasky.commands.nested import nested
@@ -54,8 +55,8 @@ def cli() -> None:
 
 
 for _command in (
-    fit, report, compare, campaign, study, simulate, calibrate, nested, tune, loglike, cite, data, bench, models,
-    schema, doctor,
+    fit, honest, report, compare, campaign, study, simulate, calibrate, nested, tune, loglike, cite, data, bench,
+    models, schema, doctor,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gammasky.engine.files import write_text
-from gammasky.engine.infer.report import checks, emulator, headline, provenance, side_by_side, sky
+from gammasky.engine.infer.report import checks, emulator, headline, honest, provenance, side_by_side, sky
 from gammasky.engine.infer.report.fit_folder import FitFolder, read_fit
 from gammasky.engine.infer.report.html import Head, page
 from gammasky.engine.infer.report.numbers import number
@@ -65,6 +65,7 @@ def report_page(fit: FitFolder, threshold: float | None = None) -> str:
     sections = [
         headline.headline(fit),
         side_by_side.side_by_side(fit),
+        honest.honest(fit),
         sky.maps(fit),
         sky.corner(fit),
         sky.point_sources(fit, threshold),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gammasky.engine.citation import Citation
+from gammasky.engine.infer import godambe, honest
 from gammasky.engine.infer.citations import bibtex, citations, datasets_of, works_measured, works_of_method
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.methods.svi import Svi
@@ -40,4 +41,5 @@ def works_of(fit: FitFolder) -> list[Citation]:
     settings = {"emulator": False, **fit.settings}  # before there was a copy, no fit said that it had none
     of_fit = [*works_of_method(method, settings)] if method in METHODS else []
     of_fit += works_measured(fit.entry("diagnostics") or {})
+    of_fit += [*godambe.CITATIONS, *honest.CITATIONS] if fit.summary.get("honest") else []
     return citations(fit.posterior.spec, datasets_of(fit.summary["dataset"], fit.summary["data_sha256"]), of_fit)

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from gammasky.commands.options import FOLDER, data_options, method_options, start_engine, words_of
+from gammasky.commands.options import FOLDER, data_options, method_options, skies_option, start_engine, words_of
 from gammasky.commands.watch import answered
 from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_held, folder_made
-from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.settings import N_SKIES, Settings
 
 
 @click.command()
@@ -23,6 +23,8 @@ from gammasky.engine.infer.settings import Settings
 @data_options
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for posterior, summary and figures.")
 @method_options()
+@click.option("--honest", is_flag=True, help="Adjust the errors to pixels that share sources: see 'gammasky honest'.")
+@skies_option(default=None, show_default=str(N_SKIES))
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace a fit that --out already holds.")
 @click.option("--quiet", is_flag=True, help="No live progress.")
@@ -31,6 +33,8 @@ def fit(
     data_name: str,
     data_dir: Path | None,
     out: Path,
+    honest: bool,
+    skies: int | None,
     resume: bool,
     overwrite: bool,
     quiet: bool,
@@ -43,6 +47,8 @@ def fit(
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other")
+    if skies is not None and not honest:
+        raise click.UsageError("--skies is of --honest; give both")
     asked = Settings(**settings)
     with answered(), folder_made(out), folder_held(out):
         start_engine("gammasky.engine.infer.run")
@@ -52,6 +58,7 @@ def fit(
             data_dir,
             out,
             settings=asked,
+            honest=(N_SKIES if skies is None else skies) if honest else None,
             resume=resume,
             overwrite=overwrite,
             quiet=quiet,
@@ -65,11 +72,14 @@ def run_fit(
     out: Path,
     *,
     settings: Settings,
+    honest: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
     """Fit a model; write posterior.nc, summary.json, elbo.csv and figures/ to `out`.
+
+    With `honest`, a number of simulated skies, the errors are adjusted to pixels that share sources afterwards.
 
     With `overwrite` the files of the older fit stay until those of the new one take their places.
 
@@ -77,6 +87,9 @@ def run_fit(
         InputError: bad input, found before anything is written; `out` already holds a fit.
         KeyboardInterrupt: after Ctrl-C or SIGTERM.
     """
+    from gammasky.engine.infer.godambe import require_enough
+    from gammasky.engine.infer.honest import adjust_fit
+    from gammasky.engine.infer.honest import told as told_of
     from gammasky.engine.infer.outputs import write_outputs
     from gammasky.engine.infer.posterior import check_parameter_names
     from gammasky.engine.infer.run import fit as fit_model
@@ -92,9 +105,15 @@ def run_fit(
             click.echo(f"gammasky: {note}", err=True)
         sky_model = SkyModel(model, dataset)
         check_parameter_names(sky_model.spec)
+        if honest is not None:
+            require_enough(honest, sky_model.n_latent)
         result = fit_model(sky_model, settings, folder=out, resume=resume, quiet=quiet)
         told = partial(command, model, data, data_dir, f"{out}-again")
         write_outputs(sky_model, settings, result, out, time.perf_counter() - began, quiet=quiet, told=told)
+        if honest is not None:
+            entry = adjust_fit(sky_model, out, skies=honest, seed=settings.seed, quiet=quiet)
+            for line in [] if quiet else told_of(entry, sky_model.main_parameters()):
+                click.echo(line)
 
 
 def _check_content(out: Path, *, resume: bool, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ import click
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.option import Option
-from gammasky.engine.infer.settings import METHOD, SEED
+from gammasky.engine.infer.settings import METHOD, N_SKIES, SEED
 
 _ARGUMENT = re.compile(r"`(\w+)(?:=([^`\s]+))?`")  # `out`, `resume=True`, `address='local'`
 _QUOTES = "'\""
@@ -51,6 +51,12 @@ def data_options(command: Command) -> Command:
         metavar="NAME|PATH",
         help="A data set by name (see 'gammasky data list'), or a dataset.toml or its folder.",
     )(command)
+
+
+def skies_option(**settings: Any) -> Callable[[Command], Command]:
+    """Add `--skies`, the number of simulated skies that honest errors are measured on."""
+    given = {"default": N_SKIES, "show_default": True, **settings}
+    return click.option("--skies", type=int, help="Simulated skies that honest errors are measured on.", **given)
 
 
 def method_options(**defaults: Any) -> Callable[[Command], Command]:
