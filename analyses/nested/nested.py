@@ -12,7 +12,7 @@ from gammasky.distributed.runners.place import runner_at
 
 
 class NestedTest(NestedStudy):
-    """A model against one that is nested in it, such as `NestedTest("fiducial", null="Sps_gce = 0")`; see `NestedStudy`.
+    """A model against one nested in it, such as `NestedTest("fiducial", null="Sps_gce = 0")`; see `NestedStudy`.
 
     `run` gives the test statistic of the observed sky, its distribution on skies of the fitted null, and the p-value.
     """

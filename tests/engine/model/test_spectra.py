@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def exact(law: Callable[[Any], Any], cuts: tuple[float, ...] = ()) -> np.ndarray
     """Shares of the bins to 25 digits."""
     with mpmath.workdps(25):
         photons = []
-        for low, high in zip(EDGES[:-1], EDGES[1:], strict=True):
+        for low, high in itertools.pairwise(EDGES):
             grid = np.geomspace(low, high, 25).tolist()
             photons.append(mpmath.quad(law, sorted({*grid, *(c for c in cuts if low < c < high)})))
         return np.array([float(p / sum(photons)) for p in photons])
