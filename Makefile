@@ -1,6 +1,7 @@
 # Needs Python >= 3.11 (with venv), make and a C library. Everything else goes into virtual environments beside this file.
 #   make fit    the fiducial model on the demo sky; make fit DATA=fermi   on the Fermi-LAT data
 #   make test   lint, types and the whole test suite
+#   make docs   the documentation site, tutorials executed
 
 PYTHON ?= python3
 MODEL ?= fiducial
@@ -18,9 +19,9 @@ PYTHON_312 := $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12*/bin
 SOURCES := pyproject.toml README.md LICENSE \
 	$(shell find analyses distributed engine src -name '*.py' -o -name '*.toml' -o -name '*.cu' -o -name py.typed)
 
-.PHONY: help fit lint test test-quick test-312 installed-312 test-gpu bench clean
+.PHONY: help fit lint test test-quick test-312 installed-312 test-gpu docs bench clean
 help:
-	@echo "make fit | test | test-quick | test-312 | test-gpu | bench | clean"
+	@echo "make fit | test | test-quick | test-312 | test-gpu | docs | bench | clean"
 
 # --- environments: `.created` is the bare environment, `.installed` the package in it, installed as its users have it
 define create
@@ -40,7 +41,7 @@ define install
 @touch $@
 endef
 
-.venv/.created .venv-test/.created .venv-gpu/.created:
+.venv/.created .venv-test/.created .venv-gpu/.created .venv-docs/.created:
 	$(call create,$(PYTHON))
 .venv-312/.created:
 	$(call create,$(PYTHON_312))
@@ -53,6 +54,9 @@ endef
 .venv-gpu/.installed: .venv-gpu/.created $(SOURCES)
 	$(call install,[test$(,)$(CUDA)])
 , := ,
+
+.venv-docs/.installed: .venv-docs/.created $(SOURCES)
+	$(call install,[docs])
 
 # --- the fit
 fit: .venv/.installed
@@ -104,7 +108,12 @@ endif
 test-gpu: .venv-gpu/.installed
 	GAMMASKY_REQUIRE_GPU=1 .venv-gpu/bin/pytest -m gpu -s # with the table of times
 
+# --- the site: warnings are errors. Notebooks whose code has not changed are not executed again
+docs: .venv-docs/.installed
+	.venv-docs/bin/python -m sphinx -q -W --keep-going -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 # --- fits are kept
 clean:
-	rm -rf .venv .venv-test .venv-312 .venv-gpu build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-test .venv-312 .venv-gpu .venv-docs docs/_build docs/reference/generated build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,15 +5,22 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import gammasky
 
 CHECKOUT = Path(__file__).parents[1]
 HOMES = {"analyses": "gammasky/analyses", "distributed": "gammasky/distributed", "engine": "gammasky/engine", "src": ""}
 FOLDERS = tuple(HOMES)
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"ray": "ray-core", "matplotlib": "matplotlib-base"}
 
 
 def installed_name(path: Path) -> str:
@@ -85,3 +92,38 @@ def test_wheel_works_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     presets = {path.stem for path in (CHECKOUT / "analyses").glob("*.toml")}
     assert {line.split()[0] for line in result.stdout.splitlines()} == presets
+
+
+@pytest.mark.slow
+def test_source_distribution_holds_the_repository(tmp_path: Path) -> None:
+    """All that is tracked, so that its own tests run from it, and nothing that was built."""
+    listed = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("no git repository to compare with")
+    tracked = {name for name in listed.stdout.splitlines() if (CHECKOUT / name).exists()}
+    tree = tmp_path / "tree"
+    for name in tracked:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, tree / name)
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, check=True)
+    (built,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(built) as archive:
+        held = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert {name for name in tracked - held if not name.startswith(".")} == set()
+    assert {name for name in held - tracked if ".egg-info/" not in name} <= {"PKG-INFO", "setup.cfg"}
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert PROJECT["dynamic"] == ["version"]  # that of the package itself
+    citation = yaml.safe_load((CHECKOUT / "CITATION.cff").read_text(encoding="utf-8"))
+    recipe = yaml.safe_load((CHECKOUT / "conda" / "meta.yaml").read_text(encoding="utf-8").replace("{{ PYTHON }}", ""))
+    assert citation["version"] == recipe["package"]["version"] == gammasky.__version__
+    assert f"## [{gammasky.__version__}]" in (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_conda_asks_for_what_pip_asks_for() -> None:
+    recipe = yaml.safe_load((CHECKOUT / "conda" / "meta.yaml").read_text(encoding="utf-8").replace("{{ PYTHON }}", ""))
+    needed = [Requirement(text) for text in PROJECT["dependencies"]]
+    wanted = [f"{CONDA_NAMES.get(one.name, one.name)} {one.specifier}" for one in needed]
+    assert recipe["requirements"]["run"] == [f"python {PROJECT['requires-python']}", *wanted]

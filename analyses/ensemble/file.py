@@ -78,7 +78,7 @@ class Sweep(Schema):
         minimise, maximise: columns of a fit's row, such as `ps_fraction` or `fit_seconds`; none: log_z is maximised.
         constraints: what a trial must meet, such as "reliable" or "log_z >= best - 5".
         sampler: how trials are chosen; pruner: how they are ended early, of variational fits to the likelihood itself.
-        trials: in all; at_once: how many of them are chosen before the results of each other are known.
+        trials: number of trials in all; at_once: how many of them are chosen before the results of each other are known.
     """
 
     minimise: Names = Field(default_factory=list)
@@ -187,16 +187,16 @@ class EnsembleFile(Schema):
     """What the file of an ensemble holds.
 
     Args:
-        name: of the ensemble.
+        name: name of the ensemble.
         description: free text.
         model: base model: a preset's name, or a file (from the ensemble's folder).
-        data: dataset: a name, or a folder or manifest (from the ensemble's folder); data_dir: where its files lie.
-        seed: of the fits and of a sample.
+        data: dataset: a name, or a folder or manifest (from the ensemble's folder); data_dir: folder of its files.
+        seed: seed of the fits and of a sample.
         combine: "product" of the axes, "list" of members, or {sample = n} members of the product.
         axes: name -> list of choices of a built-in axis (see `axes.BUILT_IN`), or a table of choices of the user's own,
             each a table of changes of the model (see `patched`); or the table of a range or of values (`AxisTable`).
-        members: of a list: tables axis -> choice; an axis that one leaves out is as in the base model.
-        fit: settings of the fits; resources: of each of them; its `overrides` are a list of `Override`.
+        members: the members of a list: tables axis -> choice; an axis that one leaves out is as in the base model.
+        fit: settings of the fits; resources: what each of them is given; its `overrides` are a list of `Override`.
         sweep: what a search along the axes is for; a campaign has no use for it.
 
     Raises:

@@ -31,7 +31,7 @@ class SmoothSkies(Schema):
         kind: the word for this kind of skies.
         truths: name -> changes of the model, as an axis of the user's own has them; `diffuse` and `l_max` as the axes.
         number: skies of each truth.
-        seed: of the skies, and of the starts of the best fits.
+        seed: seed of the skies, and of the starts of the best fits.
     """
 
     kind: Literal["smooth"]
@@ -46,8 +46,8 @@ class InjectedSkies(Schema):
     Args:
         kind: the word for this kind of skies.
         strengths [counts per pixel]: mean of the signal over the region of interest.
-        gamma: its inner slope.
-        number: skies of each strength; seed: of the photons.
+        gamma: inner slope of the signal.
+        number: skies of each strength; seed: seed of the photons.
     """
 
     kind: Literal["injected"]
@@ -68,13 +68,13 @@ class Simulations(Schema):
 
     Args:
         model: a preset's name, or a file.
-        data: dataset: a name, or a folder or manifest; data_dir: where its files lie.
+        data: dataset: a name, or a folder or manifest; data_dir: folder of its files.
         scenarios: how skies are drawn, one calibration for each.
         skies: how many are simulated and fitted in each scenario.
         fit: settings of the fits.
         reweight: whether the draws of every fit are reweighted by importance.
         posterior: file of a posterior from which true parameters are drawn; the prior where there is none.
-        seed: of the skies and the fits.
+        seed: seed of the skies and the fits.
     """
 
     model: str = "calibration"
@@ -92,8 +92,8 @@ class Published(Schema):
     """A number of the paper.
 
     Args:
-        value: its text.
-        place: where it stands.
+        value: the number, as text.
+        place: where it stands in the paper.
     """
 
     value: str
@@ -104,10 +104,10 @@ class Study(Schema):
     """A study.
 
     Args:
-        name: of its file.
-        asks: the question; follows: papers; cost: of the whole study, in words.
-        ensemble: what an ensemble's file holds; skies: that are made first, and become its axis `sky`.
-        calibration: instead of an ensemble.
+        name: name of the study, that of its file.
+        asks: the question; follows: papers; cost: what the whole study takes, in words.
+        ensemble: what an ensemble's file holds; skies: skies that are made first, and become its axis `sky`.
+        calibration: a calibration instead of an ensemble.
         power_scaling: whether the report has the sensitivities to priors and likelihood.
         source_counts: whether it has the figure of dN/dS and dN/dF of all members.
         compared: parameters and quantities that it sets beside the paper's; published: those numbers of the paper that

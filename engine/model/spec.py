@@ -28,8 +28,8 @@ class Component(Schema):
     """One component of the sky. With `source_counts` it is a population of point sources, otherwise smooth.
 
     Args:
-        name: of the component, unlike all others.
-        template: its shape on the sky: the name of a map of the data set, or a table that describes a template.
+        name: name of the component, unlike all others.
+        template: shape on the sky: the name of a map of the data set, or a table that describes a template.
         norm [counts per pixel]: mean over the region of interest; a number or the name of a parameter.
         amplitude [sources per pixel per count]: for populations in place of `norm`: dN/dS at the highest break.
         source_counts: the source-count function dN/dS of a population.
@@ -76,7 +76,7 @@ class SourceGrid(Schema):
     """Grid of source counts S on which dN/dS lives: logarithmic, from `min` to `max`; no source lies outside.
 
     Args:
-        min, max [counts]: its ends.
+        min, max [counts]: the lowest and the highest S.
         nodes: how many points it has.
     """
 
@@ -99,8 +99,8 @@ class ModelSpec(Schema):
     """A sky model as read from TOML.
 
     Args:
-        name: of the model.
-        description: in a few words; `gammasky models` shows it.
+        name: name of the model.
+        description: the model in a few words; `gammasky models` shows it.
         reference: the paper that it is from.
         region: the region of interest: which pixels are fitted, and which set the normalisation of templates.
         source_grid: the grid of counts on which the source-count functions live.

@@ -26,10 +26,10 @@ class MapFile(Schema):
     `ordering` and `frame` are for files that do not say them. A `.npy` map is RING and Galactic unless they say more.
 
     Args:
-        file: its name, relative to the manifest.
+        file: name of the file, relative to the manifest.
         projection: "healpix" or "car" (any image) to say which of the two is meant where a file could hold both.
-        ordering: of HEALPix pixels, where the file does not say it.
-        frame: of its coordinates, where the file does not say it.
+        ordering: ordering of HEALPix pixels, where the file does not say it.
+        frame: frame of the coordinates, where the file does not say it.
         field: columns of a table by name, or by number not counting that of the pixel numbers; one for each energy bin.
         hdu: extension, by name or number; by default 1 for tables and 0 for images.
         description: free text.
@@ -48,7 +48,7 @@ class CountsMap(MapFile):
     """Photon counts: their pixels, HEALPix or those of an image, in their own frame, are those of the dataset.
 
     Args:
-        unit: of the map.
+        unit: unit of the map.
     """
 
     unit: Literal["counts"] = "counts"
@@ -58,8 +58,8 @@ class ExposureMap(MapFile):
     """Exposure, in any unit of area times time; in cm2 s where neither the file nor `unit` says one.
 
     Args:
-        unit: of area times time, such as "m2 s", where the file does not say it.
-        spectral_index: of the photon spectrum E^-index that an exposure at several energies is averaged with.
+        unit: unit of area times time, such as "m2 s", where the file does not say it.
+        spectral_index: index of the photon spectrum E^-index that an exposure at several energies is averaged with.
     """
 
     unit: str | None = None
@@ -71,7 +71,7 @@ class TemplateMap(MapFile):
 
     Args:
         unit: "counts", with the exposure in them, or "intensity", without it.
-        extrapolate: a cube or a spectrum goes on beyond its energies, with the power law between the last two.
+        extrapolate: whether a cube or a spectrum goes on beyond its energies, with the power law between the last two.
     """
 
     unit: Literal["counts", "intensity"]
@@ -82,7 +82,7 @@ class CatalogueTemplate(Schema):
     """The sum of a catalogue's fluxes through the point-spread function of each energy bin, an intensity.
 
     Args:
-        catalogue: its name among the `sources` of the dataset.
+        catalogue: name of the catalogue among the `sources` of the dataset.
         description: free text.
     """
 
@@ -123,8 +123,8 @@ class SourceTable(Schema):
     DEJ2000, say equatorial (ICRS).
 
     Args:
-        file: its name, relative to the manifest.
-        frame: of the positions, where the names of the columns do not say it.
+        file: name of the file, relative to the manifest.
+        frame: frame of the positions, where the names of the columns do not say it.
         hdu: extension, by name or number.
         description: free text.
         lon, lat: columns of positions; by default GLON and GLAT, RAJ2000 and DEJ2000, or lon and lat.
@@ -160,7 +160,7 @@ class Work(Schema):
     Args:
         why: what it is cited for.
         names: maps and masks, by name or by a pattern with shell wildcards; none: for the data set itself.
-        bibtex: its entry, or "arXiv:" and the identifier of a work whose entry the package has elsewhere.
+        bibtex: BibTeX entry, or "arXiv:" and the identifier of a work whose entry the package has elsewhere.
     """
 
     why: str
@@ -179,11 +179,11 @@ class Manifest(Schema):
     coarser nside, or edges among those of the counts, between which bins are added up.
 
     Args:
-        name: of the data set: letters, digits and `_.-`.
+        name: name of the data set: letters, digits and `_.-`.
         description: free text.
         citation: what to cite, as text; the arXiv identifiers in it count where there are no `works`.
         works: what to cite, each with its BibTeX entry.
-        frame: of the counts; another than theirs is refused.
+        frame: frame of the counts; another than theirs is refused.
         nside: a coarser HEALPix resolution that the counts are added up to.
         energy_edges_gev [GeV]: edges of the energy bins; by default those of a counts cube.
         counts: the map or cube of photon counts.
@@ -194,7 +194,7 @@ class Manifest(Schema):
         psf: the point-spread function.
         files: checksums and addresses of files, by their names.
         truth: the parameters that simulated counts were drawn with.
-        thresholds_cm2_s [cm^-2 s^-1]: of a catalogue, by its name, the fluxes (low, high) in the dataset's energy range
+        thresholds_cm2_s [cm^-2 s^-1]: for a catalogue, by its name, the fluxes (low, high) in the dataset's energy range
             between which its sources begin to be resolved.
     """
 
@@ -270,9 +270,9 @@ class OtherCounts(Schema):
 
     Args:
         base: name, folder or manifest of that other dataset.
-        name: of this one: letters, digits and `_.-`.
+        name: name of this data set: letters, digits and `_.-`.
         description: free text.
-        counts: its own counts.
+        counts: the map of its own counts.
         truth: the parameters that simulated counts were drawn with.
     """
 

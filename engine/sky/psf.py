@@ -154,9 +154,9 @@ class IRFSettings(Schema):
 
     Args:
         kind: the word for this kind of PSF.
-        file: the file.
+        file: name of the file, relative to the manifest.
         energy_gev [GeV]: energy.
-        event_type: such as "PSF3" or "FRONT"; the file must have the extensions RPSF_<event_type> and
+        event_type: event type such as "PSF3" or "FRONT"; the file must have the extensions RPSF_<event_type> and
             PSF_SCALING_PARAMS_<event_type>.
         cos_theta: one inclination (the bin that holds it) in place of an average.
         weights (inclination bins,): fraction of the photons per bin.
@@ -175,8 +175,8 @@ class PSFFile(Schema):
 
     Args:
         kind: the word for this kind of PSF.
-        file: the file.
-        spectral_index: of the photon spectrum E^-index that the average is weighted with, beside the exposure.
+        file: name of the file, relative to the manifest.
+        spectral_index: index of the photon spectrum E^-index that the average is weighted with, beside the exposure.
     """
 
     kind: Literal["file"] = "file"

@@ -34,10 +34,10 @@ class CatalogueDiscs(Schema):
     """Discs around the sources of a catalogue of the dataset; of extended ones larger by their extent.
 
     Args:
-        catalogue: its name among the `sources` of the dataset.
-        radius_deg [deg]: of all discs; 0.8 where nothing else is said.
-        containment: in its place, the fraction of a source's photons that a disc holds in every energy bin.
-        leakage: in its place, how many photons of all energy bins a source may leave outside its disc, by its flux, the
+        catalogue: name of the catalogue among the `sources` of the dataset.
+        radius_deg [deg]: radius of all discs; 0.8 where nothing else is said.
+        containment: in place of a radius the fraction of a source's photons that a disc holds in every energy bin.
+        leakage: in place of a radius how many photons of all energy bins a source may leave outside its disc, by its flux, the
             exposure at its place and the PSF of each bin; a source that has fewer in all has no disc.
     """
 

@@ -31,7 +31,7 @@ from gammasky.engine.model.spectra import SPECTRA
 from gammasky.engine.model.templates import TEMPLATES
 from gammasky.engine.model.terms.base import TERMS
 from gammasky.engine.sky.manifest import Manifest, OtherCounts
-from gammasky.engine.sky.recipes.recipe import Recipe
+from gammasky.engine.sky.recipes.recipe import ONLY_GEOMETRY, Recipe
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 #: The kinds of files, and the classes that one of them is read as.
@@ -165,7 +165,12 @@ def _all_tables(file: str) -> Iterator[tuple[str, Table]]:
             )
             yield name, {"anyOf": [*bare, *kinds]}
         else:
-            yield name, _described(table, classes[name])
+            described = _described(table, classes[name])
+            if file == "recipe" and name == "RegionOfInterest":  # of which a recipe takes the cuts on positions only
+                described["properties"] = {
+                    key: entry for key, entry in described["properties"].items() if key not in ONLY_GEOMETRY
+                }
+            yield name, described
     yield "FitSettings", _fit_settings()
 
 

@@ -70,8 +70,8 @@ class Svi(Method):
             "flow", "family of densities; iaf is that of arXiv:2604.08648", str, choices=GUIDES,
             tunable=True, searched="flow,iaf,mvn",
         ),
-        "layers": Option(None, "of a flow", int, low=1, default_text=_of_flows("layers")),
-        "width": Option(None, "of the networks in a flow", int, low=1, default_text=_of_flows("width")),
+        "layers": Option(None, "layers of a flow", int, low=1, default_text=_of_flows("layers")),
+        "width": Option(None, "width of the networks in a flow", int, low=1, default_text=_of_flows("width")),
         "emulator": Option(
             True, "fit the guide to a copy of the likelihood, which method emulator learns; else to itself", bool
         ),
@@ -88,7 +88,7 @@ class Svi(Method):
             default_text=_on_copy(_RATE_ON_COPY, _of_guides("learning_rate")), tunable=True, searched="1e-4:3e-2:log",
         ),
         "schedule": Option(
-            None, "of the rate: constant, or a cosine down to 1 % after a warm-up", str, choices=SCHEDULES,
+            None, "learning rate over the steps: constant, or a cosine down to 1 % after a warm-up", str, choices=SCHEDULES,
             default_text=_on_copy("cosine", _of_guides("schedule")), tunable=True, searched=",".join(SCHEDULES),
         ),
         "clip": Option(1.0, "without the copy: largest absolute value of a gradient entry", float, above=0),

@@ -33,8 +33,8 @@ class PriorKind(Schema):
 
     Args:
         prior: the word for its kind.
-        unit: of the parameter, for tables and figures.
-        label: of the parameter in figures; its name where none is given.
+        unit: unit of the parameter, for tables and figures.
+        label: how figures name the parameter, in LaTeX; its name where none is given.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)

@@ -21,8 +21,8 @@ class Normal(ScalarPrior):
     """Normal(mean, sd).
 
     Args:
-        mean: its mean.
-        sd: its standard deviation.
+        mean: mean of the distribution.
+        sd: standard deviation of the distribution.
     """
 
     kind: ClassVar[str] = "normal"

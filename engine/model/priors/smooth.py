@@ -27,7 +27,7 @@ class Smooth(PriorKind):
     a cubic spline: Wahba 1978, J. R. Stat. Soc. B 40, 364).
 
     Args:
-        mean: of the level.
+        mean: mean of the level.
         level_sd: standard deviation of the level at the middle.
         slope_sd: standard deviation of the slope there, by node.
         curvature_sd: standard deviation of the second differences; the smaller, the smoother.

@@ -25,7 +25,7 @@ class FreeSourceCounts(SourceCounts):
     Args:
         nodes [counts]: rising source counts.
         values: log10(S^2 dN/dS) at the nodes: numbers, or the name of a parameter that holds them all.
-        degree: of the spline: 3 is the natural cubic one, 1 joins the nodes by straight lines.
+        degree: degree of the spline: 3 is the natural cubic one, 1 joins the nodes by straight lines.
     """
 
     kind: ClassVar[str] = "free"

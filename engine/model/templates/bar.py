@@ -32,15 +32,16 @@ class BarSettings(Schema):
     0.023 deg, which cost twice the lines of sight; the lengths are on its scale, with the Sun at 8.5 kpc.
 
     Args:
-        angle [deg]: of the bar's near end, towards positive longitude.
+        angle [deg]: angle of the bar's near end, towards positive longitude.
         length [kpc]: scale length of the major axis.
         ratio_y, ratio_z: the other two scale lengths, in the plane and across it, over `length`.
         c_perp, c_par: boxiness in the plane and across it.
-        cut_radius, cut_width [kpc]: where the Gaussian cut-off begins, and its width.
+        cut_radius [kpc]: radius where the Gaussian cut-off begins.
+        cut_width [kpc]: width of the cut-off.
         falloff: how the density falls with the scaled radius.
         sun_kpc [kpc]: distance of the Sun from the Galactic Centre.
         sun_height_kpc [kpc]: height of the Sun above the plane.
-        pitch [deg]: of the bar's major axis, out of the plane.
+        pitch [deg]: angle of the bar's major axis out of the plane.
     """
 
     angle: Value = 13.79

@@ -19,7 +19,7 @@ class MapTemplate(Template):
     """A map of the data set, by name; in model files the bare name says the same.
 
     Args:
-        map: its name among the templates of the data set.
+        map: name of the map among the templates of the data set.
     """
 
     kind: ClassVar[str] = "map"

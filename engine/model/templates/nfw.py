@@ -22,7 +22,7 @@ class NfwSettings(Schema):
 
     Args:
         gamma: inner slope of the density, r^-gamma at the centre.
-        scale_radius_kpc [kpc]: where the slope changes to r^-3.
+        scale_radius_kpc [kpc]: radius at which the density goes over to r^-3.
         sun_kpc [kpc]: distance of the Sun from the Galactic Centre.
     """
 

@@ -33,7 +33,7 @@ class PhotonCuts(Schema):
     """Cuts on photons, all of which one must pass; None: no cut.
 
     Args:
-        event_class: its name, such as "SOURCE", or its bit mask: an event must have one of the bits.
+        event_class: name of the event class, such as "SOURCE", or its bit mask: an event must have one of the bits.
         event_type: a name such as "PSF3", several names, or a bit mask.
         zenith_max_deg [deg]: the largest zenith angle, included.
         time_min_s, time_max_s [s]: mission time, included.

@@ -47,10 +47,11 @@ class PixelsOf(Schema):
 
     Args:
         nside: HEALPix resolution, RING order; for a counts cube one that is coarser than its own.
-        frame: of the pixels.
-        projection: of an image.
-        center_lon, center_lat [deg]: its centre, in `frame`.
-        width_deg, height_deg, pixel_deg [deg]: its size, and that of a pixel.
+        frame: frame of the pixels.
+        projection: projection of an image.
+        center_lon, center_lat [deg]: centre of an image, in `frame`.
+        width_deg, height_deg [deg]: size of an image.
+        pixel_deg [deg]: size of its pixels.
     """
 
     nside: Annotated[int, Field(ge=1, le=8192)] | None = None
@@ -88,8 +89,8 @@ class Cube(Schema):
     """A cube of the mission's tools.
 
     Args:
-        file: its name, relative to the recipe.
-        frame: of its pixels, where the file does not say it.
+        file: name of the file, relative to the recipe.
+        frame: frame of its pixels, where the file does not say it.
         hdu: extension, by name or number, where several could be meant.
     """
 
@@ -143,7 +144,7 @@ class PSFTableFile(Schema):
 
     Args:
         kind: the word for this kind of PSF.
-        file: its name, relative to the recipe.
+        file: name of the file, relative to the recipe.
     """
 
     kind: Literal["file"] = "file"
@@ -175,17 +176,21 @@ class Recipe(Schema):
     """The whole of a recipe.
 
     Args:
-        name, description, citation, works: as in `dataset.toml`.
+        name: name of the data set that is made.
+        description, citation, works: text and works that go into its `dataset.toml`, as there.
         energy_edges_gev: edges of the bins [GeV], or `{low, high, bins}`; for a counts cube edges among its own, by
             default all of them.
-        spectral_index: of the spectrum E^-index that exposure and PSF are averaged with over a bin.
+        spectral_index: index of the spectrum E^-index that exposure and PSF are averaged with over a bin.
         pixels: where photons are counted; for a counts cube by default its own.
         region: the part of the sky that is kept, by the cuts of a model's region; without it all of it.
-        photons, counts: either photon lists or a counts cube.
-        exposure, psf: see there.
+        photons: photon lists, and cuts on them.
+        counts: a counts cube, in place of photons.
+        exposure: an exposure cube, or how it is made.
+        psf: the point-spread function.
         isotropic: name of a template of the same intensity everywhere, which is made.
-        templates, masks, sources: as in `dataset.toml`; their files are copied.
-        thresholds_cm2_s: as in `dataset.toml`.
+        templates, masks, sources: maps and catalogues that models ask for by name, as in `dataset.toml`; their files
+            are copied.
+        thresholds_cm2_s: fluxes (low, high) between which the sources of a catalogue begin to be resolved.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
