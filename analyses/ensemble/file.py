@@ -78,7 +78,8 @@ class Sweep(Schema):
         minimise, maximise: columns of a fit's row, such as `ps_fraction` or `fit_seconds`; none: log_z is maximised.
         constraints: what a trial must meet, such as "reliable" or "log_z >= best - 5".
         sampler: how trials are chosen; pruner: how they are ended early, of variational fits to the likelihood itself.
-        trials: number of trials in all; at_once: how many of them are chosen before the results of each other are known.
+        trials: number of trials in all.
+        at_once: how many of them are chosen before the results of each other are known.
     """
 
     minimise: Names = Field(default_factory=list)

@@ -21,8 +21,9 @@ class AxisTable(Schema):
     """What the table of an axis may hold.
 
     Args:
-        low, high: limits of a range, both included; step: between its numbers; integer: whole ones only; log: whether the
-            range is logarithmic; count: how many of its numbers a campaign fits, evenly spaced, while a search takes any.
+        low, high: limits of a range, both included.
+        step: distance between its numbers; integer: whether they are whole; log: whether the range is logarithmic.
+        count: how many of its numbers a campaign fits, evenly spaced, while a search takes any.
         values: choices, in place of a range.
         sets: the numbers of the model or fit that an axis of one's own sets, as paths (`parameters.S_gce.high`).
         when: axis -> choices of it; the axis exists only with these.

@@ -194,8 +194,8 @@ class Manifest(Schema):
         psf: the point-spread function.
         files: checksums and addresses of files, by their names.
         truth: the parameters that simulated counts were drawn with.
-        thresholds_cm2_s [cm^-2 s^-1]: for a catalogue, by its name, the fluxes (low, high) in the dataset's energy range
-            between which its sources begin to be resolved.
+        thresholds_cm2_s [cm^-2 s^-1]: for a catalogue, by its name, the fluxes (low, high) in the dataset's energy
+            range between which its sources begin to be resolved.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]

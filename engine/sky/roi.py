@@ -37,8 +37,8 @@ class CatalogueDiscs(Schema):
         catalogue: name of the catalogue among the `sources` of the dataset.
         radius_deg [deg]: radius of all discs; 0.8 where nothing else is said.
         containment: in place of a radius the fraction of a source's photons that a disc holds in every energy bin.
-        leakage: in place of a radius how many photons of all energy bins a source may leave outside its disc, by its flux, the
-            exposure at its place and the PSF of each bin; a source that has fewer in all has no disc.
+        leakage: in place of a radius how many photons of all energy bins a source may leave outside its disc, by its
+            flux, the exposure at its place and the PSF of each bin; a source that has fewer in all has no disc.
     """
 
     catalogue: str

@@ -88,7 +88,7 @@ class Svi(Method):
             default_text=_on_copy(_RATE_ON_COPY, _of_guides("learning_rate")), tunable=True, searched="1e-4:3e-2:log",
         ),
         "schedule": Option(
-            None, "learning rate over the steps: constant, or a cosine down to 1 % after a warm-up", str, choices=SCHEDULES,
+            None, "learning rate over the steps: constant, or a cosine to 1 % after a warm-up", str, choices=SCHEDULES,
             default_text=_on_copy("cosine", _of_guides("schedule")), tunable=True, searched=",".join(SCHEDULES),
         ),
         "clip": Option(1.0, "without the copy: largest absolute value of a gradient entry", float, above=0),
