@@ -15,12 +15,16 @@ from gammasky.distributed.campaign import Status, Tally, read_manifest, run_camp
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.runners.place import runner_at
 from gammasky.distributed.table import flat, read_rows
+from gammasky.engine.card import card
 from gammasky.engine.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
     from xarray import DataTree
+
+
+_MOST_ROWS = 40  # of members that a notebook shows
 
 
 class Campaign:
@@ -79,6 +83,16 @@ class Campaign:
 
     def __repr__(self) -> str:
         return f"<Campaign {self.folder}: {summary(self.status())}>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [name, str(row["state"]), _text(row.get("verdict")), _text(row.get("log_z"), ".2f"), _fraction(row)]
+            for name, row in self.table().iterrows()
+        ]
+        left = f"; {len(rows) - _MOST_ROWS} more in table()" if len(rows) > _MOST_ROWS else ""
+        headings = ["", "state", "verdict", "log Z", "point-source fraction (5 to 95 %)"]
+        members = {"caption": f"Members{left}", "headings": headings, "rows": rows[:_MOST_ROWS]}
+        return card(str(self.folder), summary(self.status()), tables=[members])
 
     def table(self) -> DataFrame:
         """A row for each member in the order of the plan, by its name: choices, state, verdict, numbers.
@@ -140,7 +154,8 @@ class Campaign:
         Raises:
             InputError: a quantity that no member has; no member is done yet.
         """
-        from gammasky.analyses.ensemble.figures import forest, shown
+        from gammasky.analyses.ensemble.figures import forest
+        from gammasky.engine.infer.figures.style import shown
 
         answer = self.answer()
         return shown(lambda: forest(answer, _known(quantity, answer.quantities)))
@@ -155,7 +170,8 @@ class Campaign:
         Raises:
             InputError: a quantity that no choice changes; too few members to tell.
         """
-        from gammasky.analyses.ensemble.figures import effects, shown
+        from gammasky.analyses.ensemble.figures import effects
+        from gammasky.engine.infer.figures.style import shown
 
         answer = _with_effects(self.answer(every=every))
         return shown(lambda: effects(answer, _known(quantity, list(answer.effects))))
@@ -169,7 +185,8 @@ class Campaign:
         Raises:
             InputError: too few members to tell.
         """
-        from gammasky.analyses.ensemble.figures import shown, variance
+        from gammasky.analyses.ensemble.figures import variance
+        from gammasky.engine.infer.figures.style import shown
 
         answer = _with_effects(self.answer(every=every))
         return shown(lambda: variance(answer))
@@ -189,6 +206,16 @@ def _with_effects(answer: Answer) -> Answer:
         counted = len(answer.rows) - len(answer.left_out)
         raise InputError(f"expected members with two choices of an axis, got {counted} to count{left_out}")
     return answer
+
+
+def _text(value: Any, form: str = "") -> str:
+    """A value of a row; "" where it is missing."""
+    return "" if value is None or value != value else format(value, form)
+
+
+def _fraction(row: Any) -> str:
+    middle, low, high = (_text(row.get(f"ps_fraction_{q}"), ".2f") for q in ("q50", "q05", "q95"))
+    return f"{middle} ({low} to {high})" if middle else ""
 
 
 def _known(quantity: str, names: list[str]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gammasky.analyses.ensemble.campaign import Campaign
 from gammasky.analyses.ensemble.expansion import Expansion
-from gammasky.analyses.ensemble.file import EnsembleFile
+from gammasky.analyses.ensemble.file import EnsembleFile, listed_choices
 from gammasky.analyses.ensemble.plan import plan_frame
 from gammasky.distributed.runners.place import runner_at
+from gammasky.engine.card import card
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -24,6 +25,33 @@ class Ensemble(EnsembleFile):
 
     The file is checked at once; what a member needs of model and data is checked before anything starts.
     """
+
+    def __repr__(self) -> str:
+        axes = ", ".join(f"{name} ({choices})" for name, choices in self._choices().items()) or "no axes"
+        return f"<Ensemble {self.name}: {self.model} on {self.data}, {axes}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        rows = [[name, choices] for name, choices in self._choices().items()]
+        facts = {"model": self.model, "data": self.data, "members": f"{self.combine}; plan() lists them"}
+        return card(
+            self.name, self.description, facts, [{"caption": "Axes", "headings": ["", "choices"], "rows": rows}]
+        )
+
+    def _choices(self) -> dict[str, str]:
+        """The choices of each axis in words."""
+        found = {}
+        for name, axis in self.axes.items():
+            listed = listed_choices(axis)
+            if listed:
+                shown = [choice.get("name", choice) if isinstance(choice, Mapping) else choice for choice in listed]
+                found[name] = ", ".join(map(str, shown))
+            elif "low" in axis:
+                found[name] = f"from {axis['low']} to {axis['high']}"
+            else:
+                found[name] = ", ".join(map(str, axis))
+        return found
 
     @cached_property
     def expansion(self) -> Expansion:

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from gammasky.analyses.ensemble.answer import Answer, column
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
-from gammasky.engine.terminal import in_notebook
 
 MOST_ROWS = 80  # of a forest that can be read; of more members every n-th in the order of the quantity
 _MARKERS = {"reliable": "o", "preview": "D", "unreliable": "x"}
@@ -33,21 +32,6 @@ def save_figures(answer: Answer, folder: Path) -> dict[str, Path]:
         drawings["variance"] = lambda: variance(answer)
     with styled():
         return {name: save(draw(), folder / f"{name}.png") for name, draw in drawings.items()}
-
-
-def shown(draw: Callable[[], Figure]) -> Figure:
-    """A figure, which a notebook shows as a picture, also where nothing has told it how."""
-    if in_notebook():
-        from IPython import get_ipython
-        from IPython.core.pylabtools import select_figure_formats
-
-        shell = get_ipython()
-        try:
-            shell.display_formatter.formatters["image/png"].lookup_by_type(Figure)
-        except KeyError:  # without `%matplotlib inline`
-            select_figure_formats(shell, {"png"}, bbox_inches="tight")
-    with styled():
-        return draw()
 
 
 def axis_title(quantity: str) -> str:

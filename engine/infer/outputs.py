@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from gammasky.engine import interrupt
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing, write_json
+from gammasky.engine.folders import folder_held, folder_made
 from gammasky.engine.infer.derived import predict
-from gammasky.engine.infer.posterior import write_posterior
+from gammasky.engine.infer.posterior import posterior_tree, write_posterior
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.summary import summarise, summary_table
@@ -22,6 +23,8 @@ from gammasky.engine.model import SkyModel
 from gammasky.engine.terminal import wide_console
 
 if TYPE_CHECKING:
+    from xarray import DataTree
+
     from gammasky.engine.infer.predictive import PredictiveCheck
 
 Floats = NDArray[np.float64]
@@ -47,11 +50,7 @@ def write_outputs(
     info = _info(settings, result, wall_seconds)
     interrupt.check()
     check, note = _predictive_check(model, result.z, settings.seed)
-    trust = {
-        "verdict": result.verdict.as_dict(told),
-        "diagnostics": result.diagnostics,
-        "stages": list(result.stages),
-    }
+    trust = _trust(result, told)
     weights = None if result.weights is None else result.weights.weights
     summary = {
         **trust,
@@ -73,6 +72,37 @@ def write_outputs(
     (out / CHECKPOINT).unlink(missing_ok=True)
     if not quiet:
         _tell(summary, result, out, len(figures), note)
+
+
+def save(model: SkyModel, result: Fit, folder: Path, *, overwrite: bool) -> Path:
+    """Write what `gammasky fit` writes, from Python; see `Fit.save`.
+
+    Raises:
+        InputError: a folder that holds a finished fit.
+    """
+    if (folder / POSTERIOR).exists() and not overwrite:
+        raise InputError(f"{folder}: holds a fit; choose another folder, or overwrite=True")
+    with folder_made(folder), folder_held(folder):
+        write_outputs(model, result.settings or Settings(), result, folder, result.seconds, quiet=True)
+    return folder
+
+
+def tree_of(model: SkyModel, result: Fit) -> DataTree:
+    """The posterior of a fit in the ArviZ schema."""
+    return posterior_tree(
+        model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
+        attributes={**_info(result.settings or Settings(), result, result.seconds), **_trust(result, in_python)},
+        derived=result.derived, chains=result.chains,
+    )  # fmt: skip
+
+
+def _trust(result: Fit, told: Callable[[Remedy], str]) -> dict[str, Any]:
+    """What says how far to trust a fit."""
+    return {
+        "verdict": result.verdict.as_dict(told),
+        "diagnostics": result.diagnostics,
+        "stages": list(result.stages),
+    }
 
 
 def _info(settings: Settings, result: Fit, wall_seconds: float) -> dict[str, Any]:

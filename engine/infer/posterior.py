@@ -98,12 +98,36 @@ def write_posterior(
         InputError: a parameter name that the file cannot hold.
         OSError: what the file system refused; an older file is then still whole.
     """
+    tree = posterior_tree(
+        model, z, log_likelihood=log_likelihood, log_guide=log_guide, attributes=attributes, derived=derived,
+        chains=chains, predictions=predictions,
+    )  # fmt: skip
+    packed = {"/predictions": {"dnds": {"zlib": True, "complevel": 4}}} if model.spec.populations else None
+    content = tree.to_netcdf(
+        engine="h5netcdf", encoding=packed
+    )  # in memory: a full disk is then an OSError like any other
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def posterior_tree(
+    model: SkyModel,
+    z: np.ndarray,
+    *,
+    log_likelihood: np.ndarray,
+    log_guide: np.ndarray | None,
+    attributes: Mapping[str, Any],
+    derived: Mapping[str, np.ndarray] | None = None,
+    chains: int = 1,
+    predictions: Predictions | None = None,
+) -> DataTree:
+    """Lay the draws out as `write_posterior` writes them; the arguments are the same."""
     import xarray
 
     check_parameter_names(model.spec)
     derived = derive(model, z) if derived is None else derived
     predictions = predict(model, z, derived) if predictions is None else predictions
-    tree = xarray.DataTree.from_dict(
+    return xarray.DataTree.from_dict(
         {
             "/": xarray.Dataset(attrs={**_attributes(attributes), **_attributes(_root(model))}),
             "posterior": posterior_group(model, z, derived, chains),
@@ -113,12 +137,6 @@ def write_posterior(
             "constant_data": constant_data_group(model),
         }
     )
-    packed = {"/predictions": {"dnds": {"zlib": True, "complevel": 4}}} if model.spec.populations else None
-    content = tree.to_netcdf(
-        engine="h5netcdf", encoding=packed
-    )  # in memory: a full disk is then an OSError like any other
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def read_posterior(path: Path | str) -> DataTree:

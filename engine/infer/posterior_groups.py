@@ -10,6 +10,7 @@ import numpy as np
 
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, Predictions
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.model_face import in_words
 from gammasky.engine.sky.pixels import HealpixPixels
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.nda
     variables, axes = {}, _draw_axes(chains, len(z))
     for name, slot in model.latent.slots.items():
         prior = model.spec.parameters[name]
-        notes = {"units": prior.unit, "long_name": prior.label or name, "prior": _prior_text(prior)}
+        notes = {"units": prior.unit, "long_name": prior.label or name, "prior": in_words(prior)}
         dimensions = [f"{name}_element"] if slot.labels else []
         variables[name] = draws(derived[name], dimensions, notes)
         axes |= {dimension: _names(slot.labels) for dimension in dimensions}
@@ -39,12 +40,6 @@ def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.nda
     variables["z"] = draws(z, ["latent"], {"units": "1", "long_name": "latent space, prior N(0, 1)"})
     axes["latent"] = _names(model.latent.names)
     return xarray.Dataset(variables, axes)
-
-
-def _prior_text(prior: Any) -> str:
-    """A prior in words, such as uniform(low=0.1, high=2.5)."""
-    settings = prior.model_dump(exclude={"prior", "unit", "label"}, exclude_none=True)
-    return f"{prior.prior}({', '.join(f'{name}={value}' for name, value in settings.items())})"
 
 
 def sample_stats_group(

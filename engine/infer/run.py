@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def fit(
         watch: called after every piece of work, about half a second each.
 
     Returns:
-        draws of the posterior and how they were found.
+        draws of the posterior and how they were found; `save` writes them to a folder.
 
     Raises:
         NonFiniteLikelihoodError: names the pixel and the parameters.
@@ -77,7 +78,7 @@ def fit(
         if path is not None:
             save_checkpoint(path, stage.arrays(), identity)
         progress.note("drawing from the posterior")
-        return stage.finish()
+        return replace(stage.finish(), model=model, settings=settings)
 
 
 def fit_identity(model: Density, settings: Settings) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,9 @@ from gammasky.engine.model.spec import ModelSpec, read_model
 from gammasky.engine.model.terms import NptfTerm, PoissonTerm
 from gammasky.engine.model.values import Parameters
 from gammasky.engine.sky.dataset import Dataset
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class SkyModel(Density):
@@ -90,6 +93,33 @@ class SkyModel(Density):
         """SHA-256 of the files that the model was made from, by file name."""
         region = self.spec.region
         return self.dataset.checksums_of(self.spec.maps, region.mask_names, region.catalogue_names)
+
+    def plot(self, component: str | None = None, theta: Mapping[str, Any] | None = None) -> Figure:
+        """A map of the expected counts in the fitted pixels, energy bins added up, in Galactic coordinates.
+
+        Args:
+            component: by name; None: all components together.
+            theta: the parameters; None: the median of every prior.
+
+        Raises:
+            InputError: no such component, or parameters as of `point`.
+        """
+        from gammasky.engine.model.model_face import plot
+
+        return plot(self, component, theta)
+
+    def __repr__(self) -> str:
+        n_fit, bins = self.pixels.n_fit, self.pixels.n_energy
+        return (
+            f"<SkyModel {self.spec.name} on {self.dataset.name}: {len(self.spec.components)} components, "
+            f"{len(self.spec.parameters)} parameters ({self.n_latent} numbers), {n_fit // bins:,} pixels"
+            f"{f' in {bins} energy bins' if bins > 1 else ''}, {int(self.pixels.counts.sum()):,} photons>"
+        )
+
+    def _repr_html_(self) -> str:
+        from gammasky.engine.model.model_face import html
+
+        return html(self)
 
     def point(self, values: Mapping[str, Any]) -> Parameters:
         """Parameters from plain numbers; they may lie outside their priors.

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,8 +29,11 @@ from gammasky.engine.sky.resample import mask_on
 from gammasky.engine.sky.resolve import resolve
 from gammasky.engine.sky.source_maps import source_maps
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Maps in the pixels of the counts, with an explicit energy axis.
 
@@ -150,6 +153,30 @@ class Dataset:
         table = psf if isinstance(psf, Mapping) else psf.model_dump(mode="json")
         recipe = recipe_of({"name": Path(out).name} | keys | {"psf": table}, "recipe")
         return cls.open(build(recipe, out, base=base, check=cls.open))
+
+    def plot(self, what: str = "counts", *, energy_bin: int | None = None) -> Figure:
+        """A map in Galactic coordinates: the whole sky, or the part of it that the data set has.
+
+        Args:
+            what: "counts", "exposure" or the name of a template.
+            energy_bin: number of the bin; None: counts added up over the bins, the first bin of anything else.
+
+        Raises:
+            InputError: no such map or energy bin.
+        """
+        from gammasky.engine.sky.dataset_face import plot
+
+        return plot(self, what, energy_bin)
+
+    def __repr__(self) -> str:
+        from gammasky.engine.sky.dataset_face import facts
+
+        return f"<Dataset {self.name}: {', '.join(facts(self).values())}>"
+
+    def _repr_html_(self) -> str:
+        from gammasky.engine.sky.dataset_face import html
+
+        return html(self)
 
     @property
     def name(self) -> str:

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from gammasky.analyses.ensemble.ensemble import Ensemble
     from gammasky.analyses.nested.nested import NestedTest
     from gammasky.engine.infer import Settings, fit
+    from gammasky.engine.infer.saved import load
     from gammasky.engine.model import SkyModel
     from gammasky.engine.runtime import configure
     from gammasky.engine.sky.dataset import Dataset
 
 __version__ = "0.1.0"
 
-__all__ = ["Campaign", "Dataset", "Ensemble", "NestedTest", "Settings", "SkyModel", "__version__", "configure", "fit"]
+__all__ = [
+    "Campaign", "Dataset", "Ensemble", "NestedTest", "Settings", "SkyModel", "__version__", "configure", "fit", "load",
+]  # fmt: skip
 
 _HOMES = {
     "Campaign": "gammasky.analyses.ensemble.campaign",
@@ -30,6 +33,7 @@ _HOMES = {
     "Settings": "gammasky.engine.infer",
     "configure": "gammasky.engine.runtime",
     "fit": "gammasky.engine.infer",
+    "load": "gammasky.engine.infer.saved",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from gammasky.engine.card import as_picture
 from gammasky.engine.files import replacing
 
 DPI = 150
@@ -34,6 +36,12 @@ _SETTINGS: Any = {
 def styled() -> AbstractContextManager[None]:
     """Settings of the figures, for as long as the context lasts."""
     return rc_context(_SETTINGS)
+
+
+def shown(draw: Callable[[], Figure]) -> Figure:
+    """A figure in this style, which a notebook shows as a picture."""
+    with styled():
+        return as_picture(draw())
 
 
 def save(figure: Figure, path: Path) -> Path:

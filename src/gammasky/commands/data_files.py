@@ -47,8 +47,8 @@ def _tell(description: Description) -> None:
 
 def _draw(description: Description, plot: Path) -> None:
     from gammasky.engine.errors import InputError
-    from gammasky.engine.infer.figures import sky_map
     from gammasky.engine.infer.figures.style import save, styled
+    from gammasky.engine.sky import sky_map
 
     if description.sky is None or description.pixels is None:
         raise InputError(f"{description.path}: {description.kind}, which has no map to draw; leave `plot` out")
