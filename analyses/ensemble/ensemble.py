@@ -47,7 +47,7 @@ class Ensemble(EnsembleFile):
             if listed:
                 shown = [choice.get("name", choice) if isinstance(choice, Mapping) else choice for choice in listed]
                 found[name] = ", ".join(map(str, shown))
-            elif "low" in axis:
+            elif isinstance(axis, dict) and "low" in axis:
                 found[name] = f"from {axis['low']} to {axis['high']}"
             else:
                 found[name] = ", ".join(map(str, axis))

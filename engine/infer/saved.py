@@ -112,8 +112,8 @@ class SavedFit:
     @cached_property
     def z(self) -> Floats:
         """Draws (n, D) on the latent space."""
-        values = self.inference_data["posterior"]["z"].values
-        return np.asarray(values.reshape(-1, values.shape[-1]), dtype=np.float64)
+        values = np.asarray(self.inference_data["posterior"].to_dataset()["z"].values, dtype=np.float64)
+        return values.reshape(-1, values.shape[-1])
 
     @property
     def plot(self) -> FitPlots:

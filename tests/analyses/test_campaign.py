@@ -34,7 +34,7 @@ def test_what_a_campaign_says(campaign: gammasky.Campaign, tmp_path: Path) -> No
     assert repr(campaign) == "<Campaign done: 4 of 4 done>"
     table = campaign.table()
     assert repr(ensemble()) == "<Ensemble small: model.toml on sky, radius_max (15, 20), mask (spot, none)>"
-    assert "<td style=\"text-align: left\">15, 20</td>" in ensemble()._repr_html_()
+    assert '<td style="text-align: left">15, 20</td>' in ensemble()._repr_html_()
     html = campaign._repr_html_()
     assert all(name in html for name in table.index)
     assert f"{table['log_z'].iloc[0]:.2f}" in html
