@@ -74,8 +74,8 @@ def write_outputs(
         _tell(summary, result, out, len(figures), note)
 
 
-def save(model: SkyModel, result: Fit, folder: Path, *, overwrite: bool) -> Path:
-    """Write what `gammasky fit` writes, from Python; see `Fit.save`.
+def save(model: SkyModel, settings: Settings, result: Fit, folder: Path, *, overwrite: bool) -> Path:
+    """Write what `gammasky fit` writes, from Python; see `ModelFit.save`.
 
     Raises:
         InputError: a folder that holds a finished fit.
@@ -83,15 +83,15 @@ def save(model: SkyModel, result: Fit, folder: Path, *, overwrite: bool) -> Path
     if (folder / POSTERIOR).exists() and not overwrite:
         raise InputError(f"{folder}: holds a fit; choose another folder, or overwrite=True")
     with folder_made(folder), folder_held(folder):
-        write_outputs(model, result.settings or Settings(), result, folder, result.seconds, quiet=True)
+        write_outputs(model, settings, result, folder, result.seconds, quiet=True)
     return folder
 
 
-def tree_of(model: SkyModel, result: Fit) -> DataTree:
+def tree_of(model: SkyModel, settings: Settings, result: Fit) -> DataTree:
     """The posterior of a fit in the ArviZ schema."""
     return posterior_tree(
         model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
-        attributes={**_info(result.settings or Settings(), result, result.seconds), **_trust(result, in_python)},
+        attributes={**_info(settings, result, result.seconds), **_trust(result, in_python)},
         derived=result.derived, chains=result.chains,
     )  # fmt: skip
 

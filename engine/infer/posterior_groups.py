@@ -10,7 +10,6 @@ import numpy as np
 
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, Predictions
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.model_face import in_words
 from gammasky.engine.sky.pixels import HealpixPixels
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.nda
     variables, axes = {}, _draw_axes(chains, len(z))
     for name, slot in model.latent.slots.items():
         prior = model.spec.parameters[name]
-        notes = {"units": prior.unit, "long_name": prior.label or name, "prior": in_words(prior)}
+        notes = {"units": prior.unit, "long_name": prior.label or name, "prior": prior.in_words()}
         dimensions = [f"{name}_element"] if slot.labels else []
         variables[name] = draws(derived[name], dimensions, notes)
         axes |= {dimension: _names(slot.labels) for dimension in dimensions}

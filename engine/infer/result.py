@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
@@ -11,25 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine import interrupt
-from gammasky.engine.errors import InputError
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.verdict import Verdict, unless_finite
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-    from xarray import DataTree
-
-    from gammasky.engine.infer.face import FitPlots
-    from gammasky.engine.infer.settings import Settings
-    from gammasky.engine.model import Density, SkyModel
+    from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
 BATCH = 50  # draws whose likelihoods are evaluated at once, between two looks at interrupts
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """The result of a fit.
 
@@ -48,7 +41,6 @@ class Fit:
         weights: importance weights of the draws; None where they need none.
         stages: diagnostics and marginals of the methods that a fit was made of, in order.
         seconds: wall time over all runs.
-        model, settings: of the fit; None where a stage of it was run by itself.
     """
 
     method: str
@@ -65,8 +57,6 @@ class Fit:
     weights: Importance | None = None
     stages: tuple[dict[str, Any], ...] = field(default=())
     seconds: float = 0.0
-    model: Density | None = field(default=None, repr=False)
-    settings: Settings | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """No fit with a number that is not finite keeps a better verdict than *unreliable*."""
@@ -79,70 +69,6 @@ class Fit:
         if self.verdict.level != "unreliable":  # which has named what it found
             numbers |= {name: value for name, value in self.diagnostics.items() if isinstance(value, float)}
         object.__setattr__(self, "verdict", unless_finite(self.verdict, numbers))
-
-    def summary(self, *, every: bool = False) -> DataFrame:
-        """Mean, sd, quantiles and unit of the main parameters and point-source fractions, or of `every` number.
-
-        Raises:
-            InputError: a fit of a density that is not a sky model.
-        """
-        from gammasky.engine.infer.face import numbers_frame
-
-        return numbers_frame(self._numbers(), every=every)
-
-    @property
-    def inference_data(self) -> DataTree:
-        """The posterior in the ArviZ schema, as `xarray.DataTree`: what `save` writes as posterior.nc.
-
-        Raises:
-            InputError: as of `summary`.
-        """
-        from gammasky.engine.infer.outputs import tree_of
-
-        return tree_of(self._sky_model(), self)
-
-    @property
-    def plot(self) -> FitPlots:
-        """Figures: `plot.corner()`, `plot.dnds()`, `plot.maps()`, `plot.fluxes()`, `plot.trace()`."""
-        from gammasky.engine.infer.face import FitPlots
-
-        return FitPlots(self._sky_model, self.z, self.derived, self.elbo)
-
-    def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:
-        """Write posterior.nc, summary.json and figures, as `gammasky fit` does; `gammasky.load` reads them.
-
-        Args:
-            folder: new, empty, or that of this fit's checkpoint.
-            overwrite: replace a fit that it holds already.
-
-        Raises:
-            InputError: a folder that holds a fit; a fit of a density that is not a sky model.
-        """
-        from gammasky.engine.infer.outputs import save
-
-        return save(self._sky_model(), self, Path(folder), overwrite=overwrite)
-
-    def __repr__(self) -> str:
-        return f"<Fit by {self.method}, {len(self.z):,} draws: {self.verdict.level} ({self.verdict.reasons[0]})>"
-
-    def _repr_html_(self) -> str:
-        from gammasky.engine.infer.face import fit_card
-
-        return fit_card(self._numbers(), self.verdict, self.method)
-
-    def _numbers(self) -> dict[str, Any]:
-        from gammasky.engine.infer.summary import summarise
-
-        weights = None if self.weights is None else self.weights.weights
-        return summarise(self._sky_model(), self.derived, {}, weights)
-
-    def _sky_model(self) -> SkyModel:
-        """The sky model of the fit."""
-        from gammasky.engine.model import SkyModel
-
-        if not isinstance(self.model, SkyModel):
-            raise InputError("this fit is not of a sky model: it has draws (z, derived), but no tables and figures")
-        return self.model
 
 
 def log_prior(z: Floats) -> Floats:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from gammasky.engine.folders import folder_held
 from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
 from gammasky.engine.infer.methods import METHODS
+from gammasky.engine.infer.model_fit import ModelFit
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.progress import Progress
-from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages.stage import Stage
 from gammasky.engine.interrupt import Interrupts
@@ -33,7 +32,7 @@ def fit(
     n_draws: int | None = None,
     quiet: bool = True,
     watch: Callable[[Stage], None] | None = None,
-) -> Fit:
+) -> ModelFit:
     """Find the posterior of a model by the method of the settings, or go on with a fit that was interrupted.
 
     Args:
@@ -78,7 +77,7 @@ def fit(
         if path is not None:
             save_checkpoint(path, stage.arrays(), identity)
         progress.note("drawing from the posterior")
-        return replace(stage.finish(), model=model, settings=settings)
+        return ModelFit(**vars(stage.finish()), model=model, settings=settings)
 
 
 def fit_identity(model: Density, settings: Settings) -> dict[str, Any]:

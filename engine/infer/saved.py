@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 
 def load(folder: Path | str, *, data: Path | str | None = None, data_dir: Path | str | None = None) -> SavedFit:
-    """Read the fit that `gammasky fit` or `Fit.save` left in a folder.
+    """Read the fit that `gammasky fit` or `ModelFit.save` left in a folder.
 
     Args:
         folder: of the fit.

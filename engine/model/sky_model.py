@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.engine.card import as_picture, card
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.kernels import callbacks
 from gammasky.engine.model.density import Density, digest_of
@@ -104,9 +105,17 @@ class SkyModel(Density):
         Raises:
             InputError: no such component, or parameters as of `point`.
         """
-        from gammasky.engine.model.model_face import plot
+        from gammasky.engine.sky import sky_map
 
-        return plot(self, component, theta)
+        names = [known.name for known in self.spec.components]
+        if component is not None and component not in names:
+            raise unknown_name("component", component, names)
+        point = self.parameters(jnp.zeros(self.n_latent)) if theta is None else self.point(theta)
+        counts = self.expectation.counts(self.sky(point), self.arrays["sky"])
+        chosen = np.stack([counts[name] for name in (names if component is None else [component])])
+        sky = self.pixels.to_map(chosen[:, : self.pixels.n_fit].sum(axis=0)).sum(axis=0)
+        title = f"{self.spec.name}: {component or 'all components'}"
+        return as_picture(sky_map.draw(sky, self.pixels.grid, title, "expected counts per pixel"))
 
     def __repr__(self) -> str:
         n_fit, bins = self.pixels.n_fit, self.pixels.n_energy
@@ -117,9 +126,28 @@ class SkyModel(Density):
         )
 
     def _repr_html_(self) -> str:
-        from gammasky.engine.model.model_face import html
-
-        return html(self)
+        spec, pixels = self.spec, self.pixels
+        components = [
+            [
+                component.name,
+                "smooth" if component.source_counts is None else "point sources",
+                component.template.label(),
+                str(component.norm if component.amplitude is None else component.amplitude),
+                component.group,
+            ]
+            for component in spec.components
+        ]
+        priors = [[name, prior.in_words(), prior.unit] for name, prior in spec.parameters.items()]
+        facts = {
+            "data": f"{self.dataset.name}, {pixels.n_fit:,} fitted pixels, {int(pixels.counts.sum()):,} photons",
+            "latent numbers": str(self.n_latent),
+            "reference": spec.reference or "none",
+        }
+        tables = [
+            {"caption": "Components", "headings": ["", "kind", "template", "norm", "group"], "rows": components},
+            {"caption": "Parameters", "headings": ["", "prior", "unit"], "rows": priors},
+        ]
+        return card(spec.name, spec.description, facts, tables)
 
     def point(self, values: Mapping[str, Any]) -> Parameters:
         """Parameters from plain numbers; they may lie outside their priors.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -13,10 +13,46 @@ from gammasky.engine.sky.maps import NOT_OBSERVED
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from gammasky.engine.sky.dataset import Dataset
+    from gammasky.engine.sky.manifest import Manifest
+    from gammasky.engine.sky.pixels import Pixels
 
 
-def facts(dataset: Dataset) -> dict[str, str]:
+class Maps(Protocol):
+    """What is shown: a `Dataset`."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    @property
+    def pixels(self) -> Pixels: ...
+
+    @property
+    def counts(self) -> np.ndarray: ...
+
+    @property
+    def exposure(self) -> np.ndarray: ...
+
+    @property
+    def notes(self) -> list[str]: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def energy_edges_gev(self) -> np.ndarray: ...
+
+    @property
+    def template_names(self) -> list[str]: ...
+
+    @property
+    def mask_names(self) -> list[str]: ...
+
+    def template(self, name: str) -> np.ndarray: ...
+
+    def template_unit(self, name: str) -> str: ...
+
+
+def facts(dataset: Maps) -> dict[str, str]:
     """What it is, in a few words each."""
     edges, seen = dataset.energy_edges_gev, dataset.counts != NOT_OBSERVED
     exposed = dataset.exposure[np.isfinite(dataset.exposure) & (dataset.exposure > 0)]
@@ -29,7 +65,7 @@ def facts(dataset: Dataset) -> dict[str, str]:
     }
 
 
-def html(dataset: Dataset) -> str:
+def html(dataset: Maps) -> str:
     """Facts, names of what it holds, and its counts."""
     held = {
         "templates": dataset.template_names,
@@ -43,7 +79,7 @@ def html(dataset: Dataset) -> str:
     )
 
 
-def plot(dataset: Dataset, what: str, energy_bin: int | None = None) -> Figure:
+def plot(dataset: Maps, what: str, energy_bin: int | None = None) -> Figure:
     """See `Dataset.plot`."""
     from gammasky.engine.sky import sky_map
 

@@ -45,6 +45,11 @@ class PriorKind(Schema):
     unit: str = ""
     label: str = ""
 
+    def in_words(self) -> str:
+        """Kind and numbers, such as uniform(low=0.1, high=2.5)."""
+        settings = self.model_dump(exclude={"prior", "unit", "label"}, exclude_none=True)
+        return f"{self.prior}({', '.join(f'{name}={value}' for name, value in settings.items())})"
+
     @abstractmethod
     def latent_size(self, n_elements: int) -> int:
         """How many entries of z a parameter of `n_elements` elements takes (0 elements: a single number)."""

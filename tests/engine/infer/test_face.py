@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import gammasky
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.result import Fit
+from gammasky.engine.infer.model_fit import ModelFit
 from gammasky.engine.infer.saved import SavedFit
 from gammasky.engine.model import SkyModel
 
@@ -18,17 +18,17 @@ pytestmark = pytest.mark.usefixtures("compiled_fast", "programs_shared")
 
 
 @pytest.fixture(scope="module")
-def made(small_model: SkyModel) -> Fit:
+def made(small_model: SkyModel) -> ModelFit:
     return gammasky.fit(small_model, gammasky.Settings(method="laplace", seed=2), n_draws=300)
 
 
 @pytest.fixture(scope="module")
-def saved(made: Fit, small_model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> SavedFit:
+def saved(made: ModelFit, small_model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> SavedFit:
     folder = made.save(tmp_path_factory.mktemp("fits") / "one")
     return gammasky.load(folder, data=small_model.dataset.name, data_dir=small_model.dataset.folder)
 
 
-def test_a_saved_fit_is_the_one_that_was_made(made: Fit, saved: SavedFit) -> None:
+def test_a_saved_fit_is_the_one_that_was_made(made: ModelFit, saved: SavedFit) -> None:
     assert saved.method == made.method == "laplace"
     np.testing.assert_array_equal(saved.z, made.z)
     for name, draws in made.derived.items():
@@ -41,7 +41,7 @@ def test_a_saved_fit_is_the_one_that_was_made(made: Fit, saved: SavedFit) -> Non
     assert saved.diagnostics["k_hat"] == made.diagnostics["k_hat"]
 
 
-def test_the_summary_is_of_the_draws(made: Fit, small_model: SkyModel) -> None:
+def test_the_summary_is_of_the_draws(made: ModelFit, small_model: SkyModel) -> None:
     table, every = made.summary(), made.summary(every=True)
     main = small_model.main_parameters()
     assert list(table.index)[: len(main)] == main
@@ -50,14 +50,14 @@ def test_the_summary_is_of_the_draws(made: Fit, small_model: SkyModel) -> None:
     assert len(every) > len(table)
 
 
-def test_inference_data_are_those_of_the_file(made: Fit, saved: SavedFit) -> None:
+def test_inference_data_are_those_of_the_file(made: ModelFit, saved: SavedFit) -> None:
     ours, theirs = made.inference_data, saved.inference_data
     assert set(ours.children) == set(theirs.children)
     np.testing.assert_array_equal(ours["posterior"]["z"].values, theirs["posterior"]["z"].values)
     np.testing.assert_allclose(ours["predictions"]["dnds"].values, theirs["predictions"]["dnds"].values)
 
 
-def test_figures(made: Fit, saved: SavedFit) -> None:
+def test_figures(made: ModelFit, saved: SavedFit) -> None:
     for fit in (made, saved):
         drawn = [fit.plot.corner(), fit.plot.dnds(), fit.plot.maps(), fit.plot.fluxes()]
         assert all(isinstance(figure, Figure) and figure.axes for figure in drawn)
@@ -65,7 +65,7 @@ def test_figures(made: Fit, saved: SavedFit) -> None:
             fit.plot.trace()
 
 
-def test_what_a_notebook_shows(made: Fit, saved: SavedFit, small_model: SkyModel) -> None:
+def test_what_a_notebook_shows(made: ModelFit, saved: SavedFit, small_model: SkyModel) -> None:
     assert repr(made) == f"<Fit by laplace, 300 draws: {made.verdict.level} ({made.verdict.reasons[0]})>"
     assert f": {made.verdict.level} (" in repr(saved)
     for fit in (made, saved):
@@ -93,7 +93,7 @@ def test_models_and_data_show_themselves(small_model: SkyModel) -> None:
         dataset.plot(energy_bin=3)
 
 
-def test_what_cannot_be_read_or_written(made: Fit, saved: SavedFit, tmp_path: Path) -> None:
+def test_what_cannot_be_read_or_written(made: ModelFit, saved: SavedFit, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds a fit; choose another folder, or overwrite=True"):
         made.save(saved.folder)
     with pytest.raises(InputError, match="no such folder"):
