@@ -114,7 +114,7 @@ class Expansion:
             dataset = self._skies[plan.sky][1]
             data = data_identity(dataset, spec)
             pixels = self._flattened(plan.sky, spec, dataset)
-            dimension = Latent(spec.parameters, parameter_labels(spec)).n_latent
+            dimension = Latent(spec.parameters, parameter_labels(spec, dataset.energy_edges_gev)).n_latent
             settings = Settings(**plan.fit, seed=plan.seed)
         except InputError as error:
             raise InputError(f"member '{name}': {error}") from None

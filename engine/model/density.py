@@ -20,9 +20,9 @@ from gammasky.engine.model.flux_axes import FluxAxes, flux_axes
 from gammasky.engine.model.latent import Latent, log_standard_normal
 from gammasky.engine.model.main_parameters import MOST, main_parameters
 from gammasky.engine.model.programs import Programs
-from gammasky.engine.model.spec import ModelSpec
+from gammasky.engine.model.spec import ModelSpec, total_norm
 from gammasky.engine.model.terms import CountsTerm, Term
-from gammasky.engine.model.values import Arrays, Parameters, value_of
+from gammasky.engine.model.values import Arrays, Parameters
 
 
 class Density:
@@ -69,7 +69,7 @@ class Density:
             flux
             for component in self.expectation.spec.components
             if component.norm is not None
-            for flux in component.template.fluxes(value_of(component.norm, theta), theta)
+            for flux in component.template.fluxes(total_norm(component.norm, theta), theta)
         ]
 
     def main_parameters(self, most: int = MOST) -> list[str]:

@@ -6,14 +6,20 @@ parameter point.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import jax
 import jax.numpy as jnp
 
+from gammasky.engine.model.energy_bins import EnergyBins, require_spectra
 from gammasky.engine.model.expected_sky import Sky
+from gammasky.engine.model.latent import Latent
+from gammasky.engine.model.parameters import parameter_labels
 from gammasky.engine.model.populations import Populations
-from gammasky.engine.model.spec import Component, ModelSpec
+from gammasky.engine.model.several_bins import SeveralBins
+from gammasky.engine.model.spec import Component, ModelSpec, PerBin, total_norm
 from gammasky.engine.model.templates import Function, Setting
-from gammasky.engine.model.values import Arrays, Parameters, value_of
+from gammasky.engine.model.values import Arrays, Parameters
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.observation import Observation
 
@@ -21,7 +27,8 @@ from gammasky.engine.sky.observation import Observation
 class Expectation:
     """The expected sky of a model in given pixels.
 
-    Templates have mean 1 over the region of interest without its source masks, so every norm is mean counts per pixel.
+    Templates have mean 1 over the region of interest without its source masks, so every norm is mean counts per pixel;
+    in several energy bins, of all bins together (`several_bins`).
 
     Args:
         spec: the model.
@@ -30,6 +37,7 @@ class Expectation:
         backend: of the kernels.
 
     Attributes:
+        bins: the energy bins.
         smooth: the components without point sources.
         populations: the source-count functions of the others.
         arrays: every fixed number; functions that are traced take it as an argument.
@@ -40,11 +48,14 @@ class Expectation:
 
     def __init__(self, spec: ModelSpec, dataset: Dataset, pixels: Observation, backend: str) -> None:
         self.spec, self.pixels, self.backend = spec, pixels, backend
-        self._dataset = dataset
-        self.smooth, self.populations = spec.smooth, Populations(spec)
+        self._dataset, self.bins = dataset, EnergyBins.of(pixels)
+        require_spectra(spec, dataset)
+        self.smooth, self.populations = spec.smooth, Populations(spec, self.bins)
         setting = Setting(dataset, pixels, backend)
         self._templates = {}
         for component in spec.components:
+            says = component.spectrum is not None or isinstance(component.norm, PerBin)
+            setting.per_bin = says and self.bins.n > 1
             setting.point_sources = component.source_counts is not None
             setting.as_is = component.exposure == "as_is"
             self._templates[component.name] = component.template.build(setting)
@@ -52,13 +63,23 @@ class Expectation:
         if spec.populations:
             fixed["populations"] = self.populations.arrays
         # what every likelihood takes: all smooth components in one product of matrices, and the populations
+        if self.bins.n > 1:
+            self._several = SeveralBins(spec, self._templates, self.bins, pixels, setting.arrays)
+            self.arrays: Arrays = jax.tree.map(jnp.asarray, {**fixed, "bins": self._several.arrays})
+            return
         self._smooth_mean = Function.sum(
             lambda theta: [_norm(component, theta) for component in self.smooth],
             [self._templates[component.name] for component in self.smooth],
         )
         fitted = [self._smooth_mean, *(self._templates[name] for name in self.populations.names)]
         fixed["fitted_maps"] = [function.table(setting.arrays, pixels.n_fit) for function in fitted]
-        self.arrays: Arrays = jax.tree.map(jnp.asarray, fixed)
+        self.arrays = jax.tree.map(jnp.asarray, fixed)
+
+    @cached_property
+    def middle(self) -> Parameters:
+        """The parameters in the middle of their priors."""
+        latent = Latent(self.spec.parameters, parameter_labels(self.spec, self.bins.edges_gev))
+        return latent.parameters(latent.arrays(), jnp.zeros(latent.n_latent))
 
     def on(self, pixels: Observation) -> Expectation:
         """The same expectation in other pixels of the same region."""
@@ -74,19 +95,30 @@ class Expectation:
                 norms[component.name], dnds[component.name] = self.populations.evaluate(
                     component, theta, arrays["populations"]
                 )
-        return Sky(norms, dnds, lambda name: self.template(name, theta, arrays), lambda: self._fitted(theta, arrays))
+        shares = {c.name: self.bins.shares(c, theta) for c in self.spec.components if c.spectrum is not None}
+        return Sky(
+            norms, dnds, shares, lambda name: self.template(name, theta, arrays), lambda: self._fitted(theta, arrays)
+        )
 
     def _fitted(self, theta: Parameters, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
-        """In the fitted pixels the smooth mean (P,), and the templates of the populations (I, P)."""
+        """In the fitted pixels the smooth mean (P,), and the templates of the populations (I, P / E)."""
+        n_pixels = self.pixels.n_fit // self.bins.n
+        if self.bins.n > 1:
+            mean, parts = self._several.fitted(theta, arrays["templates"], arrays["bins"])
+            return mean, stacked(parts, (0, n_pixels))
         (smooth, *sources), table = arrays["fitted_maps"], arrays["templates"]
         templates = [
             self._templates[name].from_maps(maps, table, theta)
             for name, maps in zip(self.populations.names, sources, strict=True)
         ]
-        return self._smooth_mean.from_maps(smooth, table, theta), stacked(templates, (0, self.pixels.n_fit))
+        return self._smooth_mean.from_maps(smooth, table, theta), stacked(templates, (0, n_pixels))
 
     def template(self, component: str, theta: Parameters, arrays: Arrays) -> jax.Array:
-        """The template (N,) of one component, of mean 1 over the region; reads the parameters in it alone."""
+        """The template (N,) of one component, of mean 1 over the region (of several energy bins, the sum of means);
+        reads the parameters in it and of its spectrum alone."""
+        if self.bins.n > 1:
+            described = next(c for c in self.spec.components if c.name == component)
+            return self._several.template(described, theta, arrays["templates"])
         return self._templates[component](arrays["templates"], theta, self.pixels.n_pixels)
 
     def smooth_mean(self, sky: Sky, size: int) -> jax.Array:
@@ -99,13 +131,13 @@ class Expectation:
         return mean
 
     def source_templates(self, sky: Sky, size: int) -> jax.Array:
-        """Templates (I, size) of the populations in the first pixels."""
+        """Templates (I, size / E) of the populations in the first pixels, which are the same in every energy bin."""
         if size == self.pixels.n_fit:
             return sky.fitted_maps[1]
         return stacked([sky.templates[component.name][:size] for component in self.populations.components], (0, size))
 
     def source_functions(self, sky: Sky) -> jax.Array:
-        """dN/dS (I, S) of the populations."""
+        """dN/dS (I, S) of the populations, on a grid of fluxes dN/dF."""
         return stacked(
             [sky.dnds[component.name] for component in self.populations.components], (0, len(self.populations.s_grid))
         )
@@ -122,9 +154,16 @@ class Expectation:
         return found
 
     def fluxes(self, sky: Sky) -> dict[str, jax.Array]:
-        """Mean counts per pixel of each component over the region of interest, source masks lifted."""
+        """Mean counts per pixel of each component over the region of interest, source masks lifted; in all energy bins
+        together."""
+        return {name: jnp.sum(fluxes) for name, fluxes in self.bin_fluxes(sky).items()}
+
+    def bin_fluxes(self, sky: Sky) -> dict[str, jax.Array]:
+        """Mean counts per pixel of each component over the region in each energy bin (E,), source masks lifted."""
+        if self.bins.n > 1:
+            return {name: norm * self._several.means(sky.templates[name]) for name, norm in sky.norms.items()}
         n_region = self.pixels.n_region
-        return {name: norm * jnp.mean(sky.templates[name][:n_region]) for name, norm in sky.norms.items()}
+        return {name: (norm * jnp.mean(sky.templates[name][:n_region]))[None] for name, norm in sky.norms.items()}
 
     @property
     def groups(self) -> list[str]:
@@ -149,7 +188,7 @@ class Expectation:
 def _norm(component: Component, theta: Parameters) -> jax.Array:
     """The norm of a smooth component."""
     assert component.norm is not None  # the spec has seen to it
-    return value_of(component.norm, theta)
+    return total_norm(component.norm, theta)
 
 
 def stacked(parts: list[jax.Array], empty: tuple[int, ...]) -> jax.Array:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gammasky.engine.model.latent import Latent
 from gammasky.engine.model.priors import LogUniform, Slot, Uniform
-from gammasky.engine.model.spec import ModelSpec
+from gammasky.engine.model.spec import ModelSpec, PerBin
 from gammasky.engine.model.templates import MixTemplate
 
 Axes = NDArray[np.int64]
@@ -62,6 +62,11 @@ def flux_axes(spec: ModelSpec, latent: Latent) -> FluxAxes:
     pairs: list[tuple[int, int]] = []
     amplitudes: list[Amplitude] = []
     for component in spec.components:
+        if isinstance(component.norm, PerBin):
+            given = component.norm.per_bin
+            for found in (slot(value, Uniform) for value in ([given] if isinstance(given, str) else given)):
+                norms += [] if found is None else range(found.start, found.start + found.n_latent)
+            continue
         norm, amplitude = slot(component.norm, Uniform), slot(component.amplitude, LogUniform)
         template = component.template
         share = slot(template.fractions, Uniform) if isinstance(template, MixTemplate) else None

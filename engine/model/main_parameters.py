@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gammasky.engine.model.latent import Latent
-from gammasky.engine.model.spec import Component, ModelSpec
+from gammasky.engine.model.spec import Component, ModelSpec, PerBin
 
 MOST = 10
 
@@ -37,8 +37,14 @@ def main_parameters(spec: ModelSpec, latent: Latent, most: int = MOST) -> list[s
 
 
 def _norms(components: Iterable[Component]) -> list[str]:
-    values = [component.norm if component.norm is not None else component.amplitude for component in components]
-    return [value for value in values if isinstance(value, str)]
+    found: list[str] = []
+    for component in components:
+        norm = component.norm if component.norm is not None else component.amplitude
+        if isinstance(norm, PerBin):
+            found += [use.parameter for use in norm.uses("")]
+        elif isinstance(norm, str):
+            found.append(norm)
+    return found
 
 
 def _shapes(components: Iterable[Component]) -> list[str]:

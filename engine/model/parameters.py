@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.model.priors import Dirichlet
 from gammasky.engine.model.spec import ModelSpec
 
 
-def parameter_labels(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
+def parameter_labels(
+    spec: ModelSpec, energy_edges_gev: NDArray[np.float64] | None = None
+) -> dict[str, tuple[str, ...]]:
     """Names of the elements of every parameter, () for a single number.
+
+    Args:
+        spec: the model.
+        energy_edges_gev (E + 1,) [GeV]: edges of the energy bins of the data set, whose ranges are the names of the
+            elements of parameters per bin; only models with such parameters need them.
 
     Raises:
         InputError: a parameter that is used but not declared (nearest match), declared but not used, used with two
@@ -20,6 +31,8 @@ def parameter_labels(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
     uses = [component.uses() for component in spec.components] + [term.uses() for term in spec.terms]
     for use in chain(*uses):
         name = use.parameter
+        if use.per_bin:
+            use = replace(use, elements=bin_labels(energy_edges_gev, use.where))
         if name not in spec.parameters:
             raise InputError(f"{use.where}: {unknown_name('parameter', name, spec.parameters)}")
         prior = spec.parameters[name]
@@ -33,9 +46,20 @@ def parameter_labels(spec: ModelSpec) -> dict[str, tuple[str, ...]]:
             )
     for component in spec.populations:
         if component.source_counts is not None:
-            limits = (spec.source_grid.min, spec.source_grid.max)
-            component.source_counts.require_priors(f"component '{component.name}'", spec.parameters, limits)
+            where = f"component '{component.name}'"
+            component.source_counts.require_priors(where, spec.parameters, spec.source_grid.limits)
     unused = [name for name in spec.parameters if name not in labels]
     if unused:
         raise InputError(f"parameter '{unused[0]}' is not used by any component; remove it or use it")
     return {name: labels[name] for name in spec.parameters}
+
+
+def bin_labels(energy_edges_gev: NDArray[np.float64] | None, where: str) -> tuple[str, ...]:
+    """The ranges of the energy bins, such as 2-5 GeV.
+
+    Raises:
+        InputError: nobody has said which bins there are.
+    """
+    if energy_edges_gev is None:
+        raise InputError(f"{where}: a parameter per energy bin, and no data set to say which bins there are")
+    return tuple(f"{low:.4g}-{high:.4g} GeV" for low, high in pairwise(energy_edges_gev.tolist()))

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine.model.spec import Component, ModelSpec
+from gammasky.engine.errors import InputError
+from gammasky.engine.model.energy_bins import EnergyBins
+from gammasky.engine.model.spec import Component, ModelSpec, total_norm
 from gammasky.engine.model.values import Arrays, Parameters, value_of
 from gammasky.engine.sky.response import trapezoid_weights
 
@@ -23,15 +25,17 @@ class Populations:
 
     Args:
         spec: the model.
+        bins: the energy bins; only a grid of fluxes asks for their exposures and spectra.
 
     Attributes:
         components: the populations, in the order of the model.
-        s_grid: nodes S (S,) [counts at the reference exposure]; `quadrature` (S,) integrates over them.
+        s_grid: nodes (S,): S [counts at the reference exposure] or, of a grid of fluxes, F [cm^-2 s^-1] in all energy
+            bins together; `quadrature` (S,) integrates over them.
         arrays: every fixed number; functions that are traced take it as an argument.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
-        self.components = spec.populations
+    def __init__(self, spec: ModelSpec, bins: EnergyBins | None = None) -> None:
+        self.components, self._bins, self._in_flux = spec.populations, bins, spec.source_grid.in_flux
         self.s_grid = spec.source_grid.points()
         self.quadrature = trapezoid_weights(self.s_grid)
         tables = {c.name: c.source_counts.tables(self.s_grid) for c in self.components if c.source_counts is not None}
@@ -43,15 +47,28 @@ class Populations:
         return [component.name for component in self.components]
 
     def evaluate(self, component: Component, theta: Parameters, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
-        """Mean counts per pixel of a population, and its dN/dS (S,) [sources per pixel per count]."""
+        """Mean counts per pixel of a population, and its dN/dS (S,) [sources per pixel per count], or of a grid of
+        fluxes dN/dF [sources per pixel per cm^-2 s^-1].
+
+        Raises:
+            InputError: a grid of fluxes, and no data set whose exposure turns them into counts.
+        """
         counts, weights = component.source_counts, arrays["quadrature"] * arrays["s_grid"]
         assert counts is not None  # as of every population
         shape = counts.shape(theta, arrays["s_grid"], arrays["tables"][component.name])
         if component.norm is not None:
-            norm = value_of(component.norm, theta)
-            return norm, norm / jnp.sum(weights * shape) * shape
+            norm = total_norm(component.norm, theta)
+            mean = norm if not self._in_flux else norm / self._exposure(component, theta)
+            return norm, mean / jnp.sum(weights * shape) * shape
         dnds = shape if component.amplitude is None else value_of(component.amplitude, theta) * shape
-        return jnp.sum(weights * dnds), dnds
+        mean = jnp.sum(weights * dnds)
+        return mean if not self._in_flux else mean * self._exposure(component, theta), dnds
+
+    def _exposure(self, component: Component, theta: Parameters) -> jax.Array:
+        """Photons of a source of flux 1 cm^-2 s^-1."""
+        if self._bins is None:
+            raise InputError("source_grid: fluxes become counts by the exposure of a data set, and there is none here")
+        return self._bins.source_exposure(component, theta)
 
     def dnds(self, draws: Mapping[str, NDArray[np.float64]], program: Any = None) -> NDArray[np.float64]:
         """dN/dS (n, I, S) [sources per pixel per count] of all populations, for draws (n, ...) of the parameters.

@@ -19,7 +19,7 @@ from gammasky.engine.model.expectation import Expectation
 from gammasky.engine.model.latent import Latent
 from gammasky.engine.model.parameters import parameter_labels
 from gammasky.engine.model.spec import ModelSpec, read_model
-from gammasky.engine.model.terms import NptfTerm, PoissonTerm
+from gammasky.engine.model.terms import JointNptfTerm, NptfTerm, PoissonTerm
 from gammasky.engine.model.values import Parameters
 from gammasky.engine.sky.dataset import Dataset
 
@@ -32,7 +32,7 @@ class SkyModel(Density):
 
     For pixel p with smooth mean mu_p = sum_j S_j T_jp and populations i of point sources with template T_ip and
     source-count function (dN/dS)_i, the log-likelihood is sum_p log p(k_p | mu_p, T_p, dN/dS) (NPTF; Poisson without
-    populations).
+    populations); with source-count functions of flux, that of the counts in all energy bins together.
 
     Args:
         spec: the model, a preset's name or a TOML file.
@@ -54,10 +54,11 @@ class SkyModel(Density):
             raise InputError("JAX works in single precision: call gammasky.configure() before anything else")
         self.spec = spec if isinstance(spec, ModelSpec) else read_model(spec)
         self.dataset, self.backend = dataset, backend
-        latent = Latent(self.spec.parameters, parameter_labels(self.spec))
+        latent = Latent(self.spec.parameters, parameter_labels(self.spec, dataset.energy_edges_gev))
         self.pixels = self.spec.region.flatten(dataset)
         expectation = Expectation(self.spec, dataset, self.pixels, backend)
-        of_counts = NptfTerm if self.spec.populations else PoissonTerm
+        of_sources = JointNptfTerm if self.spec.source_grid.in_flux else NptfTerm
+        of_counts = of_sources if self.spec.populations else PoissonTerm
         terms = [term.build(expectation) for term in self.spec.terms]
         super().__init__(latent, expectation, of_counts(expectation, backend), terms)
 

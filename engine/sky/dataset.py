@@ -233,6 +233,15 @@ class Dataset:
         self.template(name)
         return self._template(name)[1]
 
+    def has_own_bins(self, name: str) -> bool:
+        """Whether the template `name` has a map of its own for each energy bin, rather than one for all of them.
+
+        Raises:
+            InputError: as `template`.
+        """
+        values = self.template(name)
+        return len(values) > 1 and values.strides[0] != 0  # `template_of` repeats a single map without copies
+
     def _template(self, name: str) -> tuple[np.ndarray, bool]:
         if name not in self._templates:
             entry = self.manifest.templates[name]

@@ -36,7 +36,7 @@ class Observation:
         counts (P,): photons.
         exposure (N,) [cm^2 s]: exposure.
         region (P,): exposure region of each fitted pixel, 0 to R - 1; energy bin e has the regions e R/E to
-            (e + 1) R/E - 1, by rising exposure.
+            (e + 1) R/E - 1, by rising exposure of all bins together: the regions of every bin are the same places.
         exposure_ratios (R,): mean exposure of a region over the reference exposure of its energy bin.
         reference_exposure (E,) [cm^2 s]: the exposure at which the source counts S are expected counts: the mean over
             the exposure regions of their mean exposures.
@@ -65,11 +65,15 @@ class Observation:
         return len(self.energy_edges_gev) - 1
 
     @cached_property
+    def mean_exposure(self) -> np.ndarray:
+        """Mean exposure in the normalisation region (E,) [cm^2 s] of each energy bin."""
+        in_region, bins = self.exposure[: self.n_region], self.energy_bin[: self.n_region]
+        return np.array([in_region[bins == energy_bin].mean() for energy_bin in range(self.n_energy)])
+
+    @cached_property
     def relative_exposure(self) -> np.ndarray:
         """Exposure over its mean in the normalisation region of its energy bin (N,)."""
-        in_region, bins = self.exposure[: self.n_region], self.energy_bin[: self.n_region]
-        means = np.array([in_region[bins == energy_bin].mean() for energy_bin in range(self.n_energy)])
-        return self.exposure / means[self.energy_bin]
+        return self.exposure / self.mean_exposure[self.energy_bin]
 
     @cached_property
     def exposure_over_mean(self) -> np.ndarray:
@@ -182,25 +186,26 @@ class Observation:
 
 
 def exposure_split(exposure: np.ndarray, n_regions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of one energy bin in `n_regions` regions of like exposure and (nearly) equal numbers of pixels.
+    """Pixels in `n_regions` regions of like exposure and (nearly) equal numbers of pixels.
 
     Args:
-        exposure (P,): exposure of the fitted pixels.
+        exposure (E, P): exposure of the fitted pixels in each energy bin.
         n_regions: number of regions, at most P.
 
     Returns:
-        region (P,) by rising exposure, and the mean exposure of each (n_regions,).
+        region (P,) by rising exposure of all bins together, and the mean exposure of each (E, n_regions).
 
     Source: NPTFit (arXiv:1612.03173), section 3; the same in arXiv:2604.08648.
 
     Raises:
         InputError: more regions than pixels.
     """
-    if n_regions > len(exposure):
-        raise InputError(f"exposure_regions: expected at most {len(exposure)}, the number of pixels; got {n_regions}")
-    groups = np.array_split(np.argsort(exposure, kind="stable"), n_regions)
-    region = np.empty(len(exposure), dtype=np.int64)
+    n_pixels = exposure.shape[1]
+    if n_regions > n_pixels:
+        raise InputError(f"exposure_regions: expected at most {n_pixels}, the number of pixels; got {n_regions}")
+    groups = np.array_split(np.argsort(exposure.sum(axis=0), kind="stable"), n_regions)
+    region = np.empty(n_pixels, dtype=np.int64)
     for number, group in enumerate(groups):
         region[group] = number
-    means = np.array([exposure[group].mean() for group in groups])
+    means = np.array([[of_bin[group].mean() for group in groups] for of_bin in exposure])
     return region, means

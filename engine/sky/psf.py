@@ -6,15 +6,18 @@ drawn by inverting its cumulative distribution, tail included.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from gammasky.engine.errors import InputError
 from gammasky.engine.sky.schema import Schema
 
 GRID_SIZE = 1 << 16
+MIXED_FROM_DEG, MIXED_NODES = 1e-3, 800  # of the table of a mean
 SPECTRAL_INDEX = (
     2.0  # of the spectrum that exposures and PSFs are averaged with over a bin, unless another is asked for
 )
@@ -188,6 +191,22 @@ PSF = KingPSF | GaussianPSF | TablePSF | DeltaPSF
 PSFSettings = Annotated[
     KingPSF | GaussianPSF | TablePSF | DeltaPSF | IRFSettings | PSFFile, Field(discriminator="kind")
 ]
+
+
+def mixed_psf(psfs: Sequence[PSF], weights: np.ndarray) -> PSF:
+    """The mean of point-spread functions (E), as photons of which each has the share of its weight (E,).
+
+    Raises:
+        InputError: a delta among others, which no table can hold.
+    """
+    if all(psf == psfs[0] for psf in psfs):
+        return psfs[0]
+    wide = [psf for psf in psfs if not isinstance(psf, DeltaPSF)]
+    if len(wide) < len(psfs):
+        raise InputError("psf: some energy bins have a delta and others have not; give all of them one or none")
+    radius_deg = np.concatenate([[0.0], np.geomspace(MIXED_FROM_DEG, 180.0, MIXED_NODES)])
+    density = sum(weight * psf.density(np.deg2rad(radius_deg)) for psf, weight in zip(wide, weights, strict=True))
+    return TablePSF(radius_deg=tuple(radius_deg.tolist()), values=tuple(np.asarray(density).tolist()))
 
 
 def _king(x: np.ndarray, sigma: float, gamma: float) -> np.ndarray:

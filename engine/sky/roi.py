@@ -100,7 +100,7 @@ class RegionOfInterest(Schema):
         longitude_min, longitude_max [deg]: limits of the signed longitude, l in (-180, 180].
         mask: name or names of masks of the dataset; they take pixels from the fit, not from the normalisation.
         sources: (lon, lat, radius) [deg] discs, or `CatalogueDiscs`; masked like `mask`.
-        exposure_regions: number of regions of like exposure, for each energy bin.
+        exposure_regions: number of regions of like exposure, the same places in every energy bin.
 
     Raises:
         InputError: unknown setting, value out of range or limits in the wrong order.
@@ -266,8 +266,7 @@ def _flatten(
     n_energy, n_pix = dataset.counts.shape
     offsets = n_pix * np.arange(n_energy)[:, None]
     index = np.concatenate([(offsets + group).ravel() for group in groups])
-    splits = [exposure_split(exposure[fitted], n_regions) for exposure in dataset.exposure]
-    means = np.array([means for _, means in splits])
+    region, means = exposure_split(dataset.exposure[:, fitted], n_regions)
     reference = means.mean(axis=1)
     n_fit = n_energy * len(fitted)
     return Observation(
@@ -281,7 +280,7 @@ def _flatten(
         n_region=n_energy * (len(fitted) + len(masked)),
         counts=dataset.counts.ravel()[index[:n_fit]],
         exposure=dataset.exposure.ravel()[index],
-        region=np.concatenate([e * n_regions + region for e, (region, _) in enumerate(splits)]),
+        region=np.concatenate([e * n_regions + region for e in range(n_energy)]),
         exposure_ratios=(means / reference[:, None]).ravel(),
         reference_exposure=reference,
     )

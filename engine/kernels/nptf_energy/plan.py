@@ -26,6 +26,11 @@ class JointPlan(NamedTuple):
     totals: PixelPlan
 
     @property
+    def counts(self) -> NDArray[np.int64]:
+        """Photon counts (E, P) by bin."""
+        return self.bins
+
+    @property
     def n_pixels(self) -> int:
         return self.totals.n_pixels
 

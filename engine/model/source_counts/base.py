@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import jax
 from numpy.typing import ArrayLike
@@ -15,6 +15,14 @@ from gammasky.engine.model.priors import PriorKind
 from gammasky.engine.model.registry import Registry
 from gammasky.engine.model.values import Arrays, Parameters, Use
 from gammasky.engine.sky.schema import Schema
+
+
+class Limits(NamedTuple):
+    """The ends of the grid that source-count functions live on, and their unit."""
+
+    low: float
+    high: float
+    unit: str = "counts"
 
 
 class SourceCounts(Schema):
@@ -38,7 +46,7 @@ class SourceCounts(Schema):
         del s
         return {}
 
-    def require_priors(self, where: str, priors: Mapping[str, PriorKind], limits: tuple[float, float]) -> None:
+    def require_priors(self, where: str, priors: Mapping[str, PriorKind], limits: Limits) -> None:
         """Refuse priors that allow what makes no sense on a grid of S with these limits.
 
         Raises:

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.priors import PriorKind
-from gammasky.engine.model.source_counts.base import SOURCE_COUNTS, SourceCounts
+from gammasky.engine.model.source_counts.base import SOURCE_COUNTS, Limits, SourceCounts
 from gammasky.engine.model.values import Arrays, Parameters, Use, Value, uses_of, value_of
 
 
@@ -56,7 +56,7 @@ class BrokenPowerLaw(SourceCounts):
         breaks = absolute_breaks([value_of(value, theta) for value in self.breaks], self.relative)
         return broken_power_law(s, [value_of(value, theta) for value in self.slopes], breaks)
 
-    def require_priors(self, where: str, priors: Mapping[str, PriorKind], limits: tuple[float, float]) -> None:
+    def require_priors(self, where: str, priors: Mapping[str, PriorKind], limits: Limits) -> None:
         """Breaks are positive, stay in order for all values that their priors allow, and lie on the grid of S."""
         supports = [priors[b].support() if isinstance(b, str) else (b, b) for b in self.breaks]
         names = [str(b) for b in self.breaks]
@@ -79,7 +79,7 @@ class BrokenPowerLaw(SourceCounts):
         self._require_on_grid(where, names, supports, limits)
 
     def _require_on_grid(
-        self, where: str, names: Sequence[str], supports: Sequence[tuple[float, float]], limits: tuple[float, float]
+        self, where: str, names: Sequence[str], supports: Sequence[tuple[float, float]], limits: Limits
     ) -> None:
         """Above the grid no source counts, so that neither likelihood nor flux would depend on a break there."""
         lows, highs = (list(side) for side in zip(*supports, strict=True))
@@ -88,9 +88,9 @@ class BrokenPowerLaw(SourceCounts):
         for name, low, high in zip(names, lows, highs, strict=True):
             if high > limits[1] or high < limits[0]:
                 raise InputError(
-                    f"{where}: break '{name}' may lie anywhere from {low:g} to {high:g} counts, but the source grid "
-                    f"reaches from {limits[0]:g} to {limits[1]:g}, and nothing depends on a break beyond it; narrow "
-                    "the prior, or widen source_grid"
+                    f"{where}: break '{name}' may lie anywhere from {low:g} to {high:g} {limits.unit}, but the source "
+                    f"grid reaches from {limits[0]:g} to {limits[1]:g}, and nothing depends on a break beyond it; "
+                    "narrow the prior, or widen source_grid"
                 )
 
     def require_point(self, where: str, theta: Parameters) -> None:

@@ -24,6 +24,7 @@ class Setting:
         arrays: the fixed numbers of all templates built so far; templates add theirs.
         point_sources: the component needs sources per pixel (intensity) rather than counts.
         as_is: the component takes templates as they are.
+        per_bin: the component itself says how bright it is in each of several energy bins; maps only give shapes.
         geometries: lines of sight and the like, shared by all templates that need the same.
     """
 
@@ -33,6 +34,7 @@ class Setting:
     arrays: Arrays = field(default_factory=dict)
     point_sources: bool = False
     as_is: bool = False
+    per_bin: bool = False
     geometries: dict[Hashable, Any] = field(default_factory=dict)
 
     def store(self, name: str, values: np.ndarray) -> str:

@@ -73,11 +73,11 @@ class CountsTerm(Term):
             return None
         pixels, pixel = self.pixels, int(np.argmin(np.isfinite(log_p)))
         mean = np.asarray(self.expectation.smooth_mean(sky, pixels.n_fit))
-        number = int(pixels.pixel[pixel])
+        number, own = int(pixels.pixel[pixel]), slice(pixel, None, len(log_p))  # in each bin that belongs to it
+        counts, means = ", ".join(map(str, self.counts[own])), ", ".join(f"{value:.6g}" for value in mean[own])
         return (
             f"log-likelihood is {log_p[pixel]} in pixel {number} ({pixels.grid.name}, "
-            f"l={pixels.lon_deg[pixel]:.2f}, b={pixels.lat_deg[pixel]:.2f}, count {self.counts[pixel]}, "
-            f"smooth mean {mean[pixel]:.6g})"
+            f"l={pixels.lon_deg[pixel]:.2f}, b={pixels.lat_deg[pixel]:.2f}, count {counts}, smooth mean {means})"
         )
 
     def draw(self, sky: Sky, *, n: int = 1, seed: int = 0, first: int = 0) -> np.ndarray:

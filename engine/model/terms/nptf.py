@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.citation import Citation
-from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf import op as nptf
 from gammasky.engine.kernels.response.op import expected_sources
 from gammasky.engine.model.terms.counts import CountsTerm
@@ -27,11 +26,9 @@ if TYPE_CHECKING:
 class NptfTerm(CountsTerm):
     """sum_p log p(k_p | mu_p, T_p, dN/dS): smooth mean mu_p, templates T_ip and source-count functions of populations.
 
-    Source: arXiv:1104.0010, arXiv:1412.6099; see `engine.kernels.nptf.op`.
+    For one energy bin, and source-count functions of S; all else is `JointNptfTerm`.
 
-    Raises:
-        InputError: several energy bins, whose photons come from the same sources: this likelihood takes bins for
-            independent, and the likelihood of sources that are seen in several bins is not there yet.
+    Source: arXiv:1104.0010, arXiv:1412.6099; see `engine.kernels.nptf.op`.
     """
 
     name = "nptf"
@@ -84,12 +81,6 @@ class NptfTerm(CountsTerm):
     )
 
     def __init__(self, expectation: Expectation, backend: str) -> None:
-        if expectation.pixels.n_energy > 1:
-            names = ", ".join(f"'{name}'" for name in expectation.populations.names)
-            raise InputError(
-                f"point sources ({names}) in {expectation.pixels.n_energy} energy bins: a source shines in all bins, "
-                "and there is no likelihood for that yet; add the bins up, fit one of them, or leave the sources out"
-            )
         self._responses: dict[int, tuple[Response, jax.Array]] = {}
         super().__init__(expectation, backend)
 
