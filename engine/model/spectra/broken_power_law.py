@@ -19,7 +19,12 @@ LEAST_GEV = 1e-6  # of a break
 
 
 class BrokenSettings(Schema):
-    """dN/dE ~ (E / break)^-index_below up to the break [GeV], and (E / break)^-index_above from there on."""
+    """dN/dE ~ (E / break)^-index_below up to the break, and (E / break)^-index_above from there on.
+
+    Args:
+        index_below, index_above: slopes on the two sides.
+        break_gev [GeV]: energy of the break.
+    """
 
     index_below: Value
     index_above: Value
@@ -34,7 +39,11 @@ class BrokenSettings(Schema):
 
 @SPECTRA.add
 class BrokenSpectrum(Spectrum):
-    """The broken power law, each side of the break integrated in closed form."""
+    """The broken power law, each side of the break integrated in closed form.
+
+    Args:
+        broken_power_law: its numbers.
+    """
 
     kind: ClassVar[str] = "broken_power_law"
 

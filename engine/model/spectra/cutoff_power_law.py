@@ -19,7 +19,14 @@ LEAST_GEV = 1e-3  # of a cut-off: far below any bin, where no photon is left to 
 
 
 class CutoffSettings(Schema):
-    """dN/dE ~ (E / pivot)^-index exp(-(E / cutoff)^exponent); energies in GeV."""
+    """dN/dE ~ (E / pivot)^-index exp(-(E / cutoff)^exponent).
+
+    Args:
+        index: slope far below the cut-off.
+        cutoff_gev [GeV]: energy of the cut-off, at least 1 MeV.
+        exponent: 1 for an exponential cut-off; above 1 it is sharper, below 1 softer.
+        pivot_gev [GeV]: a unit of energy; the shares of the bins do not depend on it.
+    """
 
     index: Value
     cutoff_gev: Value
@@ -37,7 +44,11 @@ class CutoffSettings(Schema):
 
 @SPECTRA.add
 class CutoffPowerLaw(Spectrum):
-    """The power law with a cut-off."""
+    """The power law with a cut-off.
+
+    Args:
+        cutoff_power_law: its numbers.
+    """
 
     kind: ClassVar[str] = "cutoff_power_law"
 

@@ -16,9 +16,11 @@ from gammasky.engine.sky.schema import Schema
 
 
 class FreeSettings(Schema):
-    """`shares` of the photon flux in the bins: a Dirichlet parameter, or numbers, of which only the ratios count.
+    """A spectrum without a form.
 
-    In two bins it may be a single parameter, the share of the first.
+    Args:
+        shares: of the photon flux in the bins: a Dirichlet parameter, or numbers, of which only the ratios count; in
+            two bins it may be a single parameter, the share of the first.
     """
 
     shares: str | Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1)]
@@ -32,7 +34,11 @@ class FreeSettings(Schema):
 
 @SPECTRA.add
 class FreeSpectrum(Spectrum):
-    """The free spectrum."""
+    """The free spectrum.
+
+    Args:
+        free: its shares.
+    """
 
     kind: ClassVar[str] = "free"
 

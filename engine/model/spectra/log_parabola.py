@@ -16,7 +16,13 @@ from gammasky.engine.sky.schema import Schema
 
 
 class LogParabolaSettings(Schema):
-    """dN/dE ~ (E / pivot)^-(index + curvature ln(E / pivot)); `index` is the slope at the pivot [GeV]."""
+    """dN/dE ~ (E / pivot)^-(index + curvature ln(E / pivot)).
+
+    Args:
+        index: slope at the pivot.
+        curvature: how fast the slope rises with ln E, halved.
+        pivot_gev [GeV]: energy at which the slope is the index.
+    """
 
     index: Value
     curvature: Value
@@ -25,7 +31,11 @@ class LogParabolaSettings(Schema):
 
 @SPECTRA.add
 class LogParabola(Spectrum):
-    """The log-parabola."""
+    """The log-parabola.
+
+    Args:
+        log_parabola: its numbers.
+    """
 
     kind: ClassVar[str] = "log_parabola"
 

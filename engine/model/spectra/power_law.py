@@ -19,7 +19,12 @@ Energy = Annotated[float, Field(gt=0)]
 
 
 class PowerLawSettings(Schema):
-    """dN/dE ~ (E / pivot)^-index; the pivot [GeV] is where it would have the value 1, which shares do not depend on."""
+    """dN/dE ~ (E / pivot)^-index.
+
+    Args:
+        index: slope.
+        pivot_gev [GeV]: where dN/dE would be 1; the shares of the bins do not depend on it.
+    """
 
     index: Value
     pivot_gev: Energy = 1.0
@@ -27,7 +32,11 @@ class PowerLawSettings(Schema):
 
 @SPECTRA.add
 class PowerLaw(Spectrum):
-    """The power law, integrated in closed form; an index of 1 is nothing special."""
+    """The power law, integrated in closed form; an index of 1 is nothing special.
+
+    Args:
+        power_law: its numbers.
+    """
 
     kind: ClassVar[str] = "power_law"
 

@@ -22,10 +22,15 @@ from gammasky.engine.sky.spectra import integral_in_bins, require_cover
 
 
 class TableSettings(Schema):
-    """dN/dE, up to a factor, at rising energies [GeV]; a power law in between.
+    """dN/dE at some energies; a power law in between.
 
     In a model file `file` may stand in their place: a text file with an energy and dN/dE in each row (a third column is
-    not read), energies in `energy_unit`. Its numbers become part of the model.
+    not read), with energies in `energy_unit` ("MeV" or "GeV"; MeV where it is not given). Its numbers become part of
+    the model.
+
+    Args:
+        energies_gev [GeV]: rising energies, from below the first bin to above the last.
+        values: dN/dE there, up to a factor.
     """
 
     energies_gev: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2)]
@@ -62,7 +67,11 @@ class _FromFile(Schema):
 
 @SPECTRA.add
 class TableSpectrum(Spectrum):
-    """A spectrum in a table, integrated in closed form."""
+    """A spectrum in a table, integrated in closed form.
+
+    Args:
+        table: its energies and values.
+    """
 
     kind: ClassVar[str] = "table"
 
