@@ -23,6 +23,7 @@ from gammasky.commands.data import data
 from gammasky.commands.doctor import doctor
 from gammasky.commands.fit import fit
 from gammasky.commands.honest import honest
+from gammasky.commands.init import init
 from gammasky.commands.loglike import loglike
 from gammasky.commands.models import models
 from gammasky.commands.nested import nested
@@ -55,7 +56,7 @@ def cli() -> None:
 
 
 for _command in (
-    fit, honest, report, compare, campaign, study, simulate, calibrate, nested, tune, loglike, cite, data, bench,
+    init, fit, honest, report, compare, campaign, study, simulate, calibrate, nested, tune, loglike, cite, data, bench,
     models, schema, doctor,
 ):  # fmt: skip
     cli.add_command(_command)
