@@ -226,10 +226,11 @@ def sharing(model: SkyModel) -> csr_array:
     from scipy.spatial import cKDTree
 
     pixels = model.pixels
-    reach = 2 * float(pixels.psf[0].radius(np.array(SHARED)))
-    if not model.spec.populations or not reach > 0:
+    if not model.spec.populations:
         return csr_array(eye_array(pixels.n_fit))
-    reach += np.deg2rad(pixels.grid.spacing_deg)  # of the centres of two pixels that a pair of photons may be found in
+    reach = 2 * max(float(psf.radius(np.array(SHARED))) for psf in pixels.psf)
+    if reach > 0:  # between the centres of two pixels that a pair of photons may be found in
+        reach += np.deg2rad(pixels.grid.spacing_deg)
     places = vectors_of(pixels.lon_deg[: pixels.n_fit], pixels.lat_deg[: pixels.n_fit])
     pairs = cKDTree(places).query_pairs(2 * np.sin(min(reach, np.pi) / 2), output_type="ndarray")
     both = np.concatenate([pairs, pairs[:, ::-1], np.repeat(np.arange(pixels.n_fit)[:, None], 2, axis=1)])

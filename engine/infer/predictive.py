@@ -2,7 +2,8 @@
 
 Replicated skies come from draws of the posterior, photon by photon. Two statistics are compared in bands of radius and
 of latitude: the counts, and their dispersion sum (k - mu)^2 / mu about the model's own expectation mu(theta), which
-sources that are too bright or too few would change (Gelman, Meng & Stern 1996, Statistica Sinica 6, 733).
+sources that are too bright or too few would change (Gelman, Meng & Stern 1996, Statistica Sinica 6, 733). The same
+skies say how improbable the counts are anywhere: see `residuals`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.derived import expected_counts
 from gammasky.engine.infer.draws import picked
+from gammasky.engine.infer.residuals import Discs, PsMap
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.sky.roi import angular_distance_deg
@@ -62,6 +64,8 @@ class PredictiveCheck:
     Attributes:
         counts (P,): the counts that were seen; replicas (n, P): replicated counts.
         bands: the whole region first, then bands of radius and of latitude.
+        expected (P,): mean counts under the model, over the draws that the replicas are of.
+        ps_map: how improbable the counts in discs are.
         unknown_around: pixels around the region whose sources may reach into it, and are not among the replicated ones,
             since the data do not say their exposure or a template.
     """
@@ -69,6 +73,8 @@ class PredictiveCheck:
     counts: Integers
     replicas: Integers
     bands: tuple[Band, ...]
+    expected: Floats
+    ps_map: PsMap
     unknown_around: int = 0
 
     @property
@@ -86,7 +92,12 @@ class PredictiveCheck:
     def as_dict(self) -> dict[str, Any]:
         """The numbers of the checks as plain values, for a summary."""
         bands = [band.as_dict() for band in self.bands]
-        return {"replicas": len(self.replicas), "unknown_around": self.unknown_around, "bands": bands}
+        return {
+            "replicas": len(self.replicas),
+            "unknown_around": self.unknown_around,
+            "bands": bands,
+            "ps_map": self.ps_map.as_dict(),
+        }
 
 
 def predictive_check(model: SkyModel, z: Floats, *, n: int = N_REPLICAS, seed: int = 0) -> PredictiveCheck:
@@ -108,7 +119,9 @@ def predictive_check(model: SkyModel, z: Floats, *, n: int = N_REPLICAS, seed: i
     expected = expected_counts(model, chosen)
     counts = model.pixels.counts
     bands = [_band(*limits, counts, replicas, expected) for limits in _limits(model)]
-    return PredictiveCheck(counts, replicas, tuple(bands), simulator.pixels.unknown_around)
+    mean = expected.mean(axis=0)
+    ps_map = PsMap.of(Discs.of(model.pixels), counts, replicas, mean)
+    return PredictiveCheck(counts, replicas, tuple(bands), mean, ps_map, simulator.pixels.unknown_around)
 
 
 def _limits(model: SkyModel) -> list[tuple[str, float, float, NDArray[np.bool_]]]:

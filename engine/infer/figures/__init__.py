@@ -1,4 +1,4 @@
-"""Figures of a fit, one file each: maps, corner, source-count functions, fluxes, ELBO, predictive checks."""
+"""Figures of a fit, one file each: maps, corner, source-count functions, fluxes, ELBO, predictive checks, residuals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gammasky.engine.infer.predictive import PredictiveCheck
 
-FIGURES = ("maps", "fluxes", "corner", "dnds", "elbo", "predictive")
+FIGURES = ("maps", "fluxes", "corner", "dnds", "elbo", "predictive", "residuals", "profiles")
 
 
 def save_figures(
@@ -35,17 +35,17 @@ def save_figures(
         predictions: what `predict` gave.
         derived: what `derive(model, z)` gave.
         elbo_trace (steps,): ELBO of each step.
-        folder: where maps.png, corner.png, dnds.png, fluxes.png, elbo.png and predictive.png go.
+        folder: where the figures go, each as NAME.png.
         check: replicated skies.
 
     Returns:
         the files written: no corner.png without free main parameters, no dnds.png without point sources, no elbo.png
-        without steps, no predictive.png without a check.
+        without steps, no predictive.png, residuals.png or profiles.png without a check.
 
     Raises:
         OSError: what the file system refused; older files are then still whole.
     """
-    from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, predictive
+    from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, predictive, profiles, residuals
     from gammasky.engine.infer.figures.style import save, styled
 
     figures: dict[str, Callable[[], Figure]] = {
@@ -60,6 +60,8 @@ def save_figures(
         figures["elbo"] = partial(elbo.draw, np.asarray(elbo_trace))
     if check is not None:
         figures["predictive"] = partial(predictive.draw, model, check)
+        figures["residuals"] = partial(residuals.draw, model, check)
+        figures["profiles"] = partial(profiles.draw, model, check)
     Path(folder).mkdir(parents=True, exist_ok=True)
     with styled():
         return [save(figure(), Path(folder) / f"{name}.png") for name, figure in figures.items()]

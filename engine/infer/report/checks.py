@@ -15,6 +15,14 @@ from gammasky.engine.infer.report.side_by_side import QUANTITIES
 from gammasky.engine.infer.report.sky import saved_figure
 
 SMALL_P = 0.05
+RESIDUALS = (
+    "PS map: signed −log₁₀ of the probability of the counts around each pixel under the fitted model; the largest is "
+    "circled. Residuals of the same discs in counts, in standard deviations of replicated skies and in per cent."
+)
+PROFILES = (
+    "Counts along longitude, latitude and radius, and angular power of the residuals, with bands that hold 68 and 95 % "
+    "of the replicated skies."
+)
 FIT = {
     "status": "status",
     "elbo": "ELBO [nat]",
@@ -36,6 +44,7 @@ def predictive(fit: FitFolder) -> Section | None:
     try:
         rows = [_band(band, whole=position == 0) for position, band in enumerate(bands or [])]
         p_values = [p for band in bands or [] for p in (band["p_counts"], band["p_dispersion"])]
+        spots = _spots(found.get("ps_map") if isinstance(found, dict) else None)
         small = sum(p is not None and p < SMALL_P for p in p_values)
     except (KeyError, TypeError):
         raise InputError(f"{fit.folder / 'summary.json'}: damaged predictive_checks; run the fit again") from None
@@ -50,8 +59,30 @@ def predictive(fit: FitFolder) -> Section | None:
         "picture": saved_figure(
             fit, "predictive", "predictive checks", "Replicated skies beside the one seen.", wide=True
         ),
+        "spots": spots,
+        "residuals": saved_figure(fit, "residuals", "PS map and residuals", RESIDUALS),
+        "profiles": saved_figure(fit, "profiles", "profiles and power of the residuals", PROFILES, wide=True),
     }
     return Section("predictive", "Predictive checks", values, "Checks")
+
+
+def _spots(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The PS map in numbers; None where a fit of an older version has none."""
+    if not found:
+        return None
+    rows: list[list[Cell | str]] = [
+        [
+            number(spot["lon"], 0.1), number(spot["lat"], 0.1), number(int(spot["counts"])),
+            number(spot["expected"], 1.0), number(spot["ps"], 0.1), _p_value(spot["global_p"]),
+        ]
+        for spot in found["spots"]
+    ]  # fmt: skip
+    headings = ["ℓ [deg]", "b [deg]", "counts", "expected", "PS", "global p"]
+    return {
+        "table": Table(headings, rows, "Least probable counts in a disc", words=0),
+        "global_p": number(found["global_p"], 0.001),
+        "radius": number(found["radius_deg"], 0.1),
+    }
 
 
 def _band(band: Mapping[str, Any], *, whole: bool) -> list[Cell | str]:
