@@ -29,7 +29,7 @@ def known(study: NestedStudy, model: SkyModel, null: Null, folder: Path) -> Comp
     Raises:
         InputError: the folder holds another test, or its file is damaged.
     """
-    about = json.loads(json.dumps(study.identity(model, null)))
+    about = json.loads(json.dumps(study.about(model, null)))
     return _read(folder / OBSERVED, folder, about) if (folder / OBSERVED).is_file() else None
 
 
@@ -43,7 +43,7 @@ def climbed(study: NestedStudy, model: SkyModel, null: Null, folder: Path) -> Co
         compare(model, null.plane, null.full, study.seed + number, loose=null.loose_axes) for number in range(ROUNDS)
     ]
     best = Comparison(*(_best([getattr(one, part) for one in found]) for part in ("null", "full")))
-    about = study.identity(model, null)
+    about = study.about(model, null)
     content = {"identity": about, "null": _plain(best.null), "full": _plain(best.full)}
     write_text(folder / OBSERVED, json.dumps(content, indent=2) + "\n")
     return best

@@ -11,17 +11,14 @@ from gammasky.analyses.nested.report import write_report
 from gammasky.analyses.nested.result import NestedResult
 from gammasky.analyses.nested.study import NestedStudy
 from gammasky.analyses.nested.task import CompareSky
-from gammasky.distributed.campaign import load_member, read_rows, run_campaign
-from gammasky.distributed.member import Member, Resources
+from gammasky.analyses.sky_study import ONE_CORE, run_skies
+from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Runner
-from gammasky.distributed.store import Store
-from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_made
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.interrupt import Interrupts
 
 SKIES = "skies"
-ONE_CORE = Resources()
 
 
 def run_test(
@@ -56,24 +53,12 @@ def run_test(
                 progress.note("climbing to the maxima of the observed sky")
                 found = climbed(study, model, null, out)
         truth = found.null.y.tolist()
-        about = {**study.identity(model, null), "truth": truth}
-        members = [
-            Member(f"sky {number}", {**about, "sky": number}, {"sky": str(number)}, cost=1.0)
-            for number in range(study.skies)
-        ]
-        tally = run_campaign(
-            out / SKIES, CompareSky(study.absolute(), tuple(truth)), members, resources, runner,
-            manifest=about, grow=True, retry_failed=True, again="the same command goes on from there", quiet=quiet,
-            **options,
+        task = CompareSky(study.absolute(), tuple(truth))
+        skies = run_skies(
+            out / SKIES, task, [{"sky": number} for number in range(study.skies)], runner,
+            manifest={**study.about(model, null), "truth": truth}, resources=resources, quiet=quiet, **options,
         )  # fmt: skip
-        if tally.failed:
-            asked = {member.name for member in members}
-            first = next(row for row in read_rows(out / SKIES) if row["state"] == "failed" and row["name"] in asked)
-            raise InputError(
-                f"{first['name']}: {first['error']} ({tally.failed} of {tally.total} skies failed, see "
-                f"{out / SKIES / 'failed'}); the same command tries those again"
-            )
-        rows = [load_member(out / SKIES, Store.key(member.spec)).row for member in members]
+        rows = [sky.row for sky in skies]
         factor = bayes_factor(study, model, null, out, quiet=quiet) if evidence else None
         result = NestedResult(study, model, null, found, rows, factor)
         write_report(result, out)

@@ -28,6 +28,7 @@ from gammasky.commands.loglike import loglike
 from gammasky.commands.models import models
 from gammasky.commands.nested import nested
 from gammasky.commands.options import in_options
+from gammasky.commands.profile import profile
 from gammasky.commands.report import report
 from gammasky.commands.schema import schema
 from gammasky.commands.simulate import simulate
@@ -56,8 +57,8 @@ def cli() -> None:
 
 
 for _command in (
-    init, fit, honest, report, compare, campaign, study, simulate, calibrate, nested, tune, loglike, cite, data, bench,
-    models, schema, doctor,
+    init, fit, honest, report, compare, campaign, study, simulate, calibrate, nested, profile, tune, loglike, cite,
+    data, bench, models, schema, doctor,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -34,5 +34,5 @@ def desk_at() -> type[NotingDesk]:
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's cache of compiled programs stays as it is."""
-    for module in ("ensemble.task", "tuning.objectives", "calibration.run", "nested.task"):
+    for module in ("ensemble.task", "tuning.objectives", "calibration.run", "nested.task", "profiles.task"):
         monkeypatch.setattr(f"gammasky.analyses.{module}.configure", lambda: None)

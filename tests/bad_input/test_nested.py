@@ -82,3 +82,25 @@ def test_a_shared_norm_cannot_be_removed_from_one_component(here: Path, capsys: 
     (here / "model.toml").write_text(text)
     told = refusal(capsys, *words("without sources"))
     assert "null 'without sources': its norm 'Sps' is also that of 'smooth'; give 'sources' a norm of its own" in told
+
+
+def profile_words(*more: str) -> list[str]:
+    return ["profile", "model.toml", "--data", "sky", "--executor", "inline", "--out", "out", *more]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--of", "Spz"], "unknown number 'Spz'; did you mean 'Sps'?"),
+        (["--of", "mix"], "'mix': expected one of mix[flat], mix[peak]"),
+        (["--of", "flux[disk]"], "unknown component 'disk' (known: smooth, sources)"),
+        (["--of", "flux[sources]", "--skies", "30"], "--skies: 'flux[sources]' is no parameter of its own"),
+        (["--of", "Sps", "--skies", "10"], "--skies: 10 cannot tell a level of 0.95"),
+        (["--of", "Sps", "--limit", "95"], "--limit: expected a number between 0.5 and 1, got 95"),
+        ([], "Missing option '--of'"),
+    ],
+)
+def test_a_profile_that_cannot_be(more: list[str], message: str, here: Path, capsys: Capture) -> None:
+    before = files(here)
+    assert message in refusal(capsys, *profile_words(*more))
+    assert files(here) == before

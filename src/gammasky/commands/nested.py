@@ -66,7 +66,9 @@ def nested(
     from gammasky.engine.kernels.threads import thread_count
 
     folder = None if data_dir is None else str(data_dir)
-    study = NestedTest(model, data_name, folder, null, skies, simulator, seed, smallest_p)
+    study = NestedTest(
+        model, data_name, folder, skies=skies, simulator=simulator, seed=seed, null=null, smallest_p=smallest_p
+    )
     at_once = 1 if address is None else workers or thread_count()
     resources = Resources(cpus=max(thread_count() // at_once, 1))
     runner = runner_at(address, workers, lanes)

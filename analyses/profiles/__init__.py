@@ -1,0 +1,1 @@
+"""Profile likelihoods of one number, and limits on it."""

@@ -1,0 +1,147 @@
+"""Feldman-Cousins intervals, CLs upper limits and expected limits, from test statistics of simulated skies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+BANDS = {"median": 0.5, "low_68": 0.16, "high_68": 0.84, "low_95": 0.025, "high_95": 0.975}
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedStatistics:
+    """Test statistics 2 (ln L_max - ln L(value)) on simulated skies.
+
+    Attributes:
+        values (k,): of the number, rising; the first is that of no signal.
+        own (k, n): on skies of each value, of that value.
+        best_own (k, n): where the likelihood of these skies is highest.
+        none (n, k): on skies of no signal, of every value.
+        best_none (n,): where the likelihood of those is highest.
+    """
+
+    values: Floats
+    own: Floats
+    best_own: Floats
+    none: Floats
+    best_none: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """What simulated skies say of a number.
+
+    Attributes:
+        level: of all of these.
+        interval: Feldman-Cousins; None where it reaches beyond the values.
+        upper: CLs upper limit; None where no value is excluded.
+        expected: of skies without a signal, CLs upper limits: BANDS.
+        critical (k,): of the statistic, at each value; cls (k,): CLs of each value.
+    """
+
+    level: float
+    interval: tuple[float | None, float | None]
+    upper: float | None
+    expected: dict[str, float | None]
+    critical: Floats
+    cls: Floats
+
+    def plain(self) -> dict[str, Any]:
+        """All of it, as plain JSON."""
+        return {
+            "level": self.level,
+            "feldman_cousins": list(self.interval),
+            "cls_upper": self.upper,
+            "expected_cls_upper": self.expected,
+            "critical": self.critical.tolist(),
+            "cls": self.cls.tolist(),
+        }
+
+
+def limits(skies: SimulatedStatistics, observed: Floats, best: float, level: float) -> Limits:
+    """Work out intervals and limits.
+
+    Feldman-Cousins (physics/9711021), with other parameters profiled: a value is in the interval where its observed
+    statistic is at most the quantile `level` of skies of that value. CLs (Read 2002): with q the statistic where the
+    best value is below the one tested, and 0 otherwise, CLs = P(q >= q_obs | value) / P(q >= q_obs | no signal), and a
+    value is excluded where it is at most 1 - level. Between the values, statistics are interpolated along straight
+    lines.
+
+    Args:
+        skies: the simulated statistics.
+        observed (k,): the observed ones, of the same values; best: where the likelihood is highest.
+        level: of the interval and the limits.
+    """
+    critical = np.quantile(skies.own, level, axis=1)
+    inside = critical - observed
+    tails = _Tails(skies)
+    cls = tails.cls(_one_sided(observed, best, skies.values))
+    expected = [
+        _excluded_from(skies.values, tails.cls(_one_sided(row, at, skies.values)), 1.0 - level)
+        for row, at in zip(skies.none, skies.best_none, strict=True)
+    ]
+    return Limits(
+        level,
+        (_first_crossing(skies.values, inside), _last_crossing(skies.values, inside)),
+        _excluded_from(skies.values, cls, 1.0 - level),
+        _quantiles(expected),
+        critical,
+        cls,
+    )
+
+
+def _one_sided(ts: Floats, best: float | Floats, values: Floats | float) -> Floats:
+    """The statistic for an upper limit: what fits better above is no evidence against a value."""
+    return np.where(np.asarray(best) <= values, ts, 0.0)
+
+
+class _Tails:
+    """How often one-sided statistics are as large as any, on skies of each value and on those of no signal."""
+
+    def __init__(self, skies: SimulatedStatistics) -> None:
+        self._own = np.sort(_one_sided(skies.own, skies.best_own, skies.values[:, None]), axis=1)
+        self._none = np.sort(_one_sided(skies.none, skies.best_none[:, None], skies.values[None]), axis=0).T
+
+    def cls(self, q: Floats) -> Floats:
+        """CLs (k,) of an observed one-sided statistic (k,)."""
+        with_signal, without = (
+            np.array([1.0 - np.searchsorted(row, one) / row.size for row, one in zip(rows, q, strict=True)])
+            for rows in (self._own, self._none)
+        )
+        return np.divide(with_signal, without, out=np.ones(len(q)), where=without > 0)
+
+
+def _excluded_from(values: Floats, cls: Floats, size: float) -> float | None:
+    """The value from which on CLs stays at or below a size; along straight lines in between."""
+    above = np.flatnonzero(cls > size)
+    if not above.size:
+        return float(values[0])
+    last = above[-1]
+    if last == len(values) - 1:
+        return None
+    return float(values[last] + (values[last + 1] - values[last]) * (cls[last] - size) / (cls[last] - cls[last + 1]))
+
+
+def _first_crossing(values: Floats, inside: Floats) -> float | None:
+    """The lowest value of an interval: where `inside` turns from negative to positive."""
+    return _last_crossing(values[::-1], inside[::-1])
+
+
+def _last_crossing(values: Floats, inside: Floats) -> float | None:
+    """The highest value of an interval; None where it goes on beyond the values, or is nowhere."""
+    within = np.flatnonzero(inside >= 0)
+    if not within.size or within[-1] == len(values) - 1:
+        return None
+    at = within[-1]
+    return float(values[at] + (values[at + 1] - values[at]) * inside[at] / (inside[at] - inside[at + 1]))
+
+
+def _quantiles(found: list[float | None]) -> dict[str, float | None]:
+    """Quantiles of limits, of which those that no value reaches are the largest."""
+    numbers = np.sort([np.inf if one is None else one for one in found])
+    at = {name: numbers[min(int(share * len(numbers)), len(numbers) - 1)] for name, share in BANDS.items()}
+    return {name: float(value) if np.isfinite(value) else None for name, value in at.items()}

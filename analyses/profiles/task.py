@@ -1,0 +1,97 @@
+"""The task of one simulated sky: the test statistic of a value, or of all values on a sky without a signal."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gammasky.analyses.profiles.study import ProfileStudy
+from gammasky.analyses.programs import share_programs
+from gammasky.distributed.member import Desk, Resources, Result
+from gammasky.engine.infer.maximum.climbs import theta_of
+from gammasky.engine.infer.maximum.profile import whole_plane
+from gammasky.engine.infer.maximum.quantity import Quantity
+from gammasky.engine.infer.maximum.scan import scan
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.machine import machine
+from gammasky.engine.model import SkyModel
+from gammasky.engine.model.simulate import LikelihoodSimulator, PhotonSimulator, build_simulator
+from gammasky.engine.runtime import configure
+
+_making = threading.Lock()
+_APART = 1_000_000_000  # between the numbers of the skies of two values
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated:
+    """What the skies of a study are made with."""
+
+    model: SkyModel
+    quantity: Quantity
+    simulator: PhotonSimulator | LikelihoodSimulator
+
+
+@dataclass(frozen=True)
+class ScanSky:
+    """Scan sky `sky` of value `value`; the model and its compiled programs are kept for the next.
+
+    Attributes:
+        study: what it is a part of.
+        values (k,): of the number. places (k, D): of the maximum at each, which skies are drawn from.
+    """
+
+    study: ProfileStudy
+    values: tuple[float, ...]
+    places: tuple[tuple[float, ...], ...]
+    _kept: dict[str, Simulated] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept: dict[str, Simulated] = {}  # what is kept is made anew elsewhere
+        return {"study": self.study, "values": self.values, "places": self.places, "_kept": kept}
+
+    def about(self, resources: Resources) -> dict[str, str]:
+        """The software and the device of this process.
+
+        Raises:
+            InputError: a GPU was asked for, and there is none here.
+        """
+        return machine(resources.gpus)
+
+    def structure(self, spec: dict[str, Any]) -> str:
+        """All skies are of one model, and may be fitted side by side."""
+        del spec
+        return ""
+
+    def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
+        """Array ts: of the value of the sky or, on a sky of the first value, of all; a row with the best value."""
+        at, number, study = spec["value"], spec["sky"], self.study
+        desk.report(0.0)
+        with _making:  # of lanes, the first makes the model for all
+            if not self._kept:
+                configure()
+                model, quantity = study.opened()
+                self._kept["all"] = Simulated(model, quantity, build_simulator(study.simulator, model))
+            kept = self._kept["all"]
+            plane, axis, to_box = whole_plane(kept.model, kept.quantity), kept.quantity.axis, kept.quantity.to_box
+            assert axis is not None  # the study has seen to it
+            assert to_box is not None
+            theta = theta_of(kept.model, plane.points(np.array(self.places[at])))
+            counts = kept.simulator.draw(theta, seed=study.seed, first=at * _APART + number)[0]
+            model = kept.model.with_counts(counts[: kept.model.pixels.n_fit])
+        share_programs(model, Settings(), desk.lanes)
+        tested = range(len(self.values)) if at == 0 else [at]
+        coordinates = [to_box(self.values[one]) for one in tested]
+        near = [np.array(self.places[one]) for one in tested]
+        found = scan(model, plane, axis, coordinates, study.seed + at * _APART + number, near)
+        value = kept.quantity.value(theta_of(model, _with(plane.points(near[0]), axis, found.best)), model.arrays)
+        return Result({"ts": found.ts}, {"best": float(value), "log_likelihood": found.log_likelihood})
+
+
+def _with(x: np.ndarray, axis: int, value: float) -> np.ndarray:
+    """The point with another coordinate on one axis."""
+    changed = x.copy()
+    changed[axis] = value
+    return changed
