@@ -6,6 +6,7 @@ of a key is what a shipped file, or a page of these docs, sets it to.
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import tomllib
@@ -16,6 +17,7 @@ from typing import Any
 import click
 from pydantic import BaseModel, ValidationError
 
+import gammasky
 from gammasky.analyses.ensemble.file import EnsembleFile
 from gammasky.analyses.ensemble.numbers import is_axis_table
 from gammasky.cli import cli
@@ -56,7 +58,7 @@ Table = dict[str, Any]
 def write_all() -> None:
     """Write every generated page; what has not changed is left alone, so that it is not built anew."""
     OUT.mkdir(parents=True, exist_ok=True)
-    pages = {"commands.md": "\n".join(_commands())}
+    pages = {"commands.md": "\n".join(_commands()), "public.md": "\n".join(_public_names())}
     for kind in FILES:
         schema = json_schema(kind)
         pages[f"{kind}.schema.json"] = json.dumps(schema, indent=2) + "\n"
@@ -142,7 +144,7 @@ def _type(kind: str, entry: Table) -> str:
         return " or ".join(dict.fromkeys(parts))
     if "$ref" in entry:
         name = entry["$ref"].removeprefix("#/$defs/")
-        return f"table [{_short(name)}](#{anchor(kind, name)})"
+        return f"[{_short(name)}](#{anchor(kind, name)})"
     if "const" in entry:
         return f"`{inline(entry['const'])}`"
     if "enum" in entry:
@@ -163,8 +165,8 @@ def _short(name: str) -> str:
     for registry in REGISTRIES.values():
         for word, kind in registry.kinds.items():
             if kind.__name__ == name:
-                return word
-    return name
+                return str(word)
+    return "table"
 
 
 def _array(kind: str, entry: Table) -> str:
@@ -327,6 +329,25 @@ def _command(command: click.Command, path: str, parent: click.Context | None) ->
     if isinstance(command, click.Group):
         for name, inner in command.commands.items():
             yield from _command(inner, f"{path} {name}", context)
+
+
+# --- Python
+
+
+def _public_names() -> Iterator[str]:
+    """What `gammasky.NAME` is, name by name; the docstrings are read by autodoc."""
+    yield "# Public names\n"
+    yield "What is imported as `gammasky.NAME`, each when it is first used, so that `import gammasky` is fast."
+    yield "How they go together: [From Python](../../python.md). Further names:"
+    yield "[The Python interface in depth](../api.md).\n"
+    for name in sorted(name for name in gammasky.__all__ if not name.startswith("_")):
+        kind = "class" if inspect.isclass(getattr(gammasky, name)) else "function"
+        yield f"## `{name}`\n"
+        yield "```{eval-rst}"
+        yield f".. auto{kind}:: gammasky.{name}"
+        if kind == "class":
+            yield "   :members:\n   :inherited-members: BaseModel"
+        yield "```\n"
 
 
 def setup(app: Any) -> dict[str, bool]:
