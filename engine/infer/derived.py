@@ -19,6 +19,7 @@ MAP_DRAWS = 256  # for the mean of the expected counts
 DNDS_DRAWS = 500  # for quantiles of source-count functions
 
 FLUX = "flux"
+BIN_FLUX = "bin_flux"
 POINT_SOURCE_FRACTION = "point_source_fraction"
 INTENSITY, INTENSITY_UNIT = "intensity", "cm-2 s-1 sr-1"
 
@@ -32,19 +33,23 @@ def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
 
     Returns:
         each parameter by name (n, ...); "flux" (n, components) [counts/pixel], the mean of each component over the
-        region of interest; "point_source_fraction" (n, groups), the share of point sources in the flux of a group.
+        region of interest, in all energy bins together; "point_source_fraction" (n, groups), the share of point sources
+        in the flux of a group; with several energy bins "bin_flux" (n, components, E), the flux in each of them.
     """
+    several = model.expectation.bins.n > 1
 
     def one(point: jax.Array, arrays: Arrays) -> dict[str, jax.Array]:
         theta = model.parameters(point, arrays)
         sky = model.sky(theta, arrays)
         fractions = list(model.expectation.point_source_fractions(sky).values())
         fluxes = jnp.stack(list(model.expectation.fluxes(sky).values()))
+        by_bin = {BIN_FLUX: jnp.stack(list(model.expectation.bin_fluxes(sky).values()))} if several else {}
         shares = {POINT_SOURCE_FRACTION: jnp.stack(fractions)} if fractions else {}  # lax.map knows no empty output
-        return {**theta, FLUX: fluxes, **shares}
+        return {**theta, FLUX: fluxes, **shares, **by_bin}
 
     found = {POINT_SOURCE_FRACTION: np.zeros((len(z), 0)), **_mapped("derive", one, model, z)}
-    return {name: np.asarray(found[name]) for name in (*model.latent.slots, FLUX, POINT_SOURCE_FRACTION)}
+    derived = (FLUX, POINT_SOURCE_FRACTION, *[BIN_FLUX] * several)
+    return {name: np.asarray(found[name]) for name in (*model.latent.slots, *derived)}
 
 
 def intensity_scale(pixels: Observation) -> float | None:
@@ -73,6 +78,8 @@ def true_values(model: SkyModel) -> dict[str, np.ndarray]:
         theta = {name: jnp.asarray(value) for name, value in known.items()}  # as given: it may be another model's
         sky = model.sky(theta)
         known[FLUX] = np.array([float(flux) for flux in model.expectation.fluxes(sky).values()])
+        if model.expectation.bins.n > 1:
+            known[BIN_FLUX] = np.stack([np.asarray(fluxes) for fluxes in model.expectation.bin_fluxes(sky).values()])
         shares = model.expectation.point_source_fractions(sky)
         known[POINT_SOURCE_FRACTION] = np.array([float(shares[group]) for group in model.expectation.groups])
     return known

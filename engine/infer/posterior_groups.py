@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, Predictions
+from gammasky.engine.infer.derived import BIN_FLUX, FLUX, POINT_SOURCE_FRACTION, Predictions
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.parameters import bin_labels
 from gammasky.engine.sky.pixels import HealpixPixels
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.nda
     notes = {"units": "counts/pixel", "long_name": "mean counts per pixel over the region of interest"}
     variables[FLUX] = draws(derived[FLUX], ["component"], notes)
     axes["component"] = _names([component.name for component in model.spec.components])
+    if BIN_FLUX in derived:
+        notes = {"units": "counts/pixel", "long_name": "mean counts per pixel over the region in each energy bin"}
+        variables[BIN_FLUX] = draws(derived[BIN_FLUX], ["component", "energy"], notes)
+        axes["energy"] = _names(bin_labels(model.pixels.energy_edges_gev, BIN_FLUX))
     groups = model.expectation.groups
     if groups:
         notes = {"units": "1", "long_name": "share of point sources in the flux of the group"}
@@ -72,13 +77,20 @@ def predictions_group(model: SkyModel, predictions: Predictions) -> Dataset:
     }
     if not populations.components:
         return xarray.Dataset(variables, axes)
+    in_flux = model.spec.source_grid.in_flux
     unit = {"units": "sources/pixel/count", "long_name": "source-count function dN/dS"}
+    if in_flux:
+        unit = {"units": "sources/pixel/(cm-2 s-1)", "long_name": "source-count function dN/dF"}
     # single precision is far below the width of any posterior, and halves the file
     variables["dnds"] = (("sample", "population", "source"), predictions.dnds.astype(np.float32), unit)
     if predictions.true_dnds is not None:
         variables["true_dnds"] = (("population", "source"), predictions.true_dnds, unit)
     axes["population"] = _names(populations.names)
     axes["draw_number"] = ("sample", predictions.draws)
+    if in_flux:
+        notes = {"units": "cm-2 s-1", "long_name": "flux of a source in all energy bins together"}
+        axes["source_flux"] = ("source", populations.s_grid, notes)
+        return xarray.Dataset(variables, axes)
     notes = {"units": "counts", "long_name": "expected photons of a source at the reference exposure"}
     axes["source_counts"] = ("source", populations.s_grid, notes)
     if pixels.n_energy == 1:
@@ -113,6 +125,9 @@ def constant_data_group(model: SkyModel) -> Dataset:
     variables["exposure_ratios"] = ("exposure_region", pixels.exposure_ratios, ratios)
     at = {"units": "cm2 s", "long_name": "exposure at which source counts are expected counts"}
     variables["reference_exposure"] = ("energy", pixels.reference_exposure, at)
+    mean = {"units": "cm2 s", "long_name": "mean exposure of the region of interest"}
+    variables["mean_exposure"] = ("energy", pixels.mean_exposure, mean)
+    variables["energy_edges"] = ("energy_edge", pixels.energy_edges_gev, {"units": "GeV", "long_name": "energy edges"})
     axes = {**_pixel_axis(model), "exposure_region": np.arange(len(pixels.exposure_ratios))}
     about: dict[str, Any] = {
         "n_region": pixels.n_region,

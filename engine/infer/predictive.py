@@ -1,14 +1,15 @@
 """Posterior predictive checks: does the fitted model make skies like the one that was seen?
 
 Replicated skies come from draws of the posterior, photon by photon. Two statistics are compared in bands of radius and
-of latitude: the counts, and their dispersion sum (k - mu)^2 / mu about the model's own expectation mu(theta), which
-sources that are too bright or too few would change (Gelman, Meng & Stern 1996, Statistica Sinica 6, 733). The same
-skies say how improbable the counts are anywhere: see `residuals`.
+of latitude, and in each of several energy bins: the counts, and their dispersion sum (k - mu)^2 / mu about the model's
+own expectation mu(theta), which sources that are too bright or too few would change (Gelman, Meng & Stern 1996,
+Statistica Sinica 6, 733). The same skies say how improbable the counts are anywhere: see `residuals`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -36,8 +37,8 @@ class Band:
     """Pixels between two values of a coordinate, and how their counts compare with the replicas.
 
     Attributes:
-        coordinate: "radius" (to the centre of the region) or "latitude".
-        low, high [deg]: limits.
+        coordinate: "radius" (to the centre of the region), "latitude" or "energy".
+        low, high [deg, or GeV]: limits.
         inside (P,): which fitted pixels lie in it.
         counts, expected: photons seen there, and their mean over the replicas.
         p_counts: two-sided p-value of the counts; p_dispersion: probability of a dispersion as large as that seen.
@@ -139,6 +140,9 @@ def _limits(model: SkyModel) -> list[tuple[str, float, float, NDArray[np.bool_]]
             edges = np.linspace(values[among].min(), values[among].max(), number + 1)
             place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, number - 1)
             bands += [(name, float(edges[i]), float(edges[i + 1]), among & (place == i)) for i in range(number)]
+    if pixels.n_energy > 1:
+        of_bin = pixels.energy_bin[: pixels.n_fit]
+        bands += [("energy", low, high, of_bin == e) for e, (low, high) in enumerate(pairwise(pixels.energy_edges_gev))]
     return [band for band in bands if band[3].any()]
 
 

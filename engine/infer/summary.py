@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gammasky.engine.infer.derived import (
+    BIN_FLUX,
     FLUX,
     INTENSITY,
     INTENSITY_UNIT,
@@ -15,6 +16,7 @@ from gammasky.engine.infer.derived import (
     intensity_scale,
     true_values,
 )
+from gammasky.engine.infer.energy_spectra import UNIT, EnergySpectra
 from gammasky.engine.infer.importance import weighted_quantiles
 from gammasky.engine.infer.posterior import provenance
 from gammasky.engine.model import SkyModel
@@ -40,7 +42,8 @@ def summarise(
         "model_name", "dataset", "data_sha256" and "versions"; "fit" = info; "parameters" (elements of a vector as
         name[element]), "flux" (by component), with one energy bin "intensity" (the same [cm-2 s-1 sr-1]) and
         "point_source_fraction" (by group), each entry with mean, sd, the quantiles q05 to q95, unit, the same numbers
-        "weighted" and, for simulated counts, truth; "main_parameters", the names to show first.
+        "weighted" and, for simulated counts, truth; "main_parameters", the names to show first. With several energy
+        bins also "energy_spectra", E^2 dN/dE by component and bin, and "point_source_fraction_by_bin".
     """
     parameters: dict[str, dict[str, Any]] = {}
     truth = true_values(model)
@@ -65,7 +68,28 @@ def summarise(
         POINT_SOURCE_FRACTION: _described(
             model.expectation.groups, derived[POINT_SOURCE_FRACTION], "1", truth.get(POINT_SOURCE_FRACTION), weights
         ),
+        **(_by_energy(model, derived, truth, weights) if BIN_FLUX in derived else {}),
     }
+
+
+def _by_energy(
+    model: SkyModel, derived: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], weights: np.ndarray | None
+) -> dict[str, Any]:
+    """The entries that several energy bins have besides."""
+    spectra = EnergySpectra.of(model, derived)
+    true = EnergySpectra.of(model, {BIN_FLUX: truth[BIN_FLUX][None]}) if BIN_FLUX in truth else None
+    labels = list(spectra.labels)
+    sed = {
+        component.name: _described(
+            labels, spectra.sed[:, number], UNIT, None if true is None else true.sed[0, number], weights
+        )
+        for number, component in enumerate(spectra.components)
+    }
+    shares = {
+        group: _described(labels, draws, "1", None if true is None else true.fractions[group][0], weights)
+        for group, draws in spectra.fractions.items()
+    }
+    return {"energy_spectra": sed, "point_source_fraction_by_bin": shares}
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:

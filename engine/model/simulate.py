@@ -36,7 +36,7 @@ class PhotonSimulator:
         around_deg = margin_deg(model.dataset.psfs) if model.spec.populations else 0.0
         self.pixels = model.spec.region.flatten(model.dataset, around_deg=around_deg, maps=model.spec.maps)
         self._expectation = model.expectation.on(self.pixels)
-        self._sky = SkySimulator(self.pixels)
+        self._sky, self._in_flux = SkySimulator(self.pixels), model.spec.source_grid.in_flux
         self._program = jax.jit(self._numbers)
 
     def draw(self, theta: Parameters, *, n: int = 1, seed: int = 0, first: int = 0) -> np.ndarray:
@@ -58,12 +58,14 @@ class PhotonSimulator:
     def _expected(self, theta: Parameters) -> tuple[np.ndarray, list[SourcePopulation]]:
         """Smooth mean (n_region,) and the populations."""
         mean, sky = jax.tree.map(np.asarray, self._program(theta, self._expectation.arrays))
-        return mean, [
-            SourcePopulation.from_template(
-                name, self.pixels.by_bin(sky.templates[name])[0], self._expectation.populations.s_grid, dnds
-            )
-            for name, dnds in sky.dnds.items()
-        ]
+        grid, reference = self._expectation.populations.s_grid, self.pixels.reference_exposure
+        found = []
+        for name, dnds in sky.dnds.items():
+            template = self.pixels.by_bin(sky.templates[name]).sum(axis=0)  # that of the sky: shares add up to 1
+            # photons in each bin of a source of S = 1: one, or what spectrum and exposure make of a flux of 1
+            shares = sky.shares.get(name, np.ones(1)) * reference if self._in_flux else np.ones(1)
+            found.append(SourcePopulation.from_template(name, template, grid, dnds, shares))
+        return mean, found
 
     def _numbers(self, theta: Parameters, arrays: Arrays) -> tuple[jax.Array, Sky]:
         sky = self._expectation.sky(theta, arrays)

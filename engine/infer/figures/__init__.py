@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gammasky.engine.infer.derived import Predictions
+from gammasky.engine.infer.derived import BIN_FLUX, Predictions
+from gammasky.engine.infer.energy_spectra import EnergySpectra
 from gammasky.engine.model import SkyModel
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from gammasky.engine.infer.predictive import PredictiveCheck
 
-FIGURES = ("maps", "fluxes", "corner", "dnds", "elbo", "predictive", "residuals", "profiles")
+FIGURES = ("maps", "fluxes", "sed", "corner", "dnds", "elbo", "predictive", "residuals", "profiles")
 
 
 def save_figures(
@@ -40,18 +41,20 @@ def save_figures(
 
     Returns:
         the files written: no corner.png without free main parameters, no dnds.png without point sources, no elbo.png
-        without steps, no predictive.png, residuals.png or profiles.png without a check.
+        without steps, no predictive.png, residuals.png or profiles.png without a check, no sed.png with one energy bin.
 
     Raises:
         OSError: what the file system refused; older files are then still whole.
     """
-    from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, predictive, profiles, residuals
+    from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, predictive, profiles, residuals, sed
     from gammasky.engine.infer.figures.style import save, styled
 
     figures: dict[str, Callable[[], Figure]] = {
         "maps": partial(maps.draw, model, predictions.counts),
         "fluxes": partial(fluxes.draw, model, derived),
     }
+    if BIN_FLUX in derived:
+        figures["sed"] = partial(sed.draw, EnergySpectra.of(model, derived))
     if model.main_parameters():
         figures["corner"] = partial(corner.draw, model, derived)
     if model.spec.populations:

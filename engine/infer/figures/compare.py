@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.figures.corner import axis_label, overlay, shown
-from gammasky.engine.infer.figures.dnds import mark_thresholds
+from gammasky.engine.infer.figures.dnds import label_axes, mark_thresholds
 from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
 from gammasky.engine.infer.report.fit_folder import Posterior
 from gammasky.engine.infer.report.sources import reference_exposure_cm2_s
@@ -137,14 +137,16 @@ def draw_dnds(
     lines: Mapping[str, float],
     thresholds: Mapping[str, tuple[float, float]] | None = None,
     exposure_cm2_s: float | None = None,
+    in_flux: bool = False,
 ) -> Figure:
-    """S^2 dN/dS with median, 68 % and 95 % bands, one panel for each entry.
+    """S^2 dN/dS with median, 68 % and 95 % bands, one panel for each entry; or F^2 dN/dF.
 
     Args:
         panels: title -> curves.
         lines [photons]: label -> source counts of vertical lines, such as one photon.
         thresholds [photons]: catalogue -> source counts between which its sources begin to be resolved.
         exposure_cm2_s: turns counts into the flux of the upper axis; None leaves it out.
+        in_flux: all of these are fluxes [cm^-2 s^-1], and the curves dN/dF.
     """
     figure = Figure(figsize=(7.4, 1.0 + 4.4 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
@@ -157,8 +159,7 @@ def draw_dnds(
             xlim=(min(ends), max(ends)),
             ylim=(top * 10**-DECADES, top * 10 ** (0.6 + 0.3 * len(curves))),
         )
-        axis.set_xlabel("source counts $S$ [photons at mean exposure]")
-        axis.set_ylabel(r"$S^2\, \mathrm{d}N/\mathrm{d}S$ [photons per pixel]")
+        label_axes(axis, in_flux)
         _lines(axis, lines)
         mark_thresholds(axis, thresholds or {})
         if exposure_cm2_s is not None:

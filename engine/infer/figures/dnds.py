@@ -20,12 +20,13 @@ DECADES = 4.0  # shown below the highest band; above it is room for the legend
 
 
 def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
-    """S^2 dN/dS of each population: median, 68 % and 95 % bands, against counts and flux.
+    """S^2 dN/dS of each population: median, 68 % and 95 % bands, against counts and flux; or F^2 dN/dF.
 
     Args:
         model: the model.
-        dnds (k, I, S) [sources per pixel per count]: draws, from `predict`.
+        dnds (k, I, S) [sources per pixel per count]: draws, from `predict`; on a grid of fluxes dN/dF.
     """
+    in_flux = model.spec.source_grid.in_flux
     counts = model.expectation.populations.s_grid
     figure = Figure(figsize=(7.4, 5.4), layout="constrained")
     axis = figure.subplots()
@@ -34,25 +35,43 @@ def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
         values = counts**2 * dnds[:, number]
         top = max(top, _band(axis, counts, values, population.name, COLOURS[number % len(COLOURS)]))
     axis.set(xscale="log", yscale="log", xlim=(counts[0], counts[-1]), ylim=(top * 10**-DECADES, top * 12))
-    axis.set_xlabel("source counts $S$ [photons at mean exposure]")
-    axis.set_ylabel(r"$S^2\, \mathrm{d}N/\mathrm{d}S$ [photons per pixel]")
-    if counts[0] < 1 < counts[-1]:
-        axis.axvline(1.0, color=GREY, linestyle="--", linewidth=1)
+    label_axes(axis, in_flux)
+    one = 1.0 / source_exposure(model) if in_flux else 1.0
+    if counts[0] < one < counts[-1]:
+        axis.axvline(one, color=GREY, linestyle="--", linewidth=1)
         where: dict[str, Any] = {
             "xycoords": ("data", "axes fraction"),
             "textcoords": "offset points",
             "va": "top",
             "ha": "right",
         }
-        axis.annotate("1 photon", (1, 0.98), (-3, 0), rotation=90, color=GREY, **where)
-    exposure = reference_exposure(model.pixels)
+        axis.annotate("1 photon", (one, 0.98), (-3, 0), rotation=90, color=GREY, **where)
+    exposure = 1.0 if in_flux else reference_exposure(model.pixels)
     if exposure is not None:
         mark_thresholds(axis, model.dataset.manifest.thresholds_in_counts(exposure))
         for name in sorted(model.dataset.manifest.sources):
-            _histogram(axis, name, catalogued(model, name, exposure), model.pixels.n_region)
-        _flux_axis(axis, exposure)
+            n_pixels = model.pixels.n_region // model.pixels.n_energy
+            _histogram(axis, name, catalogued(model, name, exposure), n_pixels)
+        if not in_flux:
+            _flux_axis(axis, exposure)
     axis.legend(title="median, 68 % and 95 %", loc="upper right", alignment="left")
     return figure
+
+
+def label_axes(axis: Axes, in_flux: bool) -> None:
+    """What the axes of a source-count function show."""
+    if in_flux:
+        axis.set_xlabel(r"flux $F$ [photons cm$^{-2}$ s$^{-1}$]")
+        axis.set_ylabel(r"$F^2\, \mathrm{d}N/\mathrm{d}F$ [photons cm$^{-2}$ s$^{-1}$ per pixel]")
+    else:
+        axis.set_xlabel("source counts $S$ [photons at mean exposure]")
+        axis.set_ylabel(r"$S^2\, \mathrm{d}N/\mathrm{d}S$ [photons per pixel]")
+
+
+def source_exposure(model: SkyModel) -> float:
+    """Photons in all energy bins of a source of flux 1 cm^-2 s^-1 [cm^2 s], in the middle of the priors."""
+    expectation = model.expectation
+    return float(expectation.bins.source_exposure(expectation.populations.components[0], expectation.middle))
 
 
 def _band(axis: Axes, counts: np.ndarray, values: np.ndarray, name: str, colour: str) -> float:
@@ -79,7 +98,7 @@ def mark_thresholds(axis: Axes, thresholds: Mapping[str, tuple[float, float]]) -
 
 
 def catalogued(model: SkyModel, name: str, exposure: float) -> np.ndarray:
-    """Photons at the reference exposure of the sources (n,) of a catalogue in the pixels of the region, masks lifted.
+    """Photons at an exposure (of 1: the flux) of the sources (n,) of a catalogue in the region, masks lifted.
 
     None of a catalogue without fluxes of the energies of the dataset.
     """

@@ -86,8 +86,9 @@ def _spots(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def _band(band: Mapping[str, Any], *, whole: bool) -> list[Cell | str]:
-    letter = "r" if band["coordinate"] == "radius" else "b"
-    name = "whole region" if whole else f"{number(band['low'], 1.0)}° < {letter} < {number(band['high'], 1.0)}°"
+    letter, unit = {"radius": ("r", "°"), "latitude": ("b", "°"), "energy": ("E", " GeV")}[band["coordinate"]]
+    low, high = (number(band[end], None if letter == "E" else 1.0) for end in ("low", "high"))
+    name = "whole region" if whole else f"{low}{unit} < {letter} < {high}{unit}"
     p_values = [_p_value(band["p_counts"]), _p_value(band["p_dispersion"])]
     return [name, number(int(band["counts"])), number(band["expected"], 10.0), *p_values]
 

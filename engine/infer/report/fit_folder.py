@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.derived import BIN_FLUX, FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR, SUMMARY, TRACE
 from gammasky.engine.infer.posterior import read_posterior
@@ -39,7 +39,9 @@ class Posterior:
         counts (P,): photons in the fitted pixels.
         pixels: "healpix", "lon", "lat", "region", ... of these (P,).
         dnds: source-count functions (k, S) of each population [sources per pixel per count], of the draws
-            `source_draws` (k,); true_dnds: the same (S,) of the truth of simulated counts, where it is known.
+            `source_draws` (k,), on a grid of fluxes dN/dF; true_dnds: the same (S,) of the truth of simulated counts,
+            where it is known.
+        bin_fluxes (n, components, E): mean counts per pixel in each of several energy bins; None with one.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Posterior:
     dnds: dict[str, Floats]
     source_draws: NDArray[np.int64]
     true_dnds: dict[str, Floats] | None
+    bin_fluxes: Floats | None = None
 
     @property
     def n_draws(self) -> int:
@@ -131,11 +134,12 @@ def read_fit_posterior(path: Path) -> Posterior:
         elements = {name: _elements(tree, name) for name in names}
         counts, pixels = tree["observed_data"].to_dataset()["counts"].values, tree["constant_data"].to_dataset()
         sources = _source_counts(tree["predictions"].to_dataset(), spec)
+        by_bin = _draws(tree, BIN_FLUX) if BIN_FLUX in tree["posterior"] else None
     except KeyError as error:
         raise InputError(f"{path}: damaged, has no {str(error.args[0])[:60]!r}; run the fit again") from None
     if not len(draws[FLUX]) or not all(np.isfinite(values).all() for values in draws.values()):
         raise InputError(f"{path}: holds no draws, or draws that are not finite; run the fit again")
-    return Posterior(path, spec, draws, elements, attributes, counts, pixels, *sources)
+    return Posterior(path, spec, draws, elements, attributes, counts, pixels, *sources, by_bin)
 
 
 def _source_counts(

@@ -60,18 +60,22 @@ def point_sources(fit: FitFolder, threshold: float | None) -> Section | None:
         return None
     known_bands = catalogue_thresholds(fit) if threshold is None else {}
     lines, at, note = _threshold(fit, threshold, known_bands)
+    grid = posterior.spec.source_grid
     flux, true_flux = posterior.draws[FLUX][posterior.source_draws], true_draws(fit).get(FLUX)
+    if grid.in_flux:
+        flux = sources.photon_fluxes(posterior)[posterior.source_draws]
+        true_flux = None if posterior.true_dnds is None else sources.true_photon_fluxes(posterior, flux)
+    one = 1 / sources.source_exposure_cm2_s(posterior) if grid.in_flux else 1.0  # one photon
     curves, truth = posterior.dnds, posterior.true_dnds
     known = truth is not None and true_flux is not None
     if truth is not None and true_flux is not None:  # the truth is one more draw, the last
         flux = np.concatenate([flux, true_flux])
         curves = {name: np.concatenate([values, truth[name][None]]) for name, values in curves.items()}
-    image = _draw(fit, curves, known, {"1 photon": 1.0, **lines}, known_bands)
+    image = _draw(fit, curves, known, {"1 photon": 1.0, **lines}, known_bands, one)
     shown = picture(image, "source-count functions with credible bands", f"{SOURCE_COUNTS} {note}", "dnds")
-    several = sources.n_energy(posterior) > 1
     values = {
         "picture": shown,
-        "numbers": None if several else _numbers(fit, curves, flux, known, at),
+        "numbers": _numbers(fit, curves, flux, known, at, one),
         "pixels": f"{sources.pixels_of_region(posterior):,}",
     }
     return Section("sources", "Point sources", values, "Point sources")
@@ -113,9 +117,14 @@ def _threshold(fit: FitFolder, given: float | None, known: Bands) -> tuple[dict[
 
 
 def _draw(
-    fit: FitFolder, curves: Mapping[str, Floats], known: bool, lines: Mapping[str, float], thresholds: Bands
+    fit: FitFolder,
+    curves: Mapping[str, Floats],
+    known: bool,
+    lines: Mapping[str, float],
+    thresholds: Bands,
+    one: float,
 ) -> bytes:
-    """Draw dN/dS (n, S) by population as PNG. Where the truth is `known`, it is the last draw."""
+    """Draw dN/dS (n, S) by population as PNG. Where the truth is `known`, it is the last draw; `one` is one photon."""
     from gammasky.engine.infer.figures.compare import Curve, draw_dnds
     from gammasky.engine.infer.figures.style import DPI, styled
 
@@ -125,8 +134,11 @@ def _draw(
         for name, values in curves.items()
     ]
     with styled():
-        exposure = sources.reference_exposure_cm2_s(fit.posterior)
-        figure = draw_dnds({"": drawn}, lines=lines, thresholds=thresholds, exposure_cm2_s=exposure)
+        in_flux = fit.posterior.spec.source_grid.in_flux
+        exposure = None if in_flux else sources.reference_exposure_cm2_s(fit.posterior)
+        lines = {name: one * photons for name, photons in lines.items()}
+        thresholds = {name: (one * low, one * high) for name, (low, high) in thresholds.items()}
+        figure = draw_dnds({"": drawn}, lines=lines, thresholds=thresholds, exposure_cm2_s=exposure, in_flux=in_flux)
         figure.savefig(content, dpi=DPI, format="png", facecolor="white")
     return content.getvalue()
 
@@ -144,12 +156,13 @@ def true_draws(fit: FitFolder) -> dict[str, Floats]:
     return found
 
 
-def _numbers(fit: FitFolder, curves: Mapping[str, Floats], flux: Floats, known: bool, at: float) -> Table:
-    """Count the sources of each population, in all and above two brightnesses."""
-    posterior, lowest = fit.posterior, fit.posterior.spec.source_grid.min
-    columns = {f"all (S ≥ {lowest:g})": lowest, "above 1 photon": max(1.0, lowest)}
+def _numbers(fit: FitFolder, curves: Mapping[str, Floats], flux: Floats, known: bool, at: float, one: float) -> Table:
+    """Count the sources of each population, in all and above two brightnesses; `one` is one photon."""
+    posterior, (lowest, _, unit) = fit.posterior, fit.posterior.spec.source_grid.limits
+    faintest = f"S ≥ {lowest:g}" if unit == "counts" else f"F ≥ {lowest:.2g} cm⁻² s⁻¹"
+    columns = {f"all ({faintest})": lowest, "above 1 photon": max(one, lowest)}
     if np.isfinite(at):
-        columns[f"above {at:.0f} photons"] = at
+        columns[f"above {at:.0f} photons"] = at * one
     rows = []
     for name, values in curves.items():
         found = [sources.number_of_sources(posterior, name, flux, values, limit) for limit in columns.values()]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
-from gammasky.engine.infer.derived import spread
+from gammasky.engine.infer.derived import FLUX, spread
 from gammasky.engine.infer.report.fit_folder import Posterior
 from gammasky.engine.sky.response import trapezoid_weights
 
@@ -43,21 +43,61 @@ def number_of_sources(posterior: Posterior, name: str, flux: Floats, values: Flo
         N = (pixels of the region) F int_threshold dN/dS dS / int S dN/dS dS.
 
     Args:
-        posterior: of one energy bin: with several, a source has photons in each of them.
+        posterior: of the fit.
         name: of the population.
-        flux (n, components): draws of the fluxes.
+        flux (n, components): draws of the fluxes [counts per pixel]; on a grid of fluxes `photon_fluxes` of them.
         values (n, S): dN/dS of the population, of the same draws.
-        threshold: S above which sources count.
+        threshold: S above which sources count; on a grid of fluxes F.
     """
+    if posterior.spec.source_grid.in_flux:
+        return _number_by_flux(posterior, name, flux, values, threshold)
     grid = posterior.spec.source_grid.points()
     column = [component.name for component in posterior.spec.components].index(name)
     per_count = sources_above(grid, values, threshold) / (values @ (trapezoid_weights(grid) * grid))
     return np.asarray(pixels_of_region(posterior) * flux[:, column] * per_count)
 
 
+def _number_by_flux(posterior: Posterior, name: str, flux: Floats, values: Floats, threshold: float) -> Floats:
+    """The same from fluxes [cm^-2 s^-1 per pixel] and dN/dF."""
+    grid = posterior.spec.source_grid.points()
+    column = [component.name for component in posterior.spec.components].index(name)
+    per_flux = sources_above(grid, values, threshold) / (values @ (trapezoid_weights(grid) * grid))
+    return np.asarray(pixels_of_region(posterior) * flux[:, column] * per_flux)
+
+
+def photon_fluxes(posterior: Posterior) -> Floats:
+    """Draws of the fluxes of point sources in all energy bins [cm^-2 s^-1 per pixel], (n, components).
+
+    Only those of populations mean anything: their counts are those at the reference exposure of each bin.
+    """
+    reference = np.asarray(posterior.pixels["reference_exposure"].values)
+    if posterior.bin_fluxes is None:
+        return np.asarray(posterior.draws[FLUX] / reference[0])
+    return np.asarray((posterior.bin_fluxes / reference).sum(axis=2))
+
+
+def true_photon_fluxes(posterior: Posterior, flux: Floats) -> Floats:
+    """The true ones of simulated counts (1, components), given `flux`, those of the draws whose dN/dF is known.
+
+    A template's mean over the region is the ratio of such a flux to int F dN/dF dF, whatever the draw.
+    """
+    names, grid = [component.name for component in posterior.spec.components], posterior.spec.source_grid.points()
+    found, weights = np.zeros((1, len(names))), trapezoid_weights(grid) * grid
+    for name, truth in (posterior.true_dnds or {}).items():
+        column = names.index(name)
+        found[0, column] = flux[0, column] / (posterior.dnds[name][0] @ weights) * (truth @ weights)
+    return found
+
+
+def source_exposure_cm2_s(posterior: Posterior) -> float:
+    """Photons in all energy bins of a source of flux 1 cm^-2 s^-1 at the reference exposure [cm^2 s], the median."""
+    column = [component.source_counts is not None for component in posterior.spec.components].index(True)
+    return float(np.median(posterior.draws[FLUX][:, column] / photon_fluxes(posterior)[:, column]))
+
+
 def pixels_of_region(posterior: Posterior) -> int:
-    """Pixels of the region of interest, source masks lifted."""
-    return int(posterior.pixels.attrs["n_region"])
+    """Pixels of the sky in the region of interest, source masks lifted."""
+    return int(posterior.pixels.attrs["n_region"]) // n_energy(posterior)
 
 
 def pixel_area_sr(posterior: Posterior) -> float:
@@ -78,7 +118,9 @@ def exposure_cm2_s(posterior: Posterior) -> Floats | None:
 
 
 def reference_exposure_cm2_s(posterior: Posterior) -> float | None:
-    """Exposure at which source counts S are expected counts; None with several energy bins."""
+    """Exposure at which source counts S are expected counts; on a grid of fluxes `source_exposure_cm2_s`."""
+    if posterior.spec.source_grid.in_flux and posterior.spec.populations:
+        return source_exposure_cm2_s(posterior)
     values = posterior.pixels["reference_exposure"].values
     return float(values[0]) if len(values) == 1 else None
 
