@@ -17,11 +17,12 @@ _AXES = 2, 2, 3, 2, 1  # of mean (E, P), templates (I, P), x (I, R, M + 1), spec
 
 def flat_plan(plan: JointPlan) -> tuple[Any, ...]:
     """The arrays of a plan, one after the other."""
-    return plan.bins, plan.log_factorial, *plan.totals
+    return *plan[:-1], *plan.totals
 
 
 def _plan(arrays: Sequence[np.ndarray]) -> JointPlan:
-    return JointPlan(arrays[0], arrays[1], PixelPlan(*arrays[2:]))
+    bins, log_factorial, lane_bins, lane_counts, strip_counts, *totals = arrays
+    return JointPlan(bins, log_factorial, lane_bins, lane_counts, strip_counts, PixelPlan(*totals))
 
 
 def _flat_point(arrays: Sequence[Any]) -> list[Any]:

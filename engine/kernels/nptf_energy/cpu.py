@@ -7,15 +7,18 @@ all, and means mu_e, M in all,
 
 Every term is positive. The gradient, of the same order of cost:
 
-    dS/dx_m = sum_{n>=m} n! c_n q_{n-m},      dS/dc_n = n! q_n
+    dS/dx_m = sum_{n>=m} n! c_n q_{n-m}
+    dS/dmu_e = k_e sum_n n! q_n d_n,    dS/dphi_e = k_e sum_n (n + 1)! q_{n+1} d_n
 
-and from dS/dc back through the products of the factors b_e(t) = (mu_e + phi_e t)^k_e / k_e!: with c = a b,
-dS/da_n = sum_j b_j dS/dc_{n+j} and dS/db_j = sum_n a_n dS/dc_{n+j}; a factor's own are
-mu_e dS/dmu_e = sum_j (k_e - j) b_j dS/db_j and phi_e dS/dphi_e = sum_j j b_j dS/db_j.
+with d(t) = c(t) / (mu_e + phi_e t), the product without one photon of the bin. A division c_n = mu d_n + phi d_{n-1} is
+a difference, which loses digits where it takes the smaller of the two parts from c_n. So the d_n are worked out from
+the lowest power up as long as mu d_n is the larger part, and from the highest down where phi d_{n-1} is: all factors
+of c have real roots, so d_n / d_{n-1} falls with n, and the one range begins where the other ends. Errors do not grow.
 
-Strips of `WIDTH` pixels run side by side as in `nptf.cpu`. So that nothing leaves the range of float64, t is measured
-in units of K / e, where n! (e / K)^n stays near one, and means in units of lambda = e (M + K / e) / K, where the
-product of all factors does. What leaves the range all the same is done again pixel by pixel in `scaled`.
+Strips of `WIDTH` pixels run side by side as in `nptf.cpu`. A pixel's bins without photons only add their means, so that
+the bins that matter are gathered in slots, of each pixel its own. So that nothing leaves the range of float64, t is
+measured in units of K / e, where n! (e / K)^n stays near one, and means in units of lambda = e (M + K / e) / K, where
+the product of all factors does. What leaves the range all the same is done again pixel by pixel in `scaled`.
 """
 
 from __future__ import annotations
@@ -30,17 +33,19 @@ from gammasky.engine.kernels.nptf.lanes import add_scaled, add_terms, all_betwee
 from gammasky.engine.kernels.nptf.plan import CHUNKS, LANES
 from gammasky.engine.kernels.nptf.recursion import Floats, Whole
 from gammasky.engine.kernels.nptf_energy.lanes import (
-    binomials,
+    binomials_two,
     clear,
     correlate_four,
-    dot_rows,
-    moments,
+    divide_down_two,
+    divide_up_two,
     multiply_four,
+    power_two,
     powers,
     times_rows,
+    weigh,
 )
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
-from gammasky.engine.kernels.nptf_energy.rows import PAD, Rows, load, rows_for
+from gammasky.engine.kernels.nptf_energy.rows import Rows, Short, load, rows_for
 from gammasky.engine.kernels.nptf_energy.scaled import scaled_pixel
 from gammasky.engine.kernels.policy import COMPILE, SAFE_HIGH
 from gammasky.engine.kernels.threads import run_tasks, thread_count
@@ -48,7 +53,6 @@ from gammasky.engine.kernels.vectors import WIDTH
 
 TASKS_PER_THREAD = 4
 SMALLEST = 1e-90  # of S: what underflowed among its terms is less than 1e-108
-VANISHING = 1e-290  # a mean or share whose inverse might not be a float64: all but one term of its derivative vanish
 
 
 @njit(**COMPILE)
@@ -74,18 +78,24 @@ def _sources(k: int, x: Floats, row: int, stride: int, populations: int, work: F
 
 
 @njit(**COMPILE)
-def _one_bin(e: int, most: int, work: Floats, at: Rows) -> None:
-    """The coefficients of (mu + phi t)^k / k! up to the largest count of the strip in the bin."""
-    factor, mean, phi, count = at.factor + e * at.step, at.mean + e, at.phi + e, at.photons + e
+def _two_factors(slot: int, most: int, first: int, work: Floats, at: Rows) -> None:
+    """The coefficients of (mu + phi t)^k / k! of a slot and the next one, from the row `first` and from `second` on, up
+    to the larger of their largest counts, and zeros after."""
+    mean, phi, count = at.mean + slot, at.phi + slot, at.photons + slot
+    power_two(work, at.found, mean, count, at.inverse, most)
+    if all_between(work, at.found, at.found + 1, SMALLEST, math.inf):
+        binomials_two(work, first, at.second, at.found, mean, phi, count, at.inverse, most)
+    else:
+        _by_powers(mean, phi, count, most, first, work, at)
+        _by_powers(mean + 1, phi + 1, count + 1, most, at.second, work, at)
+    clear(work, first + most + 1)
+    clear(work, at.second + most + 1)
+
+
+@njit(**COMPILE)
+def _by_powers(mean: int, phi: int, count: int, most: int, factor: int, work: Floats, at: Rows) -> None:
+    """The coefficients of one slot, whatever its mean."""
     powers(work, at.mean_power, mean, at.inverse, most)
-    least = math.inf
-    for lane in range(WIDTH):
-        first = work[at.mean_power + int(work[count, lane]), lane]
-        work[factor, lane] = first
-        least = min(least, first)
-    if least >= SMALLEST:
-        binomials(work, factor, mean, phi, count, at.inverse, most)
-        return
     powers(work, at.phi_power, phi, at.inverse, most)
     for lane in range(WIDTH):
         k = int(work[count, lane])
@@ -95,26 +105,28 @@ def _one_bin(e: int, most: int, work: Floats, at: Rows) -> None:
 
 
 @njit(**COMPILE)
-def _polynomial(bins: int, k: int, work: Floats, at: Rows, most: Whole, degree: Whole) -> None:
-    """Fill factors and products of a strip, and the degree of each product; no lane has more photons than k."""
-    degree[0] = 0
-    clear(work, at.product + 1)
-    for lane in range(WIDTH):
-        work[at.product, lane] = 1.0
-    for e in range(bins):
-        largest = 0.0
+def _polynomial(slots: int, most: Whole, work: Floats, at: Rows) -> int:
+    """The row where the coefficients c begin; most (E + 1,) are the largest total count, and that of each slot."""
+    product, other, degree = at.product, at.other, 0
+    if slots == 0:
         for lane in range(WIDTH):
-            largest = max(largest, work[at.photons + e, lane])
-        most[e], before, after = int(largest), at.product + e * at.wide, at.product + (e + 1) * at.wide
-        degree[e + 1] = min(degree[e] + most[e], k)
-        if most[e] == 0:
-            work[after : after + degree[e] + 1 + PAD] = work[before : before + degree[e] + 1 + PAD]
-            continue
-        _one_bin(e, most[e], work, at)
-        for n in range(0, degree[e + 1] + 1, 4):
-            first, last = max(n - degree[e], 0), min(most[e], n + 3)
-            multiply_four(work, after, n, before, at.factor + e * at.step, first, last)
-        clear(work, after + degree[e + 1] + 1)
+            work[product, lane] = 1.0
+        clear(work, product + 1)
+        return product
+    for slot in range(slots):
+        largest, factor = most[slot + 1] if slot + 1 < len(most) else 0, at.second
+        if slot % 2 == 0:
+            factor = product if slot == 0 else at.factor
+            _two_factors(slot, largest, factor, work, at)
+        if slot == 0:
+            degree = largest
+        elif largest > 0:
+            reach = min(degree + largest, most[0])
+            for n in range(0, reach + 1, 4):
+                multiply_four(work, other, n, product, factor, max(n - degree, 0), min(largest, n + 3))
+            clear(work, other + reach + 1)
+            product, other, degree = other, product, reach
+    return product
 
 
 @njit(**COMPILE)
@@ -125,14 +137,6 @@ def _weights(k: int, work: Floats, at: Rows) -> None:
         for lane in range(WIDTH):
             work[at.weight + n, lane] = weight
         weight *= (n + 1.0) * math.e / max(k, 1)
-
-
-@njit(**COMPILE)
-def _value(k: int, c: int, work: Floats, at: Rows) -> bool:
-    """Fill `back` with dS/dc and `scale` with S; whether that is in the safe range in every lane."""
-    times_rows(work, at.back, at.weight, at.q, k)
-    dot_rows(work, at.scale, at.back, c, k)
-    return bool(all_between(work, at.scale, at.scale, SMALLEST, math.inf))
 
 
 @njit(**COMPILE)
@@ -149,74 +153,49 @@ def _log_p(
 
 
 @njit(**COMPILE)
-def _by_bins(bins: int, k: int, most: Whole, degree: Whole, work: Floats, at: Rows) -> None:
-    """Fill `found` with dS/dmu_e and dS/dphi_e of every bin, from the last one back."""
-    back, following, above = at.back, at.next, k
-    clear(work, back + k + 1)
-    for e in range(bins - 1, -1, -1):
-        before, factor, found = at.product + e * at.wide, at.factor + e * at.step, at.found + 2 * e
-        if most[e] == 0:
-            work[found : found + 2] = 0.0
-            continue
-        for j in range(0, most[e] + 1, 4):
-            correlate_four(work, at.d_factor, 1, j, back, before, min(degree[e], above - j))
-        moments(work, found, at.d_factor, factor, at.photons + e, most[e])
-        _derivatives(e, work, at)
-        if degree[e] > 0:
-            for n in range(0, degree[e] + 1, 4):
-                correlate_four(work, following, 1, n, back, factor, min(most[e], above - n))
-            clear(work, following + degree[e] + 1)
-            back, following, above = following, back, degree[e]
-
-
-@njit(**COMPILE)
-def _derivatives(e: int, work: Floats, at: Rows) -> None:
-    """From mu dS/dmu and phi dS/dphi of a bin to the derivatives."""
-    found = at.found + 2 * e
-    for lane in range(WIDTH):
-        k, mu, phi = int(work[at.photons + e, lane]), work[at.mean + e, lane], work[at.phi + e, lane]
-        if k == 0:
-            work[found, lane], work[found + 1, lane] = 0.0, 0.0
-            continue
-        work[found, lane] /= mu
-        work[found + 1, lane] /= phi
-        if mu < VANISHING or phi < VANISHING:
-            by_mean, by_phi = work[at.d_factor + k - 1, lane], work[at.d_factor + 1, lane]
-            for n in range(1, k):
-                by_mean, by_phi = by_mean * phi / n, by_phi * mu / n
-            work[found, lane] = by_mean if mu < VANISHING else work[found, lane]
-            work[found + 1, lane] = by_phi if phi < VANISHING else work[found + 1, lane]
+def _by_bins(
+    pixels: Whole, used: int, k: int, slots: int, c: int, bins: Short, place: int, cotangent: Floats, d_mean: Floats,
+    work: Floats, at: Rows,
+) -> None:  # fmt: skip
+    """The derivatives by means and shares of the bins that have photons, two slots at a time."""
+    unit = max(k, 1) / math.e
+    for slot in range(0, slots, 2):
+        mean, phi = at.mean + slot, at.phi + slot
+        divide_up_two(work, at.quotient, at.following, c, mean, phi, k - 1)
+        divide_down_two(work, at.found, at.quotient, at.following, c, at.z, mean, phi, k - 1)
+        for i in range(2):
+            for lane in range(used):
+                number, pixel = work[at.photons + slot + i, lane], pixels[lane]
+                if number > 0.0:
+                    e = bins[place + (slot + i) * LANES + lane]
+                    scale = number * work[at.scale, lane] * work[at.units, lane]
+                    d_mean[e, pixel] = scale * work[at.found + 2 * i, lane] - cotangent[pixel]
+                    work[at.d_phi + e, lane] += scale * unit * work[at.found + 2 * i + 1, lane]
 
 
 @njit(**COMPILE)
 def _gradient(
-    strips: Whole, strip: int, k: int, unit: float, most: Whole, degree: Whole, x: Floats, row: int, stride: int,
-    cotangent: Floats, d_mean: Floats, d_templates: Floats, d_shares: Floats, work: Floats, at: Rows,
+    pixels: Whole, used: int, k: int, slots: int, c: int, bins: Short, place: int, x: Floats, row: int, stride: int,
+    cotangent: Floats, d_mean: Floats, d_templates: Floats, work: Floats, at: Rows,
 ) -> None:  # fmt: skip
-    """Gradient of a strip; d/dX and d/dphi are added to those of its region."""
-    populations, bins = len(d_templates), len(d_mean)
-    times_rows(work, at.h, at.weight, at.product + bins * at.wide, k)
+    """Gradient of a strip, whose first `used` lanes count; d/dX and d/dphi are added to those of its region."""
+    populations = len(d_templates)
+    times_rows(work, at.h, at.weight, c, k)
     clear(work, at.h + k + 1)
+    clear(work, at.q + k + 1)
     for m in range(0, k + 1, 4):
-        correlate_four(work, at.w + k, -1, m, at.h, at.q, k - m)
-    _by_bins(bins, k, most, degree, work, at)
+        correlate_four(work, at.w + k, m, at.h, at.q, k - m)
     for lane in range(WIDTH):
-        pixel = strips[strip, lane]
-        factor = cotangent[pixel] if pixel >= 0 else 0.0
+        factor = cotangent[pixels[lane]] if lane < used else 0.0
         work[at.scale, lane] = factor / work[at.scale, lane]
-        scale = work[at.scale, lane] / work[at.units, lane]
-        for e in range(bins):
-            d_shares[e] += unit * scale * work[at.found + 2 * e + 1, lane]
-            if pixel >= 0:
-                d_mean[e, pixel] = scale * work[at.found + 2 * e, lane] - factor
-    work[at.slope : at.slope + populations] = 0.0
+    _by_bins(pixels, used, k, slots, c, bins, place, cotangent, d_mean, work, at)
     for i in range(populations):
+        for lane in range(WIDTH):
+            work[at.slope + i, lane] = 0.0
         begin = row + i * stride
         collect(work, at.d_x + i * at.step, at.slope + i, at.w, k, at.scale, x, begin, at.template + i)
-    for lane in range(WIDTH):
-        if strips[strip, lane] >= 0:
-            for i in range(populations):
-                d_templates[i, strips[strip, lane]] = work[at.slope + i, lane]
+        for lane in range(used):
+            d_templates[i, pixels[lane]] = work[at.slope + i, lane]
 
 
 @njit(**COMPILE)
@@ -258,33 +237,38 @@ def _one_by_one(
 
 @njit(**COMPILE)
 def _groups(
-    first: int, last: int, strips: Whole, region: Whole, counts: Whole, bins: Whole,
-    mean: Floats, templates: Floats, x: Floats, spectrum: Floats, cotangent: Floats,
+    first: int, last: int, strips: Whole, region: Whole, bins: Whole, lane_bins: Short, lane_counts: Floats,
+    most: Whole, mean: Floats, total: Floats, templates: Floats, x: Floats, spectrum: Floats, cotangent: Floats,
     log_p: Floats, d_mean: Floats, d_templates: Floats, d_x: Floats, d_spectrum: Floats, work: Floats, at: Rows,
     want_gradient: bool,
 ) -> None:  # fmt: skip
     """The groups first .. last - 1 at one parameter point; x has its axes joined, d_x is (I, R, M + 1)."""
     regions, terms = d_x.shape[1:]
-    tops, degree, weighted = np.zeros(len(bins), dtype=np.int64), np.zeros(len(bins) + 1, dtype=np.int64), -1
+    pixels, weighted = np.zeros(WIDTH, dtype=np.int64), -1
     for group in range(first, last):
         row, stride = region[group] * terms, regions * terms
         shares, d_shares = spectrum[region[group]], d_spectrum[region[group]]
-        for strip in range(group * (LANES // WIDTH), (group + 1) * (LANES // WIDTH)):
+        whole = True
+        for e in range(len(bins)):
+            whole = whole and shares[e] >= 0.0 and shares[e] < math.inf
+        for part in range(LANES // WIDTH):
+            strip, used, good = group * (LANES // WIDTH) + part, 0, whole
             if strips[strip, 0] < 0:
                 break
-            k = 0
             for lane in range(WIDTH):
-                if strips[strip, lane] >= 0:
-                    k = max(k, counts[strips[strip, lane]])
-            unit = max(k, 1) / math.e
-            load(strips, strip, counts, bins, mean, templates, shares, unit, work, at)
-            good = all_between(work, at.mean, at.phi + len(bins) - 1, 0.0, math.inf)
+                pixel = strips[strip, lane]
+                used += pixel >= 0
+                pixels[lane] = pixel if pixel >= 0 else strips[strip, 0]  # what is not used repeats the first
+                good = good and total[pixels[lane]] < math.inf
+            k, place = most[strip, 0], group * len(bins) * LANES + part * WIDTH
+            slots = load(pixels, lane_bins, lane_counts, place, most[strip], mean, total, templates, shares, work, at)
             good = good and _sources(k, x, row, stride, len(templates), work, at)
-            _polynomial(len(bins), k, work, at, tops, degree)
+            c = _polynomial(slots, most[strip], work, at)
             if k != weighted:
                 _weights(k, work, at)
                 weighted = k
-            if not (good and _value(k, at.product + len(bins) * at.wide, work, at)):
+            weigh(work, at.scale, at.z, at.weight, at.q, c, k)
+            if not (good and all_between(work, at.scale, at.scale, SMALLEST, math.inf)):
                 _one_by_one(
                     strips, strip, bins, mean, templates, x, row, stride, shares, cotangent, log_p, d_mean,
                     d_templates, d_shares, work, at, want_gradient,
@@ -293,16 +277,16 @@ def _groups(
             _log_p(strips, strip, x, row, stride, len(templates), log_p, work, at)
             if want_gradient:
                 _gradient(
-                    strips, strip, k, unit, tops, degree, x, row, stride, cotangent, d_mean, d_templates, d_shares,
-                    work, at,
+                    pixels, used, k, slots, c, lane_bins, place, x, row, stride, cotangent, d_mean, d_templates, work,
+                    at,
                 )  # fmt: skip
         if want_gradient and (group + 1 == last or region[group + 1] != region[group]):
-            _sum_lanes(work, at, d_x[:, region[group]])
+            _sum_lanes(work, at, d_x[:, region[group]], d_shares)
 
 
 @njit(**COMPILE)
-def _sum_lanes(work: Floats, at: Rows, found: Floats) -> None:
-    """Write the sums over lanes of d/dX to found (I, M + 1), and make them zero again."""
+def _sum_lanes(work: Floats, at: Rows, found: Floats, d_shares: Floats) -> None:
+    """Write the sums over lanes of d/dX to found (I, M + 1), add those of d/dphi, and make both zero again."""
     for i in range(len(found)):
         for m in range(at.step):
             if m >= found.shape[1]:
@@ -312,35 +296,53 @@ def _sum_lanes(work: Floats, at: Rows, found: Floats) -> None:
                 total += work[at.d_x + i * at.step + m, lane]
                 work[at.d_x + i * at.step + m, lane] = 0.0
             found[i, m] = total
+    for e in range(len(d_shares)):
+        for lane in range(WIDTH):
+            d_shares[e] += work[at.d_phi + e, lane]
+            work[at.d_phi + e, lane] = 0.0
 
 
 @njit(**COMPILE)
-def _chunk(
-    chunk: int, first: int, last: int, plan: JointPlan, strips: Whole,
-    mean: Floats, templates: Floats, x: Floats, spectrum: Floats, cotangent: Floats,
+def _chunks(
+    b: int, first: int, last: int, plan: JointPlan, strips: Whole, mean: Floats, total: Floats,
+    templates: Floats, x: Floats, spectrum: Floats, cotangent: Floats,
     log_p: Floats, d_mean: Floats, d_templates: Floats, partial: Floats, partial_spectrum: Floats,
     want_gradient: bool,
 ) -> None:  # fmt: skip
-    """The groups of one chunk at the parameter points first .. last - 1.
+    """The groups of the chunks first .. last - 1 at the parameter point b.
 
     Args:
         strips (1 or B, strips, WIDTH): the lanes of the plan.
+        total (B, P): sums of the means over bins.
         x (B, all others): its other axes joined; the other arrays: of B points.
         partial (CHUNKS, B, I, R, M + 1), partial_spectrum (CHUNKS, B, R, E): receive d/dX and d/dphi.
     """
     totals, most = plan.totals, 0
-    for own in range(len(totals.counts)):
-        for group in range(totals.chunks[own, chunk], totals.chunks[own, chunk + 1]):
-            most = max(most, totals.group_counts[own, group])
+    own = b * len(totals.counts) // len(mean)
+    for group in range(totals.chunks[own, first], totals.chunks[own, last]):
+        most = max(most, totals.group_counts[own, group])
     work, at = rows_for(most, templates.shape[1], plan.bins.shape[1])
-    for b in range(first, last):
-        own = b * len(totals.counts) // len(mean)
+    lane_bins, lane_counts = plan.lane_bins[own].ravel(), plan.lane_counts[own].ravel()
+    for chunk in range(first, last):
         _groups(
             totals.chunks[own, chunk], totals.chunks[own, chunk + 1], strips[own], totals.group_region[own],
-            totals.counts[own], plan.bins[own], mean[b], templates[b], x[b], spectrum[b],
-            cotangent[b], log_p[b], d_mean[b], d_templates[b], partial[chunk, b], partial_spectrum[chunk, b],
-            work, at, want_gradient,
+            plan.bins[own], lane_bins, lane_counts, plan.strip_counts[own], mean[b], total[b], templates[b], x[b],
+            spectrum[b], cotangent[b], log_p[b], d_mean[b], d_templates[b], partial[chunk, b],
+            partial_spectrum[chunk, b], work, at, want_gradient,
         )  # fmt: skip
+
+
+@njit(**COMPILE)
+def _all_pixels(mean: Floats, cotangent: Floats, total: Floats, d_mean: Floats, want_gradient: bool) -> None:
+    """Fill total (P,) with the sum of the means (E, P), NaN where one is negative, and d_mean as of bins without a
+    photon."""
+    total[:] = 0.0
+    for e in range(len(mean)):
+        for pixel in range(len(total)):
+            total[pixel] += mean[e, pixel] if mean[e, pixel] >= 0.0 else math.nan
+        if want_gradient:
+            for pixel in range(len(total)):
+                d_mean[e, pixel] = -cotangent[pixel]
 
 
 def evaluate(
@@ -357,24 +359,25 @@ def evaluate(
         cotangent (B, P), gradient: what to multiply d log p with, and where the results go, in the shapes of mean,
             templates, x and spectrum (d/dx and d/dspectrum are summed over pixels).
     """
-    batch = mean.shape[0]
+    batch, want_gradient = mean.shape[0], gradient is not None
     if plan.totals.group_counts.max(initial=0) >= x.shape[-1]:
         raise ValueError(f"a count of {plan.totals.group_counts.max()} is beyond x, which ends at {x.shape[-1] - 1}")
     d_mean, d_templates, d_x, d_spectrum = gradient or map(np.empty_like, (mean, templates, x, spectrum))
+    total, by = np.empty_like(log_p), log_p if cotangent is None else cotangent
+    run_tasks(lambda b: _all_pixels(mean[b], by[b], total[b], d_mean[b], want_gradient), batch)
     partial, partial_spectrum = np.zeros((CHUNKS, *x.shape)), np.zeros((CHUNKS, *spectrum.shape))
     strips = plan.totals.lanes.reshape(len(plan.totals.lanes), -1, WIDTH)
     joined = x.reshape(batch, math.prod(x.shape[1:]))
-    slices = min(batch, -(-TASKS_PER_THREAD * thread_count() // CHUNKS))
+    # with enough points each is one task, whose arrays then stay in the processor's cache
+    parts = 1 if batch >= TASKS_PER_THREAD * thread_count() else CHUNKS
 
     def task(ticket: int) -> None:
-        chunk, part = divmod(ticket, slices)
-        first, last = part * batch // slices, (part + 1) * batch // slices
-        _chunk(
-            chunk, first, last, plan, strips, mean, templates, joined, spectrum,
-            np.empty_like(log_p) if cotangent is None else cotangent,
-            log_p, d_mean, d_templates, partial, partial_spectrum, gradient is not None,
+        b, part = divmod(ticket, parts)
+        _chunks(
+            b, part * CHUNKS // parts, (part + 1) * CHUNKS // parts, plan, strips, mean, total, templates, joined,
+            spectrum, by, log_p, d_mean, d_templates, partial, partial_spectrum, want_gradient,
         )  # fmt: skip
 
-    run_tasks(task, CHUNKS * slices)
+    run_tasks(task, batch * parts)
     partial.sum(axis=0, out=d_x)  # in the order of the chunks, whichever thread did them
     partial_spectrum.sum(axis=0, out=d_spectrum)

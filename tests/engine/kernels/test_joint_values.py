@@ -197,3 +197,45 @@ def test_the_gradient_entry_by_entry(backend: str, make: Any) -> None:
                 part[place] = kept
                 slope = float((ends[0] - ends[1]) / mpmath.mpf("2e-18"))
                 assert found[place] == pytest.approx(slope, rel=1e-11, abs=1e-13 * scale)
+
+
+def without_one_photon(joint: Joint, pixel: int) -> tuple[list[float], list[float]]:
+    """d log P / d mu_e and d log P / d phi_e of a pixel: k_e of the sums of c(t) / (mu_e + phi_e t), multiplied out."""
+    x, mean, shares = terms_of(joint, pixel)
+    counts = [int(k) for k in joint.counts[:, pixel]]
+    q = [mpmath.mpf(1)]
+    for n in range(1, sum(counts) + 1):
+        q.append(mpmath.fsum(m * x[m] * q[n - m] for m in range(1, n + 1)) / n)
+    z = [mpmath.factorial(n) * value for n, value in enumerate(q)]
+
+    def product(counts: list[int]) -> list[Any]:
+        c = [mpmath.mpf(1)]
+        for mu, phi, number in zip(mean, shares, counts, strict=True):
+            factor = [mpmath.binomial(number, j) * mu ** (number - j) * phi**j for j in range(number + 1)]
+            terms = [[mpmath.mpf(0)] for _ in range(len(c) + number)]
+            for (i, a), (j, b) in itertools.product(enumerate(c), enumerate(factor)):
+                terms[i + j].append(a * b)
+            c = [mpmath.fsum(group) for group in terms]
+        return c
+
+    total = mpmath.fdot(z, product(counts))
+    by_mean, by_share = [], []
+    for e, number in enumerate(counts):
+        fewer = product([k - (i == e) for i, k in enumerate(counts)]) if number else []
+        by_mean.append(float(number * mpmath.fdot(z[: len(fewer)], fewer) / total) - 1)
+        by_share.append(float(number * mpmath.fdot(z[1 : len(fewer) + 1], fewer) / total))
+    return by_mean, by_share
+
+
+@pytest.mark.parametrize("mean", [0.02, 5.0, 40.0])
+def test_the_gradient_by_means_and_shares_of_many_photons(make: Any, mean: float) -> None:
+    """The division of the product by its factors loses no digits, whichever part of a coefficient is the larger."""
+    counts = [[70, 9, 0, 30], [20, 40, 31, 0], [1, 3, 0, 30], [0, 2, 60, 30], [4, 0, 1, 30]]
+    joint = make(6, counts, regions=1, mean=mean, brightness=8.0)
+    point = joint.point
+    joint = Joint(joint.counts, np.arange(4), (point[0], point[1], np.repeat(point[2], 4, axis=1), point[3][[0] * 4]))
+    found = gradient(joint, "numba", np.ones(4))
+    with mpmath.workdps(50):
+        expected = [without_one_photon(joint, pixel) for pixel in range(4)]
+    np.testing.assert_allclose(found[0].T, [by_mean for by_mean, _ in expected], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(found[3], [by_share for _, by_share in expected], rtol=1e-12)
