@@ -36,6 +36,7 @@ class SimulationPlan:
         n: number of skies; seed: of every random number.
         simulator: "photons" or "likelihood".
         sources: write the true sources of each sky too.
+        asimov: the expected counts themselves, which need not be whole, in place of a random sky.
     """
 
     params: Mapping[str, Any] | None = None
@@ -44,12 +45,15 @@ class SimulationPlan:
     seed: int = 0
     simulator: str = "photons"
     sources: bool = False
+    asimov: bool = False
 
     def __post_init__(self) -> None:
         if self.params is not None and self.posterior is not None:
             raise InputError("params and posterior exclude each other; give one of them")
         if self.n < 1:
             raise InputError(f"n: expected a whole number of at least 1, got {self.n}")
+        if self.asimov and self.sources:
+            raise InputError("asimov and sources exclude each other: expected counts have no sources; give one of them")
         if self.sources and self.simulator != "photons":
             raise InputError(f"sources: the simulator '{self.simulator}' knows no sources; expected 'photons'")
 
@@ -80,22 +84,30 @@ def simulate_to_folder(
     """
     _check_folder(out, overwrite)
     sky_model = SkyModel(model, Dataset.open(data, data_dir))
-    simulator = build_simulator(plan.simulator, sky_model)
+    simulator = PhotonSimulator(sky_model) if plan.asimov else build_simulator(plan.simulator, sky_model)
     points = parameter_points(sky_model, plan)
     pixels = simulator.pixels
     base = _base(sky_model.dataset, data, data_dir)
-    about = f"simulated ({plan.simulator}, seed {plan.seed}): model {sky_model.spec.name} on {sky_model.dataset.name}"
+    how = "expected counts" if plan.asimov else f"simulated ({plan.simulator}, seed {plan.seed})"
+    about = f"{how}: model {sky_model.spec.name} on {sky_model.dataset.name}"
     written: list[Path] = []
     with folder_made(out), Interrupts() as interrupts:
         for number, point in enumerate(points):
             truth = {name: np.asarray(value).tolist() for name, value in point.items()}
-            if plan.sources and isinstance(simulator, PhotonSimulator):
+            counts: np.ndarray
+            if plan.asimov and isinstance(simulator, PhotonSimulator):
+                counts = simulator.expected(point)[None]
+            elif plan.sources and isinstance(simulator, PhotonSimulator):
                 counts, lists = simulator.draw_with_sources(point, seed=plan.seed, first=number)
                 names = [population.name for population in sky_model.spec.populations]
                 write_sources(out / f"{sky_name(number)}_sources.fits", lists[0], names)
             else:
                 counts = simulator.draw(point, seed=plan.seed, first=number)
-            written.append(write_sky(out, number, pixels, counts[0], base=base, truth=truth, description=about))
+            written.append(
+                write_sky(
+                    out, number, pixels, counts[0], base=base, truth=truth, description=about, expected=plan.asimov
+                )
+            )
             if not quiet and (number + 1) % 100 == 0:
                 print(f"gammasky: {number + 1}/{plan.n} skies", file=sys.stderr, flush=True)
             interrupts.raise_if_pending()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from gammasky.engine.errors import unknown_name
+from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.model.expected_sky import Sky
 from gammasky.engine.model.sky_model import SkyModel
 from gammasky.engine.model.values import Arrays, Parameters
@@ -54,6 +54,21 @@ class PhotonSimulator:
     ) -> tuple[np.ndarray, list[SourceList]]:
         """Draw the same counts as `draw`, and give the true sources of each sky; populations as in the model."""
         return self._sky.draw_with_sources(*self._expected(theta), n=n, seed=seed, first=first)
+
+    def expected(self, theta: Parameters) -> np.ndarray:
+        """Expected counts (n_region,), fitted pixels first: Asimov data (arXiv:1007.1727).
+
+        Raises:
+            InputError: a model with point sources, of which expected counts are no data: their likelihood knows how
+                photons come together, and that is lost.
+        """
+        names = ", ".join(f"'{component.name}'" for component in self._expectation.populations.components)
+        if names:
+            raise InputError(
+                f"`asimov`: the likelihood of point sources ({names}) is of whole photons, and expected counts are no "
+                "data for it; for expected limits simulate skies, as `gammasky profile` does"
+            )
+        return self._expected(theta)[0]
 
     def _expected(self, theta: Parameters) -> tuple[np.ndarray, list[SourcePopulation]]:
         """Smooth mean (n_region,) and the populations."""

@@ -74,7 +74,7 @@ class Dataset:
         pixels = working_pixels(counts, manifest, label)
         manifest = _resolved(manifest, counts, pixels, label)
         n_bins = len(manifest.energy_edges_gev or ()) - 1
-        photons = counts_of(counts, pixels, n_bins, label)
+        photons = counts_of(counts, pixels, n_bins, label, expected=manifest.counts.expected)
         exposure, label = _read(manifest.exposure, manifest, folder, checksums)
         notes = [maps.note for maps in (counts, exposure) if maps.note]
         return cls(manifest, folder, pixels, photons, exposure_of(exposure, pixels, n_bins, label), checksums, notes)

@@ -31,9 +31,9 @@ def working_pixels(counts: Maps, manifest: Manifest, label: str) -> Pixels:
     return HealpixPixels(manifest.nside, pixels.frame)
 
 
-def counts_of(maps: Maps, pixels: Pixels, n_bins: int, label: str) -> np.ndarray:
-    """Photons (E, pixels); see `counts_on`."""
-    return counts_on(on_energy_axis(maps.values, n_bins, label), maps.pixels, pixels, label)
+def counts_of(maps: Maps, pixels: Pixels, n_bins: int, label: str, *, expected: bool = False) -> np.ndarray:
+    """Photons or expected counts (E, pixels); see `counts_on`."""
+    return counts_on(on_energy_axis(maps.values, n_bins, label), maps.pixels, pixels, label, expected=expected)
 
 
 def exposure_of(maps: Maps, pixels: Pixels, n_bins: int, label: str) -> np.ndarray:

@@ -49,9 +49,11 @@ class CountsMap(MapFile):
 
     Args:
         unit: unit of the map.
+        expected: they are the expected counts of a model (Asimov data), which need not be whole, and no photons.
     """
 
     unit: Literal["counts"] = "counts"
+    expected: bool = False
 
 
 class ExposureMap(MapFile):

@@ -82,8 +82,10 @@ def with_nan(values: np.ndarray) -> np.ndarray:
     return np.where(np.isclose(numbers, UNSEEN, rtol=1e-5, atol=0.0), np.nan, numbers)
 
 
-def whole_counts(values: np.ndarray, label: str) -> np.ndarray:
+def whole_counts(values: np.ndarray, label: str, *, expected: bool = False) -> np.ndarray:
     """Photon counts (bins, pixels) int64 of numbers of any type; NOT_OBSERVED where they are UNSEEN or NaN.
+
+    Expected counts, which are no photons, may have fractions, and are float64 then.
 
     Raises:
         InputError: a count that is infinite, negative or not a whole number, anywhere: these are no counts.
@@ -93,11 +95,14 @@ def whole_counts(values: np.ndarray, label: str) -> np.ndarray:
     numbers = np.where(unseen, 0.0, numbers)
     _refuse(numbers < 0, numbers, label, "counts must not be negative")
     _refuse(numbers > LARGEST_COUNT, numbers, label, f"counts must not be above {LARGEST_COUNT:g}")
-    _refuse(numbers != np.rint(numbers), numbers, label, "counts must be whole numbers")
+    fractions = numbers != np.rint(numbers)
+    if expected and fractions.any():
+        return np.where(unseen, NOT_OBSERVED, numbers)
+    _refuse(fractions, numbers, label, "counts must be whole numbers")
     return np.where(unseen, NOT_OBSERVED, numbers.astype(np.int64))
 
 
-def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
+def counts_map(values: np.ndarray, nside: int, label: str, *, expected: bool = False) -> np.ndarray:
     """Photon counts (bins, pixels) int64 at `nside`: sub-pixels summed.
 
     A pixel of which a part was not observed (UNSEEN or NaN in the file) has the count NOT_OBSERVED.
@@ -105,7 +110,7 @@ def counts_map(values: np.ndarray, nside: int, label: str) -> np.ndarray:
     Raises:
         InputError: numbers that `whole_counts` refuses, or a coarser map than `nside`.
     """
-    counts = whole_counts(values, label)
+    counts = whole_counts(values, label, expected=expected)
     old = nside_of(counts.shape[1], label)
     if old < nside:
         raise InputError(f"{label}: counts at nside {old} cannot be divided to nside {nside}; lower the working nside")

@@ -34,8 +34,10 @@ def same_kind(source: Pixels, target: Pixels) -> bool:
     return source.key == target.key
 
 
-def counts_on(values: np.ndarray, source: Pixels, target: Pixels, label: str) -> np.ndarray:
+def counts_on(values: np.ndarray, source: Pixels, target: Pixels, label: str, *, expected: bool = False) -> np.ndarray:
     """Counts (bins, pixels) int64 of `source` in the pixels of `target`, which hold whole pixels of `source`.
+
+    Expected counts need not be whole, and stay float64 where they are not.
 
     Raises:
         InputError: pixels of another kind or frame, or finer ones, or numbers that are no counts.
@@ -46,7 +48,9 @@ def counts_on(values: np.ndarray, source: Pixels, target: Pixels, label: str) ->
             "is not Poissonian; leave `frame` and `nside` of the dataset out (region, templates and catalogues come to "
             "the pixels of the counts), or bin the photons anew"
         )
-    return counts_map(values, target.nside, label) if isinstance(target, HealpixPixels) else whole_counts(values, label)
+    if isinstance(target, HealpixPixels):
+        return counts_map(values, target.nside, label, expected=expected)
+    return whole_counts(values, label, expected=expected)
 
 
 def intensity_on(

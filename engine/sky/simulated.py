@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ def write_sky(
     base: str,
     truth: Truth,
     description: str,
+    expected: bool = False,
 ) -> Path:
     """Write `sky_NNNN.fits` (a partial HEALPix map, a column for each energy bin, or images) and `sky_NNNN.toml`.
 
@@ -40,6 +42,7 @@ def write_sky(
         base: the dataset that exposure, templates, masks and PSF come from: its name, or a path.
         truth: the parameters of the simulation, by name.
         description: one line.
+        expected: the counts are expected ones (Asimov data), and no photons.
 
     Returns:
         the manifest, which opens like any dataset.
@@ -52,7 +55,8 @@ def write_sky(
     name = sky_name(number)
     columns = [f"COUNTS_{energy_bin}" for energy_bin in range(pixels.n_energy)]
     with replacing(folder / f"{name}.fits") as temporary:
-        fields = _write_counts(temporary, pixels, counts, columns)
+        fields: dict[str, Any] = _write_counts(temporary, pixels, counts, columns)
+    fields |= {"expected": True} if expected else {}
     manifest = {
         "base": base,
         "name": name,

@@ -10,7 +10,8 @@ argument, so one compiled program serves every counts map of a region.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class PixelPlan(NamedTuple):
     """Layout of P pixels as G groups of `LANES` lanes in `CHUNKS` chunks.
 
     Attributes:
-        counts (P,): photon counts.
+        counts (P,): photon counts; float64 where they are not whole, see `build`.
         log_factorial (P,): log k! of the counts.
         region (P,): index of the exposure region.
         region_sizes (R,): number of pixels in each region.
@@ -56,16 +57,25 @@ class PixelPlan(NamedTuple):
     @property
     def max_count(self) -> int:
         """The largest count, 0 where there is no pixel."""
-        return int(self.counts.max(initial=0))
+        return math.ceil(self.counts.max(initial=0))
 
     @classmethod
-    def build(cls, counts: NDArray[np.int64], region: NDArray[np.int64], n_regions: int) -> PixelPlan:
+    def build(
+        cls, counts: NDArray[Any], region: NDArray[np.int64], n_regions: int, *, fractions: bool = False
+    ) -> PixelPlan:
         """Lay out `counts (P,)` with `region (P,)` in 0 .. n_regions - 1.
+
+        Args:
+            counts: photon counts.
+            region: of each pixel.
+            n_regions: number of regions.
+            fractions: counts need not be whole, as of expected counts; for a Poisson likelihood, where log k! is
+                log Gamma(k + 1).
 
         Raises:
             InputError: wrong shapes, negative or non-integer counts, a region out of range; names the pixel.
         """
-        counts, region = _whole("counts", counts), _whole("region", region)
+        counts, region = _any(counts) if fractions else _whole("counts", counts), _whole("region", region)
         if counts.shape != region.shape:
             raise InputError(f"counts and region must have one shape (P,), got {counts.shape} and {region.shape}")
         _require("counts", counts, counts >= 0, "at least 0")
@@ -73,11 +83,23 @@ class PixelPlan(NamedTuple):
         order = np.lexsort((counts, region))
         groups = [_rows(order[region[order] == r]) for r in range(n_regions)]
         lanes = np.concatenate([*groups, np.empty((0, LANES), dtype=np.int64)])
-        group_counts = np.where(lanes >= 0, counts[lanes] if counts.size else 0, 0).max(axis=1, initial=0)
+        largest = np.ceil(counts).astype(np.int64)
+        group_counts = np.where(lanes >= 0, largest[lanes] if counts.size else 0, 0).max(axis=1, initial=0)
         group_region = np.repeat(np.arange(n_regions), [len(g) for g in groups])
         sizes = np.bincount(region, minlength=n_regions)
         chunks = _equal_work(group_counts)
         return cls(counts, gammaln(counts + 1.0), region, sizes, lanes, group_region, group_counts, chunks)
+
+
+def _any(values: NDArray[Any]) -> NDArray[Any]:
+    """Counts (P,) as float64 or, where they are whole numbers, as int64."""
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise InputError(f"counts must have shape (P,), got {array.shape}")
+    _require("counts", array, np.isfinite(array), "a finite number")
+    if (array == np.floor(array)).all():
+        return _whole("counts", array)
+    return np.ascontiguousarray(array, dtype=np.float64)
 
 
 def _whole(name: str, values: NDArray[np.int64]) -> NDArray[np.int64]:

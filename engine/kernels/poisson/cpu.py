@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 @njit(**COMPILE)
-def _pixels(counts: NDArray[np.int64], constant: Floats, mean: Floats, log_p: Floats, slope: Floats) -> None:
+def _pixels(counts: Floats, constant: Floats, mean: Floats, log_p: Floats, slope: Floats) -> None:
     """log p = k log(mean) - mean - log k!, and its slope k / mean - 1, for the P pixels of one parameter point."""
     for pixel in range(counts.size):
         k, value = counts[pixel], mean[pixel]
@@ -30,11 +30,11 @@ def _pixels(counts: NDArray[np.int64], constant: Floats, mean: Floats, log_p: Fl
             slope[pixel] = k / value - 1.0
 
 
-def evaluate(counts: NDArray[np.int64], constant: Floats, mean: Floats, log_p: Floats, slope: Floats) -> None:
+def evaluate(counts: Floats, constant: Floats, mean: Floats, log_p: Floats, slope: Floats) -> None:
     """Fill `log_p` and `slope` = d log p / d mean (B, P) for B parameter points on all threads.
 
     Args:
-        counts (1 or B, P): photon counts; constant (1 or B, P): their log k!.
+        counts (1 or B, P): photon counts, whole or not; constant (1 or B, P): their log k!.
         mean (B, P): mean counts.
     """
 

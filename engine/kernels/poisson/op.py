@@ -2,7 +2,8 @@
 
     log p_k = k log(mean) - mean - log k!,    d log p_k / d mean = k / mean - 1,    d2 log p_k / d mean2 = -k / mean^2
 
-The curvature needs no kernel; JAX differentiates it further.
+The curvature needs no kernel; JAX differentiates it further. A plan whose counts are not whole has log Gamma(k + 1) in
+place of log k!: the likelihood of expected counts (Asimov data, arXiv:1007.1727).
 
 | transformation | |
 | --- | --- |
@@ -86,7 +87,7 @@ def _flat(array: Any) -> Any:
 def _value_and_slope(backend: str, plan: PixelPlan, mean: jax.Array) -> Any:
     """log p and d log p / d mean of every pixel, both (..., P)."""
     result = [jax.ShapeDtypeStruct(mean.shape, mean.dtype)] * 2
-    constants = [plan.counts, plan.log_factorial]
+    constants = [jnp.asarray(plan.counts, jnp.float64), plan.log_factorial]
     if backend == "numba":
         return callbacks.call(_NAME, _kernel, result, mean, constants=constants)
     return callbacks.launch(_NAME, _device_kernel, result, mean, constants=constants)

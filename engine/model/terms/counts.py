@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 from gammasky.engine.kernels.simulate.compound import compound_counts
 from gammasky.engine.model.terms.base import Term
@@ -32,9 +33,17 @@ class CountsTerm(Term):
         counts (P,): photons in the fitted pixels; of the first look, where there are several.
     """
 
+    fractions: ClassVar[bool] = False  # whether counts need not be whole, as expected ones
+
     def __init__(self, expectation: Expectation, backend: str) -> None:
         self.expectation, self.pixels, self.backend = expectation, expectation.pixels, backend
         self.arrays: Arrays = {}
+        if self.pixels.counts.dtype.kind == "f" and not self.fractions:
+            names = ", ".join(f"'{name}'" for name in expectation.populations.names)
+            raise InputError(
+                f"the counts are expected ones (Asimov data), and point sources ({names}) have no likelihood of these: "
+                "what a source gives is whole photons; leave the sources out, or simulate skies"
+            )
         self._look_at(self.pixels.counts)
 
     @abstractmethod
@@ -61,7 +70,10 @@ class CountsTerm(Term):
 
     def _look_at(self, counts: np.ndarray, *more: np.ndarray) -> None:
         n_regions = self.pixels.exposure_ratios.size
-        plans = tuple(PixelPlan.build(np.asarray(look), self.pixels.region, n_regions) for look in (counts, *more))
+        plans = tuple(
+            PixelPlan.build(np.asarray(look), self.pixels.region, n_regions, fractions=self.fractions)
+            for look in (counts, *more)
+        )
         self.counts = plans[0].counts
         self.max_count = max(plan.max_count for plan in plans)
         self.arrays = {**self.arrays, "plans": jax.tree.map(jnp.asarray, plans)}

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 class PoissonTerm(CountsTerm):
-    """sum_p log Pois(k_p | mu_p), with the smooth mean mu_p."""
+    """sum_p log Pois(k_p | mu_p), with the smooth mean mu_p; expected counts k_p may have fractions."""
 
     name = "poisson"
+    fractions = True
 
     def per_pixel(self, sky: Sky, arrays: Arrays) -> jax.Array:
         mean = self.expectation.smooth_mean(sky, self.pixels.n_fit)

@@ -28,6 +28,7 @@ from gammasky.commands.point import read_point
     help="photons (sources on the sphere, PSF) or likelihood (independent pixels).",
 )
 @click.option("--sources", is_flag=True, help="Write the true sources of each sky.")
+@click.option("--asimov", is_flag=True, help="Expected counts, not random ones; of a model without point sources.")
 @click.option("--overwrite", is_flag=True, help="Replace skies that --out already holds.")
 @click.option("--quiet", is_flag=True, help="No live progress.")
 def simulate(
