@@ -18,6 +18,7 @@ from gammasky.engine.files import write_text
 from gammasky.engine.folders import folder_made
 
 RESULT, TABLES = "calibration.json", "coverage.md"
+HONEST = "honest errors"
 
 
 def run_scenarios(base: Calibration, scenarios: Sequence[str], runner: Runner, out: Path, **options: Any) -> str:
@@ -60,7 +61,14 @@ def check_folder(folder: Path, studies: Sequence[Calibration]) -> None:
 
 
 def _settings(study: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in study.items() if name not in ("skies", "data_dir")}
+    with_defaults = {"honest": None, **study}  # a report of an older version does not say
+    return {name: value for name, value in with_defaults.items() if name not in ("skies", "data_dir")}
+
+
+def _posteriors(result: CalibrationResult) -> dict[str, np.ndarray]:
+    """The draws (J, L, K) of a scenario, and the honest ones, by name."""
+    names = {"draws": result.study.scenario, "honest": f"{result.study.scenario}, {HONEST}"}
+    return {name: result.members[kind] for kind, name in names.items() if kind in result.members}
 
 
 def write_report(folder: Path, results: Sequence[CalibrationResult]) -> str:
@@ -74,9 +82,9 @@ def write_report(folder: Path, results: Sequence[CalibrationResult]) -> str:
     """
     from gammasky.analyses.calibration.figures import save_figures
 
+    drawn = {name: (result, draws) for result in results for name, draws in _posteriors(result).items()}
     tables = {
-        result.study.scenario: coverage_table(result.members["truth"], result.members["draws"], result.names)
-        for result in results
+        name: coverage_table(result.members["truth"], draws, result.names) for name, (result, draws) in drawn.items()
     }
     text = "\n".join(f"## {scenario}\n\n{coverage_markdown(table)}" for scenario, table in tables.items())
     numbers = {
@@ -89,6 +97,6 @@ def write_report(folder: Path, results: Sequence[CalibrationResult]) -> str:
     write_text(folder / TABLES, text)
     write_text(folder / RESULT, json.dumps(numbers, indent=2) + "\n")
     n_draws = results[0].members["draws"].shape[1]
-    by_scenario = {result.study.scenario: ranks(result.members["truth"], result.members["draws"]) for result in results}
-    save_figures(by_scenario, n_draws, results[0].names, folder)
+    by_name = {name: ranks(result.members["truth"], draws) for name, (result, draws) in drawn.items()}
+    save_figures(by_name, n_draws, results[0].names, folder)
     return text

@@ -4,7 +4,8 @@ Simulation-based calibration (Talts et al., arXiv:1804.06788): with truths from 
 the likelihood's own distribution, the rank of the truth among the posterior draws is uniform. Scenarios that simulate
 photons on the sphere measure something else, what a likelihood of single pixels neglects; the two are never mixed.
 With truths from a posterior, each fit is to the observed and the simulated counts together (posterior SBC, Saeilynoja
-et al., arXiv:2502.03279), and the calibration is that near the observed sky.
+et al., arXiv:2502.03279), and the calibration is that near the observed sky. Each posterior may be ranked a second
+time with errors that are honest about pixels that share sources (`engine.infer.honest`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +30,16 @@ from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, derive
+from gammasky.engine.infer.godambe import godambe, require_enough
+from gammasky.engine.infer.honest import Honest, adjusted
+from gammasky.engine.infer.optimise import BATCH, highest
 from gammasky.engine.infer.posterior import read_posterior_of
-from gammasky.engine.infer.result import Fit
+from gammasky.engine.infer.result import Fit, log_prior
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.machine import machine
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.simulate import build_simulator
+from gammasky.engine.model.simulate import PhotonSimulator, build_simulator
 from gammasky.engine.runtime import configure
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.psf import DeltaPSF
@@ -53,7 +58,7 @@ N_WEIGHTED = 10_000  # draws that these are chosen from by their weights
 ONE_CORE = Resources()
 _making = threading.Lock()
 DIAGNOSTICS = ("elbo", "log_z", "k_hat")
-FACTS = ("converged", "reliable")  # of a fit: its optimiser, its verdict
+FACTS = ("converged", "reliable", "affine")  # of a fit: its optimiser, its verdict, its honest draws
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class Calibration:
         method: of the fits; sky j is fitted with seed method.seed + j.
         reweight: importance weights put the draws of each fit right, as far as they can; what is left to be seen is
             then the likelihood's calibration, not the guide's.
+        honest: simulated skies that honest errors are measured on, for each fit, whose adjusted draws are ranked beside
+            the plain ones; None: without.
         posterior: a posterior file to draw truths from, its sky being the dataset's counts; None: the prior.
         seed: of truths and skies.
     """
@@ -78,6 +85,7 @@ class Calibration:
     skies: int = 32
     method: Settings = METHOD
     reweight: bool = False
+    honest: int | None = None
     posterior: str | None = None
     seed: int = 0
 
@@ -90,6 +98,8 @@ class Calibration:
             raise InputError(f"seed: expected a whole number of at least 0, got {self.seed!r}")
         if self.posterior is not None and SCENARIOS[self.scenario][1]:
             raise InputError(f"scenario '{self.scenario}': takes the PSF away from a sky that has one; use 'photons'")
+        if self.honest is not None and (isinstance(self.honest, bool) or self.honest < 1):
+            raise InputError(f"honest: expected a number of skies, at least 1, got {self.honest!r}")
         replace(self.method, seed=self.method.seed + self.skies)  # too large for the last fit: told before the first
 
 
@@ -101,6 +111,11 @@ class Skies:
     truth: Floats
     counts: NDArray[np.int64]
     observed: NDArray[np.int64] | None
+
+    @cached_property
+    def simulator(self) -> PhotonSimulator:
+        """Of photons, for what the fits of all skies simulate."""
+        return PhotonSimulator(self.model)
 
     def model_of(self, number: int) -> SkyModel:
         """The model on the counts of sky `number`."""
@@ -117,6 +132,8 @@ def simulate_skies(study: Calibration) -> Skies:
     dataset = Dataset.open(study.data, study.data_dir)
     dataset = dataset.with_psf(DeltaPSF()) if no_psf else dataset
     model = SkyModel(study.model, dataset)
+    if study.honest is not None:
+        require_enough(study.honest, model.n_latent)
     truth = _truths(study, model)
     simulator, n_fit = build_simulator(simulator_name, model), model.pixels.n_fit
     counts = np.concatenate(
@@ -182,7 +199,8 @@ class FitSky:
         return ""
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
-        """Arrays truth (K,) and draws (N_DRAWS, K); a row of DIAGNOSTICS, FACTS and seconds."""
+        """Arrays truth (K,), draws (N_DRAWS, K) and, if asked for, honest (N_DRAWS, K); a row of DIAGNOSTICS, FACTS and
+        seconds."""
         number = spec["sky"]
         desk.report(0.0)
         with _making:  # of lanes, the first makes the skies for all
@@ -194,14 +212,27 @@ class FitSky:
         method = replace(self.study.method, seed=self.study.method.seed + number)
         share_programs(model, method, desk.lanes)
         result = fit(model, method, n_draws=N_WEIGHTED if self.study.reweight else N_DRAWS)
+        chosen = _chosen(result, self.study.reweight, method.seed)
         arrays = {
             "truth": values_of(model, skies.truth[number : number + 1])[0],
-            "draws": values_of(model, result.z[_chosen(result, self.study.reweight, method.seed)]),
+            "draws": values_of(model, result.z[chosen]),
         }
         found = {name: float(result.diagnostics[name]) for name in DIAGNOSTICS if name in result.diagnostics}
-        facts = {"converged": result.status != "stopped", "reliable": result.verdict.level == "reliable"}
+        facts: dict[str, bool] = {}
+        if self.study.honest is not None:
+            made = self._honest(model, skies, result, chosen, method.seed)
+            arrays["honest"], facts["affine"] = values_of(model, made.z), made.method == "affine"
+        facts |= {"converged": result.status != "stopped", "reliable": result.verdict.level == "reliable"}
         row: Row = {**found, **facts, "seconds": result.seconds, "observation": model.pixels.digest}
         return Result(arrays, row)
+
+    def _honest(self, model: SkyModel, skies: Skies, result: Fit, chosen: NDArray[np.int64], seed: int) -> Honest:
+        """The adjusted draws of a fit."""
+        assert self.study.honest is not None
+        highest_draws = np.argsort(-(result.log_likelihood + log_prior(result.z)))[:BATCH]
+        best = highest(model, result.z[highest_draws])
+        found = godambe(model, best, skies=self.study.honest, seed=seed, simulator=skies.simulator)
+        return adjusted(result.z[chosen], result.log_likelihood[chosen], found, seed)
 
 
 def _chosen(result: Fit, reweight: bool, seed: int) -> NDArray[np.int64]:
@@ -265,7 +296,8 @@ class CalibrationResult:
     """Members of a study put together.
 
     Attributes:
-        members: by name, truth (J, K), draws (J, L, K), and DIAGNOSTICS, FACTS (0 or 1) and seconds (J,).
+        members: by name, truth (J, K), draws and, if asked for, honest (J, L, K), and DIAGNOSTICS, FACTS (0 or 1) and
+            seconds (J,).
     """
 
     study: Calibration
@@ -282,6 +314,7 @@ def identity(study: Calibration, model: SkyModel) -> dict[str, Any]:
         "scenario": study.scenario,
         "method": study.method.resolved(),
         "reweight": study.reweight,
+        **({} if study.honest is None else {"honest": study.honest}),
         "posterior": posterior,
         "seed": study.seed,
         "draws": N_DRAWS,

@@ -76,7 +76,7 @@ class Godambe:
         fixed (D, D): P, the curvature of the prior and of further terms of the density.
         mean_score (D,): mean of the gradient over the skies; 0 but for noise where the likelihood has no bias.
         n_skies: number of skies.
-        noise: by how much, as a share, two halves of the skies tell the errors of a coordinate differently, over 2.
+        noise: half the largest difference, as a share, between what two halves of the skies say of `factors`.
     """
 
     point: Floats
@@ -168,6 +168,7 @@ def godambe(
     skies: int = N_SKIES,
     seed: int = 0,
     note: Callable[[int], None] | None = None,
+    simulator: PhotonSimulator | None = None,
 ) -> Godambe:
     """Simulate skies at a point photon by photon, and measure the likelihood's score and curvature there.
 
@@ -180,13 +181,15 @@ def godambe(
         skies: number of skies.
         seed: of the skies.
         note: told the number of skies that are done, again and again.
+        simulator: of the model, where there is one already; that of other counts will do.
 
     Raises:
         InputError: too few skies; a model that cannot be simulated photon by photon.
         NonFiniteLikelihoodError: a sky of the model that is impossible by its likelihood; names the pixel.
     """
     require_enough(skies, model.n_latent)
-    simulator, theta = PhotonSimulator(model), model.parameters(jnp.asarray(point))
+    simulator = simulator or PhotonSimulator(model)
+    theta = model.parameters(jnp.asarray(point))
     share = sharing(model)
     halves = [_Sums.empty(model.pixels.n_fit, model.n_latent) for _ in range(2)]
     for number in range(skies):
@@ -204,7 +207,7 @@ def godambe(
     looks, fixed = len(model.arrays["counts"]["plans"]), fixed_curvature(model, point)
     first, second = (half.found(point, fixed, looks, share).factors for half in halves)
     found = _Sums.of(*halves).found(point, fixed, looks, share)
-    return replace(found, noise=float(np.sqrt(np.mean((first / second - 1) ** 2)) / 2))
+    return replace(found, noise=float(np.abs(first / second - 1).max() / 2))
 
 
 def pixel_scores(model: SkyModel, point: Floats) -> Floats:

@@ -305,3 +305,50 @@ def test_relative_paths_are_those_of_the_driver(study: Calibration, monkeypatch:
     named = Calibration(model="fiducial", data="demo", posterior="point.json", data_dir="sky")
     here = Path.cwd()
     assert module._absolute(named) == replace(named, posterior=str(here / "point.json"), data_dir=str(here / "sky"))
+
+
+def test_honest_errors_are_ranked_beside_the_plain_ones(
+    study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a PSF that spreads photons, in both scenarios of photons; the plain draws are those of a study without."""
+    monkeypatch.setattr(module, "N_DRAWS", 200)
+    manifest = Path(study.data, "dataset.toml")
+    manifest.write_text(manifest.read_text().replace('"delta"', '"gaussian", sigma_deg = 3.0'))
+    photons = replace(study, scenario="photons")
+    honest = replace(photons, honest=15)
+    plain = run_calibration(photons, InlineRunner(), tmp_path / "plain")
+    both = run_calibration(honest, InlineRunner(), tmp_path / "both")
+    np.testing.assert_array_equal(both.members["draws"], plain.members["draws"])
+    wider = both.members["honest"].std(axis=1) / both.members["draws"].std(axis=1)
+    assert np.median(wider[:, 1]) > 1.02  # of the norm of the sources
+    assert set(both.members["affine"]) <= {0.0, 1.0}
+    (tmp_path / "report").mkdir()
+    text = write_report(tmp_path / "report", [both])
+    assert [line for line in text.splitlines() if line.startswith("##")] == ["## photons", "## photons, honest errors"]
+    numbers = json.loads((tmp_path / "report" / "calibration.json").read_text())
+    assert list(numbers["tables"]) == ["photons", "photons, honest errors"]
+    assert numbers["affine"]["photons"] == both.members["affine"].sum()
+    assert (tmp_path / "report" / "ranks_photons_honest_errors.png").is_file()
+    with pytest.raises(InputError, match="holds a calibration with other settings"):
+        check_folder(tmp_path / "report", [photons])
+
+
+def test_an_older_report_is_of_a_study_without_honest_errors(study: Calibration, tmp_path: Path) -> None:
+    write_report(tmp_path, [run_calibration(study, InlineRunner(), tmp_path / "study")])
+    path = tmp_path / "calibration.json"
+    numbers = json.loads(path.read_text())
+    del numbers["studies"][0]["honest"]
+    path.write_text(json.dumps(numbers))
+    check_folder(tmp_path, [study])
+
+
+def test_honest_errors_of_both_looks_near_the_observed_sky(study: Calibration, posterior: str, fitted: Fitted) -> None:
+    near = replace(study, posterior=posterior, honest=15)
+    found = fitted(near, 0)
+    np.testing.assert_allclose(found.arrays["honest"], found.arrays["draws"], rtol=1e-6)  # no PSF: nothing is shared
+
+
+@pytest.mark.parametrize(("skies", "message"), [(0, "honest: expected a number of skies"), (9, "`skies`: expected at")])
+def test_too_few_skies_for_honest_errors(skies: int, message: str, study: Calibration) -> None:
+    with pytest.raises(InputError, match=message):
+        simulate_skies(replace(study, honest=skies))

@@ -34,6 +34,12 @@ DEFAULTS = {"steps": 2000}  # of methods that have steps: calibrations are many 
 @click.option("--posterior", type=FILE, metavar="FILE.nc", help="Truths from this posterior instead of the prior.")
 @method_options(**DEFAULTS)
 @click.option("--reweight", is_flag=True, help="Correct each posterior by importance weights.")
+@click.option(
+    "--honest",
+    type=int,
+    metavar="SKIES",
+    help="Rank draws with honest errors too, each from so many skies: see 'honest'.",
+)
 @running
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder for fits, tables and figures.")
 def calibrate(
@@ -44,6 +50,7 @@ def calibrate(
     skies: int,
     posterior: Path | None,
     reweight: bool,
+    honest: int | None,
     seed: int,
     address: str | None,
     workers: int | None,
@@ -76,6 +83,7 @@ def calibrate(
         skies=skies,
         method=method,
         reweight=reweight,
+        honest=honest,
         posterior=None if posterior is None else str(posterior),
         seed=seed,
     )
