@@ -4,7 +4,7 @@
     python docs/make_calibration.py runs
 
 What `runs` holds under the name of a run is copied: its calibration.json to docs/calibration/NAME.json, its P-P curves
-to docs/figures. The page is docs/calibration/page.md with every line `{{ table NAME: SCENARIO }}` replaced by that table,
+to docs/figures. The page is docs/calibration/page.md with every line `{{ table NAME: SCENARIO }}` replaced by a table
 and `{{ figure NAME }}` by those curves; what was not run again keeps its numbers, and what was never run says so. No
 number of a table is typed by hand.
 """
