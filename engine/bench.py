@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf.op import total_log_likelihood
+from gammasky.engine.kernels.nptf_energy.op import joint_log_likelihood
 from gammasky.engine.kernels.threads import thread_count
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.terms import NptfTerm
+from gammasky.engine.model.terms import JointNptfTerm, NptfTerm
 from gammasky.engine.model.values import Arrays
 from gammasky.engine.sky.dataset import Dataset
 
@@ -22,17 +24,20 @@ from gammasky.engine.sky.dataset import Dataset
 STEPS, REFERENCE_REPEATS = 5, 2
 SEED = 0
 
-#: Smooth mean (..., P), point-source templates (..., I, P) and x = response @ dN/dS (..., I, R, M + 1).
-Point = tuple[jax.Array, jax.Array, jax.Array]
+#: What the operation takes, as `kernel_point` of the term gives it.
+Point = tuple[jax.Array, ...]
 
 
-def likelihood_benchmark(data: str, data_dir: Path | None, particles: int, repeats: int) -> dict[str, float | int]:
-    """Time value and gradient of the fiducial model at prior draws, `particles` at a time inside a jitted scan.
+def likelihood_benchmark(
+    data: str, data_dir: Path | None, particles: int, repeats: int, model: str = "fiducial"
+) -> dict[str, float | int]:
+    """Time value and gradient of a model at prior draws, `particles` at a time inside a jitted scan.
 
     Args:
         data: a dataset's name, folder or manifest; data_dir: where its files lie.
         particles: parameter points per evaluation.
         repeats: timed calls, of which the median counts; compilation is not timed.
+        model: a preset's name or a TOML file.
 
     Returns:
         model_ms_per_particle: log density of the whole model and its gradient by z.
@@ -41,17 +46,19 @@ def likelihood_benchmark(data: str, data_dir: Path | None, particles: int, repea
         particles, threads: the numbers used.
 
     Raises:
-        InputError: a dataset that cannot be used.
+        InputError: a dataset or model that cannot be used, or a model without point sources.
     """
-    model = SkyModel("fiducial", Dataset.open(data, data_dir))
-    z = jnp.asarray(np.random.default_rng(SEED).normal(size=(STEPS, particles, model.n_latent)))
-    points = jax.jit(jax.vmap(jax.vmap(_point(model), (None, 0)), (None, 0)))(model.arrays, z)
+    sky = SkyModel(model, Dataset.open(data, data_dir))
+    if not isinstance(sky.counts_term, NptfTerm | JointNptfTerm):
+        raise InputError(f"`model` {model}: no point sources, whose operation is timed; choose another")
+    z = jnp.asarray(np.random.default_rng(SEED).normal(size=(STEPS, particles, sky.n_latent)))
+    points = jax.jit(jax.vmap(jax.vmap(_point(sky), (None, 0)), (None, 0)))(sky.arrays, z)
     first = jax.tree.map(lambda values: values[0, 0], points)
     per_particle = 1e3 / (STEPS * particles)
-    model_ms = per_particle * _median_seconds(_scan(_density(model)), (model.arrays, z), repeats)
-    op_ms = per_particle * _median_seconds(_scan(_operation(model.backend)), (model.arrays, points), repeats)
-    reference = jax.value_and_grad(_operation("reference"), argnums=1)
-    reference_ms = 1e3 * _median_seconds(reference, (model.arrays, first), min(repeats, REFERENCE_REPEATS))
+    model_ms = per_particle * _median_seconds(_scan(_density(sky)), (sky.arrays, z), repeats)
+    op_ms = per_particle * _median_seconds(_scan(_operation(sky, sky.backend)), (sky.arrays, points), repeats)
+    reference = jax.value_and_grad(_operation(sky, "reference"), argnums=1)
+    reference_ms = 1e3 * _median_seconds(reference, (sky.arrays, first), min(repeats, REFERENCE_REPEATS))
     return {
         "model_ms_per_particle": model_ms,
         "op_ms_per_particle": op_ms,
@@ -65,7 +72,10 @@ def _density(model: SkyModel) -> Callable[[Arrays, jax.Array], jax.Array]:
     return lambda arrays, z: model.log_density(z, arrays)
 
 
-def _operation(backend: str) -> Callable[[Arrays, Point], jax.Array]:
+def _operation(model: SkyModel, backend: str) -> Callable[[Arrays, Point], jax.Array]:
+    """The sum over pixels of the operation of the model's term."""
+    if isinstance(model.counts_term, JointNptfTerm):
+        return lambda arrays, point: joint_log_likelihood(arrays["counts"]["plans"][0], *point, backend=backend).sum()
     return lambda arrays, point: total_log_likelihood(arrays["counts"]["plans"][0], *point, backend=backend)
 
 
@@ -74,7 +84,7 @@ def _point(model: SkyModel) -> Callable[[Arrays, jax.Array], Point]:
 
     def ingredients(arrays: Arrays, z: jax.Array) -> Point:
         term, sky = model.counts_term, model.sky(model.parameters(z, arrays), arrays)
-        assert isinstance(term, NptfTerm)  # the fiducial model has point sources
+        assert isinstance(term, NptfTerm | JointNptfTerm)  # as above
         return term.kernel_point(sky, arrays["counts"])
 
     return ingredients

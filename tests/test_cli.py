@@ -214,7 +214,7 @@ def test_bench_prints_table_and_json(stub: Stub, capsys: pytest.CaptureFixture[s
     assert "1.25" in table
     assert main(["bench", "likelihood", "--json"]) == 0
     assert '"model_ms_per_particle": 1.25' in capsys.readouterr().out
-    assert calls == [("fermi", None, 4, 2), ("fermi", None, 8, 20)]
+    assert calls == [("fermi", None, 4, 2, "fiducial"), ("fermi", None, 8, 20, "fiducial")]
 
 
 def test_an_unreadable_output_pipe_ends_quietly(tmp_path: Path) -> None:

@@ -193,10 +193,11 @@ def _maps_and_masks(spec: ModelSpec) -> set[str]:
 
 
 def _of_likelihood(spec: ModelSpec) -> list[Citation]:
-    """The works behind the terms of the likelihood, the source-count functions and the priors."""
+    """The works behind the terms of the likelihood, the source-count functions, the spectra and the priors."""
     counts_term = NptfTerm if spec.populations else PoissonTerm
     functions = [component.source_counts for component in spec.populations if component.source_counts is not None]
-    parts = [counts_term, *spec.terms, *functions, *spec.parameters.values()]
+    spectra = [component.spectrum for component in spec.components if component.spectrum is not None]
+    parts = [counts_term, *spec.terms, *functions, *spectra, *spec.parameters.values()]
     return [work for part in parts for work in part.citations]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.files import cache_folder, read_bytes
-from gammasky.engine.sky.demo import DEMO
+from gammasky.engine.sky.demo import DEMOS
 from gammasky.engine.sky.demo.cache import file_statuses, made_folder
 from gammasky.engine.sky.locate import find_folder, holds, search_places
 from gammasky.engine.sky.manifest import DataFile, Manifest, read_manifest, shipped_manifests
@@ -46,7 +46,7 @@ def check(name: str = "fermi", data_dir: Path | str | None = None) -> list[tuple
         InputError: unknown dataset, or its files are nowhere to be found.
     """
     manifest = _shipped(name)
-    if name == DEMO:
+    if name in DEMOS:
         return _check_demo(manifest, data_dir)
     folder = find_folder(manifest, data_dir)
     return [(file, _status(folder / file, entry)) for file, entry in manifest.files.items()]
@@ -73,8 +73,8 @@ def fetch(
         InputError: unknown dataset, or a download that failed from every address.
     """
     manifest = _shipped(name)
-    if name == DEMO:
-        return _make_demo(folder, progress)
+    if name in DEMOS:
+        return _make_demo(name, folder, progress)
     target = cache_folder(name) if folder is None else Path(folder)
     for number, (file, entry) in enumerate(manifest.files.items(), start=1):
         urls = entry.urls if base_url is None else (f"{base_url.rstrip('/')}/{file}",)
@@ -95,19 +95,19 @@ def _shipped(name: str) -> Manifest:
 
 def _check_demo(manifest: Manifest, data_dir: Path | str | None) -> list[tuple[str, str]]:
     """The demo's files against the checksums written beside them; it is not made for a check."""
-    for place in search_places(DEMO) if data_dir is None else [Path(data_dir)]:
+    for place in search_places(manifest.name) if data_dir is None else [Path(data_dir)]:
         if place.is_dir():
-            return file_statuses(place)
+            return file_statuses(place, manifest.name)
     raise InputError(
-        f"dataset '{DEMO}': not in {data_dir or search_places(DEMO)[0]}; "
+        f"dataset '{manifest.name}': not in {data_dir or search_places(manifest.name)[0]}; "
         f"it is made when first used, or with `gammasky data fetch {manifest.name}`"
     )
 
 
-def _make_demo(folder: Path | str | None, progress: bool) -> Path:
+def _make_demo(name: str, folder: Path | str | None, progress: bool) -> Path:
     if progress:
         print("making the demo sky on this machine: nothing to download", file=sys.stderr)
-    return made_folder(None if folder is None else Path(folder))
+    return made_folder(None if folder is None else Path(folder), name)
 
 
 def _status(path: Path, entry: DataFile) -> str:

@@ -136,14 +136,14 @@ def _threads() -> list[Finding]:
 
 def _data_sets() -> list[Finding]:
     """Where the files of each known data set are; a fit of one's own data does without them."""
-    from gammasky.engine.sky.demo import DEMO
+    from gammasky.engine.sky.demo import DEMOS
     from gammasky.engine.sky.fetch import list_datasets
 
     return [
         Finding(
             f"data set {entry.name}",
-            entry.folder is not None or entry.name == DEMO,
-            str(entry.folder or ("made when first used" if entry.name == DEMO else "not found")),
+            entry.folder is not None or entry.name in DEMOS,
+            str(entry.folder or ("made when first used" if entry.name in DEMOS else "not found")),
             f"gammasky data fetch {entry.name}, or set GAMMASKY_DATA to its folder",
             required=False,
         )

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from gammasky.engine.sky.dataset import Dataset
-from gammasky.engine.sky.demo import SEED, SUMS_NAME
+from gammasky.engine.sky.demo import ENERGY_SEED, SEED, SUMS_NAME
+from gammasky.engine.sky.demo.energy import energy_counts
 from gammasky.engine.sky.demo.expectation import SOURCE_GRID, expectation
-from gammasky.engine.sky.demo.shapes import EXPOSURE_CM2_S, bulge_maps, diffuse_maps, relative_exposure
+from gammasky.engine.sky.demo.shapes import BIN_EXPOSURES, EXPOSURE_CM2_S, bulge_maps, diffuse_maps, relative_exposure
 from gammasky.engine.sky.demo.sources import source_map, source_mask
 from gammasky.engine.sky.manifest import MANIFEST_NAME, Manifest, read_manifest
 from gammasky.engine.sky.observation import Observation
@@ -38,8 +39,8 @@ def write_demo(folder: Path, manifest_file: Path) -> None:
     shutil.copyfile(manifest_file, folder / MANIFEST_NAME)
     for file, values in _fixed_maps(folder / MANIFEST_NAME).items():
         np.save(folder / file, values, allow_pickle=False)
-    empty = np.zeros(12 * _nside(manifest) ** 2, dtype=np.int64)
-    np.save(folder / manifest.counts.file, empty, allow_pickle=False)
+    empty = np.zeros((_n_bins(manifest), 12 * _nside(manifest) ** 2), dtype=np.int64)
+    np.save(folder / manifest.counts.file, empty[0] if len(empty) == 1 else empty, allow_pickle=False)
     np.save(folder / manifest.counts.file, simulated_counts(Dataset.open(folder)), allow_pickle=False)
     files = sorted(path for path in folder.iterdir())
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
@@ -51,8 +52,10 @@ def whole_sky(dataset: Dataset) -> Observation:
     return REGION.flatten(dataset, around_deg=180.0)
 
 
-def simulated_counts(dataset: Dataset, seed: int = SEED) -> np.ndarray:
-    """Photons (npix,) int64 of the whole sphere at the truth of the manifest."""
+def simulated_counts(dataset: Dataset, seed: int | None = None) -> np.ndarray:
+    """Photons int64 of the whole sphere at the truth of the manifest: (npix,), or (E, npix) in several bins."""
+    if len(dataset.counts) > 1:
+        return energy_counts(dataset, REGION, ENERGY_SEED if seed is None else seed)
     pixels = whole_sky(dataset)
     expected = expectation(dataset, pixels, dataset.manifest.truth)
     populations = [
@@ -62,7 +65,9 @@ def simulated_counts(dataset: Dataset, seed: int = SEED) -> np.ndarray:
     # photons are counted in the first `n_region` pixels: here everywhere, the norms being fixed by now
     everywhere = replace(pixels, n_region=pixels.n_pixels)
     counts = np.empty(pixels.n_pixels, dtype=np.int64)
-    counts[pixels.index] = SkySimulator(everywhere).draw(expected.mean, populations, n=1, seed=seed)[0]
+    counts[pixels.index] = SkySimulator(everywhere).draw(
+        expected.mean, populations, n=1, seed=SEED if seed is None else seed
+    )[0]
     return counts
 
 
@@ -74,9 +79,16 @@ def _fixed_maps(manifest_file: Path) -> dict[str, np.ndarray]:
     seen = {**diffuse_maps(nside, psf), "psc_3fgl": source_map(nside, psf)}
     templates = {**{name: values * exposure for name, values in seen.items()}, **bulge_maps(nside)}
     found = {manifest.template_file(name): templates[name] for name in manifest.templates}
-    found[manifest.exposure.file] = EXPOSURE_CM2_S * exposure
+    several = np.array(BIN_EXPOSURES)[:, None] if _n_bins(manifest) > 1 else 1.0
+    found[manifest.exposure.file] = EXPOSURE_CM2_S * several * exposure
     found[manifest.masks["3fgl_0p8deg"].file] = source_mask(nside)
     return found
+
+
+def _n_bins(manifest: Manifest) -> int:
+    """Number of energy bins, which its manifest says."""
+    assert manifest.energy_edges_gev is not None
+    return len(manifest.energy_edges_gev) - 1
 
 
 def _nside(manifest: Manifest) -> int:

@@ -47,12 +47,12 @@ def expectation(dataset: Dataset, pixels: Observation, truth: Mapping[str, Any])
         pixels: any pixels; the first `n_region` set the norms.
         truth: parameters by name.
     """
-    mean = truth["S_pib"] * _mixed(dataset, pixels, GAS, truth["theta_pib"])
-    mean += truth["S_ics"] * _mixed(dataset, pixels, COMPTON, truth["theta_ics"])
+    mean = truth["S_pib"] * mixed(dataset, pixels, GAS, truth["theta_pib"])
+    mean += truth["S_ics"] * mixed(dataset, pixels, COMPTON, truth["theta_ics"])
     for norm, name in SINGLE.items():
-        mean += truth[norm] * _map(dataset, pixels, name)
+        mean += truth[norm] * mapped(dataset, pixels, name)
     mean += truth["S_gce"] * _excess(dataset, pixels, truth, "poiss")
-    templates = {"gce_ps": _excess(dataset, pixels, truth, "ps"), "dsk_ps": _disk(pixels, truth["zs"], truth["C"])}
+    templates = {"gce_ps": _excess(dataset, pixels, truth, "ps"), "dsk_ps": disk(pixels, truth["zs"], truth["C"])}
     dnds = {f"{name}_ps": _source_counts(truth, name) for name in ("gce", "dsk")}
     return Expectation(mean, templates, dnds)
 
@@ -74,26 +74,28 @@ def _source_counts(truth: Mapping[str, Any], name: str) -> np.ndarray:
 def _excess(dataset: Dataset, pixels: Observation, truth: Mapping[str, Any], kind: str) -> np.ndarray:
     """Bulge and NFW^2, as they are: the fiducial model multiplies no exposure into the smooth excess either."""
     share = truth[f"f_bulge_{kind}"]
-    bulge = _mixed(dataset, pixels, BULGES, truth[f"theta_bulge_{kind}"])
-    return share * bulge + (1.0 - share) * _nfw_squared(pixels, truth[f"gamma_{kind}"])
+    bulge = mixed(dataset, pixels, BULGES, truth[f"theta_bulge_{kind}"])
+    return share * bulge + (1.0 - share) * nfw_squared(pixels, truth[f"gamma_{kind}"])
 
 
-def _mixed(dataset: Dataset, pixels: Observation, names: tuple[str, ...], shares: tuple[float, ...]) -> np.ndarray:
-    return np.asarray(shares) @ np.stack([_map(dataset, pixels, name) for name in names])
+def mixed(dataset: Dataset, pixels: Observation, names: tuple[str, ...], shares: tuple[float, ...]) -> np.ndarray:
+    """A mixture of maps of mean 1 over the region, in the pixels (N,)."""
+    return np.asarray(shares) @ np.stack([mapped(dataset, pixels, name) for name in names])
 
 
-def _map(dataset: Dataset, pixels: Observation, name: str) -> np.ndarray:
+def mapped(dataset: Dataset, pixels: Observation, name: str) -> np.ndarray:
+    """A map of mean 1 over the region, in the pixels (N,)."""
     return _unit_mean(dataset.template_at(name, pixels.index), pixels)
 
 
-def _nfw_squared(pixels: Observation, gamma: float) -> np.ndarray:
+def nfw_squared(pixels: Observation, gamma: float) -> np.ndarray:
     """Line-of-sight integral of the squared generalised NFW density; see `NFWSky` for the two sums."""
     sky = NFWSky.build(pixels.lon_deg, pixels.lat_deg, sun_kpc=SUN_KPC)
     log_integrals = np.log((sky.weight * np.exp(-2.0 * gamma * sky.log_shape)).sum(axis=0))
     return _unit_mean(np.exp(log_integrals @ sky.cardinal)[sky.groups.inverse], pixels)
 
 
-def _disk(pixels: Observation, scale_height_kpc: float, C: float) -> np.ndarray:
+def disk(pixels: Observation, scale_height_kpc: float, C: float) -> np.ndarray:
     """Line-of-sight integral of the Lorimer disk with B = 0; see `DiskNodes` for the layout."""
     sky = DiskSky.build(pixels.lon_deg, pixels.lat_deg, sun_kpc=SUN_KPC)
     nodes = sky.nodes

@@ -13,6 +13,7 @@ from gammasky.engine.sky.psf import PSF
 
 FINER = 2  # maps are made at this multiple of nside, smoothed, and averaged
 EXPOSURE_CM2_S = 2e10  # mean of the map: about a fifth of ten years of the Fermi-LAT's best-PSF quartile
+BIN_EXPOSURES = (0.9, 1.0, 1.05, 1.05)  # of the four energy bins, relative to that
 EXPOSURE_RANGE = 0.08
 EXPOSURE_POLE = (90.0, 27.0)  # (l, b) [deg] towards which exposure rises; the steepest rise passes the Galactic Centre
 

@@ -25,15 +25,16 @@ def bench() -> None:
 
 @bench.command()
 @data_options
+@click.option("--model", default="fiducial", show_default=True, metavar="NAME|FILE", help="Model with point sources.")
 @click.option("--particles", type=click.IntRange(min=1), default=8, show_default=True, help="Points per evaluation.")
 @click.option("--repeats", type=click.IntRange(min=1), default=20, show_default=True, help="Timed evaluations.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def likelihood(data_name: str, data_dir: Path | None, particles: int, repeats: int, as_json: bool) -> None:
-    """Time the likelihood of the fiducial model and its gradient."""
+def likelihood(data_name: str, data_dir: Path | None, model: str, particles: int, repeats: int, as_json: bool) -> None:
+    """Time the likelihood of a model and its gradient."""
     start_engine()
     from gammasky.engine.bench import likelihood_benchmark
 
-    result = likelihood_benchmark(data_name, data_dir, particles, repeats)
+    result = likelihood_benchmark(data_name, data_dir, particles, repeats, model)
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return

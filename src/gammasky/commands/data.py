@@ -25,13 +25,13 @@ data.add_command(import_)
 @data.command("list")
 def list_() -> None:
     """List the known data sets and where their files were found."""
-    from gammasky.engine.sky.demo import DEMO
+    from gammasky.engine.sky.demo import DEMOS
     from gammasky.engine.sky.fetch import list_datasets
 
     for entry in list_datasets():
         click.echo(f"{entry.name}: {entry.description}")
         absent = f"not on this machine; get it with: gammasky data fetch {entry.name}"
-        click.echo(f"    {entry.folder or ('made when first used' if entry.name == DEMO else absent)}")
+        click.echo(f"    {entry.folder or ('made when first used' if entry.name in DEMOS else absent)}")
 
 
 @data.command()

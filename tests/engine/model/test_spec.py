@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gammasky.engine.errors import InputError
@@ -232,4 +233,4 @@ def test_presets_are_valid_and_say_where_they_come_from(name: str) -> None:
     assert spec.name == name
     assert spec.reference.startswith("arXiv:")
     assert spec.description
-    assert set(parameter_labels(spec)) == set(spec.parameters)
+    assert set(parameter_labels(spec, np.geomspace(1.0, 16.0, 5))) == set(spec.parameters)

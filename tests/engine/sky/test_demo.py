@@ -16,7 +16,7 @@ import pytest
 from gammasky.cli import main
 from gammasky.engine.errors import InputError
 from gammasky.engine.sky import Dataset, check, fetch, list_datasets
-from gammasky.engine.sky.demo import cache
+from gammasky.engine.sky.demo import DEMOS, cache
 from gammasky.engine.sky.manifest import read_manifest, shipped_manifests
 
 NAMES = {"dataset.toml", "demo_counts.npy", "demo_exposure.npy", "demo_mask.npy"} | {
@@ -255,5 +255,6 @@ def test_a_data_folder_is_searched_only_if_named(
 
 def test_only_simulated_data_have_a_truth() -> None:
     truths = {name: read_manifest(path).truth for name, path in shipped_manifests().items()}
-    assert truths.pop("demo")["theta_pib"] == (0.6, 0.3, 0.1)
+    for name in DEMOS:
+        assert truths.pop(name)["theta_pib"] == (0.6, 0.3, 0.1)
     assert not any(truths.values())
