@@ -73,6 +73,8 @@ def data_identity(dataset: Dataset, spec: ModelSpec) -> dict[str, Any]:
     settings: dict[str, Any] = {
         place: entry.model_dump(mode="json", exclude={"file", "description"}) for place, entry in used.items()
     }
+    if not manifest.counts.expected:  # as before there were any others: what was begun then goes on
+        del settings["counts"]["expected"]
     settings |= {"pixels": dataset.pixels.key, "energy_edges_gev": dataset.energy_edges_gev.tolist()}
     checksums = dataset.checksums_of(maps, region.mask_names, region.catalogue_names)
     return {"name": dataset.name, "sha256": checksums, "manifest": settings}

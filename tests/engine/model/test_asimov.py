@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
+from gammasky.analyses.ensemble.datasets import data_identity
 from gammasky.cli import main
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.climbs import theta_of
@@ -17,6 +18,7 @@ from gammasky.engine.infer.maximum.compare import compare
 from gammasky.engine.infer.maximum.null import read_null
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.spec import read_model
 from gammasky.engine.sky.dataset import Dataset
 from tests.bad_input.spoil import Capture, refusal
 
@@ -129,3 +131,12 @@ def test_a_plan_of_fractions() -> None:
         PixelPlan.build(np.array([1.0, -0.5]), np.zeros(2, dtype=int), 1, fractions=True)
     with pytest.raises(InputError, match="counts of pixel 0: expected a finite number, got nan"):
         PixelPlan.build(np.array([np.nan, 1.0]), np.zeros(2, dtype=int), 1, fractions=True)
+
+
+def test_photons_have_the_identity_that_they_had_before_there_were_expected_counts(asimov: Path, tiny: Path) -> None:
+    """What was begun before the key `expected` goes on after it; expected counts are told apart."""
+    spec = read_model(tiny / "smooth.toml")
+    photons = data_identity(Dataset.open(tiny / "sky"), spec)["manifest"]["counts"]
+    expected = data_identity(Dataset.open(asimov / "sky_0000.toml"), spec)["manifest"]["counts"]
+    assert "expected" not in photons
+    assert expected["expected"] is True
