@@ -38,7 +38,9 @@ def compiled(family: str, architecture: str) -> list[Usage]:
     """
     with tempfile.TemporaryDirectory() as folder:
         options = [*gpu.OPTIONS, f"-arch={architecture}", "-Werror", "all-warnings", "-Xptxas", "-v"]
-        command = ["nvcc", "-cubin", *options, "-o", str(Path(folder) / "kernels.cubin"), str(gpu.source(family))]
+        source = Path(folder) / f"{family}.cu"
+        source.write_text(gpu.source(family), encoding="utf-8")
+        command = ["nvcc", "-cubin", *options, "-o", str(Path(folder) / "kernels.cubin"), str(source)]
         words = subprocess.run(command, capture_output=True, text=True, check=True).stderr
     found = [(name, *map(int, numbers)) for name, *numbers in _ENTRY.findall(words)]
     return sorted(Usage(name, registers, stack, stores, loads) for name, stack, stores, loads, registers in found)

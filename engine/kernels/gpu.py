@@ -20,7 +20,9 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf.plan import LANES
 from gammasky.engine.kernels.policy import SAFE_HIGH, SAFE_LOW
 
-FAMILIES = ("bar", "nptf", "poisson", "profiles")
+FAMILIES = ("bar", "nptf", "nptf_energy", "poisson", "profiles")
+#: Families whose source goes on from that of another, which comes before it.
+AFTER = {"nptf_energy": "nptf"}
 #: How every source is compiled, here and in the tests: C++17, and the numbers that it shares with the CPU kernels.
 OPTIONS = ("-std=c++17", f"-DSAFE_LOW={SAFE_LOW!r}", f"-DSAFE_HIGH={SAFE_HIGH!r}", f"-DLANES={LANES}")
 #: Threads of a block where they have nothing to do with each other; a warp, where there are few of them or much work.
@@ -62,14 +64,15 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def source(family: str) -> Path:
-    """The CUDA source of a family."""
-    return Path(__file__).parent / family / f"{family}.cu"
+def source(family: str) -> str:
+    """The CUDA source of a family, as it is compiled."""
+    before = source(AFTER[family]) if family in AFTER else ""
+    return before + (Path(__file__).parent / family / f"{family}.cu").read_text(encoding="utf-8")
 
 
 @cache
 def _module(cupy: Any, family: str) -> Any:
-    return cupy.RawModule(code=source(family).read_text(encoding="utf-8"), options=OPTIONS)
+    return cupy.RawModule(code=source(family), options=OPTIONS)
 
 
 @cache

@@ -39,9 +39,9 @@ __device__ double term(const View &view, Index m)
     return total;
 }
 
-// Fill y and q up to k in plain floating point; whether all stayed in the safe range. Four q_n at a time share the
-// loads of y and q, and run as four independent sums.
-__device__ bool recursion(Index k, const View &view, Column work)
+// Fill y and q up to k in plain floating point; whether all stayed in the safe range, q_n at least `low`. Four q_n at a
+// time share the loads of y and q, and run as four independent sums.
+__device__ bool recursion(Index k, const View &view, double low, Column work)
 {
     double *y = work.y, *q = work.q;
     bool safe = true;
@@ -72,15 +72,15 @@ __device__ bool recursion(Index k, const View &view, Column work)
         q[(n + 1) * LANES] = q1;
         q[(n + 2) * LANES] = q2;
         q[(n + 3) * LANES] = q3;
-        safe = safe && between(q0, SAFE_LOW, SAFE_HIGH) && between(q1, SAFE_LOW, SAFE_HIGH);
-        safe = safe && between(q2, SAFE_LOW, SAFE_HIGH) && between(q3, SAFE_LOW, SAFE_HIGH);
+        safe = safe && between(q0, low, SAFE_HIGH) && between(q1, low, SAFE_HIGH);
+        safe = safe && between(q2, low, SAFE_HIGH) && between(q3, low, SAFE_HIGH);
     }
     for (; n <= k; ++n) {
         double total = 0.0;
         for (Index j = 0; j < n; ++j)
             total += y[(n - j) * LANES] * q[j * LANES];
         q[n * LANES] = total / n;
-        safe = safe && between(q[n * LANES], SAFE_LOW, SAFE_HIGH);
+        safe = safe && between(q[n * LANES], low, SAFE_HIGH);
     }
     return safe;
 }
@@ -124,7 +124,7 @@ __device__ bool scaled_recursion(Index k, const View &view, Column work)
 __device__ double log_q_and_weights(Index k, const View &view, Column work)
 {
     double *q = work.q;
-    if (recursion(k, view, work)) {
+    if (recursion(k, view, SAFE_LOW, work)) {
         const double inverse = 1.0 / q[k * LANES];
         for (Index m = 1; m <= k; ++m) {
             work.y[m * LANES] = q[(k - m) * LANES] * inverse;
@@ -168,6 +168,29 @@ __device__ double by_template(Index k, const double *x, double cotangent, Column
     return cotangent * total;
 }
 
+// What the threads of a block tell each other of the pixels of a group: counts, -1 for none, and cotangents.
+struct Group {
+    Index pixel[LANES], photons[LANES];
+    double factor[LANES];
+};
+
+// Add d/dX_m of one population in the region of a group, m = 0 .. reach, to `sums`, from the weights of all lanes.
+__device__ void add_by_x(
+    const Group &group, Index reach, const double *templates, const double *rows, const int *powers, double *sums)
+{
+    for (Index m = threadIdx.x; m <= reach; m += LANES) {
+        double total = 0.0;
+        for (Index other = 0; other < LANES; ++other) {
+            if (m > group.photons[other])
+                continue;
+            const double scale = group.factor[other] * templates[group.pixel[other]];
+            const Index entry = m * LANES + other;
+            total += m == 0 ? scale : product(scale, rows[entry], powers[entry]);
+        }
+        sums[m] += total;
+    }
+}
+
 // log p and gradient of `batch` parameter points.
 //
 // plans: leading axis of the plan's arrays, 1 or batch. terms: M + 1. slots: partial sums of each point.
@@ -182,8 +205,7 @@ extern "C" __global__ void nptf_pixels(
     const double *mean, const double *templates, const double *x, const double *cotangent, double *log_p,
     double *d_mean, double *d_templates, double *partial, double *scratch)
 {
-    __shared__ Index pixel_of[LANES], photons_of[LANES];
-    __shared__ double factor_of[LANES];
+    __shared__ Group own_group;
     const Index lane = threadIdx.x, rows = terms * LANES, size = populations * regions * terms;
     double *own_rows = scratch + (Index)blockIdx.x * 3 * rows;
     int *powers = (int *)(own_rows + 2 * rows);
@@ -201,8 +223,8 @@ extern "C" __global__ void nptf_pixels(
             const bool within = pixel >= 0 && k < terms;
             const double *own_x = x + b * size + region * terms;
             const double *own_templates = templates + b * populations * pixels + pixel;
-            pixel_of[lane] = pixel;
-            photons_of[lane] = within ? k : -1;
+            own_group.pixel[lane] = pixel;
+            own_group.photons[lane] = within ? k : -1;
             if (pixel >= 0) {
                 const View view = {populations, regions * terms, pixels, own_x, own_templates, mean[at]};
                 log_p[at] = within ? pixel_value(k, view, work) : nan("");
@@ -210,7 +232,7 @@ extern "C" __global__ void nptf_pixels(
             if (pixel >= 0 && want_gradient) {
                 const double factor = within ? cotangent[at] : nan("");
                 const Index reach = within ? k : 0;
-                factor_of[lane] = factor;
+                own_group.factor[lane] = factor;
                 d_mean[at] = (reach > 0 ? product(factor, work.y[LANES], work.y_power[LANES]) : 0.0) - factor;
                 for (Index i = 0; i < populations; ++i)
                     d_templates[(b * populations + i) * pixels + pixel] =
@@ -218,20 +240,9 @@ extern "C" __global__ void nptf_pixels(
             }
             __syncthreads();  // the weights of all lanes are there
             const Index reach = min(group_counts[place], terms - 1);
-            for (Index m = lane; want_gradient && m <= reach; m += LANES) {
-                for (Index i = 0; i < populations; ++i) {
-                    double total = 0.0;
-                    for (Index other = 0; other < LANES; ++other) {
-                        if (m > photons_of[other])
-                            continue;
-                        const double template_i = templates[(b * populations + i) * pixels + pixel_of[other]];
-                        const double scale = factor_of[other] * template_i;
-                        const Index entry = m * LANES + other;
-                        total += m == 0 ? scale : product(scale, own_rows[entry], powers[entry]);
-                    }
-                    sums[(i * regions + region) * terms + m] += total;
-                }
-            }
+            for (Index i = 0; want_gradient && i < populations; ++i)
+                add_by_x(own_group, reach, templates + (b * populations + i) * pixels, own_rows, powers,
+                         sums + (i * regions + region) * terms);
             __syncthreads();  // nobody reads the weights any more
         }
     }

@@ -33,7 +33,7 @@ import numpy as np
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels import callbacks
 from gammasky.engine.kernels.derivatives import reverse_only
-from gammasky.engine.kernels.nptf_energy import calls, reference
+from gammasky.engine.kernels.nptf_energy import calls, cuda, reference
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
 
 _NAME = "joint_log_likelihood"
@@ -54,8 +54,7 @@ def joint_log_likelihood(
             at least the largest sum of counts of a pixel. Populations share the spectrum.
         spectrum (..., R, E): the share of a source's expected counts in each bin, in each region. It adds up to 1 over
             bins where the result is to be a probability; nothing is normalised here.
-        backend: "numba", "reference" (plain JAX, slow) or "auto". There is no CUDA form yet: on a GPU the kernel of the
-            host runs, on copies.
+        backend: "numba", "cuda", "reference" (plain JAX, slow), or "auto": see `callbacks.choose`.
 
     Returns:
         log p (..., P). A negative mean, share or x_m, or NaN anywhere, gives NaN for that pixel; impossible counts give
@@ -69,12 +68,30 @@ def joint_log_likelihood(
     its gradient are ours.
     """
     point = _common_axes(plan, mean, templates, x, spectrum)
-    if callbacks.choose(backend) != "reference":
-        return _joint(plan, *point)
+    if (chosen := _chosen(backend)) != "reference":
+        return _pixels(chosen, plan, *point)
     terms = partial(reference.log_likelihood, plan)
     for _ in range(point[0].ndim - 2):
         terms = jax.vmap(terms)
     return terms(*point)
+
+
+@partial(reverse_only, _NAME)
+def total_joint_log_likelihood(
+    plan: JointPlan, mean: jax.Array, templates: jax.Array, x: jax.Array, spectrum: jax.Array, *, backend: str = "auto"
+) -> jax.Array:
+    """Sum over pixels (...) of `joint_log_likelihood`; its value and gradient come from ONE pass of the kernel."""
+    if (chosen := _chosen(backend)) == "reference":
+        return joint_log_likelihood(plan, mean, templates, x, spectrum, backend=backend).sum(axis=-1)
+    return _total(chosen, plan, *_common_axes(plan, mean, templates, x, spectrum))
+
+
+def _chosen(backend: str) -> str:
+    """The backend, ready to run."""
+    chosen = callbacks.choose(backend)
+    if chosen == "cuda":
+        callbacks.prepare(cuda.prepare)
+    return chosen
 
 
 def _common_axes(plan: JointPlan, *arrays: jax.Array) -> Point:
@@ -105,26 +122,68 @@ def _like(*arrays: jax.Array) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays]
 
 
-def _pixels(mean: jax.Array) -> jax.ShapeDtypeStruct:
+def _log_p(mean: jax.Array) -> jax.ShapeDtypeStruct:
     """The shape of log p, from that of the means."""
     return jax.ShapeDtypeStruct(mean.shape[:-2] + mean.shape[-1:], mean.dtype)
 
 
-@partial(jax.custom_vjp)
-def _joint(plan: JointPlan, *point: jax.Array) -> jax.Array:
-    """log p (..., P)."""
-    return callbacks.call(_NAME, calls.value, [_pixels(point[0])], *point, constants=calls.flat_plan(plan))[0]
+def _scratch(plan: JointPlan, x: jax.Array, spectrum: jax.Array) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """Room to work in on a device: of the kernel, and for its partial sums."""
+    shapes = cuda.scratch_shapes(plan.totals.group_region.shape[-1], x.shape[-3:], spectrum.shape[-2:])
+    return tuple(jax.ShapeDtypeStruct(x.shape[:-3] + shape, x.dtype) for shape in shapes)
 
 
-def _joint_fwd(plan: JointPlan, *point: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
-    return _joint(plan, *point), (plan, *point)
+def _gradient(backend: str, plan: JointPlan, *point: jax.Array) -> Any:
+    """log p (..., P), and the gradient of sum(cotangent * log p), from mean, templates, x, spectrum and cotangent."""
+    mean, templates, x, spectrum, _cotangent = point
+    result = [_log_p(mean), *_like(mean, templates, x, spectrum)]
+    if backend == "numba":
+        return callbacks.call(_NAME, calls.gradient, result, *point, constants=calls.flat_plan(plan))
+    room = _scratch(plan, x, spectrum)
+    return callbacks.launch(_NAME, calls.device_gradient, result, *point, constants=cuda.Layout.of(plan), scratch=room)
 
 
-def _joint_rev(saved: tuple[Any, ...], cotangent: jax.Array) -> tuple[None, *Point]:
-    plan, *point = saved
-    result = [_pixels(point[0]), *_like(*point)]
-    found = callbacks.call(_NAME, calls.gradient, result, *point, cotangent, constants=calls.flat_plan(plan))
-    return None, found[1], found[2], found[3], found[4]
+def _value(backend: str, plan: JointPlan, *point: jax.Array) -> jax.Array:
+    """log p (..., P) from mean, templates, x and spectrum."""
+    result = [_log_p(point[0])]
+    if backend == "numba":
+        return callbacks.call(_NAME, calls.value, result, *point, constants=calls.flat_plan(plan))[0]
+    room = _scratch(plan, point[2], point[3])[:2]
+    return callbacks.launch(_NAME, calls.device_value, result, *point, constants=cuda.Layout.of(plan), scratch=room)[0]
 
 
-_joint.defvjp(_joint_fwd, _joint_rev)
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pixels(backend: str, plan: JointPlan, *point: jax.Array) -> jax.Array:
+    return _value(backend, plan, *point)
+
+
+def _pixels_fwd(backend: str, plan: JointPlan, *point: jax.Array) -> tuple[jax.Array, tuple[Any, ...]]:
+    return _value(backend, plan, *point), (plan, *point)
+
+
+def _pixels_rev(backend: str, point: tuple[Any, ...], cotangent: jax.Array) -> tuple[None, *Point]:
+    return None, *_gradient(backend, *point, cotangent)[1:]
+
+
+_pixels.defvjp(_pixels_fwd, _pixels_rev)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _total(backend: str, plan: JointPlan, *point: jax.Array) -> jax.Array:
+    """sum over pixels (...) of log p from mean, templates, x and spectrum."""
+    return _value(backend, plan, *point).sum(axis=-1)
+
+
+def _total_fwd(backend: str, plan: JointPlan, *point: jax.Array) -> tuple[jax.Array, Point]:
+    log_p = _log_p(point[0])
+    found, *gradient = _gradient(backend, plan, *point, jnp.ones(log_p.shape, log_p.dtype))
+    return found.sum(axis=-1), tuple(gradient)
+
+
+def _total_rev(_backend: str, gradient: Point, cotangent: jax.Array) -> tuple[None, *Point]:
+    mean, templates, x, spectrum = gradient
+    by_two = cotangent[..., None, None]
+    return None, by_two * mean, by_two * templates, by_two[..., None] * x, by_two * spectrum
+
+
+_total.defvjp(_total_fwd, _total_rev)

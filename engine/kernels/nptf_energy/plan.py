@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.kernels.nptf.plan import PixelPlan
+from gammasky.engine.kernels.nptf.plan import LANES, PixelPlan
 from gammasky.engine.kernels.vectors import WIDTH
 
 
@@ -75,7 +75,7 @@ def _by_lanes(bins: NDArray[np.int64], totals: PixelPlan) -> tuple[Any, Any, Any
     order = np.argsort(-bins, axis=0, kind="stable")
     falling = np.take_along_axis(bins, order, axis=0)
     order, falling = (np.ascontiguousarray(part[:, pixels].transpose(1, 0, 2)) for part in (order, falling))
-    by_strip = falling.reshape(len(falling), len(bins), -1, WIDTH)
+    by_strip = falling.reshape(*falling.shape[:2], LANES // WIDTH, WIDTH)
     largest = np.concatenate([by_strip.sum(axis=1, keepdims=True), by_strip], axis=1).max(axis=-1, initial=0)
     strip_counts = np.ascontiguousarray(largest.transpose(0, 2, 1).reshape(-1, len(bins) + 1))
     return order.astype(np.int32), falling.astype(np.float64), strip_counts

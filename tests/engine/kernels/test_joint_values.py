@@ -32,8 +32,11 @@ class Joint(NamedTuple):
         return JointPlan.build(self.counts, self.region, len(self.point[3]))
 
 
-@pytest.fixture(params=["numba", "reference"])
-def backend(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["numba", "cuda"])
+def kernel(request: pytest.FixtureRequest) -> str:
+    """The backends that are fast; the CUDA source as it is built for the host."""
+    if request.param == "cuda":
+        request.getfixturevalue("cupy")
     return str(request.param)
 
 
@@ -228,13 +231,13 @@ def without_one_photon(joint: Joint, pixel: int) -> tuple[list[float], list[floa
 
 
 @pytest.mark.parametrize("mean", [0.02, 5.0, 40.0])
-def test_the_gradient_by_means_and_shares_of_many_photons(make: Any, mean: float) -> None:
+def test_the_gradient_by_means_and_shares_of_many_photons(kernel: str, make: Any, mean: float) -> None:
     """The division of the product by its factors loses no digits, whichever part of a coefficient is the larger."""
     counts = [[70, 9, 0, 30], [20, 40, 31, 0], [1, 3, 0, 30], [0, 2, 60, 30], [4, 0, 1, 30]]
     joint = make(6, counts, regions=1, mean=mean, brightness=8.0)
     point = joint.point
     joint = Joint(joint.counts, np.arange(4), (point[0], point[1], np.repeat(point[2], 4, axis=1), point[3][[0] * 4]))
-    found = gradient(joint, "numba", np.ones(4))
+    found = gradient(joint, kernel, np.ones(4))
     with mpmath.workdps(50):
         expected = [without_one_photon(joint, pixel) for pixel in range(4)]
     np.testing.assert_allclose(found[0].T, [by_mean for by_mean, _ in expected], rtol=1e-12, atol=1e-13)

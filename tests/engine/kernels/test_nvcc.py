@@ -32,7 +32,7 @@ def kernels() -> ModuleType:
 @pytest.mark.parametrize("family", gpu.FAMILIES)
 def test_compiles_without_warnings_or_spills(family: str, architecture: str, kernels: ModuleType) -> None:
     found = kernels.compiled(family, architecture)
-    declared = parameters_of(gpu.source(family).read_text(encoding="utf-8"))
+    declared = parameters_of(gpu.source(family))
     assert [use.kernel for use in found] == sorted(declared)
     for use in found:
         assert (use.stores, use.loads) == (0, 0), use

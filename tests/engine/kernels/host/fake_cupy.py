@@ -58,9 +58,9 @@ def _parameter(words: str) -> Parameter:
 def build_on_host(family: str, folder: Path) -> ctypes.CDLL:
     """The CUDA source of a family, compiled by g++."""
     source = gpu.source(family)
-    kernels = parameters_of(source.read_text(encoding="utf-8"))
+    kernels = parameters_of(source)
     driver, library = folder / f"{family}.cpp", folder / f"{family}.so"
-    lines = [f'#include "{HERE / "shim.h"}"', f'#include "{source}"', *(f"HOST_KERNEL({name})" for name in kernels)]
+    lines = [f'#include "{HERE / "shim.h"}"', source, *(f"HOST_KERNEL({name})" for name in kernels)]
     driver.write_text("\n".join(lines) + "\n", encoding="utf-8")
     flags = ["-O1", "-shared", "-fPIC", "-Wall", "-Wno-unknown-pragmas", "-Werror"]
     command = ["g++", *gpu.OPTIONS, *flags, "-o", str(library), str(driver)]
@@ -188,7 +188,7 @@ class Module:
     def __init__(self, cupy: FakeCupy, code: str, options: tuple[str, ...]) -> None:
         assert options == gpu.OPTIONS
         self.cupy, self.kernels = cupy, parameters_of(code)
-        (self.family,) = (name for name in gpu.FAMILIES if gpu.source(name).read_text(encoding="utf-8") == code)
+        (self.family,) = (name for name in gpu.FAMILIES if gpu.source(name) == code)
 
     def get_function(self, name: str) -> Kernel:
         return Kernel(self.cupy, self.cupy.library(self.family), name, self.kernels[name])
