@@ -191,7 +191,7 @@ def godambe(
     simulator = simulator or PhotonSimulator(model)
     theta = model.parameters(jnp.asarray(point))
     share = sharing(model)
-    halves = [_Sums.empty(model.pixels.n_fit, model.n_latent) for _ in range(2)]
+    halves = [_Sums.empty(share.shape[0], model.n_latent) for _ in range(2)]
     for number in range(skies):
         interrupt.check()
         if number % _AT_ONCE == 0:
@@ -211,7 +211,11 @@ def godambe(
 
 
 def pixel_scores(model: SkyModel, point: Floats) -> Floats:
-    """Gradient (P, D) of the log-likelihood of every fitted pixel with respect to the latent z, at a point (D,)."""
+    """Gradient (Q, D) of the log-likelihood of every fitted pixel with respect to the latent z, at a point (D,).
+
+    Q is the number of pixels that the likelihood is a product over: a likelihood of all energy bins together has one
+    factor for each pixel of the sky, any other has one for each bin of it.
+    """
 
     def evaluate(arrays: Any, points: jax.Array) -> jax.Array:
         one = lambda z: model.pixel_log_likelihood(model.parameters(z, arrays), arrays)  # noqa: E731
@@ -224,20 +228,22 @@ def pixel_scores(model: SkyModel, point: Floats) -> Floats:
 
 
 def sharing(model: SkyModel) -> csr_array:
-    """Matrix (P, P), 1 for pairs of fitted pixels that can share a source, each with itself among them."""
+    """Matrix (Q, Q), 1 for pairs of fitted pixels that can share a source, each with itself among them."""
     from scipy.sparse import csr_array, eye_array
     from scipy.spatial import cKDTree
 
     pixels = model.pixels
+    point = model.parameters(jnp.zeros(model.n_latent))
+    size = jax.eval_shape(lambda: model.pixel_log_likelihood(point)).shape[0]
     if not model.spec.populations:
-        return csr_array(eye_array(pixels.n_fit))
+        return csr_array(eye_array(size))
     reach = 2 * max(float(psf.radius(np.array(SHARED))) for psf in pixels.psf)
     if reach > 0:  # between the centres of two pixels that a pair of photons may be found in
         reach += np.deg2rad(pixels.grid.spacing_deg)
-    places = vectors_of(pixels.lon_deg[: pixels.n_fit], pixels.lat_deg[: pixels.n_fit])
+    places = vectors_of(pixels.lon_deg[:size], pixels.lat_deg[:size])  # pixels come one energy bin after the other
     pairs = cKDTree(places).query_pairs(2 * np.sin(min(reach, np.pi) / 2), output_type="ndarray")
-    both = np.concatenate([pairs, pairs[:, ::-1], np.repeat(np.arange(pixels.n_fit)[:, None], 2, axis=1)])
-    return csr_array((np.ones(len(both)), both.T), shape=(pixels.n_fit, pixels.n_fit))
+    both = np.concatenate([pairs, pairs[:, ::-1], np.repeat(np.arange(size)[:, None], 2, axis=1)])
+    return csr_array((np.ones(len(both)), both.T), shape=(size, size))
 
 
 def fixed_curvature(model: SkyModel, point: Floats) -> Floats:
@@ -254,7 +260,7 @@ def fixed_curvature(model: SkyModel, point: Floats) -> Floats:
 
 @dataclass
 class _Sums:
-    """Sums over n skies: of scores (P, D), of s_p s_p^T and of s_p s_q^T over pairs that share sources (D, D)."""
+    """Sums over n skies: of scores (Q, D), of s_p s_p^T and of s_p s_q^T over pairs that share sources (D, D)."""
 
     n: int
     score: Floats

@@ -10,11 +10,12 @@ import pytest
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.godambe import Godambe, godambe, pixel_scores, sharing
 from gammasky.engine.infer.optimise import curvature
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.model.simulate import LikelihoodSimulator, PhotonSimulator
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.psf import GaussianPSF
 from gammasky.engine.sky.roi import angular_distance_deg
+from tests.engine.model.bins import MEAN_EXPOSURE, joint, photons, tilted, write_bins
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 POINT = np.array([0.1, 0.3, -0.2])
@@ -141,6 +142,16 @@ def test_where_the_data_say_nothing_the_prior_stays() -> None:
     found = Godambe(np.zeros(2), nothing, 3.0 * nothing, np.eye(2), np.zeros(2), 10)
     np.testing.assert_allclose(np.diag(found.covariance), [13 / 25, 1.0])
     assert found.power == pytest.approx(1 / 3)
+
+
+def test_all_energy_bins_of_a_pixel_are_one_factor(tmp_path: Path) -> None:
+    """A joint likelihood of four bins: without a PSF no pixel shares a source with another."""
+    model = SkyModel(model_from_table(joint()), write_bins(tmp_path / "sky", photons(4), tilted(MEAN_EXPOSURE)))
+    point = np.zeros(model.n_latent)
+    scores = pixel_scores(model, point)
+    assert scores.shape == (model.pixels.n_fit // 4, model.n_latent)
+    np.testing.assert_allclose(scores.sum(axis=0), np.asarray(model.value_and_gradient(point)[1]), rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(sharing(model).toarray(), np.eye(len(scores)))
 
 
 def test_too_few_skies(blurred: SkyModel) -> None:

@@ -218,11 +218,11 @@ def test_a_negative_mean_is_told_in_the_summary(tiny: Path, capsys: pytest.Captu
 
 def test_no_other_error_of_the_check_is_taken_for_that(monkeypatch: pytest.MonkeyPatch) -> None:
     def check(*_: Any, **__: Any) -> None:
-        raise InputError("expected something else")
+        raise RuntimeError("expected something else")
 
     monkeypatch.setattr("gammasky.engine.infer.predictive.predictive_check", check)
-    with pytest.raises(InputError, match="expected something else"):
-        outputs._predictive_check(SimpleNamespace(), np.zeros((1, 1)), 0)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="expected something else"):
+        outputs._predictive_check(SimpleNamespace(pixels=SimpleNamespace(counts=np.zeros(1, int))), np.zeros((1, 1)), 0)  # type: ignore[arg-type]
 
 
 def test_an_expectation_that_is_not_a_number_has_no_p_value() -> None:
