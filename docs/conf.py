@@ -47,6 +47,8 @@ nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"
+nb_output_stderr = "remove"  # warnings of other packages; an error ends the build all the same
 
 # --- the Python interface, from docstrings
 default_role = "code"
