@@ -21,7 +21,12 @@ from gammasky.schemas import FILES, json_schema
 CHECKOUT = Path(__file__).parents[1]
 DOCS = CHECKOUT / "docs"
 GENERATED = {"commands", "public", *FILES}
-PAGES = sorted(page for page in DOCS.rglob("*.md") if not {"_build", "generated"} & set(page.relative_to(DOCS).parts))
+TEMPLATES = {DOCS / "calibration" / "page.md"}  # pages that a script fills in
+PAGES = sorted(
+    page
+    for page in {*DOCS.rglob("*.md")} - TEMPLATES
+    if not {"_build", "generated"} & set(page.relative_to(DOCS).parts)
+)
 READ_HERE = [CHECKOUT / "README.md", *PAGES]
 MOST_LINES = 120  # of the README
 
