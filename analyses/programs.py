@@ -65,6 +65,9 @@ def structure(model: SkyModel, settings: Settings) -> str:
     digest = hashlib.sha256(json.dumps([*_constants(model.spec, settings), *shape]).encode())
     for part in (pixels.index, pixels.region, pixels.exposure_ratios):
         digest.update(part.tobytes())
+    if model.spec.source_grid.in_flux or pixels.n_energy > 1:  # spectra are integrated, and fluxes become counts
+        for part in (pixels.energy_edges_gev, pixels.reference_exposure, pixels.mean_exposure):
+            digest.update(part.tobytes())
     return digest.hexdigest()
 
 
@@ -76,8 +79,9 @@ def structure_of(spec: ModelSpec, settings: Settings) -> str:
 
 def _constants(spec: ModelSpec, settings: Settings) -> list[Any]:
     table = spec.model_dump(mode="json")
-    # the coordinates of an amplitude hold what its population's counts are at the centre of the priors
-    if all(component.amplitude is None for component in spec.components):
+    # at the centre of the priors: the coordinates of an amplitude hold what its population's counts are, and the
+    # likelihood of several bins at which nodes of S those of the fluxes are
+    if all(component.amplitude is None for component in spec.components) and not spec.source_grid.in_flux:
         table["parameters"] = {
             name: [prior.prior, prior.support() == (0.0, 1.0)] for name, prior in spec.parameters.items()
         }

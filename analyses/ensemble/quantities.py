@@ -79,8 +79,11 @@ def _sources(model: SkyModel, populations: list[Component], derived: Mapping[str
     draws = {name: values for name, values in thinned(derived).items() if name in model.latent.slots}
     dnds = every.dnds(draws, program)
     inside = [every.names.index(population.name) for population in populations]
-    per_pixel = [sources_above(every.s_grid, dnds[:, number], FAINTEST) for number in inside]
-    return np.asarray(np.sum(per_pixel, axis=0) * model.pixels.n_region)
+    bins, faintest = model.expectation.bins, FAINTEST
+    if model.spec.source_grid.in_flux:  # at the middle of the priors of the spectrum
+        faintest /= float(bins.source_exposure(populations[0], model.expectation.middle))
+    per_pixel = [sources_above(every.s_grid, dnds[:, number], faintest) for number in inside]
+    return np.asarray(np.sum(per_pixel, axis=0) * (model.pixels.n_region // bins.n))
 
 
 def as_row(draws: Mapping[str, Floats]) -> dict[str, float]:

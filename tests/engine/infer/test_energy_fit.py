@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 import tomli_w
 
+from gammasky.analyses.ensemble.quantities import quantity_draws
+from gammasky.analyses.programs import structure
 from gammasky.cli import main
 from gammasky.engine.infer.derived import BIN_FLUX, FLUX, derive, expected_counts
 from gammasky.engine.infer.energy_spectra import EnergySpectra
+from gammasky.engine.infer.godambe import pixel_scores, sharing
 from gammasky.engine.infer.report.fit_folder import read_fit
 from gammasky.engine.infer.report.sources import number_of_sources, photon_fluxes, source_exposure_cm2_s
 from gammasky.engine.infer.report.spectra import energy_spectra
+from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.sky.dataset import Dataset
@@ -142,3 +146,33 @@ def test_simulate_from_the_fit(fitted: Path, sky: Dataset) -> None:
         assert drawn.counts.shape == (4, 768)
         model = SkyModel(model_from_table(table()), drawn)
         assert np.isfinite(float(model.log_likelihood(model.parameters(jnp.zeros(model.n_latent)))))
+
+
+def test_pixels_of_the_sky_share_sources_not_those_of_a_bin(sky: Dataset) -> None:
+    model = SkyModel(model_from_table(table()), sky)
+    n_pixels = model.pixels.n_fit // 4
+    assert sharing(model).shape == (n_pixels, n_pixels)
+    scores = pixel_scores(model, np.zeros(model.n_latent))
+    _, gradient = model.value_and_gradient(np.zeros(model.n_latent))
+    np.testing.assert_allclose(scores.sum(axis=0), gradient, rtol=1e-5, atol=1e-4)
+
+
+def test_models_share_programs_only_where_spectra_are_the_same(sky: Dataset) -> None:
+    """A compiled program holds where the nodes of the fluxes lie, which the middle of a spectrum's priors decides."""
+    other, settings = table(), Settings()
+    other["parameters"]["index"] = {"prior": "uniform", "low": 1.8, "high": 3.5}
+    models = [SkyModel(model_from_table(described), sky) for described in (table(), table(), other)]
+    first, same, different = (structure(model, settings) for model in models)
+    assert first == same != different
+
+
+def test_sources_above_a_photon_are_counted_by_their_flux(sky: Dataset) -> None:
+    model = SkyModel(model_from_table(table()), sky)
+    derived = derive(model, np.zeros((1, model.n_latent)))
+    found = quantity_draws(model, derived)["n_sources"]
+    sky_there = model.sky(model.parameters(jnp.zeros(model.n_latent)))
+    grid, dndf = model.spec.source_grid.points(), np.asarray(sky_there.dnds["gce_ps"])
+    exposure = float(np.asarray(sky_there.shares["gce_ps"]) @ model.pixels.reference_exposure)
+    bright = grid >= 1 / exposure
+    whole = np.trapezoid(dndf[bright], grid[bright]) * model.pixels.n_region / 4
+    np.testing.assert_allclose(found, whole, rtol=0.05)

@@ -257,4 +257,5 @@ def test_presets_say_their_regions(preset: str) -> None:
     """A region that is not said has no cuts: every preset states those that its numbers were made with."""
     region = read_model(preset).region
     others = {"calibration": (2.0, 12.0), "nptfit_galactic_centre": (2.0, 30.0), "above_50_gev": (20.0, 180.0)}
+    others["high_latitude_10gev"] = (20.0, 180.0)
     assert (region.latitude_min, region.radius_max) == others.get(preset, (2.0, 25.0))
