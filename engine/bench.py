@@ -13,7 +13,7 @@ import numpy as np
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf.op import total_log_likelihood
-from gammasky.engine.kernels.nptf_energy.op import joint_log_likelihood
+from gammasky.engine.kernels.nptf_energy.op import total_joint_log_likelihood
 from gammasky.engine.kernels.threads import thread_count
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.terms import JointNptfTerm, NptfTerm
@@ -75,7 +75,7 @@ def _density(model: SkyModel) -> Callable[[Arrays, jax.Array], jax.Array]:
 def _operation(model: SkyModel, backend: str) -> Callable[[Arrays, Point], jax.Array]:
     """The sum over pixels of the operation of the model's term."""
     if isinstance(model.counts_term, JointNptfTerm):
-        return lambda arrays, point: joint_log_likelihood(arrays["counts"]["plans"][0], *point, backend=backend).sum()
+        return lambda arrays, point: total_joint_log_likelihood(arrays["counts"]["plans"][0], *point, backend=backend)
     return lambda arrays, point: total_log_likelihood(arrays["counts"]["plans"][0], *point, backend=backend)
 
 

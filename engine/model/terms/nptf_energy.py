@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.kernels.nptf_energy.op import joint_log_likelihood
+from gammasky.engine.kernels.nptf_energy.op import joint_log_likelihood, total_joint_log_likelihood
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
 from gammasky.engine.kernels.response.op import expected_sources
 from gammasky.engine.kernels.simulate.compound import compound_counts
 from gammasky.engine.model.terms.counts import CountsTerm
 from gammasky.engine.model.terms.nptf import NptfTerm
 from gammasky.engine.model.terms.shifted_grid import ShiftedGrid
-from gammasky.engine.model.values import Arrays
+from gammasky.engine.model.values import Arrays, Parameters
 from gammasky.engine.sky.pixel_fractions import PixelFractions, pixel_fractions
 from gammasky.engine.sky.psf import mixed_psf
 from gammasky.engine.sky.response import Response
@@ -123,12 +123,14 @@ class JointNptfTerm(CountsTerm):
     def per_pixel(self, sky: Sky, arrays: Arrays) -> jax.Array:
         """Log-likelihood of each pixel of the sky (P,), of its counts in all energy bins."""
         point = self.kernel_point(sky, arrays)
-        looks = [joint_log_likelihood(plan, *point, backend=self._kernel) for plan in arrays["plans"]]
+        looks = [joint_log_likelihood(plan, *point, backend=self.backend) for plan in arrays["plans"]]
         return jnp.sum(jnp.stack(looks), axis=0)
 
-    @property
-    def _kernel(self) -> str:
-        return "reference" if self.backend == "reference" else "numba"  # there is no CUDA form
+    def log_density(self, sky: Sky, theta: Parameters, arrays: Arrays) -> jax.Array:
+        del theta
+        point = self.kernel_point(sky, arrays)
+        looks = [total_joint_log_likelihood(plan, *point, backend=self.backend) for plan in arrays["plans"]]
+        return jnp.sum(jnp.stack(looks))
 
     def bunches(self, sky: Sky) -> np.ndarray:
         exposure, _ = self._photons(sky, jnp.asarray(self._exposure))
