@@ -30,6 +30,7 @@ html_theme = "furo"
 html_title = f"gammasky {version}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = ["reference/generated/extra"]
 html_copy_source = False
 html_show_sphinx = False
 templates_path: list[str] = []

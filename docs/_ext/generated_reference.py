@@ -27,6 +27,7 @@ from gammasky.schemas import FILES, REGISTRIES, classes_of, json_schema
 DOCS = Path(__file__).parents[1]
 CHECKOUT = DOCS.parent
 OUT = DOCS / "reference" / "generated"
+EXTRA = "extra"  # what of it goes to the top of the built site as it is: schemas/KIND.schema.json
 EXAMPLES = {
     "model": ["analyses/*.toml"],
     "dataset": ["engine/sky/*.toml"],
@@ -57,11 +58,11 @@ Table = dict[str, Any]
 
 def write_all() -> None:
     """Write every generated page; what has not changed is left alone, so that it is not built anew."""
-    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / EXTRA / "schemas").mkdir(parents=True, exist_ok=True)
     pages = {"commands.md": "\n".join(_commands()), "public.md": "\n".join(_public_names())}
     for kind in FILES:
         schema = json_schema(kind)
-        pages[f"{kind}.schema.json"] = json.dumps(schema, indent=2) + "\n"
+        pages[f"{EXTRA}/schemas/{kind}.schema.json"] = json.dumps(schema, indent=2) + "\n"
         pages[f"{kind}.md"] = "\n".join(_page(kind, schema))
     for name, text in pages.items():
         if not (OUT / name).exists() or (OUT / name).read_text(encoding="utf-8") != text:
@@ -77,7 +78,8 @@ def _page(kind: str, schema: Table) -> Iterator[str]:
     classes = classes_of(kind)
     yield f"# {TITLES[kind]}\n"
     yield f"{INTRODUCTIONS[kind]}\n"
-    yield f"Editors complete and check such a file by [its JSON schema]({kind}.schema.json): `gammasky schema --out .`"
+    schema_file = f"{EXTRA}/schemas/{kind}.schema.json"
+    yield f"Editors complete and check such a file by [its JSON schema]({schema_file}): `gammasky schema --out .`"
     yield f"writes it, and `#:schema ./{kind}.schema.json` in the first line of a file names it.\n"
     for name, table in tables.items():
         if name in REGISTRIES:
