@@ -38,9 +38,9 @@ def honest(fit: FitFolder) -> Section | None:
 
 
 def _row(name: str, entry: Mapping[str, Any]) -> list[Cell | str]:
-    factor = float(entry["factor"])
+    factor, unit = float(entry["factor"]), str(entry.get("unit", ""))
     return [
-        Cell(name, str(entry.get("unit", ""))),
+        Cell(name, "" if unit == "1" else unit),
         Cell(f"{factor:.2f}", element="strong" if abs(factor - 1) > 0.1 else ""),
         *described(entry),
     ]
