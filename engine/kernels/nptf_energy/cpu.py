@@ -18,7 +18,8 @@ of c have real roots, so d_n / d_{n-1} falls with n, and the one range begins wh
 Strips of `WIDTH` pixels run side by side as in `nptf.cpu`. A pixel's bins without photons only add their means, so that
 the bins that matter are gathered in slots, of each pixel its own. So that nothing leaves the range of float64, t is
 measured in units of K / e, where n! (e / K)^n stays near one, and means in units of lambda = e (M + K / e) / K, where
-the product of all factors does. What leaves the range all the same is done again pixel by pixel in `scaled`.
+the product of all factors does; with many photons each factor is brought near one. What leaves the range all the same
+is done again pixel by pixel in `scaled`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from gammasky.engine.kernels.nptf_energy.lanes import (
     weigh,
 )
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
-from gammasky.engine.kernels.nptf_energy.rows import Rows, Short, load, rows_for
+from gammasky.engine.kernels.nptf_energy.rows import MANY, Rows, Short, load, rows_for
 from gammasky.engine.kernels.nptf_energy.scaled import scaled_pixel
 from gammasky.engine.kernels.policy import COMPILE, SAFE_HIGH
 from gammasky.engine.kernels.threads import run_tasks, thread_count
@@ -131,12 +132,23 @@ def _polynomial(slots: int, most: Whole, work: Floats, at: Rows) -> int:
 
 @njit(**COMPILE)
 def _weights(k: int, work: Floats, at: Rows) -> None:
-    """n! (e / k)^n for n = 0 .. k."""
-    weight = 1.0
-    for n in range(k + 1):
-        for lane in range(WIDTH):
+    """n! (e / K)^n for n = 0 .. k; with many photons K is the count of each lane, beyond which zeros follow."""
+    for lane in range(WIDTH):
+        unit, last = work[at.unit, lane], int(work[at.scale, lane]) if k > MANY else k
+        # the smallest weight is exp(-K / e): with many photons it may underflow, and the largest is Stirling's
+        middle, weight = int(unit) if last > MANY else last, 1.0
+        for n in range(middle + 1):
             work[at.weight + n, lane] = weight
-        weight *= (n + 1.0) * math.e / max(k, 1)
+            weight *= (n + 1.0) / unit
+        rest = (
+            (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / (1260.0 * last * last)) / (last * last)) / last if last > MANY else 0.0
+        )
+        weight = math.sqrt(2.0 * math.pi * last) * math.exp(rest)
+        for n in range(last, middle, -1):
+            work[at.weight + n, lane] = weight
+            weight *= unit / n
+        for n in range(last + 1, k + 1):
+            work[at.weight + n, lane] = 0.0
 
 
 @njit(**COMPILE)
@@ -158,7 +170,6 @@ def _by_bins(
     work: Floats, at: Rows,
 ) -> None:  # fmt: skip
     """The derivatives by means and shares of the bins that have photons, two slots at a time."""
-    unit = max(k, 1) / math.e
     for slot in range(0, slots, 2):
         mean, phi = at.mean + slot, at.phi + slot
         divide_up_two(work, at.quotient, at.following, c, mean, phi, k - 1)
@@ -169,8 +180,10 @@ def _by_bins(
                 if number > 0.0:
                     e = bins[place + (slot + i) * LANES + lane]
                     scale = number * work[at.scale, lane] * work[at.units, lane]
+                    if k > MANY:
+                        scale *= work[at.gain + slot + i, lane]
                     d_mean[e, pixel] = scale * work[at.found + 2 * i, lane] - cotangent[pixel]
-                    work[at.d_phi + e, lane] += scale * unit * work[at.found + 2 * i + 1, lane]
+                    work[at.d_phi + e, lane] += scale * work[at.unit, lane] * work[at.found + 2 * i + 1, lane]
 
 
 @njit(**COMPILE)
@@ -264,7 +277,7 @@ def _groups(
             slots = load(pixels, lane_bins, lane_counts, place, most[strip], mean, total, templates, shares, work, at)
             good = good and _sources(k, x, row, stride, len(templates), work, at)
             c = _polynomial(slots, most[strip], work, at)
-            if k != weighted:
+            if k != weighted or k > MANY:
                 _weights(k, work, at)
                 weighted = k
             weigh(work, at.scale, at.z, at.weight, at.q, c, k)

@@ -251,16 +251,16 @@ def divide_down_two(
 
 @intrinsic
 def units_of(_typing: Any, work: Any, units: Any, counts: Any, total: Any, unit: Any) -> Any:
-    """work[units] = 1 / lambda = K / (e (M + unit)), with K = work[counts] and M = work[total]; 1 where K is 0."""
+    """work[units] = 1 / lambda = K / (e (M + U)), K = work[counts], M = work[total], U = work[unit]; 1 where K is 0."""
 
     def generate(code: Builder, given: Any) -> None:
         _, units, counts, total, unit = given
         k = code.load(counts)
-        whole = code.times(_E, code.builder.fadd(code.load(total), code.spread(unit)))
+        whole = code.times(_E, code.builder.fadd(code.load(total), code.load(unit)))
         found = code.builder.fdiv(k, whole)
         code.store(units, code.builder.select(code.builder.fcmp_ordered(">", k, ZERO), found, _ONE))
 
-    return types.void(work, *[types.int64] * 3, types.float64), writes(generate)
+    return types.void(work, *[types.int64] * 4), writes(generate)
 
 
 @intrinsic
@@ -271,10 +271,10 @@ def in_units(_typing: Any, work: Any, mean: Any, phi: Any, count: Any, units: An
         _, mean, phi, count, units, unit = given
         some, factor = code.builder.fcmp_ordered(">", code.load(count), ZERO), code.load(units)
         code.store(mean, code.builder.select(some, code.times(code.load(mean), factor), _ONE))
-        by = code.times(factor, code.spread(unit))
+        by = code.times(factor, code.load(unit))
         code.store(phi, code.builder.select(some, code.times(code.load(phi), by), ZERO))
 
-    return types.void(work, *[types.int64] * 4, types.float64), writes(generate)
+    return types.void(work, *[types.int64] * 5), writes(generate)
 
 
 @intrinsic
