@@ -1,6 +1,6 @@
 # docker build -t gammasky .                          for CPUs
 # docker build -t gammasky-cuda --target cuda .       for NVIDIA GPUs; run with --gpus all
-# docker run --rm -v "$PWD:/work" gammasky fit fiducial --data demo --out fits/demo
+# docker run --rm -v "$PWD:/analysis" gammasky fit fiducial --data demo --out fits/demo
 FROM python:3.12-slim AS base
 WORKDIR /opt/gammasky
 COPY pyproject.toml README.md LICENSE ./
@@ -16,10 +16,10 @@ VOLUME /cache
 FROM base AS cuda
 RUN pip install --no-cache-dir '.[cuda12]'
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
-WORKDIR /work
+WORKDIR /analysis
 ENTRYPOINT ["gammasky"]
 
 FROM base AS cpu
 RUN pip install --no-cache-dir .
-WORKDIR /work
+WORKDIR /analysis
 ENTRYPOINT ["gammasky"]
