@@ -16,7 +16,7 @@ from scipy.stats import binom, chi2
 
 from gammasky.analyses.nested import task as task_module
 from gammasky.analyses.nested.nested import NestedTest
-from gammasky.analyses.nested.result import NestedResult
+from gammasky.analyses.nested.result import NestedResult, ends_of
 from gammasky.analyses.nested.statistics import chi_square, p_value, require_enough
 from gammasky.analyses.nested.task import CompareSky
 from gammasky.engine.errors import InputError
@@ -102,6 +102,20 @@ def test_a_maximum_at_the_end_of_a_prior_is_said(done: tuple[Path, NestedResult]
     (line,) = [line for line in result.maxima() if line["parameter"] == "Sps"]
     assert (line["model"], line["model_is"]) == (0.1, "lower end")
     assert any("The maximum of the model lies at the end of the prior of Sps:" in told for told in result.warnings())
+
+
+def test_a_share_of_zero_is_at_the_end_and_its_stick_is_not_named(
+    done: tuple[Path, NestedResult],
+) -> None:
+    """A mixture is all of its first template: the share of the first is at its upper end, that of the second at 0."""
+    _, result = done
+    axis = result.model.latent.slots["mix"].start
+    x = result.observed.full.x.copy()
+    x[axis] = 1.0
+    ends = ends_of(result.model, result.null.full, replace(result.observed.full, x=x, y=x))
+    assert (ends["mix[flat]"], ends["mix[peak]"]) == ("upper end", "lower end")
+    x[axis] = 0.4
+    assert "mix[flat]" not in ends_of(result.model, result.null.full, replace(result.observed.full, x=x, y=x))
 
 
 def test_a_sky_is_drawn_from_the_fitted_null_and_compared(
