@@ -69,6 +69,8 @@ class PredictiveCheck:
         ps_map: how improbable the counts in discs are.
         unknown_around: pixels around the region whose sources may reach into it, and are not among the replicated ones,
             since the data do not say their exposure or a template.
+        p_together: probability that the counts of a pixel in different energy bins rise and fall together as much as
+            those seen, which sources make them do; None with one energy bin.
     """
 
     counts: Integers
@@ -77,6 +79,7 @@ class PredictiveCheck:
     expected: Floats
     ps_map: PsMap
     unknown_around: int = 0
+    p_together: float | None = None
 
     @property
     def residual(self) -> Floats:
@@ -98,6 +101,7 @@ class PredictiveCheck:
             "unknown_around": self.unknown_around,
             "bands": bands,
             "ps_map": self.ps_map.as_dict(),
+            **({} if self.p_together is None else {"p_together": self.p_together}),
         }
 
 
@@ -122,7 +126,11 @@ def predictive_check(model: SkyModel, z: Floats, *, n: int = N_REPLICAS, seed: i
     bands = [_band(*limits, counts, replicas, expected) for limits in _limits(model)]
     mean = expected.mean(axis=0)
     ps_map = PsMap.of(Discs.of(model.pixels), counts, replicas, mean)
-    return PredictiveCheck(counts, replicas, tuple(bands), mean, ps_map, simulator.pixels.unknown_around)
+    n_bins, together = model.pixels.n_energy, None
+    if n_bins > 1:
+        seen, replicated = (_together(k, expected, n_bins) for k in (counts, replicas))
+        together = _tail(replicated - seen, 0.0)
+    return PredictiveCheck(counts, replicas, tuple(bands), mean, ps_map, simulator.pixels.unknown_around, together)
 
 
 def _limits(model: SkyModel) -> list[tuple[str, float, float, NDArray[np.bool_]]]:
@@ -164,6 +172,13 @@ def _dispersion(counts: Integers, expected: Floats) -> Floats:
     """sum (k - mu)^2 / mu of each row of mu; pixels that the model leaves dark add nothing."""
     terms = np.divide((counts - expected) ** 2, expected, out=np.zeros_like(expected), where=~(expected <= 0))
     return terms.sum(axis=1)
+
+
+def _together(counts: Integers, expected: Floats, n_bins: int) -> Floats:
+    """Sum over pixels of the sky and pairs of energy bins of r_e r_e', r = (k - mu) / sqrt(mu), for each row of mu."""
+    scale = np.sqrt(np.where(expected > 0, expected, np.inf))
+    r = ((counts - expected) / scale).reshape(len(expected), n_bins, -1)
+    return np.asarray(0.5 * (r.sum(axis=1) ** 2 - (r**2).sum(axis=1)).sum(axis=1))
 
 
 def _tail(values: NDArray[Any], at: Any) -> float:

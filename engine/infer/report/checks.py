@@ -54,6 +54,7 @@ def predictive(fit: FitFolder) -> Section | None:
         "table": Table(headings, rows, "Posterior predictive p-values"),
         "replicas": found.get("replicas", "?") if isinstance(found, dict) else "",
         "unknown": found.get("unknown_around", 0) if isinstance(found, dict) else 0,
+        "together": _p_value(found["p_together"]) if isinstance(found, dict) and "p_together" in found else "",
         "small": small,
         "limit": SMALL_P,
         "picture": saved_figure(

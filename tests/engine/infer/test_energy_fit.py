@@ -17,6 +17,7 @@ from gammasky.cli import main
 from gammasky.engine.infer.derived import BIN_FLUX, FLUX, derive, expected_counts
 from gammasky.engine.infer.energy_spectra import EnergySpectra
 from gammasky.engine.infer.godambe import pixel_scores, sharing
+from gammasky.engine.infer.predictive import _together
 from gammasky.engine.infer.report.fit_folder import read_fit
 from gammasky.engine.infer.report.sources import number_of_sources, photon_fluxes, source_exposure_cm2_s
 from gammasky.engine.infer.report.spectra import energy_spectra
@@ -108,6 +109,22 @@ def test_the_summary_has_spectra_and_fractions_by_bin(fitted: Path, sky: Dataset
     assert [(band["low"], band["high"]) for band in bands] == [(1, 2), (2, 5), (5, 10), (10, 40)]
     assert sum(band["counts"] for band in bands) == summary["predictive_checks"]["bands"][0]["counts"]
     assert min(band["p_counts"] for band in bands) > 0.005
+    assert 0.005 < summary["predictive_checks"]["p_together"] < 0.995
+
+
+def test_bins_that_rise_and_fall_together_are_seen() -> None:
+    """Sum over pairs of bins of the products of pulls."""
+    expected = np.array([[4.0, 1.0, 9.0, 4.0, 1.0, 0.0]])  # three bins of two pixels; the model leaves one dark
+    counts = np.array([6, 2, 12, 3, 3, 0])
+    pulls = ((counts - expected[0]) / np.sqrt([4.0, 1.0, 9.0, 4.0, 1.0, np.inf])).reshape(3, 2)
+    pairs = [pulls[a] * pulls[b] for a, b in ((0, 1), (0, 2), (1, 2))]
+    np.testing.assert_allclose(_together(counts, expected, 3), [np.sum(pairs)], rtol=1e-12)
+    drawn = np.random.default_rng(5).poisson(3.0, (2, 400, 500))
+    level = np.full((400, 1500), 3.0)
+    apart = _together(np.concatenate([drawn[0], drawn[1], drawn[0][::-1]], axis=1), level, 3)
+    same = _together(np.concatenate([drawn[0]] * 3, axis=1), level, 3)
+    assert abs(apart.mean()) < 0.05 * same.mean()
+    assert same.mean() == pytest.approx(3 * 500, rel=0.05)
 
 
 def test_the_posterior_file_and_the_report(fitted: Path, sky: Dataset) -> None:
