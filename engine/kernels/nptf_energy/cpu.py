@@ -46,7 +46,7 @@ from gammasky.engine.kernels.nptf_energy.lanes import (
     weigh,
 )
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
-from gammasky.engine.kernels.nptf_energy.rows import MANY, Rows, Short, load, rows_for
+from gammasky.engine.kernels.nptf_energy.rows import MANY, Rows, Short, load, rows_for, weights
 from gammasky.engine.kernels.nptf_energy.scaled import scaled_pixel
 from gammasky.engine.kernels.policy import COMPILE, SAFE_HIGH
 from gammasky.engine.kernels.threads import run_tasks, thread_count
@@ -128,27 +128,6 @@ def _polynomial(slots: int, most: Whole, work: Floats, at: Rows) -> int:
             clear(work, other + reach + 1)
             product, other, degree = other, product, reach
     return product
-
-
-@njit(**COMPILE)
-def _weights(k: int, work: Floats, at: Rows) -> None:
-    """n! (e / K)^n for n = 0 .. k; with many photons K is the count of each lane, beyond which zeros follow."""
-    for lane in range(WIDTH):
-        unit, last = work[at.unit, lane], int(work[at.scale, lane]) if k > MANY else k
-        # the smallest weight is exp(-K / e): with many photons it may underflow, and the largest is Stirling's
-        middle, weight = int(unit) if last > MANY else last, 1.0
-        for n in range(middle + 1):
-            work[at.weight + n, lane] = weight
-            weight *= (n + 1.0) / unit
-        rest = (
-            (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / (1260.0 * last * last)) / (last * last)) / last if last > MANY else 0.0
-        )
-        weight = math.sqrt(2.0 * math.pi * last) * math.exp(rest)
-        for n in range(last, middle, -1):
-            work[at.weight + n, lane] = weight
-            weight *= unit / n
-        for n in range(last + 1, k + 1):
-            work[at.weight + n, lane] = 0.0
 
 
 @njit(**COMPILE)
@@ -278,7 +257,7 @@ def _groups(
             good = good and _sources(k, x, row, stride, len(templates), work, at)
             c = _polynomial(slots, most[strip], work, at)
             if k != weighted or k > MANY:
-                _weights(k, work, at)
+                weights(k, work, at)
                 weighted = k
             weigh(work, at.scale, at.z, at.weight, at.q, c, k)
             if not (good and all_between(work, at.scale, at.scale, SMALLEST, math.inf)):

@@ -158,3 +158,35 @@ def _own_units(slots: int, work: Floats, at: Rows) -> None:
             work[at.mean + slot, lane] *= gain
             work[at.phi + slot, lane] *= gain
             work[at.gain + slot, lane] = gain
+
+
+@njit(**COMPILE)
+def weights(k: int, work: Floats, at: Rows) -> None:
+    """Fill n! (e / K)^n for n = 0 .. k; with many photons K is the count of each lane, beyond which zeros follow."""
+    if k > MANY:
+        for lane in range(WIDTH):
+            _own_weights(int(work[at.scale, lane]), k, lane, work, at)
+        return
+    weight, rate = 1.0, math.e / max(k, 1)
+    for n in range(k + 1):
+        for lane in range(WIDTH):
+            work[at.weight + n, lane] = weight
+        weight *= (n + 1.0) * rate
+
+
+@njit(**COMPILE)
+def _own_weights(last: int, k: int, lane: int, work: Floats, at: Rows) -> None:
+    """Fill those of one lane: the smallest, exp(-K / e), may underflow, and the largest is Stirling's."""
+    unit, weight, rest = work[at.unit, lane], 1.0, 0.0
+    middle = int(unit) if last > MANY else last
+    for n in range(middle + 1):
+        work[at.weight + n, lane] = weight
+        weight *= (n + 1.0) / unit
+    if last > MANY:
+        rest = (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / (1260.0 * last * last)) / (last * last)) / last
+    weight = math.sqrt(2.0 * math.pi * last) * math.exp(rest)
+    for n in range(last, middle, -1):
+        work[at.weight + n, lane] = weight
+        weight *= unit / n
+    for n in range(last + 1, k + 1):
+        work[at.weight + n, lane] = 0.0
