@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from gammasky.engine.card import card
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.derived import FLUX, INTENSITY, POINT_SOURCE_FRACTION, Predictions, predict
+from gammasky.engine.infer.derived import (
+    BIN_FLUX,
+    FLUX,
+    INTENSITY,
+    POINT_SOURCE_FRACTION,
+    Predictions,
+    derive,
+    predict,
+)
 from gammasky.engine.infer.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -115,6 +123,21 @@ class FitPlots:
         from gammasky.engine.infer.figures import fluxes
 
         return self._drawn(lambda: fluxes.draw(self.model(), self.derived))
+
+    def spectra(self) -> Figure:
+        """Energy spectrum E^2 dN/dE of every component, and the point-source fraction in each energy bin.
+
+        Raises:
+            InputError: a model of one energy bin.
+        """
+        from gammasky.engine.infer.energy_spectra import EnergySpectra
+        from gammasky.engine.infer.figures import sed
+
+        model = self.model()
+        if model.pixels.n_energy == 1:
+            raise InputError("plot.spectra: the data have one energy bin")
+        derived = self.derived if BIN_FLUX in self.derived else derive(model, self.z)
+        return self._drawn(lambda: sed.draw(EnergySpectra.of(model, derived)))
 
     def trace(self) -> Figure:
         """The bound of the variational fit, step by step.

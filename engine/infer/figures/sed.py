@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from gammasky.engine.infer.energy_spectra import EnergySpectra
-from gammasky.engine.infer.figures.style import COLOURS
+from gammasky.engine.infer.figures.style import COLOURS, MASKED
 
 BANDS = ((0.025, 0.975, 0.18), (0.16, 0.84, 0.4))  # quantiles and opacity
 DECADES = 3.0  # shown below the brightest component
@@ -19,30 +20,53 @@ def draw(spectra: EnergySpectra) -> Figure:
     rows = 2 if fractions else 1
     figure = Figure(figsize=(7.4, 5.2 + 2.4 * (rows - 1)), layout="constrained")
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=[2.2, 1.0][:rows])[:, 0]
-    top = 0.0
+    keys, top = [], 0.0
     for number, component in enumerate(spectra.components):
-        kind = "--" if component.source_counts is not None else "-"
-        colour = COLOURS[number % len(COLOURS)]
-        _bands(axes[0], spectra, spectra.sed[:, number], component.name, colour, kind)
+        sources, colour = component.source_counts is not None, COLOURS[number % len(COLOURS)]
+        place = (number, len(spectra.components))
+        keys.append(_bands(axes[0], spectra, spectra.sed[:, number], component.name, colour, place, sources=sources))
         top = max(top, float(np.quantile(spectra.sed[:, number], 0.975, axis=0).max()))
     axes[0].set(xscale="log", yscale="log", ylim=(top * 10**-DECADES, top * 4))
     axes[0].set_ylabel(r"$E^2\, \mathrm{d}N/\mathrm{d}E$ [GeV cm$^{-2}$ s$^{-1}$ sr$^{-1}$]")
-    axes[0].legend(title="median, 68 % and 95 %; dashed: point sources", ncols=3, loc="upper right", alignment="left")
-    for number, (group, draws) in enumerate(fractions.items()):
-        _bands(axes[1], spectra, draws, group, COLOURS[number % len(COLOURS)], "-")
+    axes[0].legend(
+        handles=keys,
+        title="median, 68 % and 95 %; hatched: point sources",
+        ncols=3,
+        loc="upper right",
+        alignment="left",
+    )
+    keys = [
+        _bands(axes[1], spectra, draws, group, COLOURS[number % len(COLOURS)], (number, len(fractions)))
+        for number, (group, draws) in enumerate(fractions.items())
+    ]
+    if fractions:
         axes[1].set(ylim=(0, 1), ylabel="point-source fraction")
-        axes[1].legend(loc="upper right")
+        axes[1].legend(handles=keys, loc="upper right")
     axes[-1].set_xlabel("energy [GeV]")
     return figure
 
 
-def _bands(axis: Axes, spectra: EnergySpectra, draws: np.ndarray, name: str, colour: str, kind: str) -> None:
-    """One step for each bin: boxes of the intervals of draws (n, E), and the median."""
-    edges = spectra.edges_gev
+def _bands(
+    axis: Axes, spectra: EnergySpectra, draws: np.ndarray, name: str, colour: str, place: tuple[int, int],
+    *, sources: bool = False,
+) -> Patch:  # fmt: skip
+    """Boxes of the intervals of draws (n, E) and their medians, in every bin beside those of the others; the key.
+
+    Args:
+        place: the how-manieth of how many share a bin.
+    """
+    edges = np.log(spectra.edges_gev)
+    number, all_of_them = place
+    step = np.diff(edges) / all_of_them
+    left = np.exp(edges[:-1] + (number + 0.1) * step)
+    right = np.exp(edges[:-1] + (number + 0.9) * step)
+    middle = np.median(draws, axis=0)
     for low, high, opacity in BANDS:
         lower, upper = np.quantile(draws, (low, high), axis=0)
-        for e in range(len(edges) - 1):
-            axis.fill_between(edges[e : e + 2], lower[e], upper[e], color=colour, alpha=opacity, linewidth=0)
-    middle = np.median(draws, axis=0)
-    axis.hlines(middle, edges[:-1], edges[1:], color=colour, linestyle=kind, linewidth=1.8)
-    axis.plot([], [], color=colour, linestyle=kind, label=name)
+        style = {"color": colour, "alpha": opacity, "linewidth": 0, "hatch": "////" if sources else None}
+        axis.bar(left, upper - lower, right - left, lower, align="edge", **style)
+    axis.hlines(middle, left, right, color=colour, linewidth=2.2)
+    axis.plot(np.sqrt(left * right), middle, color=colour, linewidth=0.7, alpha=0.6)
+    for edge in spectra.edges_gev:
+        axis.axvline(edge, color=MASKED, linewidth=0.8, zorder=0)
+    return Patch(color=colour, alpha=0.6, hatch="////" if sources else None, label=name)

@@ -1,0 +1,174 @@
+"""docs/energy.md, from the fits of two skies in several energy bins, and of one of them with its bins added up.
+
+    gammasky fit inner_galaxy_energy --data demo_energy --seed 1 --out fits/energy_demo
+    gammasky fit high_latitude_10gev --data sky_above_10_gev --out fits/energy_sky
+    gammasky fit high_latitude_10gev --data sky_above_10_gev_one_bin --out fits/energy_one_bin
+    python docs/make_energy.py --demo fits/energy_demo --sky fits/energy_sky --one-bin fits/energy_one_bin
+
+No number of a fit is typed by hand; those of the paper are, with the place where they stand. A fit that is not given
+leaves a line that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gammasky.engine.infer.posterior import read_posterior
+from gammasky.engine.infer.report.numbers import number
+
+HERE = Path(__file__).parent
+QUANTILES = (0.16, 0.5, 0.84)
+PAGE = """# Energy: one population of sources, seen in several bins
+
+A source shines in all energy bins at once. Written by `docs/make_energy.py` from the fits that it names.
+
+## What is computed
+
+A source of flux F sends, in exposure region r, a Poisson number of photons with mean S = eps_r F to all bins
+together, and each of its photons falls in bin e with probability phi_e: the spectrum, times the exposure of the bin. So
+the photons of the sources in a pixel have the distribution of one bin, with generating function G(u), and
+u = sum_e phi_e t_e shares them out among the bins. With smooth means mu_e, the probability of the counts k_1 .. k_E of
+a pixel is
+
+    P(k_1 .. k_E) = sum_n p_n a_n,     a_n = P(k_1 .. k_E | n photons of sources)
+
+which is exact, has only positive terms, and costs as much as one bin with all photons, times a small number. Value and
+gradient are by hand, in Numba and CUDA (`engine/kernels/nptf_energy`). One bin is the likelihood of one bin; bins with
+one spectrum for everything, added up, are the likelihood of their sum times a multinomial factor (tests of both to
+1e-12).
+
+A model asks for it with a source grid of fluxes and a spectrum for every population ([models](models.md)):
+
+```toml
+[source_grid]
+flux_min = 1e-13          # cm^-2 s^-1, in all bins together
+flux_max = 1e-8
+
+[[components]]
+name = "iso_ps"
+norm = "Sps_iso"          # mean counts per pixel, in all bins together
+template = "iso"
+spectrum = {{ power_law = {{ index = "index_ps" }} }}
+source_counts = {{ slopes = ["n1", "n2"], breaks = ["Fb"] }}      # breaks are fluxes
+```
+
+**What is approximate**: the fraction of a source's photons that a pixel receives is taken to be the same in all bins,
+that of the mean of their point-spread functions. Simulated photons have the point-spread function of their own bin
+(`gammasky simulate`, predictive checks). What that costs in bias and coverage has not been measured.
+
+**What is not there**: two populations of different spectra are refused, since their likelihood costs the cube of the
+counts.
+
+## A simulated inner Galaxy in four bins
+
+    gammasky fit inner_galaxy_energy --data demo_energy --seed 1 --out fits/energy_demo
+
+{demo}
+
+## The sky above 10 GeV
+
+    cd examples/above_10_gev          # its README says which files go beside the recipe
+    gammasky data build recipe.toml --out sky_above_10_gev
+    gammasky fit high_latitude_10gev --data sky_above_10_gev --out fits/energy_sky
+
+{sky}
+"""
+PAPER = {
+    "slope above the break": "2.09 ± 0.04",
+    "slope below the break": "1.07 ± 0.27",
+    "flux of the break [1e-11 cm^-2 s^-1]": "3.5 ± 0.4",
+    "index of the spectrum of sources": "",
+    "share of the sources in the isotropic intensity": "0.42 ± 0.08 of the extragalactic background",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("demo", "sky", "one-bin"):
+        parser.add_argument(f"--{name}", type=Path)
+    given = parser.parse_args()
+    text = PAGE.format(demo=_demo(given.demo), sky=_sky(given.sky, given.one_bin))
+    (HERE / "energy.md").write_text(text, encoding="utf-8")
+
+
+def _told(summary: dict[str, Any]) -> str:
+    """How a fit ended, in one sentence."""
+    diagnostics = summary["diagnostics"]
+    log_z = f"{diagnostics['log_z']:.2f} ± {diagnostics['log_z_error']:.2f}"
+    return f"Verdict *{summary['verdict']['level']}*, {diagnostics['gradients']:,} gradients, log Z {log_z}."
+
+
+def _demo(folder: Path | None) -> str:
+    """Truth beside posterior, by number."""
+    if folder is None:
+        return "Not run."
+    summary = _summary(folder)
+    rows = {name: summary["parameters"][name] for name in summary["main_parameters"]}
+    rows["point-source fraction"] = summary["point_source_fraction"]["gce"]
+    bins = summary["point_source_fraction_by_bin"]["gce"]
+    rows |= {f"point-source fraction, {name}": entry for name, entry in bins.items()}
+    shutil.copyfile(folder / "figures" / "sed.png", HERE / "figures" / "energy_demo_sed.png")
+    lines = [_told(summary), "", "| | truth | median and 68 % | unit |", "| --- | ---: | --- | --- |"]
+    for name, entry in rows.items():
+        truth = f"{entry['truth']:.3g}" if "truth" in entry else ""
+        lines.append(f"| {name} | {truth} | {_interval(entry)} | {entry['unit'].replace('1', '') or ''} |")
+    return "\n".join([*lines, "", "![Spectra of the components](figures/energy_demo_sed.png)"])
+
+
+def _sky(folder: Path | None, one_bin: Path | None) -> str:
+    """The fit of all bins beside that of their sum, and the paper."""
+    if folder is None:
+        return "Not run."
+    summary = _summary(folder)
+    columns = {"five bins together": _numbers(folder)}
+    if one_bin is not None:
+        columns["one bin"] = _numbers(one_bin)
+    counts = read_posterior(folder / "posterior.nc")["observed_data"]["counts"].values
+    for name in ("sed", "dnds"):
+        shutil.copyfile(folder / "figures" / f"{name}.png", HERE / "figures" / f"energy_sky_{name}.png")
+    lines = [
+        f"{int(counts.sum()):,} photons. {_told(summary)}", "",
+        f"| | {' | '.join(columns)} | arXiv:1711.03111 |", f"| --- {'| --- ' * len(columns)}| --- |",
+    ]  # fmt: skip
+    for name, paper in PAPER.items():
+        lines.append(f"| {name} | {' | '.join(column.get(name, '') for column in columns.values())} | {paper} |")
+    lines += ["", "![Source counts above 10 GeV](figures/energy_sky_dnds.png)"]
+    return "\n".join([*lines, "", "![Spectra of the components](figures/energy_sky_sed.png)"])
+
+
+def _numbers(folder: Path) -> dict[str, str]:
+    """Medians and 68 % of what the paper quotes."""
+    posterior = read_posterior(folder / "posterior.nc")["posterior"]
+    draws = {name: posterior[name].values.ravel() for name in ("n1", "n2", "Fb", "index_ps", "Sps_iso", "S_iso")}
+    found = {
+        "slope above the break": draws["n1"],
+        "slope below the break": draws["n2"],
+        "flux of the break [1e-11 cm^-2 s^-1]": draws["Fb"] * 1e11,
+        "index of the spectrum of sources": draws["index_ps"],
+        "share of the sources in the isotropic intensity": draws["Sps_iso"] / (draws["Sps_iso"] + draws["S_iso"]),
+    }
+    told = {}
+    for name, values in found.items():
+        low, middle, high = np.quantile(values, QUANTILES)
+        told[name] = _interval({"q16": low, "q50": middle, "q84": high})
+    return told
+
+
+def _interval(entry: dict[str, float]) -> str:
+    low, middle, high = (number(entry[name], entry["q84"] - entry["q16"]) for name in ("q16", "q50", "q84"))
+    return f"{middle} ({low} to {high})"
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return found
+
+
+if __name__ == "__main__":
+    main()
