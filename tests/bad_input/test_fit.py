@@ -145,9 +145,9 @@ def test_no_number_of_threads(threads: str, monkeypatch: pytest.MonkeyPatch, cap
 
 @contextmanager
 def small_files_only() -> Iterator[None]:
-    """What a full disk does, without one: no file beyond 200 kB, which only the posterior exceeds."""
+    """What a full disk does, without one: no file beyond 400 kB, which only the posterior exceeds."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
     try:
         yield
     finally:

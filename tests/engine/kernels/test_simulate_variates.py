@@ -107,7 +107,7 @@ def test_entry_is_a_search_of_the_running_sum(size: int) -> None:
 def test_one_power_law_is_drawn_exactly(slope: float) -> None:
     """dN/dS ~ S^-slope between 2 and 4 in one cell, closed form of the cumulative distribution."""
     grid = np.array([2.0, 4.0])
-    table = SourceTable.build(np.ones(1), grid, (grid / 3.0) ** -slope)
+    table = SourceTable.build(np.ones(1), grid, (grid / 3.0) ** -slope, np.ones(1))
     s = np.array([variates.in_cell(table.origin[0], table.step[0], table.decay[0], u) for u in uniform(20_000, 4)])
     assert s.min() >= 2.0 * (1 - 1e-12)
     assert s.max() <= 4.0 * (1 + 1e-12)
@@ -127,7 +127,7 @@ def test_one_power_law_is_drawn_exactly(slope: float) -> None:
 @pytest.mark.parametrize("slope", [-3.0, 0.0, 1.0, 1.0 + 1e-9, 2.0, 8.0])
 def test_integral_of_a_power_law(slope: float) -> None:
     grid = np.geomspace(0.1, 100.0, 31)
-    table = SourceTable.build(np.ones(1), grid, 3.0 * grid**-slope)
+    table = SourceTable.build(np.ones(1), grid, 3.0 * grid**-slope, np.ones(1))
     with mpmath.workdps(30):
         p = 1 - mpmath.mpf(slope)
         exact = 3 * mpmath.log(1000) if p == 0 else 3 * (mpmath.mpf(100) ** p - mpmath.mpf("0.1") ** p) / p
@@ -135,10 +135,11 @@ def test_integral_of_a_power_law(slope: float) -> None:
 
 
 def test_cells_that_end_in_zero_are_empty() -> None:
-    table = SourceTable.build(np.ones(1), np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([0.0, 1.0, 1.0, 0.0, 2.0]))
+    one = np.ones(1)
+    table = SourceTable.build(one, np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([0.0, 1.0, 1.0, 0.0, 2.0]), one)
     assert table.integral == pytest.approx(1.0, rel=1e-14)
     assert table.origin.tolist() == [3.0]
-    assert SourceTable.build(np.ones(1), np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.0])).integral == 0
+    assert SourceTable.build(one, np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 0.0]), one).integral == 0
 
 
 def heavy_tail(inside: np.ndarray) -> np.ndarray:

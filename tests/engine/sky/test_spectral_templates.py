@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gammasky.engine.errors import InputError
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.spec import model_from_table
 from gammasky.engine.sky import Dataset
@@ -50,8 +51,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def values(folder: Path, template: str) -> tuple[SkyModel, np.ndarray]:
-    model = SkyModel(model_from_table(MODEL | {"components": [{**SMOOTH, "template": template}]}), Dataset.open(folder))
+def values(folder: Path, template: str, **more: Any) -> tuple[SkyModel, np.ndarray]:
+    component = {**SMOOTH, "template": template, **more}
+    model = SkyModel(model_from_table(MODEL | {"components": [component]}), Dataset.open(folder))
     (maps,) = (values for key, values in model.expectation.arrays["templates"].items() if key.startswith("map:"))
     return model, np.asarray(maps)
 
@@ -69,8 +71,10 @@ def test_bins_are_to_each_other_as_intensity_times_exposure(folder: Path) -> Non
         np.testing.assert_allclose(found, expected / expected.mean(), rtol=1e-6)
 
 
-def test_a_map_without_a_spectrum_is_alike_in_all_bins(folder: Path) -> None:
-    model, found = values(folder, "plain")
+def test_a_map_without_a_spectrum_needs_one_or_a_norm_for_each_bin(folder: Path) -> None:
+    with pytest.raises(InputError, match="template 'plain' is one for 2 energy bins; give the component a spectrum"):
+        values(folder, "plain")
+    model, found = values(folder, "plain", norm={"per_bin": ["S", 2.0]})
     first, second = (found[model.pixels.energy_bin == number].mean() for number in (0, 1))
     assert first == pytest.approx(second, rel=1e-12)
 

@@ -34,7 +34,10 @@ class Toy:
         }
         self.latent = SimpleNamespace(slots=slots)
         self.expectation = SimpleNamespace(
-            fluxes=lambda _sky: {"all": jnp.asarray(0.0)}, point_source_fractions=lambda _sky: {}, groups=()
+            fluxes=lambda _sky: {"all": jnp.asarray(0.0)},
+            point_source_fractions=lambda _sky: {},
+            groups=(),
+            bins=SimpleNamespace(n=1),
         )
         self.identity = {"model": "toy", "arrays": ""}
 
