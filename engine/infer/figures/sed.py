@@ -63,8 +63,9 @@ def _bands(
     middle = np.median(draws, axis=0)
     for low, high, opacity in BANDS:
         lower, upper = np.quantile(draws, (low, high), axis=0)
-        style = {"color": colour, "alpha": opacity, "linewidth": 0, "hatch": "////" if sources else None}
-        axis.bar(left, upper - lower, right - left, lower, align="edge", **style)
+        boxes = axis.bar(left, upper - lower, right - left, lower, align="edge", color=colour, alpha=opacity)
+        for box in boxes:
+            box.set(linewidth=0, hatch="////" if sources else None)
     axis.hlines(middle, left, right, color=colour, linewidth=2.2)
     axis.plot(np.sqrt(left * right), middle, color=colour, linewidth=0.7, alpha=0.6)
     for edge in spectra.edges_gev:
