@@ -79,6 +79,15 @@ counts.
 
 {sky}
 """
+SKY_READ = """- **The share of the sources is that of the paper**, and dN/dF meets the counts of the 3FHL catalogue (points) over
+  two decades of flux, from where it becomes incomplete, although the fit knows nothing of the catalogue.
+- **The break is not where the paper has it.** It lies at the lower end of its prior, where a source sends about one
+  photon: one power law does from there to the brightest source, a little steeper than the paper's above its break. The
+  paper's break is where the catalogue ends. The points there lie above the straight line, so a second break may be what
+  the sky asks for; with one, the many bright sources decide the slope. How much of the difference is due to the
+  shared pixel fraction, to the diffuse model, and to photons of class SOURCE that are cosmic rays, is not known.
+- **Sources and smooth isotropic emission have different spectra**, which one bin cannot see: it is part of what tells
+  them apart here."""
 PAPER = {
     "slope above the break": "2.09 ± 0.04",
     "slope below the break": "1.07 ± 0.27",
@@ -138,7 +147,7 @@ def _sky(folder: Path | None, one_bin: Path | None) -> str:
     ]  # fmt: skip
     for name, paper in PAPER.items():
         lines.append(f"| {name} | {' | '.join(column.get(name, '') for column in columns.values())} | {paper} |")
-    lines += ["", "![Source counts above 10 GeV](figures/energy_sky_dnds.png)"]
+    lines += ["", "![Source counts above 10 GeV](figures/energy_sky_dnds.png)", "", SKY_READ]
     return "\n".join([*lines, "", "![Spectra of the components](figures/energy_sky_sed.png)"])
 
 
