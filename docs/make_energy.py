@@ -77,17 +77,19 @@ counts.
     gammasky data build recipe.toml --out sky_above_10_gev
     gammasky fit high_latitude_10gev --data sky_above_10_gev --out fits/energy_sky
 
+The second column is the same fit of a data set that the same recipe builds with `energy_edges_gev = [10.0, 2000.0]`.
+
 {sky}
 """
-SKY_READ = """- **The share of the sources is that of the paper**, and dN/dF meets the counts of the 3FHL catalogue (points) over
-  two decades of flux, from where it becomes incomplete, although the fit knows nothing of the catalogue.
+SKY_READ = """- **The share of the sources is that of the paper**, and dN/dF meets the counts of the 3FHL catalogue
+  (points) over two decades of flux, from where it becomes incomplete, although the fit knows nothing of the catalogue.
 - **The break is not where the paper has it.** It lies at the lower end of its prior, where a source sends about one
   photon: one power law does from there to the brightest source, a little steeper than the paper's above its break. The
-  paper's break is where the catalogue ends. The points there lie above the straight line, so a second break may be what
-  the sky asks for; with one, the many bright sources decide the slope. How much of the difference is due to the
-  shared pixel fraction, to the diffuse model, and to photons of class SOURCE that are cosmic rays, is not known.
-- **Sources and smooth isotropic emission have different spectra**, which one bin cannot see: it is part of what tells
-  them apart here."""
+  sum of the bins says the same, so energy is not the reason. The paper's break is where the catalogue ends, and the
+  points there lie above the straight line: a second break may be what the sky asks for. With one, the many bright
+  sources decide the slope. What the diffuse model and cosmic rays among photons of class SOURCE do is not known.
+- **The sources' spectrum is measured**, harder than that of the smooth isotropic emission; one bin knows nothing of it.
+  The share is not known better for it on this sky, where bright sources give it away in one bin already."""
 PAPER = {
     "slope above the break": "2.09 ± 0.04",
     "slope below the break": "1.07 ± 0.27",
