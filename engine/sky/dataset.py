@@ -16,12 +16,7 @@ from gammasky.engine.sky import maps
 from gammasky.engine.sky.catalogues import Catalogue
 from gammasky.engine.sky.gzip_files import unpacked
 from gammasky.engine.sky.loading import counts_of, exposure_of, template_of, working_pixels
-from gammasky.engine.sky.manifest import (
-    MANIFEST_NAME,
-    CatalogueTemplate,
-    Manifest,
-    MapFile,
-)
+from gammasky.engine.sky.manifest import MANIFEST_NAME, CatalogueTemplate, Manifest, MapFile
 from gammasky.engine.sky.pixels import HealpixPixels, Pixels
 from gammasky.engine.sky.psf import PSF, IRFSettings, PSFFile
 from gammasky.engine.sky.readers import Maps, load_map
