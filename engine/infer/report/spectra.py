@@ -12,7 +12,7 @@ from gammasky.engine.infer.report.html import Section, Table
 from gammasky.engine.infer.report.numbers import interval, number
 from gammasky.engine.infer.report.sky import saved_figure
 
-SPECTRA = "Energy spectra: median, 68 % and 95 % in each energy bin; dashed: point sources."
+SPECTRA = "Energy spectra: median, 68 % and 95 % in each energy bin; hatched: point sources."
 SCALE = 1e-7  # GeV cm^-2 s^-1 sr^-1
 
 
