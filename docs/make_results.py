@@ -38,7 +38,8 @@ Written by `docs/make_results.py` from the studies themselves. Each section is o
 method ([../inference.md](../inference.md)), with its table; whole tables are in `docs/studies/tables`. Fractions are
 5 / 50 / 95 % of the posterior, fluxes mean ± standard deviation in counts per pixel. Ranges and shifts are those of the
 members whose verdict is *reliable*. log Z compares fits of the same photons in the same pixels only. Masks x shapes x
-diffuse models: [../campaigns.md](../campaigns.md#measured-36-fits-of-the-fermi-lat-data).
+diffuse models: [../campaigns.md](../campaigns.md#measured-36-fits-of-the-fermi-lat-data). Studies that are not here
+were not run again since the default method is the emulator: [earlier.md](earlier.md).
 """
 
 
@@ -80,7 +81,8 @@ def _overview(known: list[Study]) -> Iterator[str]:
 
 def _strongest(study: Study) -> str:
     """The choice that shifts the point-source fraction most, in posterior standard deviations of one fit."""
-    effects = [row for row in _read(study.name, "effects") if row["quantity"] == "ps_fraction" and row["shift"]]
+    effects = [row for row in _read(study.name, "effects") if row["quantity"] == "ps_fraction"]
+    effects = [row for row in effects if np.isfinite(_number(row, "shift"))]
     if not effects or study.skies is not None:
         return ""
     most = max(effects, key=lambda row: abs(float(row["shift"])))
