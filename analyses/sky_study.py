@@ -17,6 +17,7 @@ from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.settings import MAX_SEED
+from gammasky.engine.machine import machine
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import SIMULATORS
 from gammasky.engine.sky.dataset import Dataset
@@ -74,6 +75,26 @@ class SkyStudy:
             "simulator": self.simulator,
             "seed": self.seed,
         }
+
+
+class SkyTask:
+    """Base of the tasks of one sky, which keep the model and its compiled programs for the next in `_kept`."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_kept": {}}  # what is kept is made anew in another process
+
+    def about(self, resources: Resources) -> dict[str, str]:
+        """The software and the device of this process.
+
+        Raises:
+            InputError: a GPU was asked for, and there is none here.
+        """
+        return machine(resources.gpus)
+
+    def structure(self, spec: dict[str, Any]) -> str:
+        """All skies are of one model, and may be fitted side by side."""
+        del spec
+        return ""
 
 
 def run_skies(

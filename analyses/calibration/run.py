@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gammasky.analyses.ensemble.datasets import data_identity
 from gammasky.analyses.ensemble.file import beside
 from gammasky.analyses.programs import share_programs
+from gammasky.analyses.sky_study import SkyTask
 from gammasky.distributed.campaign import Tally, load_member, read_rows, run_campaign
 from gammasky.distributed.member import Desk, Member, Resources, Result, Row
 from gammasky.distributed.runners.base import Runner
@@ -37,7 +38,6 @@ from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.result import Fit, log_prior
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
-from gammasky.engine.machine import machine
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator, build_simulator
 from gammasky.engine.runtime import configure
@@ -176,27 +176,11 @@ def values_of(model: SkyModel, z: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class FitSky:
+class FitSky(SkyTask):
     """The task of one member: fit sky `number`. Skies and compiled programs are kept for the next."""
 
     study: Calibration
     _kept: dict[str, Skies] = field(default_factory=dict, compare=False, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"study": self.study, "_kept": {}}  # what is kept is made anew in another process
-
-    def about(self, resources: Resources) -> dict[str, str]:
-        """The software and the device of this process.
-
-        Raises:
-            InputError: a GPU was asked for, and there is none here.
-        """
-        return machine(resources.gpus)
-
-    def structure(self, spec: dict[str, Any]) -> str:
-        """All skies are of one model, and may be fitted side by side."""
-        del spec
-        return ""
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
         """Arrays truth (K,), draws (N_DRAWS, K) and, if asked for, honest (N_DRAWS, K); a row of DIAGNOSTICS, FACTS and

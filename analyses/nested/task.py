@@ -10,12 +10,12 @@ import numpy as np
 
 from gammasky.analyses.nested.study import NestedStudy
 from gammasky.analyses.programs import share_programs
-from gammasky.distributed.member import Desk, Resources, Result
+from gammasky.analyses.sky_study import SkyTask
+from gammasky.distributed.member import Desk, Result
 from gammasky.engine.infer.maximum.climbs import theta_of
 from gammasky.engine.infer.maximum.compare import compare
 from gammasky.engine.infer.maximum.null import Null
 from gammasky.engine.infer.settings import Settings
-from gammasky.engine.machine import machine
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import LikelihoodSimulator, PhotonSimulator, build_simulator
 from gammasky.engine.runtime import configure
@@ -33,7 +33,7 @@ class Simulated:
 
 
 @dataclass(frozen=True)
-class CompareSky:
+class CompareSky(SkyTask):
     """Fit sky `number` of the null; the model and its compiled programs are kept for the next.
 
     Attributes:
@@ -44,22 +44,6 @@ class CompareSky:
     study: NestedStudy
     truth: tuple[float, ...]
     _kept: dict[str, Simulated] = field(default_factory=dict, compare=False, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"study": self.study, "truth": self.truth, "_kept": {}}  # what is kept is made anew elsewhere
-
-    def about(self, resources: Resources) -> dict[str, str]:
-        """The software and the device of this process.
-
-        Raises:
-            InputError: a GPU was asked for, and there is none here.
-        """
-        return machine(resources.gpus)
-
-    def structure(self, spec: dict[str, Any]) -> str:
-        """All skies are of one model, and may be fitted side by side."""
-        del spec
-        return ""
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
         """Arrays null and full (D,), the coordinates of both maxima; a row of ts and both log-likelihoods."""

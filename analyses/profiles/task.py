@@ -10,13 +10,13 @@ import numpy as np
 
 from gammasky.analyses.profiles.study import ProfileStudy
 from gammasky.analyses.programs import share_programs
-from gammasky.distributed.member import Desk, Resources, Result
+from gammasky.analyses.sky_study import SkyTask
+from gammasky.distributed.member import Desk, Result
 from gammasky.engine.infer.maximum.climbs import theta_of
 from gammasky.engine.infer.maximum.profile import whole_plane
 from gammasky.engine.infer.maximum.quantity import Quantity
 from gammasky.engine.infer.maximum.scan import scan
 from gammasky.engine.infer.settings import Settings
-from gammasky.engine.machine import machine
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.simulate import LikelihoodSimulator, PhotonSimulator, build_simulator
 from gammasky.engine.runtime import configure
@@ -35,7 +35,7 @@ class Simulated:
 
 
 @dataclass(frozen=True)
-class ScanSky:
+class ScanSky(SkyTask):
     """Scan sky `sky` of value `value`; the model and its compiled programs are kept for the next.
 
     Attributes:
@@ -47,23 +47,6 @@ class ScanSky:
     values: tuple[float, ...]
     places: tuple[tuple[float, ...], ...]
     _kept: dict[str, Simulated] = field(default_factory=dict, compare=False, repr=False)
-
-    def __getstate__(self) -> dict[str, Any]:
-        kept: dict[str, Simulated] = {}  # what is kept is made anew elsewhere
-        return {"study": self.study, "values": self.values, "places": self.places, "_kept": kept}
-
-    def about(self, resources: Resources) -> dict[str, str]:
-        """The software and the device of this process.
-
-        Raises:
-            InputError: a GPU was asked for, and there is none here.
-        """
-        return machine(resources.gpus)
-
-    def structure(self, spec: dict[str, Any]) -> str:
-        """All skies are of one model, and may be fitted side by side."""
-        del spec
-        return ""
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
         """Array ts: of the value of the sky or, on a sky of the first value, of all; a row with the best value."""
