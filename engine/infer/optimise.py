@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine import interrupt
 from gammasky.engine.errors import NonFiniteLikelihoodError
-from gammasky.engine.infer.climb import Record, climb
+from gammasky.engine.infer.climb import BATCH, Record, climb, in_batches
 
 if TYPE_CHECKING:
     from gammasky.engine.model import Density
@@ -26,7 +25,6 @@ Floats = NDArray[np.float64]
 _LITTLE = 20  # iterations of a climb that shall not arrive
 _SAME_HEIGHT = 0.05  # nat between two climbs to one optimum
 _STEP = 1e-4  # of the central differences of the gradient, on the scale of the prior's standard deviation
-BATCH = 8  # points per evaluation of the density, always: another number would be another program to compile
 _FLATTEST = 0.25  # smallest curvature: no direction is wider than twice the prior
 
 
@@ -157,14 +155,7 @@ def dispersed_starts(model: Density, seed: int, n_starts: int) -> Floats:
 
 def evaluate(model: Density, points: Floats) -> tuple[Floats, Floats]:
     """Log density (n,) and its gradient (n, D) at points (n, D), BATCH at a time; the last batch is filled up."""
-    values, gradients = np.empty(len(points)), np.empty(points.shape)
-    for first in range(0, len(points), BATCH):
-        interrupt.check()
-        rows = np.arange(first, first + BATCH)
-        found = model.value_and_gradient(points[np.minimum(rows, len(points) - 1)])
-        rows = rows[rows < len(points)]
-        values[rows], gradients[rows] = (np.asarray(part)[: len(rows)] for part in found)
-    return values, gradients
+    return in_batches(model.value_and_gradient, points)
 
 
 def _starts(model: Density, seed: int, n_starts: int) -> Floats:

@@ -13,15 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine import interrupt
 from gammasky.engine.errors import NonFiniteLikelihoodError
-from gammasky.engine.infer.climb import climb
+from gammasky.engine.infer.climb import climb, in_batches
 from gammasky.engine.infer.maximum.plane import Plane
 from gammasky.engine.model import Density
 from gammasky.engine.model.values import Parameters
 
 Floats = NDArray[np.float64]
-BATCH = 8  # points per evaluation, always: another number would be another program to compile
 SCREENED = 4  # random points for each start, of which the best are taken
 SAME_HEIGHT = 0.05  # nat between two climbs to one maximum
 
@@ -53,14 +51,7 @@ class Maximum:
 
 def evaluate(model: Density, x: Floats) -> tuple[Floats, Floats]:
     """Log-likelihood (n,) and its gradient (n, D) at points x (n, D) of the box, BATCH at a time."""
-    values, gradients = np.empty(len(x)), np.empty(x.shape)
-    for first in range(0, len(x), BATCH):
-        interrupt.check()
-        rows = np.arange(first, first + BATCH)
-        found = model.likelihood_in_box(x[np.minimum(rows, len(x) - 1)])
-        rows = rows[rows < len(x)]
-        values[rows], gradients[rows] = (np.asarray(part)[: len(rows)] for part in found)
-    return values, gradients
+    return in_batches(model.likelihood_in_box, x)
 
 
 def random_starts(model: Density, plane: Plane, n: int, seed: Sequence[int]) -> list[Start]:

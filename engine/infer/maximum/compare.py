@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine.infer.maximum.climbs import BATCH, Maximum, Start, climb_all, highest, random_starts
+from gammasky.engine.infer.climb import BATCH
+from gammasky.engine.infer.maximum.climbs import Maximum, Start, climb_all, highest, random_starts
 from gammasky.engine.infer.maximum.plane import Plane
 from gammasky.engine.model import Density
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from gammasky.engine.infer.climb import climb
-from gammasky.engine.infer.maximum.climbs import BATCH, Maximum, Start, climb_all, highest, random_starts
+from gammasky.engine.infer.climb import BATCH, climb
+from gammasky.engine.infer.maximum.climbs import Maximum, Start, climb_all, highest, random_starts
 from gammasky.engine.infer.maximum.plane import Plane
 from gammasky.engine.infer.maximum.quantity import Quantity
 from gammasky.engine.model import SkyModel

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from gammasky.engine import interrupt
 from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
-from gammasky.engine.infer.maximum.climbs import BATCH
 from gammasky.engine.infer.maximum.null import axes_of, scales_only
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.priors import ScalarPrior

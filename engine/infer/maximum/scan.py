@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine.infer.maximum.climbs import BATCH, Start, climb_all, highest, random_starts
+from gammasky.engine.infer.climb import BATCH
+from gammasky.engine.infer.maximum.climbs import Start, climb_all, highest, random_starts
 from gammasky.engine.infer.maximum.compare import RESOLUTION
 from gammasky.engine.infer.maximum.plane import Plane
 from gammasky.engine.model import Density
