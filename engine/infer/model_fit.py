@@ -61,7 +61,8 @@ class ModelFit(Fit):
             overwrite: replace a fit that it holds already.
 
         Raises:
-            InputError: a folder that holds a fit; a fit of a density that is not a sky model.
+            InputError: a folder that holds a fit, or the checkpoint of another one; a fit of a density that is not a
+                sky model.
         """
         return save(self._sky_model(), self.settings, self, Path(folder), overwrite=overwrite)
 

@@ -13,6 +13,7 @@ from gammasky.engine import interrupt
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing, write_json
 from gammasky.engine.folders import folder_held, folder_made
+from gammasky.engine.infer.checkpoint import load_checkpoint
 from gammasky.engine.infer.derived import predict
 from gammasky.engine.infer.posterior import posterior_tree, write_posterior
 from gammasky.engine.infer.result import Fit
@@ -78,10 +79,12 @@ def save(model: SkyModel, settings: Settings, result: Fit, folder: Path, *, over
     """Write what `gammasky fit` writes, from Python; see `ModelFit.save`.
 
     Raises:
-        InputError: a folder that holds a finished fit.
+        InputError: a folder that holds a finished fit, or the checkpoint of another one.
     """
     if (folder / POSTERIOR).exists() and not overwrite:
         raise InputError(f"{folder}: holds a fit; choose another folder, or overwrite=True")
+    if (folder / CHECKPOINT).exists() and not overwrite:
+        load_checkpoint(folder / CHECKPOINT, {**settings.resolved(), **model.identity})  # of this fit, or refused
     with folder_made(folder), folder_held(folder):
         write_outputs(model, settings, result, folder, result.seconds, quiet=True)
     return folder

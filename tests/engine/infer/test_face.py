@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 
 import gammasky
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer.checkpoint import save_checkpoint
 from gammasky.engine.infer.model_fit import ModelFit
+from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.saved import SavedFit
 from gammasky.engine.model import SkyModel
 
@@ -96,6 +98,11 @@ def test_models_and_data_show_themselves(small_model: SkyModel) -> None:
 def test_what_cannot_be_read_or_written(made: ModelFit, saved: SavedFit, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds a fit; choose another folder, or overwrite=True"):
         made.save(saved.folder)
+    (tmp_path / "begun").mkdir()
+    save_checkpoint(tmp_path / "begun" / CHECKPOINT, {}, {"seed": 3})
+    with pytest.raises(InputError, match="this fit has"):
+        made.save(tmp_path / "begun")
+    assert (tmp_path / "begun" / CHECKPOINT).is_file()
     with pytest.raises(InputError, match="no such folder"):
         gammasky.load(tmp_path / "absent")
     with pytest.raises(InputError, match=r"holds no posterior\.nc"):
