@@ -11,6 +11,7 @@ from typing import Any
 
 from gammasky.analyses.ensemble.tables import EXCESS, Roles, Table, dressed, excess_components, roles, uniform
 from gammasky.engine.errors import InputError
+from gammasky.engine.model.expressions import is_name
 
 FIXED_SLOPE = 1.2
 BULGE_MAPS = ("macias2019", "coleman2019", "f98")  # of a bulge, where the base model has none
@@ -45,7 +46,8 @@ def _template(shape: str, found: Roles, component: str, parameters: Table) -> An
 
     def named(name: str | None, stem: str, prior: Table) -> str:
         chosen = name or f"{stem}_{component}"
-        parameters.setdefault(chosen, dict(prior))
+        if is_name(chosen):  # an expression is made of parameters that the model has
+            parameters.setdefault(chosen, dict(prior))
         return chosen
 
     if shape == "nfw":

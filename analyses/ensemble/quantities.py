@@ -13,6 +13,7 @@ from gammasky.engine.infer.report.sources import sources_above, thinned
 from gammasky.engine.infer.summary import described
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.spec import Component
+from gammasky.engine.model.values import value_of
 
 Floats = NDArray[np.float64]
 STATISTICS = ("mean", "sd", "q05", "q50", "q95")
@@ -69,7 +70,8 @@ def _shape(component: Component, derived: Mapping[str, Floats]) -> dict[str, Flo
     suffix = "" if component.source_counts is None else "_ps"
     meaning = roles(component.model_dump()["template"])
     names = {"gamma": meaning.gamma, "f_bulge": meaning.f_bulge}
-    return {f"{role}{suffix}": derived[name] for role, name in names.items() if name and derived[name].ndim == 1}
+    found = {role: np.asarray(value_of(name, derived)) for role, name in names.items() if name}
+    return {f"{role}{suffix}": values for role, values in found.items() if values.ndim == 1}
 
 
 def _sources(model: SkyModel, populations: list[Component], derived: Mapping[str, Floats]) -> Floats:

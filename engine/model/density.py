@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from gammasky.engine.errors import NonFiniteLikelihoodError
 from gammasky.engine.model.expectation import Expectation
 from gammasky.engine.model.expected_sky import Sky
+from gammasky.engine.model.expressions import is_name
 from gammasky.engine.model.flux_axes import FluxAxes, flux_axes
 from gammasky.engine.model.latent import Latent, log_standard_normal
 from gammasky.engine.model.main_parameters import MOST, main_parameters
@@ -64,13 +65,17 @@ class Density:
         return flux_axes(self.expectation.spec, self.latent)
 
     def mixture_fluxes(self, theta: Parameters) -> list[jax.Array]:
-        """Mean counts per pixel of all templates that free shares mix; the likelihood is smooth in them."""
-        return [
-            flux
-            for component in self.expectation.spec.components
-            if component.norm is not None
-            for flux in component.template.fluxes(total_norm(component.norm, theta), theta)
-        ]
+        """Mean counts per pixel of all templates that free shares mix, and of components whose norm is an expression;
+        the likelihood is smooth in them."""
+        found: list[jax.Array] = []
+        for component in self.expectation.spec.components:
+            if component.norm is None:
+                continue
+            norm = total_norm(component.norm, theta)
+            alone = is_name(component.norm) or not isinstance(component.norm, str)
+            found += [] if alone else [norm]
+            found += component.template.fluxes(norm, theta)
+        return found
 
     def main_parameters(self, most: int = MOST) -> list[str]:
         """Names of the parameters to show first, at most so many."""

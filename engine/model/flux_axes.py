@@ -36,7 +36,7 @@ class Amplitude:
 @dataclass(frozen=True)
 class FluxAxes:
     """The axes of components whose norm has a uniform prior, or whose amplitude has a log-uniform one, and is in no
-    other place of the model.
+    other place of the model. A norm that is an expression has no axis of its own: its parameters stay as they are.
 
     Attributes:
         norms (n,): axes of norms.

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from gammasky.engine.model.latent import Latent
 from gammasky.engine.model.spec import Component, ModelSpec, PerBin
+from gammasky.engine.model.values import uses_of
 
 MOST = 10
 
@@ -42,8 +43,8 @@ def _norms(components: Iterable[Component]) -> list[str]:
         norm = component.norm if component.norm is not None else component.amplitude
         if isinstance(norm, PerBin):
             found += [use.parameter for use in norm.uses("")]
-        elif isinstance(norm, str):
-            found.append(norm)
+        else:
+            found += [use.parameter for use in uses_of("norm", norm)]
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain, pairwise
 
@@ -9,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.model.expressions import is_name, problem, read
 from gammasky.engine.model.priors import Dirichlet
 from gammasky.engine.model.spec import ModelSpec
+from gammasky.engine.model.values import Use
 
 
 def parameter_labels(
@@ -29,14 +33,15 @@ def parameter_labels(
     """
     labels: dict[str, tuple[str, ...]] = {}
     uses = [component.uses() for component in spec.components] + [term.uses() for term in spec.terms]
-    for use in chain(*uses):
+    every = list(chain(*uses))
+    for use in every:
         name = use.parameter
+        _require_known(use, spec)
         if use.per_bin:
             use = replace(use, elements=bin_labels(energy_edges_gev, use.where))
-        if name not in spec.parameters:
-            raise InputError(f"{use.where}: {unknown_name('parameter', name, spec.parameters)}")
         prior = spec.parameters[name]
-        prior.require_fit(name, use)
+        # of an expression it is the whole that must lie in the limits
+        prior.require_fit(name, replace(use, least=-math.inf, most=math.inf) if use.expression else use)
         # a single number as shares is that of the first of two
         elements = () if use.shares and not isinstance(prior, Dirichlet) else use.elements
         if labels.setdefault(name, elements) != elements:
@@ -44,6 +49,7 @@ def parameter_labels(
                 f"{use.where}: parameter '{name}' is used with elements {list(elements) or 'none'} here and "
                 f"{list(labels[name]) or 'none'} elsewhere; use two parameters"
             )
+    _require_limits(spec, every)
     for component in spec.populations:
         if component.source_counts is not None:
             where = f"component '{component.name}'"
@@ -52,6 +58,34 @@ def parameter_labels(
     if unused:
         raise InputError(f"parameter '{unused[0]}' is not used by any component; remove it or use it")
     return {name: labels[name] for name in spec.parameters}
+
+
+def _require_known(use: Use, spec: ModelSpec) -> None:
+    """Refuse a name that is not declared."""
+    name, known = use.parameter, spec.parameters
+    if use.expression in known and use.expression:
+        raise InputError(
+            f"{use.where}: '{use.expression}' is the name of a parameter and reads as an expression; rename it with "
+            "letters, digits and _ only"
+        )
+    if name in known:
+        return
+    if use.expression:
+        at = read(use.expression, use.where).names()[name]
+        raise problem(use.where, use.expression, at, str(unknown_name("parameter", name, known)))
+    if not is_name(name):
+        raise InputError(
+            f"{use.where}: expected the name of one parameter, which holds all numbers, got '{name}'; expressions "
+            "stand for single numbers"
+        )
+    raise InputError(f"{use.where}: {unknown_name('parameter', name, known)}")
+
+
+def _require_limits(spec: ModelSpec, uses: Iterable[Use]) -> None:
+    """Refuse expressions that by the priors may be what makes no sense where they stand, or may have no value."""
+    supports = {name: prior.support() for name, prior in spec.parameters.items()}
+    for use in {(use.where, use.expression, use.least, use.most): use for use in uses if use.expression}.values():
+        read(use.expression, use.where).require_between(supports, use.least, use.most, use.what)
 
 
 def bin_labels(energy_edges_gev: NDArray[np.float64] | None, where: str) -> tuple[str, ...]:

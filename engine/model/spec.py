@@ -1,12 +1,14 @@
 """What a sky model is, as a file: components with templates, source-count functions, and priors.
 
-A model is one TOML table. Wherever a number may stand, the name of a parameter may stand instead; `[parameters]` gives
-every parameter its prior, so a parameter can be shared, fixed or varied without touching a component.
+A model is one TOML table. Wherever a number may stand, the name of a parameter or an expression of parameters may stand
+instead; `[parameters]` gives every parameter its prior, so a parameter can be shared, fixed or varied without touching
+a component, and priors can stand on what is asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +20,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import named_file, read_toml, shipped_files
+from gammasky.engine.model.expressions import is_name
 from gammasky.engine.model.priors import PRIORS, Prior
 from gammasky.engine.model.source_counts import SOURCE_COUNTS, AnySourceCounts, Limits
 from gammasky.engine.model.spectra import SPECTRA, AnySpectrum
@@ -33,7 +36,7 @@ class PerBin(Schema):
 
     Args:
         per_bin [counts per pixel]: mean over the region of interest in each energy bin: a parameter, which has as many
-            elements, or a list with a number or the name of a parameter for each bin.
+            elements, or a list with a number, the name of a parameter or an expression for each bin.
     """
 
     per_bin: str | Annotated[tuple[Value, ...], Field(min_length=1)]
@@ -43,7 +46,7 @@ class PerBin(Schema):
         if isinstance(self.per_bin, str):
             yield Use(self.per_bin, f"{where}, norm per bin", per_bin=True)
         else:
-            yield from uses_of(where, *self.per_bin)
+            yield from _uses_of_scales(f"{where}, norm per bin", "norm", self.per_bin)
 
     def values(self, theta: Parameters) -> jax.Array:
         """The norms (E,)."""
@@ -63,6 +66,13 @@ class PerBin(Schema):
             )
 
 
+def _uses_of_scales(where: str, key: str, values: Iterable[Any]) -> Iterator[Use]:
+    """The uses in norms and amplitudes: an expression must not make one negative; the prior of a parameter may."""
+    for value in values:
+        alone = is_name(value) or not isinstance(value, str)
+        yield from uses_of(where, value, least=-math.inf if alone else 0.0, what=key)
+
+
 def total_norm(norm: Value | PerBin, theta: Parameters) -> jax.Array:
     """Mean counts per pixel in all energy bins together."""
     return jnp.sum(norm.values(theta)) if isinstance(norm, PerBin) else value_of(norm, theta)
@@ -77,7 +87,8 @@ class Component(Schema):
         name: name of the component, unlike all others.
         template: shape on the sky: the name of a map of the data set, or a table that describes a template.
         norm [counts per pixel]: mean over the region of interest, in all energy bins together; a number, the name of a
-            parameter, or for smooth components a table with one norm for each bin.
+            parameter, an expression of parameters such as "F * (1 - f)", or for smooth components a table with one
+            norm for each bin.
         amplitude [sources per pixel per count]: for populations in place of `norm`: dN/dS at the highest break, or on a
             source grid of fluxes dN/dF, per cm^-2 s^-1.
         source_counts: the source-count function dN/dS of a population, or dN/dF on a source grid of fluxes.
@@ -132,7 +143,8 @@ class Component(Schema):
         where = f"component '{self.name}'"
         if isinstance(self.norm, PerBin):
             yield from self.norm.uses(where)
-        yield from uses_of(where, self.norm, self.amplitude)
+        for key, value in (("norm", self.norm), ("amplitude", self.amplitude)):
+            yield from _uses_of_scales(f"{where}, {key}", key, [value])
         if self.spectrum is not None:
             yield from self.spectrum.uses(f"{where}, spectrum")
         if self.source_counts is not None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.maximum.null import Null, norm_of, scales_only
+from gammasky.engine.infer.maximum.null import Null, absent
+from gammasky.engine.model.expressions import names_in, substituted
 from gammasky.engine.model.spec import ModelSpec, model_from_table
 
 
@@ -20,10 +19,9 @@ def nested_spec(spec: ModelSpec, null: Null) -> ModelSpec:
     Raises:
         InputError: a parameter whose name is that of something else, too.
     """
-    zero = {name for name, value in null.fixed.items() if not np.any(value) and scales_only(spec, name)}
     table = spec.model_dump(mode="json", exclude_none=True)
     values = {**null.fixed, **null.tied}
-    gone = {component.name for component in spec.components if norm_of(component) in zero}
+    gone = absent(spec, null.fixed)
     parts = {
         "components": [component for component in table["components"] if component["name"] not in gone],
         "terms": table["terms"],
@@ -47,7 +45,9 @@ def _replaced(part: Any, values: Mapping[str, Any]) -> Any:
         return {key: entry if key in _NAMES else _replaced(entry, values) for key, entry in part.items()}
     if isinstance(part, list):
         return [_replaced(entry, values) for entry in part]
-    return values.get(part, part) if isinstance(part, str) else part
+    if not isinstance(part, str):
+        return part
+    return values[part] if part in values else substituted(part, values)
 
 
 def _count(part: Any, word: str) -> int:
@@ -56,7 +56,9 @@ def _count(part: Any, word: str) -> int:
         return sum(_count(entry, word) for key, entry in part.items() if key not in _NAMES)
     if isinstance(part, list):
         return sum(_count(entry, word) for entry in part)
-    return int(part == word)
+    if not isinstance(part, str):
+        return 0
+    return int(part == word or word in names_in(part))
 
 
 _NAMES = ("name", "group")  # of components: texts that are no parameters

@@ -14,6 +14,7 @@ import numpy as np
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.maximum.plane import Plane
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.expressions import is_name
 from gammasky.engine.model.priors import (
     Dirichlet,
     HalfNormal,
@@ -25,6 +26,7 @@ from gammasky.engine.model.priors import (
     Uniform,
 )
 from gammasky.engine.model.spec import Component, ModelSpec
+from gammasky.engine.model.values import limits_of
 
 _WITHOUT = re.compile(r"without\s+(\S+)")
 _EQUATION = re.compile(r"([^=]+?)\s*=\s*([^=].*)")
@@ -150,7 +152,10 @@ def _norm_to_remove(name: str, spec: ModelSpec, where: str) -> str:
     if name not in components:
         raise InputError(f"{where}: {unknown_name('component', name, components)}")
     norm = norm_of(components[name])
-    if not isinstance(norm, str):
+    if not is_name(norm):
+        if isinstance(norm, str):
+            what = f"its norm is the expression '{norm}': give its parameters values that make it 0, or"
+            raise InputError(f"{where}: {what} give '{name}' a norm that is a parameter, from 0 or near it")
         what = "its dN/dS is free" if norm is None else f"its norm is the number {norm:g}"
         raise InputError(f"{where}: not nested, {what}; give '{name}' a norm that is a parameter, from 0 or near it")
     others = [other for other in spec.components if other.name != name and norm in words_in(other.model_dump())]
@@ -174,10 +179,25 @@ def scales_only(spec: ModelSpec, name: str) -> bool:
     return count == sum(norm_of(component) == name for component in spec.components) > 0
 
 
+def absent(spec: ModelSpec, fixed: Mapping[str, Any]) -> set[str]:
+    """The components that are not there where these parameters have these values: their norm is then 0."""
+    zero = {name for name, value in fixed.items() if not np.any(value) and scales_only(spec, name)}
+    numbers = {name: (float(value), float(value)) for name, value in fixed.items() if np.ndim(value) == 0}
+    supports = {name: prior.support() for name, prior in spec.parameters.items()} | numbers
+    gone = set()
+    for component in spec.components:
+        norm = norm_of(component)
+        if isinstance(norm, str) and not is_name(norm):
+            gone |= {component.name} if limits_of(component.name, norm, supports) == (0.0, 0.0) else set()
+        elif is_name(norm):
+            gone |= {component.name} if norm in zero else set()
+    return gone
+
+
 def _loose(spec: ModelSpec, fixed: Mapping[str, Any]) -> tuple[str, ...]:
     """The parameters of components that are not there, and of nothing else."""
-    zero = {name for name, value in fixed.items() if not np.any(value) and scales_only(spec, name)}
-    there = [component for component in spec.components if norm_of(component) not in zero]
+    gone = absent(spec, fixed)
+    there = [component for component in spec.components if component.name not in gone]
     used = {use.parameter for component in there for use in component.uses()}
     used |= {use.parameter for term in spec.terms for use in term.uses()}
     return tuple(name for name in spec.parameters if name not in used and name not in fixed)

@@ -101,11 +101,13 @@ class PriorKind(Schema):
         Raises:
             InputError: names the parameter, the place and the reason.
         """
-        low = self.support()[0]
+        low, high = self.support()
         if low < use.least:
             raise InputError(
                 f"prior of '{name}': {use.what} must be at least {use.least:g}, its prior starts at {low:g}"
             )
+        if high > use.most:
+            raise InputError(f"prior of '{name}': {use.what} must be at most {use.most:g}, its prior ends at {high:g}")
 
     def require_possible(self, name: str, value: Floats) -> None:
         """Refuse values that make no sense whatever the numbers of the prior.

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.priors import PriorKind
 from gammasky.engine.model.source_counts.base import SOURCE_COUNTS, Limits, SourceCounts
-from gammasky.engine.model.values import Arrays, Parameters, Use, Value, uses_of, value_of
+from gammasky.engine.model.values import Arrays, Parameters, Use, Value, limits_of, uses_of, value_of
 
 
 @SOURCE_COUNTS.add
@@ -48,7 +48,8 @@ class BrokenPowerLaw(SourceCounts):
         return self
 
     def uses(self, where: str) -> Iterator[Use]:
-        return uses_of(f"{where}, source_counts", *self.slopes, *self.breaks)
+        yield from uses_of(f"{where}, source_counts slopes", *self.slopes)
+        yield from uses_of(f"{where}, source_counts breaks", *self.breaks)
 
     def shape(self, theta: Parameters, s: jax.Array, tables: Arrays) -> jax.Array:
         """dN/dS (S,) relative to its value at the highest break."""
@@ -58,7 +59,8 @@ class BrokenPowerLaw(SourceCounts):
 
     def require_priors(self, where: str, priors: Mapping[str, PriorKind], limits: Limits) -> None:
         """Breaks are positive, stay in order for all values that their priors allow, and lie on the grid of S."""
-        supports = [priors[b].support() if isinstance(b, str) else (b, b) for b in self.breaks]
+        of_priors = {name: prior.support() for name, prior in priors.items()}
+        supports = [limits_of(f"{where}, source_counts breaks", b, of_priors) for b in self.breaks]
         names = [str(b) for b in self.breaks]
         for position, (name, (low, high)) in enumerate(zip(names, supports, strict=True)):
             if low <= 0:

@@ -51,9 +51,9 @@ class BrokenSpectrum(Spectrum):
 
     def uses(self, where: str) -> Iterator[Use]:
         settings, place = self.broken_power_law, f"{where}, broken_power_law"
-        yield from uses_of(place, settings.index_below, settings.index_above)
-        if isinstance(settings.break_gev, str):
-            yield Use(settings.break_gev, place, least=LEAST_GEV, what="break_gev")
+        yield from uses_of(f"{place} index_below", settings.index_below)
+        yield from uses_of(f"{place} index_above", settings.index_above)
+        yield from uses_of(f"{place} break_gev", settings.break_gev, least=LEAST_GEV, what="break_gev")
 
     def shares(self, theta: Parameters, edges_gev: Edges) -> jax.Array:
         settings = self.broken_power_law

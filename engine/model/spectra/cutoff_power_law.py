@@ -56,10 +56,9 @@ class CutoffPowerLaw(Spectrum):
 
     def uses(self, where: str) -> Iterator[Use]:
         settings, place = self.cutoff_power_law, f"{where}, cutoff_power_law"
-        yield from uses_of(place, settings.index)
+        yield from uses_of(f"{place} index", settings.index)
         for name, value, least in (("cutoff_gev", settings.cutoff_gev, LEAST_GEV), ("exponent", settings.exponent, 0)):
-            if isinstance(value, str):
-                yield Use(value, place, least=least, what=name)
+            yield from uses_of(f"{place} {name}", value, least=least, what=name)
 
     def shares(self, theta: Parameters, edges_gev: Edges) -> jax.Array:
         settings = self.cutoff_power_law

@@ -42,7 +42,8 @@ class LogParabola(Spectrum):
     log_parabola: LogParabolaSettings
 
     def uses(self, where: str) -> Iterator[Use]:
-        return uses_of(f"{where}, log_parabola", self.log_parabola.index, self.log_parabola.curvature)
+        yield from uses_of(f"{where}, log_parabola index", self.log_parabola.index)
+        yield from uses_of(f"{where}, log_parabola curvature", self.log_parabola.curvature)
 
     def shares(self, theta: Parameters, edges_gev: Edges) -> jax.Array:
         settings = self.log_parabola

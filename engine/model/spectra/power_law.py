@@ -43,7 +43,7 @@ class PowerLaw(Spectrum):
     power_law: PowerLawSettings
 
     def uses(self, where: str) -> Iterator[Use]:
-        return uses_of(f"{where}, power_law", self.power_law.index)
+        return uses_of(f"{where}, power_law index", self.power_law.index)
 
     def shares(self, theta: Parameters, edges_gev: Edges) -> jax.Array:
         edges = np.log(edges_gev / self.power_law.pivot_gev)

@@ -10,12 +10,11 @@ import jax
 from pydantic import Field
 
 from gammasky.engine.citation import Citation
-from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.op import triaxial_bar
 from gammasky.engine.model.templates.base import TEMPLATES, Profile
 from gammasky.engine.model.templates.setting import Setting
-from gammasky.engine.model.values import Parameters, Use, Value, value_of
+from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
 from gammasky.engine.sky.schema import Schema
 
 #: The lowest value of each number of a bar: what the quadrature resolves; below exponents of 1 a bar's edges are sharp.
@@ -125,10 +124,7 @@ class BarTemplate(Profile):
 
     def shape_uses(self, where: str) -> Iterator[Use]:
         for name, value in self._numbers().items():
-            if isinstance(value, str):
-                yield Use(value, f"{where}, bar {name}", least=LIMITS[name], what=f"{name} of a bar")
-            elif value < LIMITS[name]:
-                raise InputError(f"{where}: {name} of a bar must be at least {LIMITS[name]:g}, got {value:g}")
+            yield from uses_of(f"{where}, bar", value, least=LIMITS[name], what=f"{name} of a bar")
 
     def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
         bar, backend = self.bar, setting.backend

@@ -64,7 +64,8 @@ class DiskTemplate(LineIntegral):
     disk: DiskSettings
 
     def shape_uses(self, where: str) -> Iterator[Use]:
-        return uses_of(f"{where}, disk", self.disk.scale_height, self.disk.C, self.disk.B)
+        for name in ("scale_height", "C", "B"):
+            yield from uses_of(f"{where}, disk {name}", getattr(self.disk, name))
 
     def integral(self, setting: Setting) -> tuple[DiskSky, Integral]:
         disk, backend = self.disk, setting.backend

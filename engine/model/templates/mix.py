@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from pydantic import Field
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.model.expressions import is_name
 from gammasky.engine.model.priors import SUM_TOLERANCE
 from gammasky.engine.model.templates.base import TEMPLATES, AnyTemplate, Template
 from gammasky.engine.model.templates.function import Function
 from gammasky.engine.model.templates.setting import Setting
-from gammasky.engine.model.values import Parameters, Use, value_of
+from gammasky.engine.model.values import Parameters, Use, uses_of, value_of
 
 
 @TEMPLATES.add
@@ -24,7 +25,7 @@ class MixTemplate(Template):
     Args:
         mix: the templates.
         fractions: their shares: the name of a parameter with a Dirichlet prior, numbers that add up to 1, or for two
-            templates the share of the first (a number or the parameter of one).
+            templates the share of the first (a number, the parameter of one, or an expression of parameters).
     """
 
     kind: ClassVar[str] = "mix"
@@ -40,7 +41,14 @@ class MixTemplate(Template):
         members = [member.label() for member in self.mix]
         if len(set(members)) < len(members):
             members = [f"{number}:{member}" for number, member in enumerate(members)]
-        if isinstance(self.fractions, str):
+        if isinstance(self.fractions, str) and not is_name(self.fractions):
+            if len(members) != 2:
+                raise InputError(
+                    f"{where}, mix: fractions of {len(members)} templates are the name of a parameter with a dirichlet "
+                    f"prior, got the expression '{self.fractions}'; only of two may one be the share of the first"
+                )
+            yield from uses_of(f"{where}, mix fractions", self.fractions, least=0.0, most=1.0, what="a share")
+        elif isinstance(self.fractions, str):
             yield Use(self.fractions, f"{where}, mix", tuple(members), shares=True)
         else:
             _require_shares(self.fractions, len(members), where)

@@ -61,7 +61,7 @@ class NfwTemplate(LineIntegral):
     nfw: NfwSettings
 
     def shape_uses(self, where: str) -> Iterator[Use]:
-        return uses_of(f"{where}, nfw", self.nfw.gamma)
+        return uses_of(f"{where}, nfw gamma", self.nfw.gamma)
 
     def integral(self, setting: Setting) -> tuple[NFWSky, Integral]:
         nfw, backend = self.nfw, setting.backend

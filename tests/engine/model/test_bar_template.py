@@ -61,7 +61,7 @@ def test_main_parameters_hold_the_shape(build: Build, bar_table: dict[str, Any])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ratio_y": 0.01}, "component 'peak': ratio_y of a bar must be at least 0.05, got 0.01"),
+        ({"ratio_y": 0.01}, "component 'peak', bar: ratio_y of a bar must be at least 0.05, got 0.01"),
         ({"c_perp": 0.5}, "c_perp of a bar must be at least 1, got 0.5"),
         ({"falloff": "sech"}, "falloff"),
         ({"anglee": 3.0}, "unknown field .*anglee'; did you mean 'angle'"),
