@@ -19,7 +19,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.scipy.linalg import solve_triangular
 from numpy.typing import NDArray
 
 from gammasky.engine.errors import DivergedFitError
@@ -30,6 +29,7 @@ from gammasky.engine.infer.guide_draws import GuideDraws
 from gammasky.engine.infer.guides import GUIDES
 from gammasky.engine.infer.guides.frame import frame_of
 from gammasky.engine.infer.guides.guide import Frame
+from gammasky.engine.infer.recorded import solve_lower
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model.values import Arrays
 
@@ -106,7 +106,7 @@ class CopyFit:
         drawn, log_q = jax.vmap(partial(self.guide.sample, guide, frame))(jax.random.split(key, len(x)))
         if density is not None:  # a gradient through the points alone: its scatter vanishes at the posterior
             log_q = jax.vmap(partial(density, jax.lax.stop_gradient(guide), frame))(drawn)
-        u = solve_triangular(copy.scale_tril, (drawn.astype(float) - copy.centre).T, lower=True).T
+        u = solve_lower(copy.scale_tril, (drawn.astype(float) - copy.centre).T).T
         one: Callable[[jax.Array], jax.Array] = partial(log_density, self.target, arrays, copy, jnp.asarray(1.0))
         elbo = jnp.mean(jax.vmap(one)(u) - log_q)
         if of_x is None:

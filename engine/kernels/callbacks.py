@@ -14,11 +14,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 from jax.experimental.buffer_callback import buffer_callback
 
 from gammasky.engine.errors import InputError, unknown_name
@@ -27,6 +29,7 @@ from gammasky.engine.kernels.derivatives import first_order
 
 BACKENDS = ("auto", "cuda", "numba", "reference")
 VARIABLE = "GAMMASKY_BACKEND"
+Room = Callable[[int], Sequence[jax.ShapeDtypeStruct]]
 
 
 def choose(backend: str) -> str:
@@ -138,15 +141,20 @@ def call(
         given = [_over(value, mapped) for value in inputs[len(constants) :]]
         kernel(tuple(outputs), *_one_leading_axis(list(inputs[: len(constants)]), mapped), *given)
 
-    def in_place(_context: Any, outputs: Any, *inputs: Any) -> None:
-        run([np.asarray(out) for out in outputs], [np.asarray(value) for value in inputs])
+    copies = platform() == "gpu"
 
-    def by_copies(context: Any, outputs: Any, *inputs: Any) -> None:
-        with gpu.on_stream(_stream(context), outputs[0]) as cupy:
-            gpu.on_host(run, outputs, inputs, cupy)
+    def on_buffers(context: Any, outputs: Any, *inputs: Any) -> None:
+        device = gpu.place(outputs[0])
+        if device is None:
+            run([np.asarray(out) for out in outputs], [np.asarray(value) for value in inputs])
+            return
+        if not copies:
+            raise InputError(f"{name}: its arrays are on GPU {device}, but JAX's default device is a CPU, where its "
+                             "kernel was chosen; set jax.default_device to that GPU, or move the arrays")  # fmt: skip
+        with gpu.on_stream(_stream(context), device) as cupy:
+            gpu.on_host(run, outputs, inputs, cupy, device)
 
     # "expand_dims": what is not mapped arrives with axes of length 1, not copied for every mapped entry
-    on_buffers = by_copies if platform() == "gpu" else in_place
     program = buffer_callback(on_buffers, tuple(result), vmap_method="expand_dims")
     return tuple(first_order(name, program)(*constants, *arguments))
 
@@ -157,25 +165,83 @@ def launch(
     result: Sequence[jax.ShapeDtypeStruct],
     *arguments: jax.Array,
     constants: Sequence[Any] = (),
-    scratch: Sequence[jax.ShapeDtypeStruct] = (),
+    scratch: Room = lambda _entries: (),
+    shared: int | None = None,
 ) -> tuple[jax.Array, ...]:
     """Run the device kernel `kernel(outputs, scratch, *constants, *arguments)` on CuPy arrays, on XLA's stream.
 
-    As `call`; but all inputs carry all mapped axes, since only XLA may copy there, and `scratch` is room to work in,
-    with the same leading axes as `result`.
+    As `call`; but only XLA may copy there.
+
+    Args:
+        name, kernel, result, arguments, constants: as there.
+        scratch: from the number of mapped entries to shape and dtype of room to work in, for all of them together.
+        shared: None for a kernel that needs every argument once for each mapped entry. Else the number of leading axes
+            that the arguments have in common: one that vmap does not map, and whose own leading axes hold one entry,
+            comes once.
     """
-    everything = (*result, *scratch)
+    single = [shared is not None and math.prod(array.shape[:shared]) == 1 for array in arguments]
+    device = _Launch(name, kernel, tuple(result), len(constants), scratch)
+    run = device.over((), (*(True for _ in constants), *single))
+    return tuple(first_order(name, run)(*constants, *arguments))
 
-    def on_buffers(context: Any, buffers: Any, *inputs: Any) -> None:
-        with gpu.on_stream(_stream(context), buffers[0]) as cupy:
-            arrays = [cupy.asarray(buffer) for buffer in buffers]
-            mapped = arrays[0].shape[: arrays[0].ndim - len(result[0].shape)]
-            fixed = [_joined(cupy.asarray(value), len(mapped)) for value in inputs[: len(constants)]]
-            given = [cupy.asarray(value) for value in inputs[len(constants) :]]
-            kernel(arrays[: len(result)], arrays[len(result) :], *fixed, *given)
 
-    program = buffer_callback(on_buffers, everything, vmap_method="broadcast_all", command_buffer_compatible=True)
-    return tuple(first_order(name, program)(*constants, *arguments)[: len(result)])
+class _Launch(NamedTuple):
+    """A launch whose mapped axes grow from vmap to vmap; see `launch`."""
+
+    name: str
+    kernel: Callable[..., None]
+    result: tuple[jax.ShapeDtypeStruct, ...]
+    constants: int
+    scratch: Room
+
+    def over(self, mapped: tuple[int, ...], single: Sequence[bool]) -> Callable[..., tuple[jax.Array, ...]]:
+        """The operation with leading axes `mapped`, which inputs that are `single` do not have."""
+
+        @custom_vmap
+        def run(*inputs: jax.Array) -> tuple[jax.Array, ...]:
+            given = [jax.ShapeDtypeStruct((*mapped, *of.shape), of.dtype) for of in self.result]
+            room = tuple(self.scratch(math.prod(mapped)))
+            program = buffer_callback(partial(self._on_buffers, len(mapped), tuple(single)), (*given, *room),
+                                      command_buffer_compatible=True)  # fmt: skip
+            return tuple(program(*inputs)[: len(given)])
+
+        @run.def_vmap
+        def _one_more(size: int, moved: Sequence[bool], *inputs: jax.Array) -> tuple[Any, Any]:
+            together = [any(moved[: self.constants])] * self.constants + list(moved[self.constants :])
+            alone = [was and not now for was, now in zip(single, together, strict=True)]
+            spread = [
+                value if still else _spread(value, (size, *mapped), new, not was)
+                for value, still, new, was in zip(inputs, alone, moved, single, strict=True)
+            ]
+            return self.over((size, *mapped), alone)(*spread), (True,) * len(self.result)
+
+        return run
+
+    def _on_buffers(self, axes: int, single: tuple[bool, ...], context: Any, buffers: Any, *inputs: Any) -> None:
+        device = gpu.place(buffers[0])
+        if device is None:
+            raise InputError(
+                f"{self.name}: its arrays are on a CPU, but its kernel was chosen for a GPU, where JAX runs; "
+                "move the arrays there, or choose the backend numba"
+            )
+        with gpu.on_stream(_stream(context), device) as cupy:
+            arrays = [gpu.view(cupy, buffer, device) for buffer in buffers]
+            given = [gpu.view(cupy, value, device) for value in inputs]
+            fixed = [
+                array[None] if alone else _joined(array, axes)
+                for array, alone in zip(given[: self.constants], single, strict=False)
+            ]
+            outputs = arrays[: len(self.result)]
+            self.kernel(outputs, arrays[len(self.result) :], *fixed, *given[self.constants :])
+
+
+def _spread(array: jax.Array, mapped: tuple[int, ...], new: bool, older: bool) -> jax.Array:
+    """`array` with all leading axes `mapped`, of which it has the first if `new` and the others if `older`."""
+    axes = int(new) + (len(mapped) - 1 if older else 0)
+    own = array.shape[axes:]
+    first = mapped[:1] if new else (1,)
+    others = mapped[1:] if older else (1,) * (len(mapped) - 1)
+    return jnp.broadcast_to(array.reshape(*first, *others, *own), (*mapped, *own))
 
 
 def _stream(context: Any) -> int:

@@ -7,6 +7,7 @@ when a kernel is first asked for, once per process, and keeps the binary on disk
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -115,11 +116,15 @@ _KEPT: WeakKeyDictionary[Any, dict[int, tuple[Any, ...]]] = WeakKeyDictionary()
 
 
 def kept_on_device(owner: Any, arrays: Iterable[np.ndarray]) -> tuple[Any, ...]:
-    """The arrays of `owner` on the current device, copied there once; they live as long as `owner`."""
+    """The arrays of `owner` on the current device, copied there once; they live as long as `owner`.
+
+    They are there when this returns: XLA's streams do not wait for the one that copies.
+    """
     cupy = importlib.import_module("cupy")
     by_device, device = _KEPT.setdefault(owner, {}), cupy.cuda.Device().id
     if device not in by_device:
         by_device[device] = tuple(cupy.asarray(array) for array in arrays)
+        cupy.cuda.get_current_stream().synchronize()
     return by_device[device]
 
 
@@ -129,11 +134,29 @@ def on_device(number: int) -> AbstractContextManager[Any]:
     return device
 
 
+_ON_HOST = 1  # as DLPack numbers kinds of devices
+
+
+def place(buffer: Any) -> int | None:
+    """The device that holds one of XLA's buffers, as CUDA numbers it; None on the host."""
+    kind, number = buffer.__dlpack_device__()
+    return None if int(kind) == _ON_HOST else int(number)
+
+
+def view(cupy: Any, buffer: Any, device: int) -> Any:
+    """XLA's buffer as an array of CuPy. The device is told: CUDA need not be asked while it records a graph."""
+    interface = buffer.__cuda_array_interface__
+    shape, dtype, (pointer, _) = interface["shape"], np.dtype(interface["typestr"]), interface["data"]
+    size = dtype.itemsize * math.prod(shape)
+    memory = cupy.cuda.UnownedMemory(int(pointer), size, buffer, device)
+    return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0))
+
+
 @contextmanager
-def on_stream(pointer: int, buffer: Any) -> Iterator[Any]:
-    """Work goes to the stream at `pointer` of the device that holds `buffer`; gives CuPy."""
+def on_stream(pointer: int, device: int) -> Iterator[Any]:
+    """Work goes to the stream at `pointer` of a device; gives CuPy."""
     cupy = importlib.import_module("cupy")
-    with cupy.asarray(buffer).device, _stream_at(cupy, pointer):
+    with cupy.cuda.Device(device), _stream_at(cupy, pointer):
         yield cupy
 
 
@@ -153,10 +176,10 @@ class _StreamPointer(NamedTuple):
         return 0, self.pointer  # version of the protocol, address
 
 
-def on_host(kernel: Any, outputs: Any, inputs: Any, cupy: Any) -> None:
+def on_host(kernel: Any, outputs: Any, inputs: Any, cupy: Any, device: int) -> None:
     """Run a host kernel on copies of device buffers, and wait until its results are on the device."""
     host = [np.empty(out.shape, out.dtype) for out in outputs]
-    kernel(host, [cupy.asnumpy(cupy.asarray(value)) for value in inputs])
+    kernel(host, [cupy.asnumpy(view(cupy, value, device)) for value in inputs])
     for out, values in zip(outputs, host, strict=True):
-        cupy.asarray(out).set(values)
+        view(cupy, out, device).set(values)
     cupy.cuda.get_current_stream().synchronize()

@@ -71,12 +71,17 @@ class Flow(Guide):
         from flowjax.bijections import RationalQuadraticSpline
         from flowjax.distributions import Normal
         from flowjax.flows import coupling_flow
-        from jax.scipy.linalg import solve_triangular
 
         from gammasky.engine.infer.guides.frame import log_normal
+        from gammasky.engine.infer.guides.unrolled import Layers, Spline
+        from gammasky.engine.infer.recorded import recorded, solve_lower
 
         if size < 2:
             return Mvn.build(size)  # there is nothing to couple
+
+        unrolled = recorded()
+        spline: Any = Spline if unrolled else RationalQuadraticSpline
+        in_turn: Any = Layers
 
         def shrunk(leaf: Any) -> Any:
             return _START * leaf if isinstance(leaf, jax.Array) else leaf
@@ -85,7 +90,7 @@ class Flow(Guide):
             flow = coupling_flow(
                 key,
                 base_dist=Normal(jnp.zeros(size)),
-                transformer=RationalQuadraticSpline(knots=KNOTS, interval=INTERVAL),
+                transformer=spline(knots=KNOTS, interval=INTERVAL),
                 flow_layers=layers or Flow.layers,
                 nn_width=width or Flow.width,
                 nn_activation=jax.nn.silu,
@@ -93,6 +98,10 @@ class Flow(Guide):
             # small last layers: every spline starts near the identity
             last = lambda bijection: bijection.bijection.bijection.bijections[0].conditioner.layers[-1]  # noqa: E731
             bijection = equinox.tree_at(last, flow.bijection, replace_fn=lambda layer: jax.tree.map(shrunk, layer))
+            if unrolled:
+                layers_of = lambda bijection: bijection.bijection  # noqa: E731
+                one_by_one = in_turn(layers_of(bijection).bijection, (size,), None)
+                bijection = equinox.tree_at(layers_of, bijection, one_by_one)
             return equinox.partition(bijection, equinox.is_inexact_array)
 
         _, structure = splines_of(jax.random.key(0))
@@ -116,8 +125,8 @@ class Flow(Guide):
             return z, log_normal(u) - log_det - log_volume(parameters, frame)
 
         def log_density(parameters: Parameters, frame: Frame, z: jax.Array) -> jax.Array:
-            white = solve_triangular(frame["scale_tril"], z - frame["centre"], lower=True)
-            bent = solve_triangular(affine(parameters), white - parameters["loc"], lower=True)
+            white = solve_lower(frame["scale_tril"], z - frame["centre"])
+            bent = solve_lower(affine(parameters), white - parameters["loc"])
             u, log_det = equinox.combine(parameters["splines"], structure).inverse_and_log_det(bent)
             return log_normal(u) + log_det - log_volume(parameters, frame)
 

@@ -52,12 +52,12 @@ class Iaf(Guide):
         import jax
         import jax.numpy as jnp
         from jax.example_libraries import stax
-        from jax.scipy.linalg import solve_triangular
         from numpyro.distributions.flows import InverseAutoregressiveTransform
         from numpyro.nn import AutoregressiveNN
 
         from gammasky.engine.infer.guides.frame import log_normal
         from gammasky.engine.infer.guides.triangular import inverse
+        from gammasky.engine.infer.recorded import recorded, solve_lower
 
         # a hidden layer narrower than the input cannot reach every output
         hidden = [max(width or Iaf.width, size)] * _HIDDEN_LAYERS
@@ -79,8 +79,8 @@ class Iaf(Guide):
 
         def sample(parameters: Parameters, frame: Frame, key: jax.Array) -> tuple[jax.Array, jax.Array]:
             u = jax.random.normal(key, (size,))
-            # a scan, not a Python loop: one flow to compile instead of five
-            (u, log_q), _ = jax.lax.scan(apply, (u, log_normal(u)), parameters)
+            # a scan, not a Python loop: one flow to compile instead of five, but where a loop costs more than that
+            (u, log_q), _ = jax.lax.scan(apply, (u, log_normal(u)), parameters, unroll=recorded() or 1)
             return frame["centre"] + frame["scale_tril"] @ u, log_q - jnp.sum(jnp.log(jnp.diag(frame["scale_tril"])))
 
         def undo(carry: tuple[jax.Array, jax.Array], flow: Parameters) -> tuple[tuple[jax.Array, jax.Array], None]:
@@ -89,9 +89,9 @@ class Iaf(Guide):
             return (u, log_det + jnp.sum(forward(flow, u)[1])), None
 
         def log_density(parameters: Parameters, frame: Frame, x: jax.Array) -> jax.Array:
-            white = solve_triangular(frame["scale_tril"], x - frame["centre"], lower=True)
+            white = solve_lower(frame["scale_tril"], x - frame["centre"])
             log_det = jnp.sum(jnp.log(jnp.diag(frame["scale_tril"])))
-            (u, log_det), _ = jax.lax.scan(undo, (white, log_det), parameters, reverse=True)
+            (u, log_det), _ = jax.lax.scan(undo, (white, log_det), parameters, reverse=True, unroll=recorded() or 1)
             return log_normal(u) - log_det
 
         return Family(init, sample, at_any_cost=log_density)

@@ -19,9 +19,9 @@ class Mvn(Guide):
     def build(size: int) -> Family:
         import jax
         import jax.numpy as jnp
-        from jax.scipy.linalg import solve_triangular
 
         from gammasky.engine.infer.guides.frame import log_normal
+        from gammasky.engine.infer.recorded import solve_lower
 
         def init(frame: Frame, _key: jax.Array) -> Parameters:
             diagonal = jnp.diag(frame["scale_tril"])
@@ -39,7 +39,7 @@ class Mvn(Guide):
 
         def log_density(parameters: Parameters, _frame: Frame, z: jax.Array) -> jax.Array:
             scaled = (z - parameters["loc"]) * jnp.exp(-parameters["log_scale"])
-            u = solve_triangular(unit_rows(parameters), scaled, lower=True, unit_diagonal=True)
+            u = solve_lower(unit_rows(parameters), scaled, unit_diagonal=True)
             return log_normal(u) - jnp.sum(parameters["log_scale"])
 
         return Family(init, sample, at_any_cost=log_density)

@@ -193,15 +193,16 @@ __device__ void add_by_x(
 
 // log p and gradient of `batch` parameter points.
 //
-// plans: leading axis of the plan's arrays, 1 or batch. terms: M + 1. slots: partial sums of each point.
+// plans, means, ..., cotangents: leading axes of the inputs, batch where each point has its own, 1 where all share one, or
+// what divides batch where neighbours do. terms: M + 1. slots: partial sums of each point.
 // lanes (plans, groups, LANES), group_region, group_counts (plans, groups), counts (plans, pixels);
-// mean, cotangent, log_p, d_mean (batch, pixels); templates, d_templates (batch, populations, pixels);
-// x (batch, populations, regions, terms); partial (batch, slots, populations, regions, terms);
-// scratch (batch, slots, 3, terms, LANES). Without `want_gradient` cotangent, d_mean, d_templates and partial are not
+// mean (means, pixels), cotangent (cotangents, pixels), log_p, d_mean (batch, pixels); templates (factors, populations,
+// pixels), d_templates (batch, populations, pixels); x (responses, populations, regions, terms);
+// partial (batch, slots, populations, regions, terms); scratch (blocks, 3, terms, LANES). Without `want_gradient` cotangent, d_mean, d_templates and partial are not
 // used. A count that x does not reach gives NaN.
 extern "C" __global__ void nptf_pixels(
-    Index batch, Index plans, Index pixels, Index populations, Index regions, Index terms, Index groups, Index slots,
-    Index want_gradient, const Index *lanes, const Index *group_region, const Index *group_counts, const Index *counts,
+    Index batch, Index plans, Index means, Index factors, Index responses, Index cotangents, Index pixels,
+    Index populations, Index regions, Index terms, Index groups, Index slots, Index want_gradient, const Index *lanes, const Index *group_region, const Index *group_counts, const Index *counts,
     const double *mean, const double *templates, const double *x, const double *cotangent, double *log_p,
     double *d_mean, double *d_templates, double *partial, double *scratch)
 {
@@ -213,6 +214,8 @@ extern "C" __global__ void nptf_pixels(
 
     for (Index item = blockIdx.x; item < batch * slots; item += gridDim.x) {
         const Index b = item / slots, own = b * plans / batch;
+        const double *means_here = mean + b * means / batch * pixels;
+        const double *factors_here = templates + b * factors / batch * populations * pixels;
         double *sums = partial + item * size;
         for (Index at = lane; want_gradient && at < size; at += LANES)
             sums[at] = 0.0;
@@ -221,16 +224,15 @@ extern "C" __global__ void nptf_pixels(
             const Index pixel = lanes[place * LANES + lane], at = b * pixels + pixel;
             const Index k = pixel >= 0 ? counts[own * pixels + pixel] : -1;
             const bool within = pixel >= 0 && k < terms;
-            const double *own_x = x + b * size + region * terms;
-            const double *own_templates = templates + b * populations * pixels + pixel;
+            const double *own_x = x + b * responses / batch * size + region * terms;
             own_group.pixel[lane] = pixel;
             own_group.photons[lane] = within ? k : -1;
             if (pixel >= 0) {
-                const View view = {populations, regions * terms, pixels, own_x, own_templates, mean[at]};
+                const View view = {populations, regions * terms, pixels, own_x, factors_here + pixel, means_here[pixel]};
                 log_p[at] = within ? pixel_value(k, view, work) : nan("");
             }
             if (pixel >= 0 && want_gradient) {
-                const double factor = within ? cotangent[at] : nan("");
+                const double factor = within ? cotangent[b * cotangents / batch * pixels + pixel] : nan("");
                 const Index reach = within ? k : 0;
                 own_group.factor[lane] = factor;
                 d_mean[at] = (reach > 0 ? product(factor, work.y[LANES], work.y_power[LANES]) : 0.0) - factor;
@@ -241,7 +243,7 @@ extern "C" __global__ void nptf_pixels(
             __syncthreads();  // the weights of all lanes are there
             const Index reach = min(group_counts[place], terms - 1);
             for (Index i = 0; want_gradient && i < populations; ++i)
-                add_by_x(own_group, reach, templates + (b * populations + i) * pixels, own_rows, powers,
+                add_by_x(own_group, reach, factors_here + i * pixels, own_rows, powers,
                          sums + (i * regions + region) * terms);
             __syncthreads();  // nobody reads the weights any more
         }

@@ -16,6 +16,7 @@ q_n = (1/n) sum_{m=1..n} m x_m q_{n-m}:
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -157,11 +158,15 @@ def _like(*arrays: jax.Array) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(array.shape, array.dtype) for array in arrays]
 
 
-def _scratch(plan: PixelPlan, x: jax.Array) -> tuple[jax.ShapeDtypeStruct, ...]:
+def _room(plan: PixelPlan, x: jax.Array, parts: int) -> callbacks.Room:
     """Room to work in on a device: of the kernel, and for its partial sums."""
-    lead = x.shape[:-3]
-    shapes = cuda.scratch_shapes(plan.group_region.shape[-1], x.shape[-3:])
-    return tuple(jax.ShapeDtypeStruct(lead + shape, x.dtype) for shape in shapes)
+
+    def room(entries: int) -> list[jax.ShapeDtypeStruct]:
+        points = entries * math.prod(x.shape[:-3])
+        shapes = cuda.scratch_shapes(points, plan.group_region.shape[-1], x.shape[-3:])
+        return [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes[:parts]]
+
+    return room
 
 
 def _gradient(backend: str, plan: PixelPlan, *point: jax.Array) -> Any:
@@ -170,8 +175,8 @@ def _gradient(backend: str, plan: PixelPlan, *point: jax.Array) -> Any:
     result = _like(mean, mean, templates, x)
     if backend == "numba":
         return callbacks.call(_NAME, calls.gradient, result, *point, constants=plan)
-    room = _scratch(plan, x)
-    return callbacks.launch(_NAME, calls.device_gradient, result, *point, constants=cuda.Layout.of(plan), scratch=room)
+    return callbacks.launch(_NAME, calls.device_gradient, result, *point, constants=cuda.Layout.of(plan),
+                            scratch=_room(plan, x, 2), shared=mean.ndim - 1)  # fmt: skip
 
 
 def _value(backend: str, plan: PixelPlan, *point: jax.Array) -> jax.Array:
@@ -179,8 +184,8 @@ def _value(backend: str, plan: PixelPlan, *point: jax.Array) -> jax.Array:
     result = _like(point[0])
     if backend == "numba":
         return callbacks.call(_NAME, calls.value, result, *point, constants=plan)[0]
-    room = _scratch(plan, point[2])[:1]
-    return callbacks.launch(_NAME, calls.device_value, result, *point, constants=cuda.Layout.of(plan), scratch=room)[0]
+    return callbacks.launch(_NAME, calls.device_value, result, *point, constants=cuda.Layout.of(plan),
+                            scratch=_room(plan, point[2], 1), shared=point[0].ndim - 1)[0]  # fmt: skip
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

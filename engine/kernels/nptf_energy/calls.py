@@ -13,7 +13,6 @@ from gammasky.engine.kernels.nptf_energy import cpu, cuda
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
 
 _AXES = 2, 2, 3, 2, 1  # of mean (E, P), templates (I, P), x (I, R, M + 1), spectrum (R, E) and cotangent (P,)
-_ROOM = 4, 3, 4, 3  # of the room that a device works in: `cuda.scratch_shapes`
 
 
 def flat_plan(plan: JointPlan) -> tuple[Any, ...]:
@@ -48,7 +47,7 @@ def gradient(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
 
 def device_value(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -> None:
     """`value` on a device, from the arrays of a `cuda.Layout` in place of a whole plan."""
-    rows, by_share = (flat(room, axes) for room, axes in zip(scratch, _ROOM, strict=False))
+    rows, by_share = scratch
     cuda.evaluate(cuda.Layout(*inputs[:-4]), flat(outputs[0], 1), rows, by_share, *_flat_point(inputs[-4:]))
 
 
@@ -56,7 +55,7 @@ def device_gradient(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any
     """`gradient` on a device, from the arrays of a `cuda.Layout` in place of a whole plan."""
     mean, templates, x, spectrum, cotangent = _flat_point(inputs[-5:])
     d_mean, d_templates, d_x, d_spectrum = _flat_point(outputs[1:])
-    rows, by_share, partial, partial_spectrum = (flat(room, axes) for room, axes in zip(scratch, _ROOM, strict=True))
+    rows, by_share, partial, partial_spectrum = scratch
     cuda.evaluate(
         cuda.Layout(*inputs[:-5]), flat(outputs[0], 1), rows, by_share, mean, templates, x, spectrum, cotangent,
         (d_mean, d_templates, d_x, d_spectrum), partial, partial_spectrum,

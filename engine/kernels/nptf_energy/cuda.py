@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from gammasky.engine.kernels import gpu
-from gammasky.engine.kernels.nptf.cuda import PER_PROCESSOR, SLOTS
+from gammasky.engine.kernels.nptf.cuda import PER_PROCESSOR, SLOTS, blocks_of
 from gammasky.engine.kernels.nptf.plan import LANES
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
 
@@ -30,12 +31,15 @@ def prepare() -> None:
     gpu.prepare("nptf_energy", "joint_pixels", "nptf_sum")
 
 
-def scratch_shapes(groups: int, x_shape: Shape, spectrum_shape: Shape) -> tuple[Shape, Shape, Shape, Shape]:
-    """Shapes of `scratch`, `by_share`, `partial` and `partial_spectrum` for one point with G groups, x of shape
+def scratch_shapes(
+    points: int, groups: int, x_shape: Shape, spectrum_shape: Shape
+) -> tuple[Shape, Shape, Shape, Shape]:
+    """Shapes of `scratch`, `by_share`, `partial` and `partial_spectrum` for B points with G groups, x of shape
     (I, R, M + 1) and a spectrum (R, E)."""
-    slots = min(groups, SLOTS)
-    rows = (slots, 6, x_shape[-1], LANES)
-    return rows, (slots, spectrum_shape[-1], LANES), (slots, *x_shape), (slots, *spectrum_shape)
+    rows, slots = (6, x_shape[-1], LANES), min(groups, SLOTS)
+    blocks = blocks_of(points, groups, math.prod(rows))
+    of_points = (points, slots, *x_shape), (points, slots, *spectrum_shape)
+    return (blocks, *rows), (blocks, spectrum_shape[-1], LANES), *of_points
 
 
 def evaluate(
@@ -48,21 +52,22 @@ def evaluate(
     Counts that x does not reach give NaN for their pixel: they are on the device, where nothing can be refused.
 
     Args:
-        layout: arrays of the plan, each with one more leading axis of length 1 or B.
+        layout: arrays of the plan, each with one more leading axis, of length 1 or a number that divides B.
         log_p (B, P), mean (B, E, P), templates (B, I, P), x (B, I, R, M + 1), spectrum (B, R, E), cotangent (B, P),
-            gradient: as there.
-        scratch (B, slots, 6, M + 1, LANES), by_share (B, slots, E, LANES), partial (B, slots, I, R, M + 1),
+            gradient: as there; of inputs that are the same at all points the leading axis may be 1.
+        scratch (blocks, 6, M + 1, LANES), by_share (blocks, E, LANES), partial (B, slots, I, R, M + 1),
             partial_spectrum (B, slots, R, E): room to work in, of `scratch_shapes`.
     """
-    batch, bins, pixels = mean.shape
+    (batch, pixels), bins = log_p.shape, mean.shape[1]
     populations, regions, terms = x.shape[1:]
-    plans, groups = layout.group_region.shape
-    slots = scratch.shape[1]
+    groups = layout.group_region.shape[1]
+    slots, cotangent = min(groups, SLOTS), mean if cotangent is None else cotangent
     d_mean, d_templates, d_x, d_spectrum = gradient or (log_p, log_p, log_p, log_p)  # not touched without a gradient
     gpu.launch(
-        "nptf_energy", "joint_pixels", gpu.blocks_for(batch * slots, 1, PER_PROCESSOR), LANES,
-        batch, plans, pixels, bins, populations, regions, terms, groups, slots, int(gradient is not None),
-        *layout, mean, templates, x, spectrum, mean if cotangent is None else cotangent,
+        "nptf_energy", "joint_pixels", min(gpu.blocks_for(batch * slots, 1, PER_PROCESSOR), scratch.shape[0]), LANES,
+        batch, *(len(array) for array in (layout.bins, mean, templates, x, spectrum, cotangent)),
+        pixels, bins, populations, regions, terms, groups, slots, int(gradient is not None),
+        *layout, mean, templates, x, spectrum, cotangent,
         log_p, d_mean, d_templates, scratch if partial is None else partial,
         scratch if partial_spectrum is None else partial_spectrum, scratch, by_share,
     )  # fmt: skip

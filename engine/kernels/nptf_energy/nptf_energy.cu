@@ -242,16 +242,17 @@ __device__ double not_a_likelihood(Index k, const Bins &bins, bool want_gradient
 
 // log p and gradient of `batch` parameter points.
 //
-// plans: leading axis of the plan's arrays, 1 or batch. terms: M + 1. slots: partial sums of each point.
-// lanes (plans, groups, LANES), group_region, group_counts (plans, groups), counts (plans, bins, pixels);
-// mean, d_mean (batch, bins, pixels); templates, d_templates (batch, populations, pixels); cotangent, log_p
-// (batch, pixels); x (batch, populations, regions, terms); spectrum (batch, regions, bins);
-// partial (batch, slots, populations, regions, terms); partial_spectrum (batch, slots, regions, bins);
-// scratch (batch, slots, 6, terms, LANES); by_share (batch, slots, bins, LANES). Without `want_gradient` cotangent,
+// plans, means, ..., cotangents: leading axes of the inputs, as in `nptf_pixels`. terms: M + 1. slots: partial sums of
+// each point. lanes (plans, groups, LANES), group_region, group_counts (plans, groups), counts (plans, bins, pixels);
+// mean (means, bins, pixels), d_mean (batch, bins, pixels); templates (factors, populations, pixels), d_templates (batch,
+// populations, pixels); cotangent (cotangents, pixels), log_p (batch, pixels); x (responses, populations, regions,
+// terms); spectrum (spectra, regions, bins); partial (batch, slots, populations, regions, terms); partial_spectrum
+// (batch, slots, regions, bins); scratch (blocks, 6, terms, LANES); by_share (blocks, bins, LANES). Without `want_gradient` cotangent,
 // d_mean, d_templates, both partial sums and by_share are not used. Counts that x does not reach give NaN.
 extern "C" __global__ void joint_pixels(
-    Index batch, Index plans, Index pixels, Index bins, Index populations, Index regions, Index terms, Index groups,
-    Index slots, Index want_gradient, const Index *lanes, const Index *group_region, const Index *group_counts,
+    Index batch, Index plans, Index means, Index factors, Index responses, Index spectra, Index cotangents,
+    Index pixels, Index bins, Index populations, Index regions, Index terms, Index groups, Index slots,
+    Index want_gradient, const Index *lanes, const Index *group_region, const Index *group_counts,
     const Index *counts, const double *mean, const double *templates, const double *x, const double *spectrum,
     const double *cotangent, double *log_p, double *d_mean, double *d_templates, double *partial,
     double *partial_spectrum, double *scratch, double *by_share)
@@ -266,6 +267,9 @@ extern "C" __global__ void joint_pixels(
 
     for (Index item = blockIdx.x; item < batch * slots; item += gridDim.x) {
         const Index b = item / slots, own = b * plans / batch;
+        const double *means_here = mean + b * means / batch * bins * pixels;
+        const double *factors_here = templates + b * factors / batch * populations * pixels;
+        const double *spectrum_here = spectrum + b * spectra / batch * regions * bins;
         double *sums = partial + item * size, *share_sums = partial_spectrum + item * regions * bins;
         for (Index at = lane; want_gradient && at < size; at += LANES)
             sums[at] = 0.0;
@@ -275,21 +279,20 @@ extern "C" __global__ void joint_pixels(
         for (Index group = item % slots; group < groups; group += slots) {
             const Index place = own * groups + group, region = group_region[place];
             const Index pixel = lanes[place * LANES + lane], at = b * pixels + pixel;
-            const double *own_x = x + b * size + region * terms;
-            const double *own_templates = templates + b * populations * pixels + pixel;
+            const double *own_x = x + b * responses / batch * size + region * terms;
             own_group.pixel[lane] = pixel;
             own_group.photons[lane] = -1;
             if (pixel >= 0) {
-                const View view = {populations, regions * terms, pixels, own_x, own_templates, 0.0};
-                const Bins here = {bins, pixels, counts + own * bins * pixels + pixel, mean + b * bins * pixels + pixel,
-                                   spectrum + (b * regions + region) * bins, d_mean + b * bins * pixels + pixel,
+                const View view = {populations, regions * terms, pixels, own_x, factors_here + pixel, 0.0};
+                const Bins here = {bins, pixels, counts + own * bins * pixels + pixel, means_here + pixel,
+                                   spectrum_here + region * bins, d_mean + b * bins * pixels + pixel,
                                    own_shares + lane};
                 Index k = 0;
                 for (Index e = 0; e < bins; ++e)
                     k += here.counts[e * pixels];
                 const bool within = k < terms;
                 const Index reach = within ? k : 0;
-                const double factor = !want_gradient ? 0.0 : within ? cotangent[at] : nan("");
+                const double factor = !want_gradient ? 0.0 : within ? cotangent[b * cotangents / batch * pixels + pixel] : nan("");
                 double total = 0.0, found = 0.0;
                 if (!within || !valid_bins(here, &total))
                     found = not_a_likelihood(reach, here, want_gradient, work);
@@ -305,7 +308,7 @@ extern "C" __global__ void joint_pixels(
             __syncthreads();  // the weights of all lanes are there
             const Index reach = min(group_counts[place], terms - 1);
             for (Index i = 0; want_gradient && i < populations; ++i)
-                add_by_x(own_group, reach, templates + (b * populations + i) * pixels, own_rows, powers,
+                add_by_x(own_group, reach, factors_here + i * pixels, own_rows, powers,
                          sums + (i * regions + region) * terms);
             for (Index e = lane; want_gradient && e < bins; e += LANES) {
                 double share = 0.0;

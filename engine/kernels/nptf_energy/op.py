@@ -23,6 +23,7 @@ with d(t) = c(t) / (mu_e + phi_e t); `cpu` says how it gets these without a divi
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -127,10 +128,15 @@ def _log_p(mean: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(mean.shape[:-2] + mean.shape[-1:], mean.dtype)
 
 
-def _scratch(plan: JointPlan, x: jax.Array, spectrum: jax.Array) -> tuple[jax.ShapeDtypeStruct, ...]:
+def _room(plan: JointPlan, x: jax.Array, spectrum: jax.Array, parts: int) -> callbacks.Room:
     """Room to work in on a device: of the kernel, and for its partial sums."""
-    shapes = cuda.scratch_shapes(plan.totals.group_region.shape[-1], x.shape[-3:], spectrum.shape[-2:])
-    return tuple(jax.ShapeDtypeStruct(x.shape[:-3] + shape, x.dtype) for shape in shapes)
+
+    def room(entries: int) -> list[jax.ShapeDtypeStruct]:
+        points, groups = entries * math.prod(x.shape[:-3]), plan.totals.group_region.shape[-1]
+        shapes = cuda.scratch_shapes(points, groups, x.shape[-3:], spectrum.shape[-2:])
+        return [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes[:parts]]
+
+    return room
 
 
 def _gradient(backend: str, plan: JointPlan, *point: jax.Array) -> Any:
@@ -139,8 +145,8 @@ def _gradient(backend: str, plan: JointPlan, *point: jax.Array) -> Any:
     result = [_log_p(mean), *_like(mean, templates, x, spectrum)]
     if backend == "numba":
         return callbacks.call(_NAME, calls.gradient, result, *point, constants=calls.flat_plan(plan))
-    room = _scratch(plan, x, spectrum)
-    return callbacks.launch(_NAME, calls.device_gradient, result, *point, constants=cuda.Layout.of(plan), scratch=room)
+    return callbacks.launch(_NAME, calls.device_gradient, result, *point, constants=cuda.Layout.of(plan),
+                            scratch=_room(plan, x, spectrum, 4), shared=mean.ndim - 2)  # fmt: skip
 
 
 def _value(backend: str, plan: JointPlan, *point: jax.Array) -> jax.Array:
@@ -148,8 +154,8 @@ def _value(backend: str, plan: JointPlan, *point: jax.Array) -> jax.Array:
     result = [_log_p(point[0])]
     if backend == "numba":
         return callbacks.call(_NAME, calls.value, result, *point, constants=calls.flat_plan(plan))[0]
-    room = _scratch(plan, point[2], point[3])[:2]
-    return callbacks.launch(_NAME, calls.device_value, result, *point, constants=cuda.Layout.of(plan), scratch=room)[0]
+    return callbacks.launch(_NAME, calls.device_value, result, *point, constants=cuda.Layout.of(plan),
+                            scratch=_room(plan, point[2], point[3], 2), shared=point[0].ndim - 2)[0]  # fmt: skip
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

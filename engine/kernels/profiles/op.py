@@ -25,6 +25,7 @@ arXiv:1805.11097.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
@@ -193,9 +194,14 @@ def _template_and_derivatives(
     result = [jax.ShapeDtypeStruct((*shape, size), jnp.float64)] * (1 + len(parameters))
     if backend == "numba":
         return callbacks.call(operation, partial(_fill, _ON_LINES[operation], sky, over), result, *parameters)
-    room = [jax.ShapeDtypeStruct(shape + own, jnp.float64) for own in cuda.scratch_shapes(sky)]
-    found = callbacks.launch(operation, partial(_ON_DEVICE[operation], sky), result, *parameters, scratch=room)
+    found = callbacks.launch(operation, partial(_ON_DEVICE[operation], sky), result, *parameters,
+                             scratch=partial(_room, sky, math.prod(shape)))  # fmt: skip
     return _over_mean(over, *found)
+
+
+def _room(sky: Sky, points: int, entries: int) -> list[jax.ShapeDtypeStruct]:
+    """Room to work in on a device."""
+    return [jax.ShapeDtypeStruct((entries * points, *own), jnp.float64) for own in cuda.scratch_shapes(sky)]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))

@@ -138,6 +138,8 @@ def cupy(host_library: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "cupy", fake)
     monkeypatch.setattr(callbacks, "platform", lambda: "gpu")
     monkeypatch.setattr(callbacks, "_stream", lambda _context: STREAM)
+    monkeypatch.setattr(gpu, "place", lambda _buffer: 0 if callbacks.platform() == "gpu" else None)
+    monkeypatch.setattr(gpu, "view", lambda module, buffer, _device: module.asarray(buffer))
     with jax.default_device(jax.devices("cpu")[0]):  # where there is a GPU, too
         yield fake
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.buffer_callback import buffer_callback
 
-from gammasky.engine.kernels import callbacks
+from gammasky.engine.kernels import callbacks, gpu
 from gammasky.engine.kernels.derivatives import reverse_only
 
 NAME = "some_operation"
@@ -120,3 +123,73 @@ def test_reverse_only_names_the_operation_and_nothing_else() -> None:
 
     with pytest.raises(TypeError, match=r"^something else$"):
         reverse_only("some_operation", wrong)(jnp.asarray(3.0))
+
+
+def test_where_a_buffer_is() -> None:
+    """XLA's own on the host; one on a device by its number."""
+    places: list[int | None] = []
+    kernel = lambda _context, out, value: (places.append(gpu.place(value)), np.copyto(np.asarray(out), 1.0))[1]  # noqa: E731
+    jax.block_until_ready(buffer_callback(kernel, POINT)(jnp.zeros(3)))
+    assert places == [None]
+    assert gpu.place(SimpleNamespace(__dlpack_device__=lambda: (2, 3))) == 3
+
+
+def test_a_view_asks_cuda_nothing() -> None:
+    """Not the device of an address, which CuPy asks for if it is not told: not while a graph is recorded."""
+    told: list[Any] = []
+    cuda = SimpleNamespace(
+        UnownedMemory=lambda *given: told.append(given) or "memory", MemoryPointer=lambda *given: ("at", *given)
+    )
+    module = SimpleNamespace(cuda=cuda, ndarray=lambda *given: given)
+    buffer = SimpleNamespace(__cuda_array_interface__={"shape": (2, 3), "typestr": "<f8", "data": (4096, False)})
+    assert gpu.view(module, buffer, 1) == ((2, 3), np.dtype(np.float64), ("at", "memory", 0))
+    assert told == [(4096, 48, buffer, 1)]
+
+
+def test_arrays_of_the_other_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel is chosen by where JAX runs by default; arrays that were put elsewhere are refused in one line."""
+
+    def nothing(*_: Any) -> None:
+        raise AssertionError
+
+    with pytest.raises(Exception, match="some_operation: its arrays are on a CPU, but its kernel was chosen for a GPU"):
+        jax.block_until_ready(callbacks.launch(NAME, nothing, [POINT], jnp.ones(3)))
+    monkeypatch.setattr(gpu, "place", lambda _buffer: 1)
+    with pytest.raises(
+        Exception, match=r"its arrays are on GPU 1, but JAX's default device is a CPU.*jax.default_device"
+    ):
+        jax.block_until_ready(callbacks.call(NAME, nothing, [POINT], jnp.ones(3)))
+
+
+def test_a_launch_gets_what_vmap_does_not_map_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under any order of vmaps: shared inputs as one entry, of which each entry of the result is reached."""
+    seen: list[Any] = []
+    monkeypatch.setattr(gpu, "place", lambda _buffer: 0)
+    monkeypatch.setattr(gpu, "view", lambda _module, buffer, _device: np.asarray(buffer))
+    monkeypatch.setattr(gpu, "on_stream", lambda *_: nullcontext())
+    monkeypatch.setattr(callbacks, "_stream", lambda _context: 0)
+
+    def kernel(outputs: Any, scratch: Any, constant: Any, a: Any, b: Any) -> None:
+        out = outputs[0].reshape(-1, 3)
+        rows = [part.reshape(-1, 3) for part in (constant, a, b)]
+        seen.append([len(part) for part in (out, *rows)] + [scratch[0].shape])
+        n = len(out)
+        for i in range(n):
+            out[i] = sum(part[i * len(part) // n] for part in rows)
+
+    room = lambda entries: [jax.ShapeDtypeStruct((min(entries, 5), 2), jnp.float64)]  # noqa: E731
+    launch = lambda c, a, b: callbacks.launch(  # noqa: E731
+        NAME, kernel, [POINT], a, b, constants=[c], scratch=room, shared=0
+    )[0]
+    c, a, b = (jnp.asarray(np.random.default_rng(n).normal(size=(2, 4, 3))) for n in range(3))
+    for axes, given, entries in (
+        (((None, 0, None),), (c[0, 0], a[0], b[0, 0]), [4, 1, 4, 1]),
+        (((None, None, 0), (None, 0, 0)), (c[0, 0], a[:, 0], b), [8, 1, 8, 8]),
+        (((None, 0, None), (0, None, 0)), (c[:, 0], a[0], b[:, 0]), [8, 8, 8, 8]),
+        (((None, 0, 0), (None, 0, None)), (c[0, 0], a, b[0]), [8, 1, 8, 8]),
+    ):
+        function, plain = launch, lambda *parts: sum(parts)
+        for axis in axes:
+            function, plain = jax.vmap(function, axis), jax.vmap(plain, axis)
+        np.testing.assert_allclose(jax.jit(function)(*given), plain(*given), rtol=1e-15)
+        assert seen[-1] == [*entries, (min(entries[0], 5), 2)]

@@ -149,8 +149,13 @@ def test_launches(many_groups: Any, cupy: Any) -> None:
     assert pixels.arguments.items() >= sizes.items()
     assert pixels.threads == LANES
     assert pixels.arguments["groups"] == plan.group_counts.size
-    assert pixels.arguments["templates"] == (5, *templates.shape[1:])  # those that vmap does not map, too
-    assert pixels.arguments["scratch"] == (5, 64, 3, x.shape[-1], LANES)
+    for name, shape in {
+        "templates": templates.shape[1:],
+        "cotangent": mean.shape[1:],
+        "counts": plan.counts.shape,
+    }.items():
+        assert pixels.arguments[name] == (1, *shape), name  # what vmap does not map is not copied for every particle
+    assert pixels.arguments["scratch"] == (5 * 64, 3, x.shape[-1], LANES)
     assert pixels.arguments["partial"] == (5, 64, *x.shape[1:])
     assert total.arguments["d_x"] == x.shape
     assert total.blocks == min(-(-x.size // gpu.THREADS), cuda.PER_PROCESSOR * 3)
