@@ -62,8 +62,10 @@ source_counts = {{ slopes = ["n1", "n2"], breaks = ["Fb"] }}      # breaks are f
 that of the mean of their point-spread functions. Simulated photons have the point-spread function of their own bin
 (`gammasky simulate`, predictive checks). What that costs in bias and coverage has not been measured.
 
-**What is not there**: two populations of different spectra are refused, since their likelihood costs the cube of the
-counts.
+**Two spectra**: populations share one spectrum, or some have one and some another. Then the photons of the two kinds
+are summed over apart (`engine/kernels/nptf_two_spectra`), exactly and with a gradient by hand, but at the cost of the
+cube of the counts of a pixel instead of the square; it runs on the CPU, for pixels of at most 1,000 photons. A third
+spectrum is refused.
 
 ## A simulated inner Galaxy in four bins
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +75,7 @@ def require_spectra(spec: ModelSpec, dataset: Dataset) -> None:
         elif n_bins > 1:
             _require_own_bins(component, where, dataset)
     if n_bins > 1 and spec.populations:
-        _require_one_spectrum(spec)
+        _require_two_spectra(spec)
 
 
 def _require_own_bins(component: Component, where: str, dataset: Dataset) -> None:
@@ -93,15 +94,18 @@ def _require_own_bins(component: Component, where: str, dataset: Dataset) -> Non
             )
 
 
-def _require_one_spectrum(spec: ModelSpec) -> None:
-    """Refuse populations of different spectra, and a grid that is not one of fluxes."""
-    first, *others = spec.populations
-    for other in others:
-        if other.spectrum != first.spectrum:
+def _require_two_spectra(spec: ModelSpec) -> None:
+    """Refuse populations of more than two different spectra, and a grid that is not one of fluxes."""
+    spectra: list[Any] = []
+    for population in spec.populations:
+        if population.spectrum in spectra:
+            continue
+        spectra.append(population.spectrum)
+        if len(spectra) > 2:
             raise InputError(
-                f"components '{first.name}' and '{other.name}': point sources of different spectra; the likelihood of "
-                "several bins is there for populations that share one (two would need sums over the photons of each, "
-                "and the cube of the counts in place of the square); give both the same spectrum"
+                f"component '{population.name}': the third spectrum of point sources; the likelihood of several bins "
+                "is there for populations of one or two spectra (each more would cost another power of the counts); "
+                "give it the spectrum of another population"
             )
     if not spec.source_grid.in_flux:
         raise InputError(

@@ -97,7 +97,7 @@ class Component(Schema):
         group: components of one physical origin, smooth and not, have one group: the point-source fraction is its
             sources' part of its flux.
         spectrum: how the photons are shared out among the energy bins; without one, smooth components follow maps that
-            the data set has for each bin.
+            the data set has for each bin. Populations of point sources have one or two different ones between them.
     """
 
     name: str

@@ -45,8 +45,6 @@ def bright(table: Table) -> None:
 POWER = {"power_law": {"index": "index"}}
 CASES: dict[str, tuple[Callable[[Table], None], str]] = {
     "no spectrum": (changed(2, spectrum=None), "component 'gce_ps': point sources in 4 energy bins need a spectrum"),
-    "two spectra": (changed(3, spectrum={"power_law": {"index": 2.0}}),
-                    "components 'gce_ps' and 'flat_ps': point sources of different spectra; the likelihood of several"),
     "counts": (in_counts, "source_grid: in several energy bins dN/dF lives on fluxes; give flux_min and flux_max"),
     "one map": (changed(0, spectrum=None), "component 'flat': template 'flat' is one for 4 energy bins; give the"),
     "profile": (changed(1, spectrum=None), "component 'gce': template 'nfw' is one for 4 energy bins; give the"),
