@@ -245,6 +245,8 @@ def examples_of(kind: str) -> dict[tuple[str, str], str]:
         given = {"name": "of_its_file"} | table if kind == "study" else table
         root = FILES[kind][-1] if "base" in table else FILES[kind][0]
         _walk(root.model_validate(given), given, found)
+    if kind != "dataset":  # a file in place of the numbers of a spectrum is read at once, and would have to be there
+        _note("TableFile", {"file": "yield.txt", "energy_unit": "GeV"}, found)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import read_bytes
@@ -24,10 +24,6 @@ from gammasky.engine.sky.spectra import integral_in_bins, require_cover
 class TableSettings(Schema):
     """dN/dE at some energies; a power law in between.
 
-    In a model file `file` may stand in their place: a text file with an energy and dN/dE in each row (a third column is
-    not read), with energies in `energy_unit` ("MeV" or "GeV"; MeV where it is not given). Its numbers become part of
-    the model.
-
     Args:
         energies_gev [GeV]: rising energies, from below the first bin to above the last.
         values: dN/dE there, up to a factor.
@@ -35,13 +31,6 @@ class TableSettings(Schema):
 
     energies_gev: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2)]
     values: list[Annotated[float, Field(ge=0)]]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_file(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or "file" not in given:
-            return given
-        return _FromFile.model_validate(given).numbers()
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
@@ -52,17 +41,31 @@ class TableSettings(Schema):
         return self
 
 
-class _FromFile(Schema):
-    """A table in a text file."""
+class TableFile(Schema):
+    """The table in a text file, whose numbers become part of the model.
+
+    Args:
+        file: a text file beside the model file, with an energy and dN/dE in each row (a third column is not read).
+        energy_unit: unit of the energies in it.
+    """
 
     file: str
     energy_unit: Literal["MeV", "GeV"] = "MeV"
 
-    def numbers(self) -> dict[str, list[float]]:
+    def numbers(self) -> TableSettings:
         """The energies and values in it."""
         found = IsotropicSpectrum.read(read_bytes(Path(self.file)), self.file)
         scale = 1.0 if self.energy_unit == "MeV" else 1e3
-        return {"energies_gev": (scale * found.energies_gev).tolist(), "values": found.intensity.tolist()}
+        numbers = {"energies_gev": (scale * found.energies_gev).tolist(), "values": found.intensity.tolist()}
+        return TableSettings.model_validate(numbers)
+
+
+def _which(given: Any) -> str:
+    return "file" if isinstance(given, dict) and "file" in given else "numbers"
+
+
+def _read(given: TableSettings | TableFile) -> TableSettings:
+    return given.numbers() if isinstance(given, TableFile) else given
 
 
 @SPECTRA.add
@@ -70,19 +73,23 @@ class TableSpectrum(Spectrum):
     """A spectrum in a table, integrated in closed form.
 
     Args:
-        table: its energies and values.
+        table: its energies and values, or the file that they are in.
     """
 
     kind: ClassVar[str] = "table"
 
-    table: TableSettings
+    table: Annotated[
+        Annotated[TableSettings, Tag("numbers")] | Annotated[TableFile, Tag("file")],
+        Discriminator(_which),
+        AfterValidator(_read),
+    ]
 
     def uses(self, where: str) -> Iterator[Use]:
         del where
         return iter(())
 
     def require_bins(self, where: str, edges_gev: Edges) -> None:
-        require_cover(self.table.energies_gev, edges_gev, f"{where}, table")
+        require_cover(self._numbers.energies_gev, edges_gev, f"{where}, table")
         if not self._photons(edges_gev).any():
             raise InputError(f"{where}, table: its values are zero in all energy bins; correct them")
 
@@ -92,4 +99,9 @@ class TableSpectrum(Spectrum):
         return jnp.asarray(photons / photons.sum())
 
     def _photons(self, edges_gev: Edges) -> np.ndarray:
-        return integral_in_bins(np.array(self.table.energies_gev), np.array(self.table.values), edges_gev)
+        return integral_in_bins(np.array(self._numbers.energies_gev), np.array(self._numbers.values), edges_gev)
+
+    @property
+    def _numbers(self) -> TableSettings:
+        assert isinstance(self.table, TableSettings)  # a file has been read where the model was
+        return self.table
