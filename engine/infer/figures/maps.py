@@ -9,41 +9,57 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize, PowerNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from gammasky.engine.infer.figures.style import MASKED
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.parameters import bin_labels
 from gammasky.engine.sky.observation import Observation
 from gammasky.engine.sky.pixels.frames import vectors_of
 
+MOST_BINS = 8  # that have a row of panels each
 SAMPLES = 800  # along the longer side of a panel
 LARGEST_RESIDUAL = 5.0
 RESIDUAL = r"(counts $-$ model) / $\sqrt{\mathrm{model}}$"
 
 
 def draw(model: SkyModel, predicted: Mapping[str, np.ndarray]) -> Figure:
-    """Three panels in Galactic coordinates, energy bins added up; masked pixels grey, outside white.
+    """Counts, expected counts and residuals in Galactic coordinates; masked pixels grey, outside white.
+
+    One row of panels; of several energy bins one with all of them added up, and where they are few one for each.
 
     Args:
         model: the model.
         predicted: expected counts (N,) of each component, from `predicted_maps`.
     """
     pixels = model.pixels
-    counts = _on_sphere(pixels, pixels.counts)
-    expected = _on_sphere(pixels, np.sum(list(predicted.values()), axis=0)[: pixels.n_fit])
+    counts = pixels.to_map(pixels.counts)  # (E, npix), NaN outside
+    expected = pixels.to_map(np.sum(list(predicted.values()), axis=0)[: pixels.n_fit])
+    rows = [("", counts.sum(axis=0), expected.sum(axis=0))]
+    if 1 < pixels.n_energy <= MOST_BINS:
+        ranges = bin_labels(pixels.energy_edges_gev, "maps")
+        rows += [(f", {name}", *of_bin) for name, *of_bin in zip(ranges, counts, expected, strict=True)]
+    figure = Figure(figsize=(15, 5.8 * len(rows)), layout="constrained")
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    window = Window(pixels)
+    for part, row in zip(parts, rows, strict=True):
+        _draw_row(part, window, *row)
+    return figure
+
+
+def _draw_row(figure: SubFigure, window: Window, of: str, counts: np.ndarray, expected: np.ndarray) -> None:
+    """Draw three maps (npix,) beside each other; `of` is the end of their titles."""
     with np.errstate(invalid="ignore"):  # NaN outside
         residual = (counts - expected) / np.sqrt(expected)
     # on a square-root scale equal steps of colour are equal steps in Poisson standard deviations
     scale = PowerNorm(0.5, vmin=0.0, vmax=max(np.nanmax(counts), np.nanmax(expected), 1.0))
     sigma = residual_scale()
     panels = (
-        ("Counts", counts, scale, "viridis"),
-        ("Posterior-mean model", expected, scale, "viridis"),
-        ("Residual", residual, sigma, "RdBu_r"),
+        (f"Counts{of}", counts, scale, "viridis"),
+        (f"Posterior-mean model{of}", expected, scale, "viridis"),
+        (f"Residual{of}", residual, sigma, "RdBu_r"),
     )
-    figure = Figure(figsize=(15, 5.8), layout="constrained")
     axes = figure.subplots(1, 3, sharey=True)
-    window = Window(pixels)
     for axis, (title, values, norm, colours) in zip(axes, panels, strict=True):
         window.show(axis, values, norm, colours)
         axis.set_title(title)
@@ -51,17 +67,11 @@ def draw(model: SkyModel, predicted: Mapping[str, np.ndarray]) -> Figure:
     axes[0].set_ylabel(r"Galactic latitude $b$ [deg]")
     colour_bar(figure, list(axes[:2]), scale, "viridis", "counts per pixel", shrink=0.5)
     colour_bar(figure, [axes[2]], sigma, "RdBu_r", RESIDUAL, shrink=0.9, extend="both")
-    return figure
 
 
 def residual_scale() -> Normalize:
     """Colours of residuals, symmetric about zero."""
     return Normalize(-LARGEST_RESIDUAL, LARGEST_RESIDUAL)
-
-
-def _on_sphere(pixels: Observation, values: np.ndarray) -> np.ndarray:
-    """A map (npix,) of values (P,), energy bins added up, NaN outside."""
-    return pixels.to_map(values).sum(axis=0)
 
 
 class Window:
@@ -100,7 +110,7 @@ class Window:
 
 
 def colour_bar(
-    figure: Figure,
+    figure: Figure | SubFigure,
     axes: list[Axes],
     norm: Normalize,
     colours: str,

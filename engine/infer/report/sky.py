@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 Bands = Mapping[str, tuple[float, float]]
 
 MAPS = "Counts, posterior-mean model and residual in Galactic coordinates; masked pixels, grey, are not fitted."
+MAPS_BY_BIN = "The first row is of all energy bins together, each further row of one."
 CORNER = (
     "Marginals with median and 68 % interval, contours that hold 68 % and 95 % of the mass; the truth, where it is "
     "known, in black."
@@ -40,7 +41,11 @@ def saved_figure(fit: FitFolder, name: str, alt: str, caption: str, *, wide: boo
 
 def maps(fit: FitFolder) -> Section | None:
     """The section with maps of counts, model and residual."""
-    return _one("maps", "Maps", saved_figure(fit, "maps", "maps of counts, model and residual", MAPS, wide=True))
+    from gammasky.engine.infer.figures.maps import MOST_BINS
+
+    by_bin = fit.posterior.bin_fluxes is not None and fit.posterior.bin_fluxes.shape[-1] <= MOST_BINS
+    caption = f"{MAPS} {MAPS_BY_BIN}" if by_bin else MAPS
+    return _one("maps", "Maps", saved_figure(fit, "maps", "maps of counts, model and residual", caption, wide=True))
 
 
 def corner(fit: FitFolder) -> Section | None:

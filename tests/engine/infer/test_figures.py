@@ -16,9 +16,10 @@ from matplotlib.lines import Line2D
 
 from gammasky.engine.infer.derived import Predictions, derive, predict, predicted_maps, reference_exposure
 from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, save_figures
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.pixels import HealpixPixels
+from tests.engine.model.bins import MEAN_EXPOSURE, joint, photons, tilted, write_bins
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 
@@ -91,6 +92,21 @@ def test_maps_show_each_pixel_in_its_place(small_fiducial: SkyModel, draws: np.n
     assert np.isnan(at[pixels.n_fit :]).all()
     np.testing.assert_array_equal(masked[row, column] == 1.0, np.arange(pixels.n_pixels) >= pixels.n_fit)
     assert np.isnan(shown[rows // 2, columns // 2])  # the plane is outside
+
+
+def test_maps_of_each_energy_bin(tmp_path: Path) -> None:
+    dataset = write_bins(tmp_path / "sky", photons(4), tilted(MEAN_EXPOSURE))
+    model = SkyModel(model_from_table(joint()), dataset)
+    pixels, n_fit = model.pixels, model.pixels.n_fit
+    figure = maps.draw(model, {"all": np.arange(1.0, pixels.n_pixels + 1)})
+    rows = [axis for axis in figure.axes if axis.get_title().startswith("Posterior-mean")]
+    assert [axis.get_title() for axis in rows] == [
+        "Posterior-mean model", *(f"Posterior-mean model, {of} GeV" for of in ("1-2", "2-5", "5-10", "10-40"))
+    ]  # fmt: skip
+    by_bin = np.arange(1.0, n_fit + 1).reshape(4, -1)
+    for axis, expected in zip(rows, (by_bin.sum(axis=0), *by_bin), strict=True):
+        assert set(np.unique(axis.images[1].get_array().compressed())) <= set(expected)
+    maps.draw(model, {"all": np.ones(pixels.n_pixels)}).savefig(tmp_path / "maps.png", dpi=40)
 
 
 def test_residuals_and_scales(small_fiducial: SkyModel) -> None:
