@@ -30,7 +30,7 @@ _PARTS = {LIKELIHOOD: "likelihood", PRIORS: "all priors", SOURCE_PRIORS: "priors
 _SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge_ps")
 
 
-def beside_the_paper(study: Study, members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None]) -> Section:
+def beside_the_paper(study: Study, members: Mapping[str, MemberDraws], scales: Mapping[str, Scales]) -> Section:
     """The compared quantities of every member, as intensities too, and the paper's numbers as far as they are known."""
     headings = ["quantity", "median", "68 %", "intensity (10⁻⁷)", "the paper's draft"]
     tables = []
@@ -40,11 +40,11 @@ def beside_the_paper(study: Study, members: Mapping[str, MemberDraws], scales: M
     return Section("paper", "Beside the paper", {"tables": tables, "published": study.published})
 
 
-def _compared(study: Study, member: MemberDraws, scale: Scales | None, name: str) -> list[str]:
+def _compared(study: Study, member: MemberDraws, scale: Scales, name: str) -> list[str]:
     """One line: the name and unit, median and 68 % interval, intensity of a norm, and what the paper says."""
     entry, known = moments(member.numbers[name]), study.published.get(name)
     unit = member.spec.parameters[name].unit if name in member.spec.parameters else ""
-    per = None if scale is None or name not in norms(member.spec) else 1e7 * scale.intensity
+    per = None if scale.intensity is None or name not in norms(member.spec) else 1e7 * scale.intensity
     intensity = ABSENT if per is None else number(per * entry["q50"], per * entry["sd"])
     paper = known.value if known else "not available"
     return [f"{name} [{unit}]" if unit else name, *described(entry)[:2], intensity, paper]
@@ -65,21 +65,21 @@ def norms(spec: ModelSpec) -> set[str]:
     return {component.norm for component in spec.components if isinstance(component.norm, str)}
 
 
-def source_counts(
-    members: Mapping[str, MemberDraws], scales: Mapping[str, Scales | None], path: Path
-) -> Section | None:
+def source_counts(members: Mapping[str, MemberDraws], scales: Mapping[str, Scales], path: Path) -> Section | None:
     """dN/dS and dN/dF of every member with point sources, as a figure at `path`."""
     shown = {label: member for label, member in members.items() if member.spec.populations}
-    shown = dict(list(shown.items())[:MOST_PANELS])
-    if not shown:
+    grids = {member.spec.source_grid.in_flux for member in shown.values()}
+    if not shown or len(grids) > 1:  # curves over counts and over fluxes have no axis in common
         return None
+    shown, in_flux = dict(list(shown.items())[:MOST_PANELS]), grids.pop()
     panels = {label: _curves(member) for label, member in shown.items()}
-    known = [scale for label in shown if (scale := scales[label]) is not None]
-    exposure = known[0].exposure_cm2_s if len(known) == len(shown) else None
+    known = [scales[label] for label in shown if scales[label].exposure_cm2_s is not None]
+    exposure = known[0].exposure_cm2_s if len(known) == len(shown) and not in_flux else None
     bands = {} if exposure is None else known[0].thresholds
+    lines = {} if in_flux else {"1 photon": 1.0}
     with styled():
-        figure = save(draw_dnds(panels, lines={"1 photon": 1.0}, thresholds=bands, exposure_cm2_s=exposure), path)
-    caption = "Median, 68 % and 95 % bands; below about one photon the prior decides."
+        figure = save(draw_dnds(panels, lines=lines, thresholds=bands, exposure_cm2_s=exposure, in_flux=in_flux), path)
+    caption = "Median, 68 % and 95 % bands; for sources of less than about one photon the prior decides."
     if exposure is not None:
         caption += f" Fluxes at the mean exposure of the first fit, {number(exposure)} cm² s."
     if len(members) > len(shown) == MOST_PANELS:
@@ -91,7 +91,7 @@ def source_counts(
 
 
 def _curves(member: MemberDraws) -> list[Curve]:
-    populations = Populations(member.spec)
+    populations = Populations(member.spec, member.bins)
     dnds = populations.dnds(thinned({name: member.numbers[name] for name in member.spec.parameters}))
     return [Curve(name, populations.s_grid, dnds[:, number]) for number, name in enumerate(populations.names)]
 

@@ -28,7 +28,7 @@ from gammasky.engine.infer.report.numbers import ABSENT, number
 GENERATOR = "gammasky study"
 TABLE, RECOVERY, FRACTIONS = "study.csv", "recovery.png", "fractions.png"
 INTENSITY = "excess_intensity"
-AllScales = Mapping[str, Scales | None]
+AllScales = Mapping[str, Scales]
 SHOWN = ("ps_fraction", "excess_flux", "gamma", "gamma_ps", "f_bulge", "f_bulge_ps", "n_sources")
 
 
@@ -53,7 +53,7 @@ def write_study(study: Study, answer: Answer, campaign: Path, path: Path) -> Pat
     parts: list[Section | None] = [question(study), _members(answer, scales)]
     if study.skies is None and len(answer.rows) > 1:
         parts.append(answer_page.result(answer))
-    draws = {name: partial(member_draws, member) for name, member in found.items()}
+    draws = {name: partial(member_draws, member, scales[name]) for name, member in found.items()}
     parts += _posteriors(study, draws, scales, groups, path)
     if study.skies is not None:
         injected = isinstance(study.skies, InjectedSkies)
@@ -132,7 +132,7 @@ def _with_error(row: Row, name: str) -> str:
 def _intensity(row: Row, scales: AllScales, unit: float = 1.0) -> Row:
     """Mean and sd of the intensity of the excess [1 / unit cm^-2 s^-1 sr^-1], where it has one."""
     scale = scales[row["name"]]
-    if scale is None or row.get(f"{FLUX}_mean") is None:
+    if scale.intensity is None or row.get(f"{FLUX}_mean") is None:
         return {}
     return {f"{INTENSITY}_{key}": row[f"{FLUX}_{key}"] * scale.intensity * unit for key in ("mean", "sd")}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from gammasky.analyses.ensemble import task
 from gammasky.analyses.studies.run import run_study
@@ -15,6 +16,7 @@ from gammasky.distributed.campaign import read_manifest
 from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.infer.run import fit
 from gammasky.engine.model import SkyModel
+from tests.engine.model.bins import MEAN_EXPOSURE, joint, photons, tilted, write_bins
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
 
@@ -96,3 +98,31 @@ def test_injection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again = {path: path.stat().st_mtime_ns for path in (folder / "campaign" / "members").glob("*.npz")}
     assert again.keys() == members.keys()
     assert sum(again[path] == members[path] for path in members) == 5
+
+
+def test_several_energy_bins(tmp_path: Path) -> None:
+    """A model of fluxes with a norm for each bin has a page like any other."""
+    table = joint()
+    table["components"][0] = table["components"][0] | {"norm": {"per_bin": "S_flat"}, "spectrum": None}
+    del table["components"][0]["spectrum"]
+    (tmp_path / "model.toml").write_text(tomli_w.dumps(table), encoding="utf-8")
+    dataset = write_bins(tmp_path / "sky", photons(4), tilted(MEAN_EXPOSURE))
+    study = Study(
+        name="bins",
+        asks="What do the bins say?",
+        cost="seconds",
+        source_counts=True,
+        power_scaling=True,
+        compared=["S_gce"],
+        ensemble={
+            "model": str(tmp_path / "model.toml"),
+            "data": str(dataset.folder),
+            "fit": {"method": "laplace"},
+        },
+    )
+    report, failed = run_study(study, tmp_path / "out", InlineRunner(), quiet=True)
+    page = report.read_text(encoding="utf-8")
+    assert failed == 0
+    assert "Source counts" in page
+    assert "S_gce" in page
+    assert (tmp_path / "out" / "source_counts.png").is_file()
