@@ -9,12 +9,16 @@ from gammasky.engine.model.templates.mix import MixTemplate  # isort: skip
 from gammasky.engine.model.templates.nfw import NfwTemplate  # isort: skip
 from gammasky.engine.model.templates.disk import DiskTemplate  # isort: skip
 from gammasky.engine.model.templates.bar import BarTemplate  # isort: skip
+from gammasky.engine.model.templates.einasto import EinastoTemplate  # isort: skip
+from gammasky.engine.model.templates.annuli import AnnuliTemplate  # isort: skip
 
 __all__ = [
     "TEMPLATES",
+    "AnnuliTemplate",
     "AnyTemplate",
     "BarTemplate",
     "DiskTemplate",
+    "EinastoTemplate",
     "Function",
     "MapTemplate",
     "MixTemplate",

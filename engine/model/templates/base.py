@@ -120,7 +120,7 @@ class Profile(Template):
 
     def shape(self, setting: Setting) -> Function:
         counts = not (setting.point_sources or setting.as_is)
-        normalised = self.normalised(setting, _per_intensity(setting, counts))
+        normalised = self.normalised(setting, per_intensity(setting, counts))
         if any(self.shape_uses("")):
             return Function(moving=normalised)
         # nothing is free in it: integrated once
@@ -129,7 +129,7 @@ class Profile(Template):
         return Function.fixed(setting.store(f"{plain!r}:{counts}", np.asarray(values)))
 
 
-def _per_intensity(setting: Setting, counts: bool) -> str | None:
+def per_intensity(setting: Setting, counts: bool) -> str | None:
     """The key of what an intensity is multiplied by, with the exposure for `counts`, or without; None: nothing."""
     pixels = setting.pixels
     if pixels.relative_area is None:

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, ClassVar
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
-from pydantic import Field
+import jax
 
 from gammasky.engine.citation import Citation
 from gammasky.engine.kernels.profiles.geometry import NFWSky
 from gammasky.engine.kernels.profiles.op import nfw_squared
-from gammasky.engine.model.templates.base import TEMPLATES
+from gammasky.engine.kernels.spheroid.op import log_nfw_squared
+from gammasky.engine.model.templates.base import TEMPLATES, Profile
+from gammasky.engine.model.templates.function import Evaluate
 from gammasky.engine.model.templates.line_integral import Integral, LineIntegral
 from gammasky.engine.model.templates.setting import Setting
-from gammasky.engine.model.values import Use, Value, uses_of, value_of
-from gammasky.engine.sky.schema import Schema
+from gammasky.engine.model.templates.spheroid import Spheroid, SpheroidSettings
+from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
 
 
-class NfwSettings(Schema):
-    """A generalised NFW density, squared and integrated along the line of sight.
+class NfwSettings(SpheroidSettings):
+    """A generalised NFW density, squared and integrated along the line of sight; round, or a spheroid.
 
     Args:
         gamma: inner slope of the density, r^-gamma at the centre.
-        scale_radius_kpc [kpc]: radius at which the density goes over to r^-3.
-        sun_kpc [kpc]: distance of the Sun from the Galactic Centre.
     """
 
     gamma: Value
-    scale_radius_kpc: Annotated[float, Field(gt=0)] = 20.0
-    sun_kpc: Annotated[float, Field(gt=0)] = 8.224
 
 
 @TEMPLATES.add
-class NfwTemplate(LineIntegral):
+class NfwTemplate(LineIntegral, Spheroid):
     """The NFW^2 template: smooth emission of dark-matter annihilation.
+
+    A sphere at the Galactic Centre of a fixed scale radius has a kernel of its own, which is faster.
 
     Args:
         nfw: the numbers of the profile.
@@ -60,10 +60,26 @@ class NfwTemplate(LineIntegral):
 
     nfw: NfwSettings
 
+    @property
+    def settings(self) -> NfwSettings:
+        return self.nfw
+
     def shape_uses(self, where: str) -> Iterator[Use]:
-        return uses_of(f"{where}, nfw gamma", self.nfw.gamma)
+        yield from uses_of(f"{where}, nfw gamma", self.nfw.gamma)
+        yield from self.nfw.uses(f"{where}, nfw")
+
+    def log_emissivity(self, radius: jax.Array, scale_radius_kpc: jax.Array, theta: Parameters) -> jax.Array:
+        return log_nfw_squared(radius, value_of(self.nfw.gamma, theta), scale_radius_kpc)
 
     def integral(self, setting: Setting) -> tuple[NFWSky, Integral]:
         nfw, backend = self.nfw, setting.backend
         sky = setting.geometry(NFWSky, sun_kpc=nfw.sun_kpc, scale_radius_kpc=nfw.scale_radius_kpc)
         return sky, lambda theta, over: nfw_squared(value_of(nfw.gamma, theta), sky, over=over, backend=backend)
+
+    def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
+        kind = LineIntegral if self.nfw.is_round else Spheroid
+        return kind.intensity(self, setting)
+
+    def normalised(self, setting: Setting, exposure: str | None) -> Evaluate:
+        kind = LineIntegral if self.nfw.is_round else Profile
+        return kind.normalised(self, setting, exposure)

@@ -1,0 +1,1 @@
+"""Line-of-sight integrals of spheroids of any radial profile, whose centre and shape may move."""
