@@ -24,7 +24,7 @@ from gammasky.engine.model.expressions import is_name
 from gammasky.engine.model.priors import PRIORS, Prior
 from gammasky.engine.model.source_counts import SOURCE_COUNTS, AnySourceCounts, Limits
 from gammasky.engine.model.spectra import SPECTRA, AnySpectrum
-from gammasky.engine.model.templates import TEMPLATES, AnyTemplate, MapTemplate
+from gammasky.engine.model.templates import TEMPLATES, AnyTemplate, MapTemplate, read_source
 from gammasky.engine.model.terms.base import TERMS, AnyTerm
 from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
 from gammasky.engine.sky.roi import RegionOfInterest
@@ -278,7 +278,10 @@ def read_model(name_or_path: str | Path) -> ModelSpec:
     table = read_toml(path)
     components = table.get("components")
     for component in components if isinstance(components, list) else []:
-        spectrum = component.get("spectrum") if isinstance(component, dict) else None
+        if not isinstance(component, dict):
+            continue
+        read_source(component.get("template"), path.parent)
+        spectrum = component.get("spectrum")
         of_file = spectrum.get("table") if isinstance(spectrum, dict) else None
         if isinstance(of_file, dict) and isinstance(of_file.get("file"), str):
             of_file["file"] = str(path.parent / of_file["file"])  # as the model file means it

@@ -11,6 +11,7 @@ from gammasky.engine.model.templates.disk import DiskTemplate  # isort: skip
 from gammasky.engine.model.templates.bar import BarTemplate  # isort: skip
 from gammasky.engine.model.templates.einasto import EinastoTemplate  # isort: skip
 from gammasky.engine.model.templates.annuli import AnnuliTemplate  # isort: skip
+from gammasky.engine.model.templates.user import FunctionTemplate, read_source  # isort: skip
 
 __all__ = [
     "TEMPLATES",
@@ -20,10 +21,12 @@ __all__ = [
     "DiskTemplate",
     "EinastoTemplate",
     "Function",
+    "FunctionTemplate",
     "MapTemplate",
     "MixTemplate",
     "NfwTemplate",
     "Profile",
     "Setting",
     "Template",
+    "read_source",
 ]

@@ -7,7 +7,8 @@ arrays that is passed to every call, so that compiled programs hold no data.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Literal
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 from pydantic import BeforeValidator, SerializeAsAny
 
 from gammasky.engine.citation import Citation
+from gammasky.engine.errors import InputError
 from gammasky.engine.model.registry import Registry
 from gammasky.engine.model.templates.function import Evaluate, Function
 from gammasky.engine.model.templates.modulation import Modulation, modulated
@@ -156,11 +158,26 @@ def _cut(function: Function, hemisphere: str, setting: Setting) -> Function:
 TEMPLATES: Registry[type[Template]] = Registry("template")
 
 
+def _add_installed(words: Iterable[Any]) -> None:
+    """Register the kinds of these words that installed packages offer as entry points of `gammasky.templates`."""
+    for entry in entry_points(group="gammasky.templates"):
+        if entry.name in words:
+            kind = entry.load()
+            if not (isinstance(kind, type) and issubclass(kind, Template) and kind.kind == entry.name):
+                raise InputError(
+                    f"entry point '{entry.name}' of gammasky.templates: expected a class of templates whose kind is "
+                    f"'{entry.name}', got {entry.value}"
+                )
+            TEMPLATES.add(kind)
+
+
 def _as_template(value: Any) -> Any:
     """The template that a name or a table describes: a bare name is a map."""
     if isinstance(value, str):
         return TEMPLATES.named("map").model_validate({"map": value})
     if isinstance(value, dict):
+        if not TEMPLATES.kinds.keys() & value.keys():
+            _add_installed(value)
         for word, kind in TEMPLATES.kinds.items():
             if word in value:
                 return kind.model_validate(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
 import jax
@@ -14,10 +15,10 @@ from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer import Settings, fit
 from gammasky.engine.infer.citations import citations
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.model.priors import PRIORS, ScalarPrior
 from gammasky.engine.model.source_counts import SOURCE_COUNTS, SourceCounts
-from gammasky.engine.model.templates import TEMPLATES, Profile, Setting
+from gammasky.engine.model.templates import TEMPLATES, Profile, Setting, base
 from gammasky.engine.model.terms import TERMS, Term, TermKind
 from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
 
@@ -150,3 +151,28 @@ def test_what_they_say_is_checked_like_what_is_built_in(build: Callable[..., Sky
         build(TABLE | {"terms": [{"term": "known", "component": "flat", "mean": 1.0, "sd": 1.0}]})
     with pytest.raises(ValueError, match="this word already stands for Blob"):
         TEMPLATES.add(type("Other", (Blob,), {}))
+
+
+class Stripe(Blob):
+    """Constant along the latitude: a kind of an installed package."""
+
+    kind = "stripe"
+    stripe: Value
+
+
+@pytest.mark.parametrize(("offered", "message"), [("Stripe", None), ("Bell", "expected a class of templates whose")])
+def test_an_installed_package_offers_a_template(
+    offered: str, message: str | None, smooth_table: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = EntryPoint("stripe", f"{__name__}:{offered}", "gammasky.templates")
+    monkeypatch.setattr(base, "entry_points", lambda group: [entry] if group == "gammasky.templates" else [])
+    monkeypatch.setattr(TEMPLATES, "kinds", dict(TEMPLATES.kinds))
+    smooth_table["components"][1]["template"] = {"stripe": 3.0, "blob": 2.0}
+    if message:
+        with pytest.raises(InputError, match=message):
+            model_from_table(smooth_table)
+        return
+    assert isinstance(model_from_table(smooth_table).components[1].template, Stripe)
+    smooth_table["components"][1]["template"] = {"stripes": 3.0}
+    with pytest.raises(InputError, match="a template is the name of a map or a table with one of map"):
+        model_from_table(smooth_table)
