@@ -19,6 +19,7 @@ from gammasky.commands.calibrate import calibrate
 from gammasky.commands.campaign import campaign
 from gammasky.commands.cite import cite
 from gammasky.commands.compare import compare
+from gammasky.commands.dark_matter import dark_matter
 from gammasky.commands.data import data
 from gammasky.commands.doctor import doctor
 from gammasky.commands.fit import fit
@@ -57,8 +58,8 @@ def cli() -> None:
 
 
 for _command in (
-    init, fit, honest, report, compare, campaign, study, simulate, calibrate, nested, profile, tune, loglike, cite,
-    data, bench, models, schema, doctor,
+    init, fit, honest, report, compare, campaign, study, simulate, calibrate, nested, profile, dark_matter, tune,
+    loglike, cite, data, bench, models, schema, doctor,
 ):  # fmt: skip
     cli.add_command(_command)
 

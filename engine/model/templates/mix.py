@@ -56,15 +56,15 @@ class MixTemplate(Template):
             yield from member.uses(where)
 
     def fluxes(self, norm: jax.Array, theta: Parameters) -> list[jax.Array]:
-        shares = self._shares(theta)
+        shares = self.shares(theta)
         parts = [norm * shares[number] for number in range(len(self.mix))]
         inner = [flux for part, member in zip(parts, self.mix, strict=True) for flux in member.fluxes(part, theta)]
         return (parts if isinstance(self.fractions, str) else []) + inner
 
     def shape(self, setting: Setting) -> Function:
-        return Function.sum(self._shares, [member.build(setting) for member in self.mix])
+        return Function.sum(self.shares, [member.build(setting) for member in self.mix])
 
-    def _shares(self, theta: Parameters) -> jax.Array | list[jax.Array]:
+    def shares(self, theta: Parameters) -> jax.Array | list[jax.Array]:
         """The share of each member."""
         given = self.fractions
         found = jnp.asarray(given) if isinstance(given, list) else value_of(given, theta)
