@@ -19,9 +19,9 @@ PYTHON_312 := $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12*/bin
 SOURCES := pyproject.toml README.md LICENSE \
 	$(shell find analyses distributed engine src -name '*.py' -o -name '*.toml' -o -name '*.cu' -o -name py.typed)
 
-.PHONY: help fit lint test test-quick test-312 installed-312 test-gpu docs bench clean
+.PHONY: help fit lint test test-quick test-312 installed-312 test-gpu check-gpu docs bench clean
 help:
-	@echo "make fit | test | test-quick | test-312 | test-gpu | docs | bench | clean"
+	@echo "make fit | test | test-quick | test-312 | test-gpu | check-gpu | docs | bench | clean"
 
 # --- environments: `.created` is the bare environment, `.installed` the package in it, installed as its users have it
 define create
@@ -107,6 +107,10 @@ endif
 
 test-gpu: .venv-gpu/.installed
 	GAMMASKY_REQUIRE_GPU=1 .venv-gpu/bin/pytest -m gpu -s # with the table of times
+
+# every kernel against Numba, times of each part, whole fits: six to seven minutes, a table last
+check-gpu: .venv-gpu/.installed
+	.venv-gpu/bin/python benchmarks/gpu_check.py
 
 # --- the site: warnings are errors. Notebooks whose code has not changed are not executed again
 docs: .venv-docs/.installed

@@ -14,6 +14,9 @@ typedef long long Index;
 
 #define ZERO_POWER (-1000000000)  // power of 2 that stands for zero; twice it still fits an int
 #define LAST_SHIFT 255            // a term below 2^-255 of the largest one adds nothing
+#define BLOCK 16                  // q_n that share a power of 2, in the ranges of scaled.py
+#define NARROW 2.037035976334486e90  // 2^300
+#define LARGEST_Y 1.6069380442589903e60  // 2^200
 
 // One pixel's column of the scratch rows, entry m at m * LANES. In turn: y_m = m x_m, then the weights q_{k-m} / q_k.
 struct Column {
@@ -94,9 +97,56 @@ __device__ double scaled(double value, int power, int *result)
     return mantissa;
 }
 
+// The recursion of one pixel, each block of whose q_n shares a power of 2; false where they are too far apart. The power
+// of block b is q_power[b] until all q_n are there.
+__device__ bool recursion_by_blocks(Index k, const View &view, Column work)
+{
+    double *y = work.y, *q = work.q;
+    int *power = work.q_power;
+    for (Index m = 1; m <= k; ++m) {
+        y[m * LANES] = m * term(view, m);
+        if (!between(y[m * LANES], 0.0, LARGEST_Y))
+            return false;
+    }
+    q[0] = 1.0;
+    power[0] = 0;
+    for (Index n = 1; n <= k; ++n) {
+        const Index block = n / BLOCK, first = block * BLOCK;
+        const int here = power[(n > first ? block : block - 1) * LANES];
+        double total = 0.0;
+        for (Index other = 0; other < block; ++other) {
+            double of_block = 0.0;
+            for (Index i = other * BLOCK; i < (other + 1) * BLOCK; ++i)
+                of_block += q[i * LANES] * y[(n - i) * LANES];
+            total += ldexp(of_block, power[other * LANES] - here);
+        }
+        for (Index i = first; i < n; ++i)
+            total += q[i * LANES] * y[(n - i) * LANES];
+        total /= n;
+        if (n == first) {  // the first of a block chooses its power
+            int shift = 0;
+            if (!between(total, 4.9406564584124654e-324, 1.7976931348623157e308))
+                return false;
+            total = frexp(total, &shift);
+            power[block * LANES] = here + shift;
+            for (Index other = 0; other < block; ++other)
+                if (power[other * LANES] - here - shift > 300)
+                    return false;
+        }
+        if (!between(total, 1.0 / NARROW, NARROW))
+            return false;
+        q[n * LANES] = total;
+    }
+    for (Index n = k; n >= 0; --n)
+        q[n * LANES] = scaled(q[n * LANES], power[n / BLOCK * LANES], &work.q_power[n * LANES]);
+    return true;
+}
+
 // The recursion of one pixel whose numbers each carry their own power of 2; false where a y is negative, infinite, NaN.
 __device__ bool scaled_recursion(Index k, const View &view, Column work)
 {
+    if (recursion_by_blocks(k, view, work))
+        return true;
     for (Index m = 1; m <= k; ++m) {
         const double y = m * term(view, m);
         if (!(y >= 0.0 && y <= 1.7976931348623157e308))
@@ -175,19 +225,27 @@ struct Group {
 };
 
 // Add d/dX_m of one population in the region of a group, m = 0 .. reach, to `sums`, from the weights of all lanes.
+//
+// Rows lie pixel by pixel, sums are over pixels: a tile of LANES rows turns them, so that memory is read in whole lines.
 __device__ void add_by_x(
     const Group &group, Index reach, const double *templates, const double *rows, const int *powers, double *sums)
 {
-    for (Index m = threadIdx.x; m <= reach; m += LANES) {
-        double total = 0.0;
-        for (Index other = 0; other < LANES; ++other) {
-            if (m > group.photons[other])
-                continue;
-            const double scale = group.factor[other] * templates[group.pixel[other]];
-            const Index entry = m * LANES + other;
-            total += m == 0 ? scale : product(scale, rows[entry], powers[entry]);
+    __shared__ double tile[LANES][LANES + 1];
+    const Index lane = threadIdx.x, photons = group.photons[lane];
+    const double scale = photons >= 0 ? group.factor[lane] * templates[group.pixel[lane]] : 0.0;
+    for (Index first = 0; first <= reach; first += LANES) {
+        for (Index m = first; m < first + LANES && m <= reach; ++m) {
+            const Index entry = m * LANES + lane;
+            tile[m - first][lane] = m > photons ? 0.0 : m == 0 ? scale : product(scale, rows[entry], powers[entry]);
         }
-        sums[m] += total;
+        __syncthreads();  // the tile is there
+        if (first + lane <= reach) {
+            double total = 0.0;
+            for (Index other = 0; other < LANES; ++other)
+                total += tile[lane][other];
+            sums[first + lane] += total;
+        }
+        __syncthreads();  // nobody reads it any more
     }
 }
 

@@ -1,4 +1,9 @@
-"""The recursion of `recursion` for one pixel whose numbers leave the range of float64: each carries a power of 2."""
+"""The recursion of `recursion` for one pixel whose numbers leave the range of float64.
+
+The q_n rise and fall by hundreds of powers of ten, but neighbours are alike: blocks of them share one power of 2
+(`_by_blocks`), and all but a multiplication for each pair of blocks is plain floating point. Where even neighbours
+are too far apart, as next to sources of exactly one hundred photons, each number carries a power of its own.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,10 @@ from gammasky.engine.kernels.policy import COMPILE
 ZERO_POWER = -(10**9)  # power of 2 that stands for zero: below any that occurs, and twice it still fits 32 bits
 POWERS = np.append(0.5 ** np.arange(256), 0.0)  # a term below 2^-255 of the largest one adds nothing
 LOG_2 = math.log(2.0)
+BLOCK = 16  # q_n that share a power of 2
+#: Range of q_n in units of their block, and largest y_m and ratio of the units of two blocks: what is lost to underflow
+#: is then below 2^-100 of any q_n.
+NARROW, LARGEST = 2.0**300, 2.0**200
 
 
 @njit(**COMPILE)
@@ -36,6 +45,43 @@ def _scaled_dot(n: int, a: Floats, a_power: Whole, q: Floats, q_power: Whole, di
 
 
 @njit(**COMPILE)
+def _by_blocks(k: int, y: Floats, q: Floats, q_power: Whole) -> bool:
+    """Fill q_n = q[n] * 2^q_power[n] from y (k + 1,); False where the q_n of a block are too far apart."""
+    power, factor = np.zeros(k // BLOCK + 1, dtype=np.int64), np.ones(k // BLOCK + 1)
+    falling = y[::-1].copy()  # y_{n-i} is falling[k - n + i]
+    for m in range(1, k + 1):
+        if y[m] > LARGEST:
+            return False
+    q[0] = 1.0
+    for n in range(1, k + 1):
+        block = n // BLOCK
+        total = 0.0
+        for other in range(block):
+            own, place, of_block = q[other * BLOCK :], falling[k - n + other * BLOCK :], 0.0
+            for i in range(BLOCK):
+                of_block += own[i] * place[i]
+            total += factor[other] * of_block
+        for i in range(block * BLOCK, n):
+            total += q[i] * falling[k - n + i]
+        total /= n
+        if n == block * BLOCK:  # the first of a block chooses its power
+            if not (total > 0.0 and total < math.inf):
+                return False
+            total, shift = math.frexp(total)
+            power[block] = power[block - 1] + shift
+            for other in range(block):
+                factor[other] = math.ldexp(1.0, power[other] - power[block])
+                if factor[other] > NARROW:
+                    return False
+        if not (total >= 1.0 / NARROW and total <= NARROW):
+            return False
+        q[n] = total
+    for n in range(k + 1):
+        q[n], q_power[n] = scaled(q[n], power[n // BLOCK])
+    return True
+
+
+@njit(**COMPILE)
 def scaled_recursion(k: int, y: Floats, q: Floats, q_power: Whole) -> bool:
     """Fill q_n = q[n] * 2^q_power[n] (k + 1,) from y (k + 1,) = m x_m; False where a y is negative, infinite or NaN."""
     mantissa, y_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
@@ -43,6 +89,8 @@ def scaled_recursion(k: int, y: Floats, q: Floats, q_power: Whole) -> bool:
         if not (y[m] >= 0.0 and y[m] < math.inf):  # NaN too
             return False
         mantissa[m], y_power[m] = scaled(y[m], 0)
+    if _by_blocks(k, y, q, q_power):
+        return True
     q[0], q_power[0] = 0.5, 1
     for n in range(1, k + 1):
         q[n], q_power[n] = _scaled_dot(n, mantissa, y_power, q, q_power, n)

@@ -33,7 +33,7 @@ def nfw_squared(sky: NFWSky, outputs: Sequence[Any], scratch: Sequence[Any], gam
     log_shape, weight, cardinal, order, starts = _arrays(sky)
     (nodes, angles), lines, batch = log_shape.shape, cardinal.shape[1], gamma.size
     gpu.launch(
-        "profiles", "nfw_nodes", gpu.blocks_for(batch * angles, gpu.WARP, PER_PROCESSOR), gpu.WARP,
+        "profiles", "nfw_nodes", gpu.blocks_for(batch * angles, 1, 2 * PER_PROCESSOR), gpu.WARP,
         batch, angles, nodes, gamma, log_shape, weight, scratch[0],
     )  # fmt: skip
     gpu.launch(

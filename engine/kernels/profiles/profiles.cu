@@ -1,6 +1,7 @@
 // The two line-of-sight integrals on a GPU, with their derivatives by the parameters from the same pass; see cpu.py.
 //
-// A thread is one line of sight of one parameter point. Neighbouring threads read neighbouring entries of the nodes.
+// But for `nfw_nodes` a thread is one line of sight of one parameter point. Neighbouring threads read neighbouring entries
+// of the nodes.
 
 typedef long long Index;
 
@@ -15,24 +16,38 @@ __device__ void give(Index line, const Index *order, const Index *starts, double
 
 // log J and d log J / d gamma at the Chebyshev angles, J = sum_q weight exp(-2 gamma log_shape).
 //
+// A block of LANES threads is one angle of one point: a thread takes every LANES-th node, thread 0 adds up their sums.
 // gamma (batch,); log_shape, weight (nodes, angles); at_nodes (batch, 2, angles).
 extern "C" __global__ void nfw_nodes(
     Index batch, Index angles, Index nodes, const double *gamma, const double *log_shape, const double *weight,
     double *at_nodes)
 {
-    const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;
-    for (Index at = first; at < batch * angles; at += (Index)gridDim.x * blockDim.x) {
+    __shared__ double densities[LANES], moments[LANES];
+    const Index lane = threadIdx.x;
+    for (Index at = blockIdx.x; at < batch * angles; at += gridDim.x) {
         const Index b = at / angles, angle = at % angles;
         const double slope = gamma[b];
-        double total = finite_number(slope) ? 0.0 : nan(""), moment = 0.0;
-        for (Index node = 0; node < nodes; ++node) {
+        double total = 0.0, moment = 0.0;
+        for (Index node = lane; node < nodes; node += LANES) {
             const double s = log_shape[node * angles + angle];
             const double density = weight[node * angles + angle] * exp(-2.0 * slope * s);
             total += density;
             moment += s * density;
         }
-        at_nodes[(2 * b) * angles + angle] = log(total);
-        at_nodes[(2 * b + 1) * angles + angle] = -2.0 * moment / total;
+        densities[lane] = total;
+        moments[lane] = moment;
+        __syncthreads();  // the sums of all threads are there
+        if (lane == 0) {
+            total = finite_number(slope) ? 0.0 : nan("");
+            moment = 0.0;
+            for (Index other = 0; other < LANES; ++other) {
+                total += densities[other];
+                moment += moments[other];
+            }
+            at_nodes[(2 * b) * angles + angle] = log(total);
+            at_nodes[(2 * b + 1) * angles + angle] = -2.0 * moment / total;
+        }
+        __syncthreads();  // nobody reads them any more
     }
 }
 

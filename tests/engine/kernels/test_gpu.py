@@ -20,13 +20,20 @@ from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.kernels.nptf.op import pixel_log_likelihood
 from gammasky.engine.kernels.nptf.plan import PixelPlan
+from gammasky.engine.kernels.nptf_energy.op import joint_log_likelihood
 from gammasky.engine.kernels.poisson.op import poisson_log_likelihood
 from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky
 from gammasky.engine.kernels.profiles.op import lorimer_disk, nfw_squared
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
+from tests.engine.kernels.test_bar_cuda import bars, sky_of, template_and_slopes
+from tests.engine.kernels.test_joint_cuda import batch_of
+from tests.engine.kernels.test_joint_values import make
 
-pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("cuda_device")]
+__all__ = ["make"]  # a fixture
+
+# warnings of the driver's own libraries, which differ from machine to machine, are no failures here
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("cuda_device"), pytest.mark.filterwarnings("default")]
 
 PARTICLES = (1, 8, 64, 512)
 REPEATS = 20
@@ -89,6 +96,26 @@ def test_profiles() -> None:
 
     for one, other in zip(*on_both(function, gamma, height, C), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10)
+
+
+@pytest.mark.parametrize("falloff", ["sech2", "bessel_k0"])
+def test_bar(falloff: str) -> None:
+    found, expected = (template_and_slopes(name, sky_of(60, falloff=falloff), bars(8)) for name in ("cuda", "numba"))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-11 * np.abs(other).max())
+
+
+def test_several_energy_bins(make: Any) -> None:
+    joint = make(2, np.random.default_rng(2).poisson(6.0, (4, 300)), regions=3, mean=4.0)
+    joint.point[0][:, ::9], joint.point[1][:, ::9] = 1e-12, 1e-150
+    batch = batch_of(joint, 8)
+
+    def function(backend: str, *batch: Any) -> Any:
+        total = lambda *point: joint_log_likelihood(joint.plan, *point, backend=backend).sum()  # noqa: E731
+        return jax.tree.leaves(jax.vmap(jax.value_and_grad(total, (0, 1, 2, 3)))(*batch))
+
+    for one, other in zip(*on_both(function, *batch), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11 * np.abs(other).max())
 
 
 @pytest.fixture(scope="module")
