@@ -97,12 +97,12 @@ The second column is the same fit of a data set that the same recipe builds with
 {gain}
 """
 GAIN = """Skies of the inner 12 degrees at nside 128 in four bins from 2 to 20 GeV, with the exposure of the Fermi-LAT
-data and the point-spread function of each bin. Truths come from the priors of ten parameters. In half of the
-skies the point sources of the excess have the spectrum of pulsars and the smooth part that of dark matter (b quarks); in the others it
-is the reverse. Each is fitted by the joint likelihood, by that of one bin (the sum, mean point-spread function), and by
-the sum of the log-likelihoods of the bins, as if no source shone in two of them. Counts are drawn from the likelihood's
-own distribution (*likelihood*), or photon by photon on the sphere (*photons*), where pixels share sources and the
-point-spread function is that of the bin.
+data and the point-spread function of each bin. Truths come from the priors of ten parameters. In half of the skies the
+point sources of the excess have the spectrum of pulsars and the smooth part that of dark matter (b quarks); in the
+others it is the reverse. Each is fitted by the joint likelihood, by that of one bin (the sum, mean point-spread
+function), and by the sum of the log-likelihoods of the bins, as if no source shone in two of them. Counts are drawn
+from the likelihood's own distribution (*likelihood*), or photon by photon on the sphere (*photons*), where pixels share
+sources and the point-spread function is that of the bin.
 
 All numbers are of the point-source fraction of the excess: *width* is the median over skies of the standard deviation
 of the posterior over that of one bin on the same sky, *shift* the mean distance of the posterior mean from the truth in
