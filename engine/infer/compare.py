@@ -89,7 +89,7 @@ def write_comparison(paths: Sequence[Path], out: Path) -> tuple[Comparison, list
     posteriors = read_all(paths)
     comparison = compare(posteriors)
     with folder_made(out):
-        drawn = save_comparison(posteriors, out, exposure=_one_sky(posteriors))
+        drawn = save_comparison(posteriors, out, exposure=one_sky(posteriors))
         for stale in {out / f"{name}.png" for name in FIGURES} - set(drawn):
             stale.unlink(missing_ok=True)  # of the comparison that is replaced
         write_json(out / RESULT, asdict(comparison))
@@ -161,7 +161,7 @@ def same_counts(first: Posterior, other: Posterior) -> bool:
     return np.array_equal(here, there) and np.array_equal(first.counts, other.counts)
 
 
-def _one_sky(posteriors: Mapping[str, Posterior]) -> bool:
+def one_sky(posteriors: Mapping[str, Posterior]) -> bool:
     """Whether all saw the same photons, at the same exposure."""
     first, *others = posteriors.values()
     return all(same_counts(first, other) for other in others)

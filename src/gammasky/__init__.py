@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from gammasky.analyses.ensemble.campaign import Campaign
     from gammasky.analyses.ensemble.ensemble import Ensemble
     from gammasky.analyses.nested.nested import NestedTest
+    from gammasky.analyses.profiles.likelihood import ProfileLikelihood
     from gammasky.engine.infer import Settings, fit
+    from gammasky.engine.infer.beside import compare
     from gammasky.engine.infer.saved import load
     from gammasky.engine.model import SkyModel
     from gammasky.engine.runtime import configure
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Campaign", "Dataset", "Ensemble", "NestedTest", "Settings", "SkyModel", "__version__", "configure", "fit", "load",
+    "Campaign", "Dataset", "Ensemble", "NestedTest", "ProfileLikelihood", "Settings", "SkyModel", "__version__",
+    "compare", "configure", "fit", "load",
 ]  # fmt: skip
 
 _HOMES = {
@@ -29,8 +32,10 @@ _HOMES = {
     "Dataset": "gammasky.engine.sky.dataset",
     "Ensemble": "gammasky.analyses.ensemble.ensemble",
     "NestedTest": "gammasky.analyses.nested.nested",
+    "ProfileLikelihood": "gammasky.analyses.profiles.likelihood",
     "SkyModel": "gammasky.engine.model",
     "Settings": "gammasky.engine.infer",
+    "compare": "gammasky.engine.infer.beside",
     "configure": "gammasky.engine.runtime",
     "fit": "gammasky.engine.infer",
     "load": "gammasky.engine.infer.saved",

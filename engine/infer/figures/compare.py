@@ -49,26 +49,45 @@ def save_comparison(posteriors: Mapping[str, Posterior], folder: Path, *, exposu
         exposure: whether all have the exposure of the first, so that source counts are fluxes too.
     """
     written = []
-    first = next(iter(posteriors.values()))
     with styled():
-        names = main_shared(posteriors)
-        if names:
-            priors = {name: _shown_prior(posteriors, name) for name in names}
-            draws = {
-                label: np.stack([shown(priors[name], posterior.draws[name]) for name in names], axis=1)
-                for label, posterior in posteriors.items()
-            }
-            figure = draw_corner(draws, [axis_label(priors[name], name, "\n") for name in names])
-            written.append(save(figure, folder / "corner.png"))
-        panels = _curves(posteriors)
-        if panels:
-            scale = reference_exposure_cm2_s(first) if exposure else None
-            figure = draw_dnds(panels, lines={"1 photon": 1.0}, exposure_cm2_s=scale)
-            written.append(save(figure, folder / "dnds.png"))
-        rows, shares = (_shared_columns(posteriors, name) for name in (FLUX, POINT_SOURCE_FRACTION))
-        if rows or shares:
-            written.append(save(draw_fluxes(rows, shares), folder / "fluxes.png"))
+        for name in FIGURES:
+            figure = draw(posteriors, name, exposure=exposure)
+            if figure is not None:
+                written.append(save(figure, folder / f"{name}.png"))
     return written
+
+
+def draw(posteriors: Mapping[str, Posterior], name: str, *, exposure: bool) -> Figure | None:
+    """One of FIGURES; None where the posteriors have nothing for it in common."""
+    if name == "corner":
+        return _corner(posteriors)
+    if name == "dnds":
+        return _source_counts(posteriors, exposure)
+    rows, shares = (_shared_columns(posteriors, of) for of in (FLUX, POINT_SOURCE_FRACTION))
+    return draw_fluxes(rows, shares) if rows or shares else None
+
+
+def _corner(posteriors: Mapping[str, Posterior]) -> Figure | None:
+    names = main_shared(posteriors)
+    if not names:
+        return None
+    priors = {name: _shown_prior(posteriors, name) for name in names}
+    draws = {
+        label: np.stack([shown(priors[name], posterior.draws[name]) for name in names], axis=1)
+        for label, posterior in posteriors.items()
+    }
+    return draw_corner(draws, [axis_label(priors[name], name, "\n") for name in names])
+
+
+def _source_counts(posteriors: Mapping[str, Posterior], exposure: bool) -> Figure | None:
+    """dN/dS, or dN/dF; curves over counts and over fluxes have no axis in common."""
+    panels, grids = _curves(posteriors), {posterior.spec.source_grid.in_flux for posterior in posteriors.values()}
+    if not panels or len(grids) > 1:
+        return None
+    if grids.pop():
+        return draw_dnds(panels, lines={}, in_flux=True)
+    scale = reference_exposure_cm2_s(next(iter(posteriors.values()))) if exposure else None
+    return draw_dnds(panels, lines={"1 photon": 1.0}, exposure_cm2_s=scale)
 
 
 def main_shared(posteriors: Mapping[str, Posterior], most: int = MOST_MAIN) -> list[str]:

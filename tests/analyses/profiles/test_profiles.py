@@ -12,11 +12,9 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from gammasky.analyses.profiles.likelihood import ProfileLikelihood
 from gammasky.analyses.profiles.limits import SimulatedStatistics, _excluded_from, _Tails, limits
-from gammasky.analyses.profiles.run import run_profile
-from gammasky.analyses.profiles.study import ProfileStudy
 from gammasky.analyses.profiles.task import ScanSky
-from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
@@ -94,18 +92,18 @@ def test_a_limit_beyond_the_values_is_none() -> None:
 
 
 @pytest.fixture(scope="module")
-def study(tiny_files: Path) -> ProfileStudy:
+def study(tiny_files: Path) -> ProfileLikelihood:
     names = {"model": str(tiny_files / "model.toml"), "data": str(tiny_files / "sky")}
-    return ProfileStudy(**names, of="Sps", skies=3, points=6, level=0.6, seed=1)
+    return ProfileLikelihood(**names, of="Sps", skies=3, points=6, level=0.6, seed=1)
 
 
 @pytest.fixture(scope="module")
-def done(study: ProfileStudy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+def done(study: ProfileLikelihood, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     """A profile that is finished, and its folder; not to be written to."""
     folder = tmp_path_factory.mktemp("profile") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gammasky.analyses.profiles.observed.GRID", 3)
-        return folder, run_profile(study, InlineRunner(), folder, quiet=True)
+        return folder, study.run(folder, address=None, quiet=True)
 
 
 def test_the_numbers_of_a_profile_are_in_its_files(done: tuple[Path, Any]) -> None:
@@ -122,7 +120,7 @@ def test_the_numbers_of_a_profile_are_in_its_files(done: tuple[Path, Any]) -> No
 
 
 def test_finished_skies_are_not_done_again(
-    done: tuple[Path, Any], study: ProfileStudy, monkeypatch: pytest.MonkeyPatch
+    done: tuple[Path, Any], study: ProfileLikelihood, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, before = done
 
@@ -130,14 +128,14 @@ def test_finished_skies_are_not_done_again(
         raise AssertionError("a sky was done again")
 
     monkeypatch.setattr(ScanSky, "__call__", never)
-    again = run_profile(study, InlineRunner(), folder, quiet=True)
+    again = study.run(folder, address=None, quiet=True)
     assert again.summary() == before.summary()
 
 
-def test_the_folder_of_another_profile_is_refused(done: tuple[Path, Any], study: ProfileStudy) -> None:
+def test_the_folder_of_another_profile_is_refused(done: tuple[Path, Any], study: ProfileLikelihood) -> None:
     folder, _ = done
     with pytest.raises(InputError, match='holds another profile: of was "Sps", is "S_flat"'):
-        run_profile(replace(study, of="S_flat"), InlineRunner(), folder, quiet=True)
+        replace(study, of="S_flat").run(folder, address=None, quiet=True)
 
 
 @pytest.mark.parametrize(
@@ -149,12 +147,12 @@ def test_the_folder_of_another_profile_is_refused(done: tuple[Path, Any], study:
         ({"simulator": "photon"}, "unknown simulator 'photon'; did you mean 'photons'"),
     ],
 )
-def test_numbers_that_cannot_be(changed: dict[str, Any], message: str, study: ProfileStudy) -> None:
+def test_numbers_that_cannot_be(changed: dict[str, Any], message: str, study: ProfileLikelihood) -> None:
     with pytest.raises(InputError, match=message):
         replace(study, **changed)
 
 
-def test_skies_at_values_of_what_is_no_parameter_are_refused(study: ProfileStudy, tmp_path: Path) -> None:
+def test_skies_at_values_of_what_is_no_parameter_are_refused(study: ProfileLikelihood, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"`skies`: 'flux\[sources\]' is no parameter of its own"):
-        run_profile(replace(study, of="flux[sources]"), InlineRunner(), tmp_path / "out", quiet=True)
+        replace(study, of="flux[sources]").run(tmp_path / "out", address=None, quiet=True)
     assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ import pytest
 import xarray
 from matplotlib.image import imread
 
+import gammasky
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.compare import compare, comparison_table, evidence_lines, read_all, write_comparison
 from gammasky.engine.infer.figures.compare import main_shared
@@ -280,3 +281,18 @@ def test_overlaid_marginals_fit_into_their_panels() -> None:
         highest = max(np.histogram(d[:, number // 3], 25, span)[0].max() / len(d) for d in (narrow, wide))
         assert low == 0
         assert high == pytest.approx(1.1 * highest)
+
+
+def test_in_a_notebook(two: tuple[Path, Path]) -> None:
+    found = gammasky.compare([two[0], gammasky.load(two[1])])
+    table = found.table()
+    assert list(table.columns) == ["number", "log10", "of", "distance", "shift", "sd_ratio"]
+    assert (table["distance"].diff().dropna() <= 0).all()
+    assert repr(found).startswith("<Fits a, b: largest difference")
+    assert table["number"][0] in found._repr_html_()
+    for what in ("corner", "dnds", "fluxes"):
+        assert found.plot(what).axes
+    with pytest.raises(InputError, match=r"figure 'cornr'.*'corner'"):
+        found.plot("cornr")
+    with pytest.raises(InputError, match="at least two fits, got 1"):
+        gammasky.compare([two[0]])
