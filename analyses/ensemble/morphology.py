@@ -35,13 +35,22 @@ def with_morphology(table: Table, shape: str) -> Table:
     if not components:
         raise InputError(f"axis morphology: the model '{table['name']}' has no component of the group '{EXCESS}'")
     for component in components:
-        found = roles(component["template"])
-        new = _template(shape, found, component["name"], table["parameters"])
-        component["template"] = dressed(new, component["template"])
+        old = component["template"]
+        new = _template(shape, roles(old), component["name"], table["parameters"], _spheroid(old))
+        component["template"] = dressed(new, old)
     return table
 
 
-def _template(shape: str, found: Roles, component: str, parameters: Table) -> Any:
+def _spheroid(template: Any) -> Table:
+    """What the NFW profile of a template has beside its slope: scale radius, axis ratio and the like."""
+    if not isinstance(template, dict):
+        return {}
+    if "nfw" in template:
+        return {name: value for name, value in template["nfw"].items() if name != "gamma"}
+    return next((found for member in template.get("mix", []) if (found := _spheroid(member))), {})
+
+
+def _template(shape: str, found: Roles, component: str, parameters: Table, spheroid: Table) -> Any:
     """The template of one component; parameters that it needs and the model lacks are added."""
 
     def named(name: str | None, stem: str, prior: Table) -> str:
@@ -51,10 +60,10 @@ def _template(shape: str, found: Roles, component: str, parameters: Table) -> An
         return chosen
 
     if shape == "nfw":
-        return {"nfw": {"gamma": FIXED_SLOPE}}
+        return {"nfw": {"gamma": FIXED_SLOPE, **spheroid}}
     if shape not in SHAPES:
         return shape
-    nfw = {"nfw": {"gamma": named(found.gamma, "gamma", _SLOPE)}} if shape != "bulge" else None
+    nfw = {"nfw": {"gamma": named(found.gamma, "gamma", _SLOPE), **spheroid}} if shape != "bulge" else None
     if shape == "nfw_free_slope":
         return nfw
     maps = found.maps if len(found.maps) > 1 else BULGE_MAPS

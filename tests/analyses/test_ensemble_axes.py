@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gammasky.analyses.ensemble.axes import BUILT_IN, Known, Plan, ordered, own_choice, read_choice
+from gammasky.analyses.ensemble.morphology import with_morphology
 from gammasky.analyses.ensemble.patch import patched
+from gammasky.analyses.ensemble.quantities import _shape
 from gammasky.analyses.ensemble.tables import Roles, map_names, roles
 from gammasky.engine.errors import InputError
 from gammasky.engine.model import ModelSpec, model_from_table, read_model
@@ -281,3 +284,21 @@ def test_the_shipped_campaign_has_36_members(fermi_dir: Path) -> None:
     members = ensemble.expansion.members
     assert len(members) == 36
     assert len({member.name for member in members}) == 36
+
+
+def test_a_share_that_is_an_expression_stays_one() -> None:
+    """Its parameters are the model's: none of the name of the expression is added, and its draws are its values."""
+    table = read_model("fiducial").model_dump(mode="json", exclude_none=True)
+    smooth, sources = (c for c in table["components"] if c.get("group") == "gce")
+    sources["template"]["fractions"] = "1 - f_bulge_poiss"
+    sources["template"]["mix"][1]["nfw"] |= {"gamma": "gamma_poiss / 2", "axis_ratio": 0.8}
+    del table["parameters"]["f_bulge_ps"], table["parameters"]["gamma_ps"]
+    changed = with_morphology(table, "hybrid")
+    assert changed["parameters"] == table["parameters"]
+    spec = model_from_table(changed)
+    assert spec == model_from_table(table)
+    draws = {"f_bulge_poiss": np.array([0.2, 0.7]), "gamma_poiss": np.array([1.0, 1.6])}
+    found = _shape(next(c for c in spec.components if c.name == sources["name"]), draws)
+    np.testing.assert_allclose(found["f_bulge_ps"], [0.8, 0.3])
+    np.testing.assert_allclose(found["gamma_ps"], [0.5, 0.8])
+    assert smooth["template"]["fractions"] == "f_bulge_poiss"
