@@ -19,6 +19,7 @@ import jax
 
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import ModelSpec, SkyModel
+from gammasky.engine.model.parameters import block_parameters
 from gammasky.engine.model.programs import Programs
 
 MOST_KEPT = 4  # structures; each holds about 150 MB of programs of the fiducial model
@@ -79,9 +80,10 @@ def structure_of(spec: ModelSpec, settings: Settings) -> str:
 
 def _constants(spec: ModelSpec, settings: Settings) -> list[Any]:
     table = spec.model_dump(mode="json")
-    # at the centre of the priors: the coordinates of an amplitude hold what its population's counts are, and the
-    # likelihood of several bins at which nodes of S those of the fluxes are
-    if all(component.amplitude is None for component in spec.components) and not spec.source_grid.in_flux:
+    # at the centre of the priors: the coordinates of an amplitude hold what its population's counts are, those of a
+    # field how much its modes can be, and the likelihood of several bins at which nodes of S those of the fluxes are
+    with_amplitude = any(component.amplitude is not None for component in spec.components)
+    if not (with_amplitude or spec.source_grid.in_flux or block_parameters(spec)):
         table["parameters"] = {
             name: [prior.prior, prior.support() == (0.0, 1.0)] for name, prior in spec.parameters.items()
         }

@@ -30,7 +30,7 @@ from gammasky.distributed.member import Desk, Member, Resources, Result, Row
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION, derive
+from gammasky.engine.infer.derived import FIELD_SD, POINT_SOURCE_FRACTION, derive
 from gammasky.engine.infer.godambe import godambe, require_enough
 from gammasky.engine.infer.honest import Honest, adjusted
 from gammasky.engine.infer.optimise import BATCH, highest
@@ -161,17 +161,19 @@ def _posterior_draws(path: str, model: SkyModel) -> Floats:
 
 
 def quantities(model: SkyModel) -> list[str]:
-    """Names of what is calibrated: every element of every parameter, and the point-source fractions."""
-    names = [f"{name}[{label}]" for name, slot in model.latent.slots.items() for label in slot.labels or [""]]
-    return [name.removesuffix("[]") for name in names] + [
-        f"PS fraction ({group})" for group in model.expectation.groups
-    ]
+    """Names of what is calibrated: every element of every parameter but for blocks, of those the standard deviation of
+    their fields, and the point-source fractions."""
+    names = [name for slot in model.latent.slots.values() for name in slot.names]
+    names += [f"field sd ({name})" for name in model.expectation.fields]
+    return names + [f"PS fraction ({group})" for group in model.expectation.groups]
 
 
 def values_of(model: SkyModel, z: Floats) -> Floats:
     """The quantities (n, K) of latent draws z (n, D)."""
     found = derive(model, z)
-    columns = [found[name].reshape(len(z), -1) for name in (*model.latent.slots, POINT_SOURCE_FRACTION)]
+    alone = [name for name, slot in model.latent.slots.items() if not slot.block]
+    of_fields = [FIELD_SD] if FIELD_SD in found else []
+    columns = [found[name].reshape(len(z), -1) for name in (*alone, *of_fields, POINT_SOURCE_FRACTION)]
     return np.concatenate(columns, axis=1)
 
 

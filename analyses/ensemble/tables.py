@@ -10,7 +10,7 @@ from typing import Any
 Table = dict[str, Any]
 
 EXCESS = "gce"  # group of the components that are the Galactic Centre excess
-_DRESS = ("modulation", "hemisphere")  # options that any template may have
+_DRESS = ("modulation", "field", "hemisphere")  # options that any template may have
 
 
 @dataclass(frozen=True)

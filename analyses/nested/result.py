@@ -17,7 +17,7 @@ from gammasky.engine.infer.maximum.compare import Comparison
 from gammasky.engine.infer.maximum.null import Null
 from gammasky.engine.infer.maximum.plane import AT_THE_END, Plane
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.priors import Dirichlet
+from gammasky.engine.model.priors import Dirichlet, Slot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -173,6 +173,8 @@ def ends_of(model: SkyModel, plane: Plane, maximum: Maximum) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, slot in model.latent.slots.items():
         names = [f"{name}[{label}]" for label in slot.labels] or [name]
+        if slot.block:
+            continue
         axes = slice(slot.start, slot.start + slot.n_latent)
         if isinstance(slot.prior, Dirichlet):  # shares are no coordinates of the box
             shares = np.asarray(theta[name])
@@ -186,10 +188,15 @@ def ends_of(model: SkyModel, plane: Plane, maximum: Maximum) -> dict[str, str]:
 
 
 def _elements(model: SkyModel) -> list[tuple[str, str]]:
-    """Every number of the model: its parameter, and the name of the element, "" for a single number."""
-    return [(name, label) for name, slot in model.latent.slots.items() for label in slot.labels or ("",)]
+    """Every number of the model but for blocks: its parameter, and the name of the element, "" for a single number."""
+    return [(name, label) for name, slot in _shown(model) for label in slot.labels or ("",)]
+
+
+def _shown(model: SkyModel) -> list[tuple[str, Slot]]:
+    """The parameters whose elements are shown one by one."""
+    return [(name, slot) for name, slot in model.latent.slots.items() if not slot.block]
 
 
 def _flat(model: SkyModel, maximum: Maximum) -> list[float]:
     theta = theta_of(model, maximum.x)
-    return [float(value) for name in model.latent.slots for value in np.atleast_1d(np.asarray(theta[name]))]
+    return [float(value) for name, _ in _shown(model) for value in np.atleast_1d(np.asarray(theta[name]))]

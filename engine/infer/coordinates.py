@@ -16,6 +16,7 @@ A step that is stable in its narrowest part is far too short elsewhere. Here
 - the amplitude A of a population (dN/dS at its highest break, log-uniform) is replaced by its mean counts: the data
   fix those, and A follows slopes and breaks along a bent valley over many powers of ten. x is that of a norm, with
   ln(counts per pixel) - ln(those of A = 1) in place of ln A;
+- the coefficients of a field: see `field_coordinates`;
 - everything else stays on its latent scale.
 """
 
@@ -33,6 +34,8 @@ from jax.scipy.stats.norm import logpdf as norm_logpdf
 from jax.scipy.stats.norm import pdf as norm_pdf
 from numpy.typing import NDArray
 from scipy import special
+
+from gammasky.engine.infer.field_coordinates import FieldAxes, field_axes, spread_over_blocks
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.optimise import Laplace
@@ -59,6 +62,8 @@ class Coordinates:
         shift: from a point (D,), of which it reads axes that are the same in x and z only, to what is added to the
             coordinates of `norms` (n,); None for nothing.
         soft: width s of the ends of `norms`, each (n,) or all.
+        fields: axes of the coefficients of fields.
+        n_plain: the first so many axes are no block; None: all.
     """
 
     norms: NDArray[np.int64]
@@ -66,6 +71,8 @@ class Coordinates:
     share: NDArray[np.int64]
     shift: Callable[[jax.Array], jax.Array] | None = None
     soft: Floats | float = _SOFT
+    fields: tuple[FieldAxes, ...] = ()
+    n_plain: int | None = None
 
     def to_latent(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Turn coordinates x (D,) to latent z (D,), and give log |dz / dx|."""
@@ -81,23 +88,38 @@ class Coordinates:
         log_volume += jnp.sum(jnp.log(_open_slope(ends)) - jnp.log(_soft_slope(ends, _SOFT)))
         log_volume -= jnp.sum(jnp.log(total) + jnp.log(_open_slope(norm)) + norm_logpdf(share))
         places = np.concatenate([self.norms, self.norm, self.share])
-        return x.at[places].set(jnp.concatenate([alone, norm, share])), log_volume
+        z = x.at[places].set(jnp.concatenate([alone, norm, share]))
+        for field in self.fields:
+            stretch = field.log_stretch(x)
+            z = z.at[field.axes].set(x[field.axes] * jnp.exp(-stretch))
+            log_volume -= jnp.sum(stretch)
+        return z, log_volume
 
     def from_latent(self, z: jax.Array) -> jax.Array:
         """Turn latent z (D,) to coordinates x (D,)."""
         alone = _soft(z[self.norms], self.soft) + (0.0 if self.shift is None else self.shift(z))
         shares = jnp.stack([ndtr(z[self.share]), ndtr(-z[self.share])])
         first, second = _soft(_inverse_open(_open(z[self.norm]) * shares), _SOFT)
-        return z.at[self.norms].set(alone).at[self.share].set(first).at[self.norm].set(second)
+        x = z.at[self.norms].set(alone).at[self.share].set(first).at[self.norm].set(second)
+        for field in self.fields:
+            x = x.at[field.axes].set(z[field.axes] * jnp.exp(field.log_stretch(z)))
+        return x
 
     def frame(self, model: Density, laplace: Laplace) -> tuple[Floats, Floats]:
         """Mean (D,) and covariance (D, D) in x of the model's Laplace approximation."""
-        if not self.norms.size and not self.norm.size:
+        if not self.norms.size and not self.norm.size and not self.fields:
             return laplace.mode, laplace.scale_tril @ laplace.scale_tril.T
         u = np.random.default_rng(0).standard_normal((_CLOUD, laplace.mode.size))
         program = model.program("flux coordinates", lambda: jax.jit(jax.vmap(self.from_latent)))
         x = np.asarray(program(jnp.asarray(laplace.mode + u @ laplace.scale_tril.T)))
-        return x.mean(axis=0), np.cov(x.T)
+        if self.n_plain is None:
+            return x.mean(axis=0), np.cov(x.T)
+        # of the blocks a cloud tells too little: there the map is nearly linear
+        both = jax.jacfwd(lambda z: (self.from_latent(z),) * 2, has_aux=True)
+        program = model.program("slope of flux coordinates", lambda: jax.jit(both))
+        slope, centre = (np.asarray(part) for part in program(jnp.asarray(laplace.mode)))
+        slope, plain = slope @ laplace.scale_tril, x[:, : self.n_plain]
+        return spread_over_blocks(plain.mean(axis=0), np.atleast_2d(np.cov(plain.T)), centre, slope @ slope.T)
 
 
 def latent_coordinates() -> Coordinates:
@@ -113,7 +135,8 @@ def flux_coordinates(model: Density) -> Coordinates:
     axes = np.array([*found.norms, *(amplitude.axis for amplitude in found.amplitudes)], dtype=np.int64)
     shift = _counts_shift(model, found.amplitudes, len(found.norms)) if found.amplitudes else None
     soft = np.repeat([_SOFT, _SOFT_AMPLITUDE], [len(found.norms), len(found.amplitudes)])
-    return Coordinates(axes, norm_axes, share_axes, shift, soft)
+    n_plain = None if model.latent.n_plain == model.n_latent else model.latent.n_plain
+    return Coordinates(axes, norm_axes, share_axes, shift, soft, field_axes(model), n_plain)
 
 
 def _counts_shift(model: Density, amplitudes: tuple[Amplitude, ...], n_norms: int) -> Callable[[jax.Array], jax.Array]:

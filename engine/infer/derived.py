@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.engine.infer.fields import FieldPosterior, field_posterior
 from gammasky.engine.model import Density, SkyModel
 from gammasky.engine.model.values import Arrays
 from gammasky.engine.sky.observation import Observation
@@ -21,6 +22,7 @@ DNDS_DRAWS = 500  # for quantiles of source-count functions
 FLUX = "flux"
 BIN_FLUX = "bin_flux"
 POINT_SOURCE_FRACTION = "point_source_fraction"
+FIELD_SD = "field_sd"
 INTENSITY, INTENSITY_UNIT = "intensity", "cm-2 s-1 sr-1"
 
 
@@ -34,9 +36,10 @@ def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
     Returns:
         each parameter by name (n, ...); "flux" (n, components) [counts/pixel], the mean of each component over the
         region of interest, in all energy bins together; "point_source_fraction" (n, groups), the share of point sources
-        in the flux of a group; with several energy bins "bin_flux" (n, components, E), the flux in each of them.
+        in the flux of a group; with fields "field_sd" (n, fields), the standard deviation of g over the region; with
+        several energy bins "bin_flux" (n, components, E), the flux in each of them.
     """
-    several = model.expectation.bins.n > 1
+    several, fields = model.expectation.bins.n > 1, list(model.expectation.fields)
 
     def one(point: jax.Array, arrays: Arrays) -> dict[str, jax.Array]:
         theta = model.parameters(point, arrays)
@@ -45,10 +48,12 @@ def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
         fluxes = jnp.stack(list(model.expectation.fluxes(sky).values()))
         by_bin = {BIN_FLUX: jnp.stack(list(model.expectation.bin_fluxes(sky).values()))} if several else {}
         shares = {POINT_SOURCE_FRACTION: jnp.stack(fractions)} if fractions else {}  # lax.map knows no empty output
-        return {**theta, FLUX: fluxes, **shares, **by_bin}
+        g = [model.expectation.field(name, theta, arrays["sky"]) for name in fields]
+        of_fields = {FIELD_SD: jnp.stack([jnp.std(values) for values in g])} if g else {}
+        return {**theta, FLUX: fluxes, **shares, **by_bin, **of_fields}
 
     found = {POINT_SOURCE_FRACTION: np.zeros((len(z), 0)), **_mapped("derive", one, model, z)}
-    derived = (FLUX, POINT_SOURCE_FRACTION, *[BIN_FLUX] * several)
+    derived = (FLUX, POINT_SOURCE_FRACTION, *[BIN_FLUX] * several, *[FIELD_SD] * bool(fields))
     return {name: np.asarray(found[name]) for name in (*model.latent.slots, *derived)}
 
 
@@ -81,6 +86,9 @@ def true_values(model: SkyModel) -> dict[str, np.ndarray]:
         if model.expectation.bins.n > 1:
             known[BIN_FLUX] = np.stack([np.asarray(fluxes) for fluxes in model.expectation.bin_fluxes(sky).values()])
         shares = model.expectation.point_source_fractions(sky)
+        if model.expectation.fields:
+            g = [model.expectation.field(name, theta, model.arrays["sky"]) for name in model.expectation.fields]
+            known[FIELD_SD] = np.array([float(jnp.std(values)) for values in g])
         known[POINT_SOURCE_FRACTION] = np.array([float(shares[group]) for group in model.expectation.groups])
     return known
 
@@ -110,12 +118,14 @@ class Predictions:
         draws (k,): numbers of the draws that `dnds` is of, evenly spread.
         dnds (k, I, S) [sources per pixel per count]: source-count functions of the populations.
         true_dnds (I, S): the same of the truth of simulated counts, where all of it is known.
+        fields: what the draws say of each field, by name.
     """
 
     counts: dict[str, np.ndarray]
     draws: np.ndarray
     dnds: np.ndarray
     true_dnds: np.ndarray | None
+    fields: Mapping[str, FieldPosterior] = field(default_factory=dict)
 
 
 def predict(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.ndarray]) -> Predictions:
@@ -128,6 +138,7 @@ def predict(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.ndarray]) -
         draws,
         populations.dnds({name: derived[name][draws] for name in model.latent.slots}),
         populations.dnds({name: truth[name][None] for name in model.latent.slots})[0] if known else None,
+        {name: field_posterior(model, name, z[spread(len(z), MAP_DRAWS)]) for name in model.expectation.fields},
     )
 
 

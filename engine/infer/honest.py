@@ -192,7 +192,10 @@ def _entry(honest: Honest, plain: Mapping[str, Any], numbers: Mapping[str, Any],
     """What the summary says of an adjustment."""
     found = honest.found
     shifts = found.shift / np.sqrt(np.diag(np.linalg.inv(found.precision)))
-    worst = int(np.argmax(np.abs(shifts)))
+    alone = np.ones(len(shifts), dtype=bool)
+    for slot in model.latent.slots.values():
+        alone[slot.start : slot.start + slot.n_latent] = not slot.block
+    worst = int(np.argmax(np.where(alone, np.abs(shifts), -1.0)))
     tables = {name: {key: dict(row) for key, row in numbers[name].items()} for name in TABLES}
     for name, table in tables.items():
         for key, row in table.items():

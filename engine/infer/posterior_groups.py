@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gammasky.engine.infer.derived import BIN_FLUX, FLUX, POINT_SOURCE_FRACTION, Predictions
+from gammasky.engine.infer.derived import BIN_FLUX, FIELD_SD, FLUX, POINT_SOURCE_FRACTION, Predictions
+from gammasky.engine.infer.fields import BANDS, QUANTILES, FieldPosterior
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.parameters import bin_labels
 from gammasky.engine.sky.pixels import HealpixPixels
@@ -41,6 +42,10 @@ def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.nda
         notes = {"units": "1", "long_name": "share of point sources in the flux of the group"}
         variables[POINT_SOURCE_FRACTION] = draws(derived[POINT_SOURCE_FRACTION], ["group"], notes)
         axes["group"] = _names(groups)
+    if FIELD_SD in derived:
+        notes = {"units": "1", "long_name": "standard deviation of the field over the region"}
+        variables[FIELD_SD] = draws(derived[FIELD_SD], ["field"], notes)
+        axes["field"] = _names(model.expectation.fields)
     variables["z"] = draws(z, ["latent"], {"units": "1", "long_name": "latent space, prior N(0, 1)"})
     axes["latent"] = _names(model.latent.names)
     return xarray.Dataset(variables, axes)
@@ -75,6 +80,9 @@ def predictions_group(model: SkyModel, predictions: Predictions) -> Dataset:
         "component": _names([component.name for component in model.spec.components]),
         "region_healpix": ("region_pixel", pixels.pixel),
     }
+    if predictions.fields:
+        of_fields, more = _of_fields(predictions.fields)
+        variables, axes = variables | of_fields, axes | more
     if not populations.components:
         return xarray.Dataset(variables, axes)
     in_flux = model.spec.source_grid.in_flux
@@ -97,6 +105,30 @@ def predictions_group(model: SkyModel, predictions: Predictions) -> Dataset:
         notes = {"units": "cm-2 s-1", "long_name": "flux of a source"}
         axes["source_flux"] = ("source", populations.s_grid / pixels.reference_exposure[0], notes)
     return xarray.Dataset(variables, axes)
+
+
+def _of_fields(fields: Mapping[str, FieldPosterior]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables and axes of what the draws say of the fields."""
+    stacked = {
+        name: np.stack([getattr(field, name) for field in fields.values()])
+        for name in ("mean", "sd", "power", "prior_power")
+    }
+    of_maps = {"units": "percent", "long_name": "exp(g) over its mean in the region, minus 1, in the pixels of the sky"}
+    power = {"units": "1", "long_name": "variance of g over the region by the length of its waves"}
+    owners = [", ".join(field.components) for field in fields.values()]
+    variables = {
+        "field_mean": (("field", "sky_pixel"), stacked["mean"], of_maps),
+        "field_sd_map": (("field", "sky_pixel"), stacked["sd"], of_maps),
+        "field_power": (("field", "wavelength", "quantile"), stacked["power"], power),
+        "field_prior_power": (("field", "wavelength"), stacked["prior_power"], power),
+    }
+    axes = {
+        "field": _names(fields),
+        "wavelength": _names(BANDS),
+        "quantile": np.array(QUANTILES),
+        "field_components": ("field", _names(owners)),
+    }
+    return variables, axes
 
 
 def observed_data_group(model: SkyModel) -> Dataset:

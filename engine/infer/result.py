@@ -100,14 +100,18 @@ def log_likelihoods(model: Density, z: Floats, *, checked: bool = True) -> Float
 
 
 def marginals(model: Density, derived: dict[str, Floats]) -> dict[str, Floats]:
-    """Draws (n,) of every parameter, element by element, and of the point-source fractions, by name."""
-    from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION
+    """Draws (n,) by name of every parameter, element by element but for blocks, of the standard deviations of fields
+    and of the point-source fractions."""
+    from gammasky.engine.infer.derived import FIELD_SD, POINT_SOURCE_FRACTION
 
     columns: dict[str, Floats] = {}
     for name, slot in model.latent.slots.items():
-        values = derived[name].reshape(len(derived[name]), -1)
-        labels = [f"{name}[{label}]" for label in slot.labels] or [name]
-        columns |= dict(zip(labels, values.T, strict=True))
+        if not slot.block:
+            values = derived[name].reshape(len(derived[name]), -1)
+            columns |= dict(zip(slot.names, values.T, strict=True))
+    if FIELD_SD in derived:
+        columns |= {f"field sd ({name})": draws for name, draws in zip(model.expectation.fields, derived[FIELD_SD].T,
+                                                                      strict=True)}  # fmt: skip
     fractions = derived[POINT_SOURCE_FRACTION].reshape(len(next(iter(derived.values()))), -1)
     names = [f"PS fraction ({group})" for group in model.expectation.groups]
     return columns | dict(zip(names, fractions.T, strict=True))

@@ -9,6 +9,7 @@ import numpy as np
 
 from gammasky.engine.infer.derived import (
     BIN_FLUX,
+    FIELD_SD,
     FLUX,
     INTENSITY,
     INTENSITY_UNIT,
@@ -42,15 +43,16 @@ def summarise(
         "model_name", "dataset", "data_sha256" and "versions"; "fit" = info; "parameters" (elements of a vector as
         name[element]), "flux" (by component), with one energy bin "intensity" (the same [cm-2 s-1 sr-1]) and
         "point_source_fraction" (by group), each entry with mean, sd, the quantiles q05 to q95, unit, the same numbers
-        "weighted" and, for simulated counts, truth; "main_parameters", the names to show first. With several energy
-        bins also "energy_spectra", E^2 dN/dE by component and bin, and "point_source_fraction_by_bin".
+        "weighted" and, for simulated counts, truth; with fields "field_sd", the standard deviation of each over the
+        region, whose coefficients are not among the parameters; "main_parameters", the names to show first. With
+        several energy bins also "energy_spectra", E^2 dN/dE by component and bin, and "point_source_fraction_by_bin".
     """
     parameters: dict[str, dict[str, Any]] = {}
     truth = true_values(model)
     for name, slot in model.latent.slots.items():
-        unit = model.spec.parameters[name].unit
-        names = [f"{name}[{label}]" for label in slot.labels] or [name]
-        parameters |= _described(names, derived[name], unit, truth.get(name), weights)
+        if not slot.block:
+            unit = model.spec.parameters[name].unit
+            parameters |= _described(slot.names, derived[name], unit, truth.get(name), weights)
     components = [component.name for component in model.spec.components]
     scale, flux = intensity_scale(model.pixels), truth.get(FLUX)
     told = None if scale is None or flux is None else flux * scale
@@ -68,8 +70,16 @@ def summarise(
         POINT_SOURCE_FRACTION: _described(
             model.expectation.groups, derived[POINT_SOURCE_FRACTION], "1", truth.get(POINT_SOURCE_FRACTION), weights
         ),
+        **(_of_fields(model, derived, truth, weights) if FIELD_SD in derived else {}),
         **(_by_energy(model, derived, truth, weights) if BIN_FLUX in derived else {}),
     }
+
+
+def _of_fields(
+    model: SkyModel, derived: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], weights: np.ndarray | None
+) -> dict[str, Any]:
+    """The entries that fields have besides."""
+    return {FIELD_SD: _described(list(model.expectation.fields), derived[FIELD_SD], "1", truth.get(FIELD_SD), weights)}
 
 
 def _by_energy(
@@ -107,6 +117,8 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     rows = {name: summary["parameters"][name] for name in summary["main_parameters"]}
     for group, numbers in summary[POINT_SOURCE_FRACTION].items():
         rows[f"PS fraction ({group})"] = {**numbers, "unit": ""}
+    for name, numbers in summary.get(FIELD_SD, {}).items():
+        rows[f"field sd ({name})"] = {**numbers, "unit": ""}
     for name, numbers in rows.items():
         cells = (f"{numbers[key]:.4g}" if key in numbers else "" for key in shown.values())
         table.add_row(name, *cells, numbers["unit"])

@@ -19,6 +19,7 @@ from gammasky.engine.model.populations import Populations
 from gammasky.engine.model.several_bins import SeveralBins
 from gammasky.engine.model.spec import Component, ModelSpec, PerBin, total_norm
 from gammasky.engine.model.templates import Function, Setting
+from gammasky.engine.model.templates.field import BuiltField, named
 from gammasky.engine.model.values import Arrays, Parameters
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.observation import Observation
@@ -40,6 +41,7 @@ class Expectation:
         bins: the energy bins.
         smooth: the components without point sources.
         populations: the source-count functions of the others.
+        fields: on the templates, by name; see `named`.
         arrays: every fixed number; functions that are traced take it as an argument.
 
     Raises:
@@ -51,7 +53,7 @@ class Expectation:
         self._dataset, self.bins = dataset, EnergyBins.of(pixels)
         require_spectra(spec, dataset)
         self.smooth, self.populations = spec.smooth, Populations(spec, self.bins)
-        setting = Setting(dataset, pixels, backend)
+        setting = Setting(dataset, pixels, backend, priors=spec.parameters)
         self._templates = {}
         for component in spec.components:
             says = component.spectrum is not None or isinstance(component.norm, PerBin)
@@ -59,6 +61,7 @@ class Expectation:
             setting.point_sources = component.source_counts is not None
             setting.as_is = component.exposure == "as_is"
             self._templates[component.name] = component.template.build(setting)
+        self.fields, self._of_fields = named(setting.fields), setting.fields
         fixed = {"templates": setting.arrays, "populations": {}, "source_exposure": pixels.likelihood_exposure}
         if spec.populations:
             fixed["populations"] = self.populations.arrays
@@ -120,6 +123,17 @@ class Expectation:
             described = next(c for c in self.spec.components if c.name == component)
             return self._several.template(described, theta, arrays["templates"])
         return self._templates[component](arrays["templates"], theta, self.pixels.n_pixels)
+
+    def field(self, name: str, theta: Parameters, arrays: Arrays) -> jax.Array:
+        """g (n_region / E,) of one field in the pixels of the region, about its mean there: what is left of it once a
+        template is normalised."""
+        g = self.built_field(name)(arrays["templates"], theta)[: self.pixels.n_region // self.bins.n]
+        return g - jnp.mean(g)
+
+    def built_field(self, name: str) -> BuiltField:
+        """One of the fields, with its basis."""
+        built: BuiltField = self._of_fields[self.fields[name]]
+        return built
 
     def smooth_mean(self, sky: Sky, size: int) -> jax.Array:
         """Mean counts (size,) of all smooth components together in the first pixels."""

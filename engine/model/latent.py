@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -19,44 +19,49 @@ class Latent:
     Args:
         priors: prior of each parameter.
         labels: names of the elements of each vector parameter; () for a single number.
+        blocks: names of the parameters whose elements are shown together only.
 
     Attributes:
         slots: where each parameter lies, by name, in the order of `priors`.
         n_latent: dimension D.
+        n_plain: the first so many axes are those of parameters that are no block.
     """
 
-    def __init__(self, priors: Mapping[str, PriorKind], labels: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, priors: Mapping[str, PriorKind], labels: Mapping[str, tuple[str, ...]], blocks: Collection[str] = ()
+    ) -> None:
         kinds = list(PRIORS.kinds.values())
-        order = sorted(priors, key=lambda name: kinds.index(type(priors[name])))  # stable: file order within a kind
+        # stable: file order within a kind; blocks come last
+        order = sorted(priors, key=lambda name: (name in blocks, kinds.index(type(priors[name]))))
         self._slots: list[Slot] = []
         for name in order:
             start = self._slots[-1].start + self._slots[-1].n_latent if self._slots else 0
-            self._slots.append(Slot(name, priors[name], labels[name], start))
+            self._slots.append(Slot(name, priors[name], labels[name], start, name in blocks))
         by_name = {slot.name: slot for slot in self._slots}
         self.slots = {name: by_name[name] for name in priors}
         self.n_latent = sum(slot.n_latent for slot in self._slots)
-        self._kinds = {
-            word: [slot for slot in self._slots if type(slot.prior) is kind]
-            for word, kind in PRIORS.kinds.items()
-            if any(type(slot.prior) is kind for slot in self._slots)
-        }
+        self.n_plain = sum(slot.n_latent for slot in self._slots if not slot.block)
+        self._kinds: dict[str, tuple[type[PriorKind], list[Slot]]] = {}
+        for slot in self._slots:
+            word = f"{slot.prior.kind} blocks" if slot.block else slot.prior.kind
+            self._kinds.setdefault(word, (type(slot.prior), []))[1].append(slot)
 
     def arrays(self) -> dict[str, Any]:
         """The numbers of the priors, by kind."""
-        return {word: PRIORS.kinds[word].tables(slots) for word, slots in self._kinds.items()}
+        return {word: kind.tables(slots) for word, (kind, slots) in self._kinds.items()}
 
     def parameters(self, arrays: dict[str, Any], z: jax.Array) -> Parameters:
         """theta by name from z (D,)."""
         found: Parameters = {}
         for word, slots, part in self._parts(z):
-            found |= PRIORS.kinds[word].values(arrays[word], part, slots)
+            found |= self._kinds[word][0].values(arrays[word], part, slots)
         return {name: found[name] for name in self.slots}
 
     def in_box(self, arrays: dict[str, Any], x: jax.Array) -> Parameters:
         """theta by name from coordinates x (D,) in the box, axis by axis those of z; see `PriorKind.box`."""
         found: Parameters = {}
         for word, slots, part in self._parts(x):
-            found |= PRIORS.kinds[word].in_box(arrays[word], part, slots)
+            found |= self._kinds[word][0].in_box(arrays[word], part, slots)
         return {name: found[name] for name in self.slots}
 
     def box(self) -> np.ndarray:
@@ -70,7 +75,7 @@ class Latent:
 
     def _parts(self, point: jax.Array) -> Iterator[tuple[str, list[Slot], jax.Array]]:
         """Each kind of prior, its parameters, and their part of a point (D,)."""
-        for word, slots in self._kinds.items():
+        for word, (_, slots) in self._kinds.items():
             yield word, slots, point[slots[0].start : slots[-1].start + slots[-1].n_latent]
 
     @property

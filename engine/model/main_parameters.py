@@ -49,6 +49,6 @@ def _norms(components: Iterable[Component]) -> list[str]:
 
 
 def _shapes(components: Iterable[Component]) -> list[str]:
-    """Parameters of the templates other than the coefficients of modulations, the only vectors that are no shares."""
-    uses = [use for component in components for use in component.template.uses("")]
+    """Parameters of the templates other than those of modulations and fields."""
+    uses = [use for component in components for use in component.template.shape_uses("")]
     return [use.parameter for use in uses if use.shares or not use.elements]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, pairwise
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.model.expressions import is_name, problem, read
-from gammasky.engine.model.priors import Dirichlet
+from gammasky.engine.model.priors import Dirichlet, Normal
 from gammasky.engine.model.spec import ModelSpec
 from gammasky.engine.model.values import Use
 
@@ -32,8 +32,7 @@ def parameter_labels(
             sizes, or whose prior does not fit its place.
     """
     labels: dict[str, tuple[str, ...]] = {}
-    uses = [component.uses() for component in spec.components] + [term.uses() for term in spec.terms]
-    every = list(chain(*uses))
+    every = list(_uses(spec))
     for use in every:
         name = use.parameter
         _require_known(use, spec)
@@ -42,6 +41,11 @@ def parameter_labels(
         prior = spec.parameters[name]
         # of an expression it is the whole that must lie in the limits
         prior.require_fit(name, replace(use, least=-math.inf, most=math.inf) if use.expression else use)
+        if use.block and not (isinstance(prior, Normal) and (prior.mean, prior.sd) == (0.0, 1.0)):
+            raise InputError(
+                f"{use.where}: the coefficients '{name}' are standard normal, the amplitude says how large the field "
+                f'is; give {name} = {{ prior = "normal", mean = 0, sd = 1 }}, got {prior.in_words()}'
+            )
         # a single number as shares is that of the first of two
         elements = () if use.shares and not isinstance(prior, Dirichlet) else use.elements
         if labels.setdefault(name, elements) != elements:
@@ -86,6 +90,16 @@ def _require_limits(spec: ModelSpec, uses: Iterable[Use]) -> None:
     supports = {name: prior.support() for name, prior in spec.parameters.items()}
     for use in {(use.where, use.expression, use.least, use.most): use for use in uses if use.expression}.values():
         read(use.expression, use.where).require_between(supports, use.least, use.most, use.what)
+
+
+def block_parameters(spec: ModelSpec) -> set[str]:
+    """The parameters whose many elements are shown together only, such as the coefficients of a field."""
+    return {use.parameter for use in _uses(spec) if use.block}
+
+
+def _uses(spec: ModelSpec) -> Iterator[Use]:
+    """Every place of a parameter in a model."""
+    return chain(*[component.uses() for component in spec.components], *[term.uses() for term in spec.terms])
 
 
 def bin_labels(energy_edges_gev: NDArray[np.float64] | None, where: str) -> tuple[str, ...]:

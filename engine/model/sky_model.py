@@ -17,7 +17,7 @@ from gammasky.engine.kernels import callbacks
 from gammasky.engine.model.density import Density, digest_of
 from gammasky.engine.model.expectation import Expectation
 from gammasky.engine.model.latent import Latent
-from gammasky.engine.model.parameters import parameter_labels
+from gammasky.engine.model.parameters import block_parameters, parameter_labels
 from gammasky.engine.model.spec import ModelSpec, read_model
 from gammasky.engine.model.terms import JointNptfTerm, NptfTerm, PoissonTerm
 from gammasky.engine.model.values import Parameters
@@ -54,7 +54,8 @@ class SkyModel(Density):
             raise InputError("JAX works in single precision: call gammasky.configure() before anything else")
         self.spec = spec if isinstance(spec, ModelSpec) else read_model(spec)
         self.dataset, self.backend = dataset, backend
-        latent = Latent(self.spec.parameters, parameter_labels(self.spec, dataset.energy_edges_gev))
+        labels = parameter_labels(self.spec, dataset.energy_edges_gev)
+        latent = Latent(self.spec.parameters, labels, block_parameters(self.spec))
         self.pixels = self.spec.region.flatten(dataset)
         expectation = Expectation(self.spec, dataset, self.pixels, backend)
         of_sources = JointNptfTerm if self.spec.source_grid.in_flux else NptfTerm

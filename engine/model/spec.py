@@ -25,6 +25,7 @@ from gammasky.engine.model.priors import PRIORS, Prior
 from gammasky.engine.model.source_counts import SOURCE_COUNTS, AnySourceCounts, Limits
 from gammasky.engine.model.spectra import SPECTRA, AnySpectrum
 from gammasky.engine.model.templates import TEMPLATES, AnyTemplate, MapTemplate, read_source
+from gammasky.engine.model.templates.field import HarmonicField, KernelField
 from gammasky.engine.model.terms.base import TERMS, AnyTerm
 from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
 from gammasky.engine.sky.roi import RegionOfInterest
@@ -255,6 +256,7 @@ class ModelSpec(Schema):
 def _known_fields() -> frozenset[str]:
     """Every key that a model file may hold, for the nearest match of one that is unknown."""
     kinds: list[type[BaseModel]] = [ModelSpec, Component, PerBin, SourceGrid, RegionOfInterest]
+    kinds += [KernelField, HarmonicField]
     for registry in (PRIORS, SOURCE_COUNTS, SPECTRA, TEMPLATES, TERMS):
         kinds += registry.kinds.values()
     fields = [field for kind in kinds for field in kind.model_fields.items()]

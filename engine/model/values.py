@@ -49,6 +49,7 @@ class Use:
         shares: whether it holds the shares of a mixture, which add up to 1.
         per_bin: whether its elements are the energy bins of the data set, whose names only those who know it can give.
         expression: the expression that it stands in, whose value has those limits; "" where it stands alone.
+        block: whether its elements are the many coefficients of one thing, such as a field.
     """
 
     parameter: str
@@ -60,6 +61,7 @@ class Use:
     per_bin: bool = False
     most: float = math.inf
     expression: str = ""
+    block: bool = False
 
 
 def uses_of(

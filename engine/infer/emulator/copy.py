@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gammasky.engine.infer.emulator import network as networks
 from gammasky.engine.infer.emulator.network import Network
 from gammasky.engine.infer.emulator.target import BATCH, Target
+from gammasky.engine.infer.field_coordinates import spread_over_blocks
 from gammasky.engine.model.values import Arrays
 
 Floats = NDArray[np.float64]
@@ -74,6 +75,24 @@ def framed(target: Target, centre: Floats, covariance: Floats) -> Copy:
     wall = size + 8 * np.sqrt(2 * size)  # hardly any of N(0, 1)^D is beyond
     parts = [jnp.asarray(part) for part in (centre, scale_tril, middle, spread)]
     return Copy(parts[0], parts[1], parts[2], parts[3], np.float64(wall), np.float64(0.0), {})
+
+
+def moments(x: Floats, weights: Floats, copy: Copy, n_plain: int) -> tuple[Floats, Floats]:
+    """Mean (D,) and covariance (D, D) of weighted draws x (n, D), shrunk to those of the copy's frame.
+
+    Of more than the first `n_plain` coordinates the others follow the first as they do in the frame.
+    """
+    effective = 1 / (weights**2).sum()
+    plain, centre, scale_tril = x[:, :n_plain], np.asarray(copy.centre), np.asarray(copy.scale_tril)
+    mean = weights @ plain
+    covariance = (plain - mean).T @ ((plain - mean) * weights[:, None]) / (1 - 1 / effective)
+    share = effective / (effective + 2 * n_plain)
+    before = scale_tril @ scale_tril.T
+    mean, covariance = (
+        share * new + (1 - share) * old
+        for new, old in ((mean, centre[:n_plain]), (covariance, before[:n_plain, :n_plain]))
+    )
+    return (mean, covariance) if n_plain == len(centre) else spread_over_blocks(mean, covariance, centre, before)
 
 
 def reframed(target: Target, copy: Copy, centre: Floats, covariance: Floats) -> Copy:

@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 KEPT = 200.0  # nat below the top: points farther down teach nothing of the posterior
 _FAR, _SOFT = 25.0, 15.0  # nat below the top from which points count less, and how fast
+_DEEPER = 0.25  # both ends are farther down by so many nat for each coefficient of a field: the posterior itself is
 _TOP = 50  # so many points are above the top
 
 
@@ -23,25 +24,27 @@ class Design:
 
     Attributes:
         x (n, D), values (n,), gradients (n, D): of the log-likelihood.
-        features (n, F), slopes (n, F, D): of the points and their derivatives; of the first `len(features)` points.
+        n_block: so many coordinates are coefficients of fields.
+        features (n, F), slopes (n, F, P): of the points and their derivatives; of the first `len(features)` points.
     """
 
     x: Floats
     values: Floats
     gradients: Floats
+    n_block: int = 0
     features: list[Floats] = field(default_factory=list)
     slopes: list[Singles] = field(default_factory=list)
 
     @classmethod
-    def empty(cls, size: int) -> Design:
-        """No points of `size` coordinates."""
-        return cls(np.zeros((0, size)), np.zeros(0), np.zeros((0, size)))
+    def empty(cls, size: int, n_block: int = 0) -> Design:
+        """No points of `size` coordinates, of which `n_block` are coefficients of fields."""
+        return cls(np.zeros((0, size)), np.zeros(0), np.zeros((0, size)), n_block)
 
     def add(self, target: Target, x: Floats, values: Floats, gradients: Floats) -> None:
         """Add those points at which everything is finite and that are not far below the top."""
         known = np.isfinite(values) & np.isfinite(gradients).all(axis=1) & np.isfinite(x).all(axis=1)
         top = max(np.max(values, initial=-np.inf, where=known), np.max(self.values, initial=-np.inf))
-        known &= values > top - KEPT
+        known &= values > top - self._kept
         if known.any():
             self.append(target, x[known], values[known], gradients[known])
 
@@ -55,14 +58,18 @@ class Design:
         self.slopes.append(slopes)
 
     @property
+    def _kept(self) -> float:
+        return KEPT + _DEEPER * self.n_block
+
+    @property
     def top(self) -> float:
         """A log-likelihood near the highest, that a few lucky points do not decide."""
         return float(np.sort(self.values)[-min(len(self.values), _TOP)])
 
     def weights(self) -> Floats:
         """What each point counts (n,): less, the farther it is below the top; 0 for those that count nothing."""
-        below = np.maximum(0.0, self.top - self.values - _FAR)
-        return np.where(self.values > self.top - KEPT, 1.0 / (1.0 + (below / _SOFT) ** 2), 0.0)
+        below = np.maximum(0.0, self.top - self.values - _FAR - _DEEPER * self.n_block)
+        return np.where(self.values > self.top - self._kept, 1.0 / (1.0 + (below / _SOFT) ** 2), 0.0)
 
     def table(self, copy: Copy, most: int) -> tuple[int, dict[str, Singles]]:
         """What the network is trained on, filled up to `most` rows: the number of rows that count, and the columns.
@@ -70,15 +77,17 @@ class Design:
         Of more points than `most` the latest are taken.
 
         Returns:
-            n, and psi (most, D + F), slopes (most, F, D) of the features in u, values, gradients in u and weights.
+            n, and psi (most, D + F), slopes (most, F, P) of the features in the first P entries of u (the plain ones;
+            they do not depend on others), values, gradients in u and weights.
         """
         weights = self.weights()
         rows = np.flatnonzero(weights)[-most:]
         features, slopes = np.concatenate(self.features)[rows], np.concatenate(self.slopes)[rows]
         scale_tril, middle, spread = (np.asarray(part) for part in (copy.scale_tril, copy.middle, copy.spread))
+        n_plain = slopes.shape[2]
         columns = {
             "psi": np.concatenate([white(copy, self.x[rows]), (features - middle) / spread], axis=1),
-            "slopes": slopes @ scale_tril.astype(np.float32) / spread[:, None].astype(np.float32),
+            "slopes": slopes @ scale_tril[:n_plain, :n_plain].astype(np.float32) / spread[:, None].astype(np.float32),
             "values": self.values[rows] - float(copy.reference),
             "gradients": self.gradients[rows] @ scale_tril,
             "weights": weights[rows],

@@ -27,7 +27,7 @@ from gammasky.engine.infer.convergence import Convergence, convergence
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator import training
 from gammasky.engine.infer.emulator.chains import ExactChains, weighed
-from gammasky.engine.infer.emulator.copy import Copy, framed, placed, reframed, white
+from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, reframed, white
 from gammasky.engine.infer.emulator.design import Design
 from gammasky.engine.infer.emulator.mixing import SLOW, r_hat, scatter
 from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
@@ -84,7 +84,7 @@ class Emulation:
         self.target = Target(model)
         self.sampler = Sampler(self.target)
         self.phase, self.pieces_done, self.ticks = "first", 0, 0
-        self.design = Design.empty(model.n_latent)
+        self.design = Design.empty(model.n_latent, model.n_latent - model.latent.n_plain)
         self.walkers = {"cold": np.zeros((CHAINS, model.n_latent)), "hot": np.zeros((CHAINS, model.n_latent))}
         self.step = 0.2
         self.pool: dict[str, Floats] = {}
@@ -159,7 +159,8 @@ class Emulation:
     # --- phases
     def _first(self) -> Iterator[str]:
         rng, size = self._rng(), self.target.size
-        t = rng.standard_normal((FIRST, size)) / np.sqrt(rng.chisquare(6, (FIRST, 1)) / 6)
+        t, n_plain = rng.standard_normal((FIRST, size)), self.target.n_plain
+        t[:, :n_plain] /= np.sqrt(rng.chisquare(6, (FIRST, 1)) / 6)  # many dimensions together leave no room for tails
         x = placed(self.copy, t)
         values = yield from self._learn(x)
         self.copy = self.copy._replace(reference=np.float64(self.design.top))
@@ -339,16 +340,9 @@ class Emulation:
         return np.concatenate(draws)[:n]
 
     def _reframe(self, x: Floats, log_weights: Floats, wall: float) -> None:
-        """The frame of weighted draws x (n, D), shrunk to the one so far; walkers go on from draws of weight."""
+        """The frame of weighted draws x (n, D); walkers go on from draws of weight."""
         weights = tempered(log_weights, 0.4)
-        effective = 1 / (weights**2).sum()
-        mean = weights @ x
-        covariance = (x - mean).T @ ((x - mean) * weights[:, None]) / (1 - 1 / effective)
-        share = effective / (effective + 2 * x.shape[1])
-        centre, scale_tril = np.asarray(self.copy.centre), np.asarray(self.copy.scale_tril)
-        mean, covariance = (
-            share * new + (1 - share) * old for new, old in ((mean, centre), (covariance, scale_tril @ scale_tril.T))
-        )
+        mean, covariance = moments(x, weights, self.copy, self.target.n_plain)
         self.walkers = {**self.walkers, "cold": x[self._rng().choice(len(x), CHAINS, p=weights)]}
         self.copy = reframed(self.target, self.copy, mean, covariance)._replace(wall=np.float64(wall))
 

@@ -36,11 +36,12 @@ class Target:
 
     Attributes:
         arrays: the numbers of the priors.
+        size, n_plain: dimension D, and how many of the first coordinates are no coefficients of a field.
         n_gradients, n_values: points at which the likelihood was evaluated, with its gradient and without.
     """
 
     def __init__(self, model: Density) -> None:
-        self.model, self.size = model, model.n_latent
+        self.model, self.size, self.n_plain = model, model.n_latent, model.latent.n_plain
         self.coordinates = flux_coordinates(model)
         self.arrays = {name: part for name, part in model.arrays.items() if name == "priors"}
         self.n_gradients = self.n_values = 0
@@ -83,18 +84,22 @@ class Target:
     def features(self, z: jax.Array, arrays: Arrays) -> jax.Array:
         """Smooth functions (F,) of one z (D,) in which the likelihood is nearly simple.
 
-        They are the quantiles of the priors, and the fluxes of templates that free shares mix. `arrays` are those of
-        the target: models that share programs may differ in them.
+        They are the quantiles of the priors, and the fluxes of templates that free shares mix; all follow from the
+        plain coordinates. `arrays` are those of the target: models that share programs may differ in them.
         """
         fluxes = self.model.mixture_fluxes(self.model.parameters(z, arrays))
-        return jnp.concatenate([ndtr(z), jnp.stack(fluxes)] if fluxes else [ndtr(z)])
+        quantiles = ndtr(z if self.n_plain == self.size else z[: self.n_plain])
+        return jnp.concatenate([quantiles, jnp.stack(fluxes)] if fluxes else [quantiles])
 
     def features_and_slopes(self, x: Floats) -> tuple[Floats, Singles]:
-        """Features (n, F) of x (n, D), and their derivatives (n, F, D)."""
+        """Features (n, F) of x (n, D), and their derivatives (n, F, P) by the plain coordinates: others have none."""
 
         def one(arrays: Arrays, point: jax.Array) -> tuple[jax.Array, jax.Array]:
             found, push = jax.linearize(lambda at: self.features(self.coordinates.to_latent(at)[0], arrays), point)
-            return found, jax.vmap(push)(jnp.eye(self.size)).T.astype(jnp.float32)
+            directions = jnp.eye(self.size)
+            if self.n_plain < self.size:
+                directions = directions[: self.n_plain]
+            return found, jax.vmap(push)(directions).T.astype(jnp.float32)
 
         return self._mapped("features", one, x)
 

@@ -91,7 +91,10 @@ def loss(network: Network, rows: dict[str, jax.Array]) -> jax.Array:
     of_inputs = jax.vmap(jax.value_and_grad(networks.value, argnums=1), (None, 0))
     found, slopes = of_inputs(symmetric(network), rows["psi"])
     size = rows["gradients"].shape[1]
-    gradients = slopes[:, :size] + jnp.einsum("nf,nfd->nd", slopes[:, size:], rows["slopes"])
+    of_features = jnp.einsum("nf,nfd->nd", slopes[:, size:], rows["slopes"])
+    if of_features.shape[1] < size:  # features do not depend on the coefficients of fields, which come last
+        of_features = jnp.pad(of_features, ((0, 0), (0, size - of_features.shape[1])))
+    gradients = slopes[:, :size] + of_features
     of_value = _huber((found - rows["values"]) ** 2)
     of_gradient = _huber(jnp.sum((gradients - rows["gradients"]) ** 2, axis=1))
     return jnp.sum(rows["weights"] * (_VALUE * of_value + of_gradient)) / jnp.sum(rows["weights"])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from gammasky.engine.infer.predictive import PredictiveCheck
 
-FIGURES = ("maps", "fluxes", "sed", "corner", "dnds", "elbo", "predictive", "residuals", "profiles")
+FIGURES = ("maps", "fields", "fluxes", "sed", "corner", "dnds", "elbo", "predictive", "residuals", "profiles")
 
 
 def save_figures(
@@ -41,18 +41,32 @@ def save_figures(
 
     Returns:
         the files written: no corner.png without free main parameters, no dnds.png without point sources, no elbo.png
-        without steps, no predictive.png, residuals.png or profiles.png without a check, no sed.png with one energy bin.
+        without steps, no predictive.png, residuals.png or profiles.png without a check, no sed.png with one energy bin,
+        no fields.png without fields.
 
     Raises:
         OSError: what the file system refused; older files are then still whole.
     """
-    from gammasky.engine.infer.figures import corner, dnds, elbo, fluxes, maps, predictive, profiles, residuals, sed
+    from gammasky.engine.infer.figures import (
+        corner,
+        dnds,
+        elbo,
+        fields,
+        fluxes,
+        maps,
+        predictive,
+        profiles,
+        residuals,
+        sed,
+    )
     from gammasky.engine.infer.figures.style import save, styled
 
     figures: dict[str, Callable[[], Figure]] = {
         "maps": partial(maps.draw, model, predictions.counts),
         "fluxes": partial(fluxes.draw, model, derived),
     }
+    if predictions.fields:
+        figures["fields"] = partial(fields.draw, model, predictions.fields)
     if BIN_FLUX in derived:
         figures["sed"] = partial(sed.draw, EnergySpectra.of(model, derived))
     if model.main_parameters():

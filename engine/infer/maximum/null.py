@@ -71,10 +71,12 @@ def read_null(texts: Sequence[str], model: SkyModel) -> Null:
     and its component is then not there: the model that the null is compared with reaches down to 0 as well.
 
     Raises:
-        InputError: no condition, one that cannot be read, or a null that is not nested in the model; names it.
+        InputError: no condition, one that cannot be read, a null that is not nested in the model, or a model with
+            fields; names it.
     """
     if not texts:
         raise InputError(f"null: expected a condition at least, {FORMS}; got none")
+    require_maximum(model)
     slots, fixed, tied = model.latent.slots, dict[str, Any](), dict[str, str]()
     written: list[str] = []
     full = plane = Plane.whole(model.latent.box())
@@ -104,6 +106,20 @@ def read_null(texts: Sequence[str], model: SkyModel) -> Null:
     degrees = sum(slots[name].n_latent for name in (*fixed, *tied))
     loose = _loose(model.spec, fixed)
     return Null(tuple(sorted(written)), fixed, tied, plane, full.opened(opened), degrees, loose, slots)
+
+
+def require_maximum(model: SkyModel) -> None:
+    """Refuse a model whose likelihood alone has no maximum that means anything.
+
+    Raises:
+        InputError: a field, whose many coefficients only their prior holds together.
+    """
+    blocks = [name for name, slot in model.latent.slots.items() if slot.block]
+    if blocks:
+        raise InputError(
+            f"field '{blocks[0]}': its prior holds its {model.latent.slots[blocks[0]].n_latent} coefficients together, "
+            "the likelihood alone does not, and maxima of it mean nothing; compare log Z of two fits instead"
+        )
 
 
 def axes_of(slot: Slot) -> range:

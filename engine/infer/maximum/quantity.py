@@ -16,7 +16,7 @@ from gammasky.engine import interrupt
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
-from gammasky.engine.infer.maximum.null import axes_of, scales_only
+from gammasky.engine.infer.maximum.null import axes_of, require_maximum, scales_only
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.priors import ScalarPrior
 from gammasky.engine.model.values import Arrays, Parameters
@@ -77,8 +77,9 @@ def read_quantity(text: str, model: SkyModel) -> Quantity:
     """The number of that name: "S_gce", "theta_pib[Opi]", "flux[gce]" or "point_source_fraction[gce]".
 
     Raises:
-        InputError: no such number (with the nearest match).
+        InputError: no such number (with the nearest match), or a model with fields: see `require_maximum`.
     """
+    require_maximum(model)
     found = _NAME.fullmatch(text.strip())
     if found is None:
         raise InputError(f"'{text}': expected a parameter, NAME or NAME[ELEMENT], or {FLUX}[COMPONENT], or "

@@ -13,6 +13,7 @@ from gammasky.engine.infer.report.html import Cell, Section, Table
 from gammasky.engine.infer.report.numbers import number
 from gammasky.engine.infer.report.side_by_side import QUANTITIES
 from gammasky.engine.infer.report.sky import saved_figure
+from gammasky.engine.model.parameters import block_parameters
 
 SMALL_P = 0.05
 RESIDUALS = (
@@ -102,9 +103,11 @@ def _p_value(p: float | None) -> Cell:
 def prior_posterior(fit: FitFolder) -> Section:
     """Small multiples of prior and posterior, one for every number that was fitted."""
     posterior, columns = fit.posterior, fit.posterior.columns()
-    panels = []
+    panels, blocks = [], block_parameters(posterior.spec)
     for parameter, prior in posterior.spec.parameters.items():
         labels = posterior.elements[parameter]
+        if parameter in blocks:
+            continue
         for element, name in enumerate([f"{parameter}[{label}]" for label in labels] or [parameter]):
             truth = fit.summary["parameters"].get(name, {}).get("truth")
             panels.append(drawing(panel(name, prior, columns[name], truth, element, len(labels))))

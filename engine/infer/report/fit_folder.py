@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.derived import BIN_FLUX, FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.derived import BIN_FLUX, FIELD_SD, FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR, SUMMARY, TRACE
 from gammasky.engine.infer.posterior import read_posterior
+from gammasky.engine.model.parameters import block_parameters
 from gammasky.engine.model.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Posterior:
             `source_draws` (k,), on a grid of fluxes dN/dF; true_dnds: the same (S,) of the truth of simulated counts,
             where it is known.
         bin_fluxes (n, components, E): mean counts per pixel in each of several energy bins; None with one.
+        fields: what the draws say of the fields on templates; None without fields.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Posterior:
     source_draws: NDArray[np.int64]
     true_dnds: dict[str, Floats] | None
     bin_fluxes: Floats | None = None
+    fields: Dataset | None = None
 
     @property
     def n_draws(self) -> int:
@@ -62,9 +65,12 @@ class Posterior:
         return len(next(iter(self.draws.values())))
 
     def columns(self) -> dict[str, Floats]:
-        """Draws (n,) of every single number: elements of a vector as name[element]."""
+        """Draws (n,) of every single number: elements of a vector as name[element], but for blocks."""
         found: dict[str, Floats] = {}
+        blocks = block_parameters(self.spec)
         for name, draws in self.draws.items():
+            if name in blocks:
+                continue
             labels = self.elements[name]
             names = [f"{name}[{label}]" for label in labels] or [name]
             found |= dict(zip(names, draws.reshape(len(draws), len(names)).T, strict=True))
@@ -128,7 +134,7 @@ def read_fit_posterior(path: Path) -> Posterior:
         spec = ModelSpec.model_validate_json(str(tree.attrs.get("model")))
     except ValidationError:
         raise InputError(f"{path}: holds no model that this version can read; run the fit again") from None
-    names = [*spec.parameters, FLUX, *([POINT_SOURCE_FRACTION] if POINT_SOURCE_FRACTION in tree["posterior"] else [])]
+    names = [*spec.parameters, FLUX, *(name for name in (POINT_SOURCE_FRACTION, FIELD_SD) if name in tree["posterior"])]
     try:
         draws = {name: _draws(tree, name) for name in names}
         elements = {name: _elements(tree, name) for name in names}
@@ -139,7 +145,9 @@ def read_fit_posterior(path: Path) -> Posterior:
         raise InputError(f"{path}: damaged, has no {str(error.args[0])[:60]!r}; run the fit again") from None
     if not len(draws[FLUX]) or not all(np.isfinite(values).all() for values in draws.values()):
         raise InputError(f"{path}: holds no draws, or draws that are not finite; run the fit again")
-    return Posterior(path, spec, draws, elements, attributes, counts, pixels, *sources, by_bin)
+    predictions = tree["predictions"].to_dataset()
+    fields = predictions if "field_mean" in predictions else None
+    return Posterior(path, spec, draws, elements, attributes, counts, pixels, *sources, by_bin, fields)
 
 
 def _source_counts(

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from gammasky.engine.files import write_text
-from gammasky.engine.infer.report import checks, emulator, headline, honest, provenance, side_by_side, sky, spectra
+from gammasky.engine.infer.report import (
+    checks,
+    emulator,
+    fields,
+    headline,
+    honest,
+    provenance,
+    side_by_side,
+    sky,
+    spectra,
+)
 from gammasky.engine.infer.report.fit_folder import FitFolder, read_fit
 from gammasky.engine.infer.report.html import Head, page
 from gammasky.engine.infer.report.numbers import number
@@ -67,6 +77,7 @@ def report_page(fit: FitFolder, threshold: float | None = None) -> str:
         side_by_side.side_by_side(fit),
         honest.honest(fit),
         sky.maps(fit),
+        fields.fields(fit),
         sky.corner(fit),
         sky.point_sources(fit, threshold),
         sky.fluxes(fit),

@@ -135,17 +135,26 @@ class PriorKind(Schema):
 
 @dataclass(frozen=True)
 class Slot:
-    """Where one parameter lies in z: `labels` names its elements, () for a single number."""
+    """Where one parameter lies in z: `labels` names its elements, () for a single number; those of a `block` are many
+    and shown together, never one by one."""
 
     name: str
     prior: Any
     labels: tuple[str, ...]
     start: int
+    block: bool = False
 
     @property
     def n_latent(self) -> int:
         """Entries of z that the parameter takes."""
         return int(self.prior.latent_size(len(self.labels)))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its elements as tables show them, name[element]; of a block none."""
+        if self.block:
+            return []
+        return [f"{self.name}[{label}]" for label in self.labels] or [self.name]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -14,11 +14,18 @@ from typing import Annotated, Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from pydantic import BeforeValidator, SerializeAsAny
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.registry import Registry
+from gammasky.engine.model.templates.field import AnyField, TemplateField, with_field
 from gammasky.engine.model.templates.function import Evaluate, Function
 from gammasky.engine.model.templates.modulation import Modulation, modulated
 from gammasky.engine.model.templates.setting import Setting
@@ -34,13 +41,20 @@ class Template(Schema):
 
     Args:
         modulation: by spherical harmonics with free coefficients.
+        field: times exp(g) with a Gaussian process g, normalised anew.
         hemisphere: only that half of the template, north or south of the Galactic plane.
     """
 
     kind: ClassVar[str]
     citations: ClassVar[tuple[Citation, ...]] = ()
     modulation: Modulation | None = None
+    field: Annotated[AnyField | None, Field(repr=False)] = None
     hemisphere: Literal["north", "south"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_read(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Without a field that is not there: a model without fields is written, and identified, as ever."""
+        return {name: value for name, value in handler(self).items() if name != "field" or value is not None}
 
     @abstractmethod
     def shape(self, setting: Setting) -> Function:
@@ -61,6 +75,11 @@ class Template(Schema):
     def leaves(self) -> Iterator[Template]:
         """The maps and profiles that it is made of."""
         yield self
+
+    def fields(self) -> Iterator[TemplateField]:
+        """The fields on it and on its parts."""
+        if self.field is not None:
+            yield self.field
 
     def fluxes(self, norm: jax.Array, theta: Parameters) -> list[jax.Array]:
         """The mean counts per pixel of each of its parts, where free shares decide between them.
@@ -85,17 +104,33 @@ class Template(Schema):
         yield from self.shape_uses(where)
         if self.modulation is not None:
             yield self.modulation.use(where)
+        if self.field is not None:
+            yield from self.field.uses(where)
 
     def build(self, setting: Setting) -> Function:
         """Make the function of the template, with its options.
 
         Raises:
-            InputError: an unknown map, or one that is empty in the region.
+            InputError: an unknown map, one that is empty in the region, or a field that does not fit it.
         """
         function = self.shape(setting)
         if self.modulation is not None:
             function = modulated(function, self.modulation, setting)
+        if self.field is not None:
+            self._require_hemisphere(setting)
+            function = with_field(function, self.field, setting)
         return function if self.hemisphere is None else _cut(function, self.hemisphere, setting)
+
+    def _require_hemisphere(self, setting: Setting) -> None:
+        """Refuse a field where the half of the sky that the template keeps is not in the region."""
+        latitudes = setting.pixels.lat_deg[: setting.pixels.n_region]
+        if self.field is None or self.hemisphere is None:
+            return
+        if not ((latitudes >= 0) == (self.hemisphere == "north")).any():
+            raise InputError(
+                f"field '{self.field.coefficients}': its template is zero everywhere in the region, which has nothing "
+                f"of the {self.hemisphere}; leave the field out"
+            )
 
 
 class Profile(Template):
@@ -126,7 +161,7 @@ class Profile(Template):
         if any(self.shape_uses("")):
             return Function(moving=normalised)
         # nothing is free in it: integrated once
-        plain = self.model_copy(update={"modulation": None, "hemisphere": None})
+        plain = self.model_copy(update={"modulation": None, "field": None, "hemisphere": None})
         values = normalised(setting.arrays, {}, setting.pixels.n_pixels)
         return Function.fixed(setting.store(f"{plain!r}:{counts}", np.asarray(values)))
 

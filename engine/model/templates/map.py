@@ -28,10 +28,11 @@ class MapTemplate(Template):
     map: str
 
     @model_serializer(mode="wrap")
-    def _bare(self, handler: SerializerFunctionWrapHandler) -> Any:
-        """The bare name where there are no options."""
-        plain = self.modulation is None and self.hemisphere is None
-        return self.map if plain else handler(self)
+    def _as_read(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """The bare name where there are no options, and no field that is not there."""
+        if self.modulation is None and self.hemisphere is None and self.field is None:
+            return self.map
+        return {name: value for name, value in handler(self).items() if name != "field" or value is not None}
 
     def label(self) -> str:
         return self.map

@@ -13,6 +13,7 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.model.expressions import is_name
 from gammasky.engine.model.priors import SUM_TOLERANCE
 from gammasky.engine.model.templates.base import TEMPLATES, AnyTemplate, Template
+from gammasky.engine.model.templates.field import TemplateField
 from gammasky.engine.model.templates.function import Function
 from gammasky.engine.model.templates.setting import Setting
 from gammasky.engine.model.values import Parameters, Use, uses_of, value_of
@@ -36,6 +37,11 @@ class MixTemplate(Template):
     def leaves(self) -> Iterator[Template]:
         for member in self.mix:
             yield from member.leaves()
+
+    def fields(self) -> Iterator[TemplateField]:
+        yield from super().fields()
+        for member in self.mix:
+            yield from member.fields()
 
     def shape_uses(self, where: str) -> Iterator[Use]:
         members = [member.label() for member in self.mix]

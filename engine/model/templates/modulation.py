@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from gammasky.engine.model.templates.function import Function
 from gammasky.engine.model.templates.setting import Setting
@@ -21,24 +21,39 @@ MOST_MAPS = 100  # products of maps and harmonics that are kept
 class Modulation(Schema):
     """Multiply a template by 1 + sum_{l=1..l_max} sum_{m=0..l} A_lm Re Y_lm(l, b); normalised anew afterwards.
 
+    These are even in longitude: no difference between east and west. With the parity "both" A_{l,-m} Im Y_lm, odd in
+    longitude, comes with every m > 0.
+
     Args:
         l_max: the highest degree l.
         coefficients: name of the parameter that holds all A_lm.
+        parity: "cosine", or "both" for the sines, too.
     """
 
     l_max: Annotated[int, Field(ge=1, le=16)]
     coefficients: str
+    parity: Literal["cosine", "both"] = "cosine"
+
+    @model_serializer(mode="wrap")
+    def _as_read(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Without the parity that a modulation has by itself: models are written, and identified, as ever."""
+        return {name: value for name, value in handler(self).items() if name != "parity" or value != "cosine"}
 
     def orders(self) -> list[tuple[int, int]]:
-        """(l, m) of the coefficients: l = 1 .. l_max, m = 0 .. l."""
-        return [(degree, order) for degree in range(1, self.l_max + 1) for order in range(degree + 1)]
+        """(l, m) of the coefficients: l = 1 .. l_max, m = 0 .. l, and of both parities then -1 .. -l, the sines."""
+        found = []
+        for degree in range(1, self.l_max + 1):
+            sines = range(-1, -degree - 1, -1) if self.parity == "both" else ()
+            found += [(degree, order) for order in (*range(degree + 1), *sines)]
+        return found
 
     def harmonics(self, lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Evaluate Re Y_lm (orders, N) of each order at N positions [deg]."""
+        """Evaluate Re Y_lm, of a negative order Im Y_l|m| (orders, N), of each order at N positions [deg]."""
         from scipy.special import sph_harm_y
 
         polar, azimuth = np.deg2rad(90.0 - lat_deg), np.deg2rad(lon_deg)
-        return np.stack([sph_harm_y(degree, order, polar, azimuth).real for degree, order in self.orders()])
+        found = [(order, sph_harm_y(degree, abs(order), polar, azimuth)) for degree, order in self.orders()]
+        return np.stack([value.imag if order < 0 else value.real for order, value in found])
 
     def use(self, where: str) -> Use:
         """The place where the parameter with its coefficients stands."""
@@ -52,7 +67,8 @@ def modulated(function: Function, modulation: Modulation, setting: Setting) -> F
     harmonics = modulation.harmonics(pixels.lon_deg, pixels.lat_deg)
     if function.moving is None and len(function.maps) * (1 + len(harmonics)) <= MOST_MAPS:
         return _of_products(function, modulation, harmonics, setting)
-    key, n_region, n_pixels = f"harmonics:{modulation.l_max}", pixels.n_region, pixels.n_pixels
+    sines = ":both" if modulation.parity == "both" else ""
+    key, n_region, n_pixels = f"harmonics:{modulation.l_max}{sines}", pixels.n_region, pixels.n_pixels
     setting.store(key, harmonics)
 
     def moving(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
@@ -74,7 +90,8 @@ def _of_products(
     ]
     maps, n_region = (*function.maps, *products), setting.pixels.n_region
     means = np.array([setting.arrays[key][:n_region].mean() for key in maps])
-    of_means = setting.store(f"means of {'+'.join(function.maps)}*Y{modulation.l_max}", means)
+    sines = ":both" if modulation.parity == "both" else ""
+    of_means = setting.store(f"means of {'+'.join(function.maps)}*Y{modulation.l_max}{sines}", means)
 
     def shares(arrays: Arrays, theta: Parameters) -> jax.Array:
         amplitudes = jnp.concatenate([jnp.ones(1), theta[modulation.coefficients]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ class Setting:
         point_sources: the component needs sources per pixel (intensity) rather than counts.
         as_is: the component takes templates as they are.
         per_bin: the component itself says how bright it is in each of several energy bins; maps only give shapes.
+        priors: of the parameters, by name.
+        fields: those that the templates built so far have, each as built.
         geometries: lines of sight and the like, shared by all templates that need the same.
     """
 
@@ -35,6 +37,8 @@ class Setting:
     point_sources: bool = False
     as_is: bool = False
     per_bin: bool = False
+    priors: Mapping[str, Any] = field(default_factory=dict)
+    fields: dict[Any, Any] = field(default_factory=dict)
     geometries: dict[Hashable, Any] = field(default_factory=dict)
 
     def store(self, name: str, values: np.ndarray) -> str:

@@ -39,7 +39,8 @@ def stand_in(wall: float = np.inf) -> Any:
     return SimpleNamespace(
         n_latent=3,
         arrays={},
-        latent=SimpleNamespace(names=["S_a", "S_b", "theta[F]"], slots={}),
+        latent=SimpleNamespace(names=["S_a", "S_b", "theta[F]"], slots={}, n_plain=3),
+        expectation=SimpleNamespace(fields={}),
         log_density=log_density,
         program=lambda _key, build: build(),
         flux_axes=FluxAxes(np.zeros(0, dtype=int), np.zeros((0, 2), dtype=int), ()),

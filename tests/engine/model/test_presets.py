@@ -18,6 +18,7 @@ pytestmark = pytest.mark.data
 #: Dimension of the latent space, fitted pixels, exposure regions.
 SIZES = {
     "fiducial": (37, 6839, 7),
+    "fiducial_field": (238, 6839, 7),
     "fiducial_fraction": (37, 6839, 7),
     "gce_flows": (18, 6839, 1),
     "nptfit_galactic_centre": (11, 11331, 1),

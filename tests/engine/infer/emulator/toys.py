@@ -29,11 +29,12 @@ class Toy:
         self.programs: dict[Hashable, Any] = {}
         self.flux_axes = FluxAxes(NOTHING, NOTHING.reshape(0, 2), ())
         slots = {
-            name: SimpleNamespace(name=name, labels=(), shape=(), start=start, n_latent=1)
+            name: SimpleNamespace(name=name, labels=(), shape=(), start=start, n_latent=1, block=False, names=[name])
             for start, name in enumerate(self.names)
         }
-        self.latent = SimpleNamespace(slots=slots)
+        self.latent = SimpleNamespace(slots=slots, n_plain=size)
         self.expectation = SimpleNamespace(
+            fields={},
             fluxes=lambda _sky: {"all": jnp.asarray(0.0)},
             point_source_fractions=lambda _sky: {},
             groups=(),
