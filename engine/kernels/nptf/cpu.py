@@ -9,7 +9,7 @@ d log p_k / d x_m = q_{k-m} / q_k: the history of the recursion IS the gradient.
 
 The groups of a plan are taken in strips of `WIDTH` pixels, one vector of the processor, whose rows fit its first-level
 cache. d/dX sums over pixels: lane by lane, then over the lanes at the end of a region's groups in a chunk, then over
-the chunks. A strip whose q_n leave the safe range is run again pixel by pixel in `scaled`.
+the chunks. A strip whose q_n leave the safe range is run again pixel by pixel in `scaled`, by powers of 2.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ Strips of `WIDTH` pixels run side by side as in `nptf.cpu`. A pixel's bins witho
 the bins that matter are gathered in slots, of each pixel its own. So that nothing leaves the range of float64, t is
 measured in units of K / e, where n! (e / K)^n stays near one, and means in units of lambda = e (M + K / e) / K, where
 the product of all factors does; with many photons each factor is brought near one. What leaves the range all the same
-is done again pixel by pixel in `scaled`.
+is done again pixel by pixel in `scaled`, by powers of 2.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The joint likelihood of one pixel whose numbers leave the range of float64: each carries a power of 2."""
+"""The joint likelihood of one pixel whose numbers leave the range of float64: they carry powers of 2."""
 
 from __future__ import annotations
 
