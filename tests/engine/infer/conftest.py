@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,20 @@ def small_table() -> dict[str, Any]:
 def small_model(small_table: dict[str, Any], fermi_dir: Path) -> SkyModel:
     """The small model on the Fermi data."""
     return SkyModel(model_from_table(small_table), Dataset.open("fermi", fermi_dir))
+
+
+FIELD = {"kernel": "matern52", "amplitude": "a_dif", "length_deg": "ell_dif", "modes": 6, "coefficients": "z_dif"}
+
+
+@pytest.fixture(scope="session")
+def field_model(small_table: dict[str, Any], fermi_dir: Path) -> SkyModel:
+    """The small model with a field of 36 modes on its diffuse emission."""
+    table = copy.deepcopy(small_table)
+    table["name"] = "small_field"
+    table["components"][0]["template"] = {"map": "p6v11", "field": FIELD}
+    table["parameters"] |= {
+        "z_dif": {"prior": "normal", "mean": 0.0, "sd": 1.0},
+        "a_dif": {"prior": "halfnormal", "sd": 0.3},
+        "ell_dif": {"prior": "loguniform", "low": 4.0, "high": 6.0, "unit": "deg"},
+    }
+    return SkyModel(model_from_table(table), Dataset.open("fermi", fermi_dir))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,23 +16,7 @@ from gammasky.engine.infer.maximum.null import read_null
 from gammasky.engine.infer.maximum.quantity import read_quantity
 from gammasky.engine.infer.report.fit_folder import read_fit, read_fit_posterior
 from gammasky.engine.infer.result import marginals
-from gammasky.engine.model import SkyModel, model_from_table
-from gammasky.engine.sky.dataset import Dataset
-
-FIELD = {"kernel": "matern52", "amplitude": "a_dif", "length_deg": "ell_dif", "modes": 6, "coefficients": "z_dif"}
-
-
-@pytest.fixture(scope="module")
-def field_model(small_table: dict[str, Any], fermi_dir: Path) -> SkyModel:
-    table = copy.deepcopy(small_table)
-    table["name"] = "small_field"
-    table["components"][0]["template"] = {"map": "p6v11", "field": FIELD}
-    table["parameters"] |= {
-        "z_dif": {"prior": "normal", "mean": 0.0, "sd": 1.0},
-        "a_dif": {"prior": "halfnormal", "sd": 0.3},
-        "ell_dif": {"prior": "loguniform", "low": 4.0, "high": 6.0, "unit": "deg"},
-    }
-    return SkyModel(model_from_table(table), Dataset.open("fermi", fermi_dir))
+from gammasky.engine.model import SkyModel
 
 
 @pytest.fixture(scope="module")
