@@ -11,7 +11,7 @@ of its bin, and fitted in three ways:
     joint          all bins together, exactly
     one bin        their sum, with the mean point-spread function
     composite      the sum of the log-likelihoods of single bins, as if no source were seen in two of them, with the
-                   same dN/dF and spectra: what can be had without a joint likelihood
+                   same dN/dF and spectra: what can be had without a joint likelihood (not on skies of photons)
 
 One line of JSON for each fit in OUT/fits_*.jsonl, which a second call goes on with; two calls with `--part 1/2` and
 `2/2` share the work (and compile half of the programs each). `docs/make_energy.py --gain OUT` makes the table.
@@ -230,7 +230,8 @@ def main() -> None:
         theta = joint.parameters(jnp.asarray(z))
         truth = float(joint.expectation.point_source_fractions(joint.sky(theta))[GROUP])
         for simulator in ("likelihood", "photons"):
-            left = [label for label in models[name] if (number, simulator, label) not in done]
+            wanted = [label for label in models[name] if simulator == "likelihood" or label != "composite"]
+            left = [label for label in wanted if (number, simulator, label) not in done]
             if not left:
                 continue
             counts = build_simulator(simulator, joint).draw(theta, seed=options.seed, first=number)[0]

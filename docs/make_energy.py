@@ -220,6 +220,8 @@ def _gain(folder: Path | None) -> str | None:
     rows = [json.loads(line) for file in sorted(folder.glob("fits_*.jsonl")) for line in file.read_text().splitlines()]
     by_fit: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
     for row in rows:
+        if (row["simulator"], row["fit"]) == ("photons", "composite"):
+            continue
         by_fit.setdefault((row["simulator"], row["fit"]), {})[row["sky"]] = row
     shared = set.intersection(*(set(skies) for skies in by_fit.values()))
     n = len(shared)

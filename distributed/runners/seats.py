@@ -14,7 +14,8 @@ from gammasky.engine.errors import InputError
 FAILURES = 2  # in a row, after which a seat ends its process
 # before a new process in its place; twice as long after each that did no better
 PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 30.0
-SLOW_SECONDS = 60.0  # after which a seat that is not open yet may be one for which there is no room
+# after which a seat that is not open yet may be one for which there is no room; a busy machine takes minutes for one
+SLOW_SECONDS = 180.0
 OPENINGS = 5  # in a row that fail while no seat is open, after which there is no use in more
 
 Place = tuple[str, ...]  # a node, and the GPUs there of which a seat holds a share

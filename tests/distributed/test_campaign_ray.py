@@ -60,7 +60,7 @@ def test_many_members_in_few_workers(run: Run, members_of: MembersOf, tmp_path: 
     began = time.monotonic()
     tally = run(members_of(300, pid=1), runner=RayRunner())
     assert tally.done == 300
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60  # on a slow and busy machine; a process for each would take minutes on any
     assert sorted(map(int, (tmp_path / "log").read_text().split())) == list(range(300))
     pids = {row["pid"] for row in read_rows(tmp_path / "campaign")}
     assert 1 <= len(pids) <= 2  # a seat's process is the same for all its members
@@ -143,7 +143,7 @@ def test_a_member_that_takes_too_long_ends_its_worker(run: Run, members_of: Memb
     members = [*members_of([1], do="sleep", seconds=60.0), *members_of([2])]
     began = time.monotonic()
     tally = run(members, runner=RayRunner(), resources=Resources(hours=1 / 3600))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60  # on a slow and busy machine; a process for each would take minutes on any
     assert (tally.done, tally.failed) == (1, 1)
     rows = read_rows(tmp_path / "campaign")
     assert rows[0]["error"].startswith("took longer than its time limit of ")

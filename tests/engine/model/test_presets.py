@@ -39,7 +39,7 @@ def test_a_preset_is_finite_over_its_prior(name: str, fermi_dir: Path) -> None:
     values, gradients = model.value_and_gradient(jnp.asarray(points))
     assert np.isfinite(values).all()
     assert np.isfinite(gradients).all()
-    assert (np.abs(gradients[0]) > 0).all()
+    assert (np.abs(gradients).max(axis=0) > 0).all()  # at the middle of the priors no amplitude of a field counts
 
 
 def test_the_fiducial_density_at_the_published_point(fermi_dir: Path) -> None:
