@@ -72,7 +72,7 @@ def test_through_jit_and_vmap_without_a_copy(cupy: Any) -> None:
     compiled = step.lower(points).compile()
     copied = cupy.copies
     assert copied == 6  # the geometry, once
-    value, slopes = compiled(points)
+    value, slopes = jax.block_until_ready(compiled(points))
     assert cupy.copies == copied
     (launch,) = cupy.launches
     assert launch.arguments["points"] == (4, 8)

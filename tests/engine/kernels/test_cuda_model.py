@@ -56,7 +56,7 @@ def test_members_side_by_side_are_one_launch(tiny_model: SkyModel, cupy: Any) ->
         with gathering._turn:
             gathering._busy = False
             gathering._turn.notify_all()
-        found = [one.result() for one in asked]
+        found = [jax.block_until_ready(one.result()) for one in asked]
     launched = [launch.kernel for launch in cupy.launches]
     assert sorted(set(launched)) == ["nptf_pixels", "nptf_sum"]
     assert len(launched) == 2

@@ -115,7 +115,7 @@ def test_launches(many_groups: Any, cupy: Any) -> None:
     np.testing.assert_array_equal(values, expected[0])
     cupy.launches.clear()
     both = jax.value_and_grad(lambda *point: total_joint_log_likelihood(plan, *point, backend="cuda"), (0, 1, 2, 3))
-    totals, gradient = jax.jit(jax.vmap(both))(*batch)
+    totals, gradient = jax.block_until_ready(jax.jit(jax.vmap(both))(*batch))
     assert [launch.kernel for launch in cupy.launches] == ["joint_pixels", "nptf_sum", "nptf_sum"]
     assert cupy.copies == 0
     np.testing.assert_allclose(totals, values.sum(axis=1), rtol=1e-13)
