@@ -103,7 +103,7 @@ def test_what_has_failed_waits_for_a_seat_that_opens(office: Office, monkeypatch
     assert office.seats.may_take(second, job(first))
     office.hire(3)  # no place yet
     assert not office.seats.may_take(second, job(first))
-    now[0] += 61  # it waits for room
+    now[0] += module.SLOW_SECONDS + 1  # it waits for room
     assert office.seats.may_take(second, job(first))
 
 
@@ -124,7 +124,7 @@ def test_seats_for_which_there_is_no_room_are_not_waited_for(office: Office, mon
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     one, _waits = office.hire(2, ("a",))
     assert not office.seats.needs_fresh(one, [job(one)])
-    now[0] += 61
+    now[0] += module.SLOW_SECONDS + 1
     assert office.seats.needs_fresh(one, [job(one)])
     assert office.hire(2) == []
     office.hire(1)  # less is left to do
