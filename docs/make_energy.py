@@ -30,6 +30,7 @@ HERE = Path(__file__).parent
 QUANTILES = (0.16, 0.5, 0.84)
 FITS = ("joint", "one bin", "composite")
 LEVELS = (0.68, 0.9, 0.95)  # of central intervals
+ENOUGH = 50  # skies
 TAILS = [0.5 * (1 - level) for level in LEVELS]
 PAGE = """# Energy: one population of sources, seen in several bins
 
@@ -104,10 +105,10 @@ function), and by the sum of the log-likelihoods of the bins, as if no source sh
 from the likelihood's own distribution (*likelihood*), or photon by photon on the sphere (*photons*), where pixels share
 sources and the point-spread function is that of the bin.
 
-All numbers are of the point-source fraction of the excess: *width* is the median over skies of the standard deviation
-of the posterior over that of one bin on the same sky, *shift* the mean distance of the posterior mean from the truth in
-posterior standard deviations, and then how often the truth lies in the central interval (binomial 95 % band of a
-perfect one: {bands}).
+{number}All numbers are of the point-source fraction of the excess: *width* is the median over skies of the standard
+deviation of the posterior over that of one bin on the same sky, *shift* the mean distance of the posterior mean from
+the truth in posterior standard deviations, and then how often the truth lies in the central interval (binomial 95 %
+band of a perfect one: {bands}).
 
 {table}
 """
@@ -244,7 +245,12 @@ def _gain(folder: Path | None) -> str | None:
         f"{100 * low / n:.0f} to {100 * high / n:.0f} % for {100 * level:.0f} %"
         for (low, high), level in zip(bands, LEVELS, strict=True)
     )
-    return GAIN.format(bands=told, table="\n".join(lines)).rstrip()
+    few = (
+        f"**Only {n} skies so far, of the 50 that this is meant for**: a first look, no result.\n\n"
+        if n < ENOUGH
+        else ""
+    )
+    return GAIN.format(number=few, bands=told, table="\n".join(lines)).rstrip()
 
 
 def _interval(entry: dict[str, float]) -> str:
