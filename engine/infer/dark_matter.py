@@ -148,7 +148,8 @@ def _smooth_profile(model: SkyModel, name: str | None) -> tuple[Component, Spher
     if len(profiles) != 1:
         raise InputError(f"component '{name}': expected one density profile in its template, found {len(profiles)}")
     whole = [smooth[name].template, *_members(smooth[name].template)]
-    if any(template.modulation is not None or template.hemisphere is not None for template in whole):
+    options = (option for template in whole for option in (template.modulation, template.field, template.hemisphere))
+    if any(option is not None for option in options):
         raise InputError(f"component '{name}': a template that is cut or modulated is no density of dark matter")
     return smooth[name], profiles[0]
 

@@ -129,10 +129,14 @@ def test_what_is_refused(model: SkyModel, yields: AnnihilationYields) -> None:
     ):
         with pytest.raises(InputError, match=told):
             annihilation(model, draws, yields, "b", **options)
-    table = TABLE | {"components": [TABLE["components"][0], TABLE["components"][1] | {"template": {
-        "mix": ["f98", {"nfw": {"gamma": "gamma"}, "hemisphere": "north"}], "fractions": "f"}}]}  # fmt: skip
-    with pytest.raises(InputError, match="a template that is cut or modulated is no density"):
-        annihilation(SkyModel(model_from_table(table), model.dataset), draws, yields, "b")
+    field = {"harmonics": 1, "amplitude": 0.1, "coefficients": "z"}
+    normal = {"z": {"prior": "normal", "mean": 0.0, "sd": 1.0}}
+    for option, more in (({"hemisphere": "north"}, {}), ({"field": field}, normal)):
+        mix = {"mix": ["f98", {"nfw": {"gamma": "gamma"}, **option}], "fractions": "f"}
+        components = [TABLE["components"][0], TABLE["components"][1] | {"template": mix}]
+        table = TABLE | {"components": components, "parameters": TABLE["parameters"] | more}
+        with pytest.raises(InputError, match="a template that is cut or modulated is no density"):
+            annihilation(SkyModel(model_from_table(table), model.dataset), draws, yields, "b")
 
 
 def test_command(model: SkyModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
