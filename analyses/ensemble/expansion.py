@@ -176,4 +176,4 @@ class Expansion:
 
 def has_points(spec: ModelSpec) -> bool:
     """Whether a model has point sources."""
-    return any(component.source_counts is not None for component in spec.components)
+    return any(component.of_sources for component in spec.components)

@@ -50,7 +50,7 @@ def quantity_draws(model: SkyModel, derived: Mapping[str, Floats]) -> dict[str, 
         return {}
     components = model.spec.components
     inside = [number for number, component in enumerate(components) if component.group == group]
-    smooth = [number for number in inside if components[number].source_counts is None]
+    smooth = [number for number in inside if not components[number].of_sources]
     flux = derived[FLUX][:, inside].sum(axis=1)
     found = {"excess_flux": flux, "excess_share": flux / derived[FLUX].sum(axis=1)}
     if smooth:
@@ -67,7 +67,7 @@ def quantity_draws(model: SkyModel, derived: Mapping[str, Floats]) -> dict[str, 
 
 def _shape(component: Component, derived: Mapping[str, Floats]) -> dict[str, Floats]:
     """Slope and bulge fraction of a component, where they are free numbers."""
-    suffix = "" if component.source_counts is None else "_ps"
+    suffix = "_ps" if component.of_sources else ""
     meaning = roles(component.model_dump()["template"])
     names = {"gamma": meaning.gamma, "f_bulge": meaning.f_bulge}
     found = {role: np.asarray(value_of(name, derived)) for role, name in names.items() if name}

@@ -68,6 +68,8 @@ def norms(spec: ModelSpec) -> set[str]:
 def source_counts(members: Mapping[str, MemberDraws], scales: Mapping[str, Scales], path: Path) -> Section | None:
     """dN/dS and dN/dF of every member with point sources, as a figure at `path`."""
     shown = {label: member for label, member in members.items() if member.spec.populations}
+    if any(component.luminosity is not None for member in shown.values() for component in member.spec.populations):
+        return None  # dN/dS of luminosities needs the pixels, which draws do not hold
     grids = {member.spec.source_grid.in_flux for member in shown.values()}
     if not shown or len(grids) > 1:  # curves over counts and over fluxes have no axis in common
         return None
@@ -111,9 +113,9 @@ def sensitivities(member: MemberDraws) -> dict[str, dict[str, float]]:
 
 
 def source_parameters(spec: ModelSpec) -> set[str]:
-    """Slopes, breaks and nodes of the source-count functions."""
-    counts = [component.source_counts for component in spec.populations]
-    return {use.parameter for function in counts if function is not None for use in function.uses("")}
+    """Slopes, breaks and nodes of the source-count functions, and the parameters of luminosity functions."""
+    functions = [of for component in spec.populations for of in (component.source_counts, component.luminosity)]
+    return {use.parameter for function in functions if function is not None for use in function.uses("")}
 
 
 def power_scaled(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Section:

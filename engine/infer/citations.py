@@ -16,6 +16,7 @@ from gammasky.engine.infer import convergence, godambe, honest, importance, obje
 from gammasky.engine.infer.guides import GUIDES
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.methods.svi import Svi
+from gammasky.engine.model.luminosity import LUMINOSITIES
 from gammasky.engine.model.priors import PRIORS
 from gammasky.engine.model.source_counts import SOURCE_COUNTS
 from gammasky.engine.model.spec import ModelSpec
@@ -107,7 +108,7 @@ def bibtex(works: Iterable[Citation]) -> str:
 def known_works() -> list[Citation]:
     """List every work that the package has an entry of."""
     works = [*SOFTWARE, *MODELS, *NptfTerm.citations, *LIBRARIES, *posterior.CITATIONS]
-    for registry in (TEMPLATES, SOURCE_COUNTS, PRIORS, TERMS):
+    for registry in (TEMPLATES, SOURCE_COUNTS, LUMINOSITIES, PRIORS, TERMS):
         works += [work for kind in registry.kinds.values() for work in kind.citations]
     for path in shipped_manifests().values():
         works += [Citation(work.why, work.bibtex) for work in read_manifest(path).works if "{" in work.bibtex]
@@ -195,7 +196,8 @@ def _maps_and_masks(spec: ModelSpec) -> set[str]:
 def _of_likelihood(spec: ModelSpec) -> list[Citation]:
     """The works behind the terms of the likelihood, the source-count functions, the spectra and the priors."""
     counts_term = NptfTerm if spec.populations else PoissonTerm
-    functions = [component.source_counts for component in spec.populations if component.source_counts is not None]
+    of_sources = [of for component in spec.populations for of in (component.source_counts, component.luminosity)]
+    functions = [function for function in of_sources if function is not None]
     spectra = [component.spectrum for component in spec.components if component.spectrum is not None]
     parts = [counts_term, *spec.terms, *functions, *spectra, *spec.parameters.values()]
     return [work for part in parts for work in part.citations]

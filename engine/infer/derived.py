@@ -12,7 +12,8 @@ import numpy as np
 
 from gammasky.engine.infer.fields import FieldPosterior, field_posterior
 from gammasky.engine.model import Density, SkyModel
-from gammasky.engine.model.values import Arrays
+from gammasky.engine.model.expected_sky import Sky
+from gammasky.engine.model.values import Arrays, Parameters
 from gammasky.engine.sky.observation import Observation
 
 BATCH = 64  # draws that are evaluated side by side
@@ -23,6 +24,7 @@ FLUX = "flux"
 BIN_FLUX = "bin_flux"
 POINT_SOURCE_FRACTION = "point_source_fraction"
 FIELD_SD = "field_sd"
+LUMINOSITY = "luminosity"
 INTENSITY, INTENSITY_UNIT = "intensity", "cm-2 s-1 sr-1"
 
 
@@ -37,7 +39,8 @@ def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
         each parameter by name (n, ...); "flux" (n, components) [counts/pixel], the mean of each component over the
         region of interest, in all energy bins together; "point_source_fraction" (n, groups), the share of point sources
         in the flux of a group; with fields "field_sd" (n, fields), the standard deviation of g over the region; with
-        several energy bins "bin_flux" (n, components, E), the flux in each of them.
+        luminosity functions "luminosity" (n, numbers), mean luminosities and numbers of sources, see
+        `luminosity_names`; with several energy bins "bin_flux" (n, components, E), the flux in each of them.
     """
     several, fields = model.expectation.bins.n > 1, list(model.expectation.fields)
 
@@ -50,11 +53,25 @@ def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
         shares = {POINT_SOURCE_FRACTION: jnp.stack(fractions)} if fractions else {}  # lax.map knows no empty output
         g = [model.expectation.field(name, theta, arrays["sky"]) for name in fields]
         of_fields = {FIELD_SD: jnp.stack([jnp.std(values) for values in g])} if g else {}
-        return {**theta, FLUX: fluxes, **shares, **by_bin, **of_fields}
+        numbers = _luminosity(model, sky, theta)
+        of_luminosity = {LUMINOSITY: jnp.stack(numbers)} if numbers else {}
+        return {**theta, FLUX: fluxes, **shares, **by_bin, **of_fields, **of_luminosity}
 
     found = {POINT_SOURCE_FRACTION: np.zeros((len(z), 0)), **_mapped("derive", one, model, z)}
-    derived = (FLUX, POINT_SOURCE_FRACTION, *[BIN_FLUX] * several, *[FIELD_SD] * bool(fields))
+    derived = [FLUX, POINT_SOURCE_FRACTION, *[BIN_FLUX] * several, *[FIELD_SD] * bool(fields)]
+    derived += [LUMINOSITY] * (LUMINOSITY in found)
     return {name: np.asarray(found[name]) for name in (*model.latent.slots, *derived)}
+
+
+def luminosity_names(model: Density) -> dict[str, str]:
+    """The names of the numbers of populations with a luminosity function, with their units."""
+    of_components = model.expectation.names_of_numbers.items()
+    return {f"{component}, {name}": unit for component, names in of_components for name, unit in names.items()}
+
+
+def _luminosity(model: Density, sky: Sky, theta: Parameters) -> list[jax.Array]:
+    """The numbers of `luminosity_names`."""
+    return [value for told in model.expectation.numbers_of_sources(sky, theta).values() for value in told.values()]
 
 
 def intensity_scale(pixels: Observation) -> float | None:
@@ -90,6 +107,8 @@ def true_values(model: SkyModel) -> dict[str, np.ndarray]:
             g = [model.expectation.field(name, theta, model.arrays["sky"]) for name in model.expectation.fields]
             known[FIELD_SD] = np.array([float(jnp.std(values)) for values in g])
         known[POINT_SOURCE_FRACTION] = np.array([float(shares[group]) for group in model.expectation.groups])
+        numbers = _luminosity(model, sky, theta)
+        known |= {LUMINOSITY: np.array([float(value) for value in numbers])} if numbers else {}
     return known
 
 

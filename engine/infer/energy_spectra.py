@@ -73,7 +73,7 @@ class EnergySpectra:
         found = {}
         for group in dict.fromkeys(c.group for c in self.components if c.group):
             inside = np.array([c.group == group for c in self.components])
-            points = np.array([c.source_counts is not None for c in self.components])
+            points = np.array([c.of_sources for c in self.components])
             if (inside & points).any() and (inside & ~points).any():
                 found[group] = self.fluxes[:, inside & points].sum(axis=1) / self.fluxes[:, inside].sum(axis=1)
         return found
@@ -81,4 +81,4 @@ class EnergySpectra:
 
 def exposures_of(components: Sequence[Component], mean: Floats, reference: Floats) -> Floats:
     """The exposures (C, E) of smooth components, the `mean` (E,), and of point sources, the `reference` (E,)."""
-    return np.array([mean if c.source_counts is None else reference for c in components])
+    return np.array([reference if c.of_sources else mean for c in components])

@@ -16,6 +16,7 @@ from gammasky.engine.infer.derived import (
     FIELD_SD,
     FLUX,
     INTENSITY,
+    LUMINOSITY,
     POINT_SOURCE_FRACTION,
     Predictions,
     derive,
@@ -50,6 +51,7 @@ def numbers_frame(summary: Mapping[str, Any], *, every: bool) -> DataFrame:
         rows |= {f"{INTENSITY}[{name}]": entry for name, entry in summary.get(INTENSITY, {}).items()}
     rows |= {f"PS fraction ({group})": entry for group, entry in summary[POINT_SOURCE_FRACTION].items()}
     rows |= {f"field sd ({name})": entry for name, entry in summary.get(FIELD_SD, {}).items()}
+    rows |= summary.get(LUMINOSITY, {})
     columns = [name for name in _COLUMNS if any(name in entry for entry in rows.values())]
     table = [[entry.get(name, "" if name == "unit" else np.nan) for name in columns] for entry in rows.values()]
     return pandas.DataFrame(table, index=pandas.Index(list(rows), name="number"), columns=columns)

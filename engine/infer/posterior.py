@@ -15,7 +15,16 @@ import numpy as np
 from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
-from gammasky.engine.infer.derived import BIN_FLUX, FIELD_SD, FLUX, POINT_SOURCE_FRACTION, Predictions, derive, predict
+from gammasky.engine.infer.derived import (
+    BIN_FLUX,
+    FIELD_SD,
+    FLUX,
+    LUMINOSITY,
+    POINT_SOURCE_FRACTION,
+    Predictions,
+    derive,
+    predict,
+)
 from gammasky.engine.infer.posterior_groups import (
     constant_data_group,
     observed_data_group,
@@ -30,7 +39,7 @@ if TYPE_CHECKING:
 
 LIBRARY = "gammasky"
 PACKAGES = (LIBRARY, "jax", "numpyro", "numpy")
-DIMENSIONS = ("chain", "draw", "component", "group", "energy", "latent", "field")
+DIMENSIONS = ("chain", "draw", "component", "group", "energy", "latent", "field", "source_number")
 CITATIONS = (
     Citation(
         "posterior files and their diagnostics",
@@ -47,7 +56,7 @@ CITATIONS = (
         """,
     ),
 )
-RESERVED = (*DIMENSIONS, FLUX, BIN_FLUX, FIELD_SD, POINT_SOURCE_FRACTION, "z")
+RESERVED = (*DIMENSIONS, FLUX, BIN_FLUX, FIELD_SD, LUMINOSITY, POINT_SOURCE_FRACTION, "z")
 
 
 def check_parameter_names(spec: ModelSpec) -> None:

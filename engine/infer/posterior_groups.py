@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gammasky.engine.infer.derived import BIN_FLUX, FIELD_SD, FLUX, POINT_SOURCE_FRACTION, Predictions
+from gammasky.engine.infer.derived import (
+    BIN_FLUX,
+    FIELD_SD,
+    FLUX,
+    LUMINOSITY,
+    POINT_SOURCE_FRACTION,
+    Predictions,
+    luminosity_names,
+)
 from gammasky.engine.infer.fields import BANDS, QUANTILES, FieldPosterior
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.parameters import bin_labels
@@ -46,6 +54,10 @@ def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.nda
         notes = {"units": "1", "long_name": "standard deviation of the field over the region"}
         variables[FIELD_SD] = draws(derived[FIELD_SD], ["field"], notes)
         axes["field"] = _names(model.expectation.fields)
+    if LUMINOSITY in derived:
+        notes = {"units": "", "long_name": "mean luminosities and numbers of sources"}
+        variables[LUMINOSITY] = draws(derived[LUMINOSITY], ["source_number"], notes)
+        axes["source_number"] = _names(luminosity_names(model))
     variables["z"] = draws(z, ["latent"], {"units": "1", "long_name": "latent space, prior N(0, 1)"})
     axes["latent"] = _names(model.latent.names)
     return xarray.Dataset(variables, axes)

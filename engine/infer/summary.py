@@ -13,8 +13,10 @@ from gammasky.engine.infer.derived import (
     FLUX,
     INTENSITY,
     INTENSITY_UNIT,
+    LUMINOSITY,
     POINT_SOURCE_FRACTION,
     intensity_scale,
+    luminosity_names,
     true_values,
 )
 from gammasky.engine.infer.energy_spectra import UNIT, EnergySpectra
@@ -44,7 +46,8 @@ def summarise(
         name[element]), "flux" (by component), with one energy bin "intensity" (the same [cm-2 s-1 sr-1]) and
         "point_source_fraction" (by group), each entry with mean, sd, the quantiles q05 to q95, unit, the same numbers
         "weighted" and, for simulated counts, truth; with fields "field_sd", the standard deviation of each over the
-        region, whose coefficients are not among the parameters; "main_parameters", the names to show first. With
+        region, whose coefficients are not among the parameters; with luminosity functions "luminosity", the mean
+        luminosities and numbers of sources; "main_parameters", the names to show first. With
         several energy bins also "energy_spectra", E^2 dN/dE by component and bin, and "point_source_fraction_by_bin".
     """
     parameters: dict[str, dict[str, Any]] = {}
@@ -71,6 +74,7 @@ def summarise(
             model.expectation.groups, derived[POINT_SOURCE_FRACTION], "1", truth.get(POINT_SOURCE_FRACTION), weights
         ),
         **(_of_fields(model, derived, truth, weights) if FIELD_SD in derived else {}),
+        **(_of_luminosity(model, derived, truth, weights) if LUMINOSITY in derived else {}),
         **(_by_energy(model, derived, truth, weights) if BIN_FLUX in derived else {}),
     }
 
@@ -80,6 +84,15 @@ def _of_fields(
 ) -> dict[str, Any]:
     """The entries that fields have besides."""
     return {FIELD_SD: _described(list(model.expectation.fields), derived[FIELD_SD], "1", truth.get(FIELD_SD), weights)}
+
+
+def _of_luminosity(
+    model: SkyModel, derived: Mapping[str, np.ndarray], truth: Mapping[str, np.ndarray], weights: np.ndarray | None
+) -> dict[str, Any]:
+    """The entries that populations with a luminosity function have besides."""
+    units = luminosity_names(model)
+    rows = _described(list(units), derived[LUMINOSITY], "", truth.get(LUMINOSITY), weights)
+    return {LUMINOSITY: {name: {**row, "unit": units[name]} for name, row in rows.items()}}
 
 
 def _by_energy(
@@ -119,6 +132,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         rows[f"PS fraction ({group})"] = {**numbers, "unit": ""}
     for name, numbers in summary.get(FIELD_SD, {}).items():
         rows[f"field sd ({name})"] = {**numbers, "unit": ""}
+    rows |= summary.get(LUMINOSITY, {})
     for name, numbers in rows.items():
         cells = (f"{numbers[key]:.4g}" if key in numbers else "" for key in shown.values())
         table.add_row(name, *cells, numbers["unit"])

@@ -81,7 +81,7 @@ def require_spectra(spec: ModelSpec, dataset: Dataset) -> None:
 def _require_own_bins(component: Component, where: str, dataset: Dataset) -> None:
     """Refuse what has neither a spectrum nor maps of each bin."""
     n_bins = len(dataset.energy_edges_gev) - 1
-    if component.source_counts is not None:
+    if component.of_sources:
         raise InputError(
             f"{where}: point sources in {n_bins} energy bins need a spectrum, which says how the photons of a source "
             "are shared out among them; such as spectrum = { power_law = { index = 2.4 } }"

@@ -10,19 +10,24 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gammasky.engine.model.energy_bins import EnergyBins, require_spectra
-from gammasky.engine.model.expected_sky import Sky
+from gammasky.engine.model.expected_sky import InShells, Sky
+from gammasky.engine.model.in_shells import ON_GRID, names_of, numbers_of, require_on_grid
 from gammasky.engine.model.latent import Latent
 from gammasky.engine.model.parameters import parameter_labels
 from gammasky.engine.model.populations import Populations
 from gammasky.engine.model.several_bins import SeveralBins
+from gammasky.engine.model.shells import Shells
 from gammasky.engine.model.spec import Component, ModelSpec, PerBin, total_norm
 from gammasky.engine.model.templates import Function, Setting
 from gammasky.engine.model.templates.field import BuiltField, named
 from gammasky.engine.model.values import Arrays, Parameters
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.observation import Observation
+
+_POINTS = 5  # of the priors, where what stands for shells is compared with them
 
 
 class Expectation:
@@ -52,19 +57,25 @@ class Expectation:
         self.spec, self.pixels, self.backend = spec, pixels, backend
         self._dataset, self.bins = dataset, EnergyBins.of(pixels)
         require_spectra(spec, dataset)
-        self.smooth, self.populations = spec.smooth, Populations(spec, self.bins)
+        self.smooth, in_space = spec.smooth, [c for c in spec.populations if c.luminosity is not None]
+        shells = {component.name: Shells(component, pixels, self._points) for component in in_space}
+        self.populations = Populations(spec, self.bins, shells)
         setting = Setting(dataset, pixels, backend, priors=spec.parameters)
         self._templates = {}
         for component in spec.components:
+            if component.luminosity is not None:
+                continue
             says = component.spectrum is not None or isinstance(component.norm, PerBin)
             setting.per_bin = says and self.bins.n > 1
-            setting.point_sources = component.source_counts is not None
+            setting.point_sources = component.of_sources
             setting.as_is = component.exposure == "as_is"
             self._templates[component.name] = component.template.build(setting)
         self.fields, self._of_fields = named(setting.fields), setting.fields
         fixed = {"templates": setting.arrays, "populations": {}, "source_exposure": pixels.likelihood_exposure}
         if spec.populations:
             fixed["populations"] = self.populations.arrays
+        for component in in_space:
+            self._require_on_grid(component)
         # what every likelihood takes: all smooth components in one product of matrices, and the populations
         if self.bins.n > 1:
             self._several = SeveralBins(spec, self._templates, self.bins, pixels, setting.arrays)
@@ -74,15 +85,23 @@ class Expectation:
             lambda theta: [_norm(component, theta) for component in self.smooth],
             [self._templates[component.name] for component in self.smooth],
         )
-        fitted = [self._smooth_mean, *(self._templates[name] for name in self.populations.names)]
+        on_sky = [self._templates[name] for name in self.populations.names if name in self._templates]
+        fitted = [self._smooth_mean, *on_sky]
         fixed["fitted_maps"] = [function.table(setting.arrays, pixels.n_fit) for function in fitted]
         self.arrays = jax.tree.map(jnp.asarray, fixed)
 
-    @cached_property
+    @property
     def middle(self) -> Parameters:
         """The parameters in the middle of their priors."""
+        return self._points[0]
+
+    @cached_property
+    def _points(self) -> list[Parameters]:
+        """The parameters in the middle of their priors, and a few draws of these."""
         latent = Latent(self.spec.parameters, parameter_labels(self.spec, self.bins.edges_gev))
-        return latent.parameters(latent.arrays(), jnp.zeros(latent.n_latent))
+        draws = np.random.default_rng(0).standard_normal((_POINTS, latent.n_latent))
+        draws[0] = 0.0
+        return [latent.parameters(latent.arrays(), jnp.asarray(z)) for z in draws]
 
     def on(self, pixels: Observation) -> Expectation:
         """The same expectation in other pixels of the same region."""
@@ -90,35 +109,100 @@ class Expectation:
 
     def sky(self, theta: Parameters, arrays: Arrays) -> Sky:
         """The sky at `theta`."""
-        norms, dnds = {}, {}
+        norms, dnds, shells = {}, {}, {}
         for component in self.spec.components:
-            if component.source_counts is None:
-                norms[component.name] = _norm(component, theta)
+            name = component.name
+            if component.luminosity is not None:
+                shells[name] = self.populations.in_shells(component, theta, arrays["populations"])
+                norms[name], dnds[name] = shells[name].norm, shells[name].dnds
+            elif component.of_sources:
+                norms[name], dnds[name] = self.populations.evaluate(component, theta, arrays["populations"])
             else:
-                norms[component.name], dnds[component.name] = self.populations.evaluate(
-                    component, theta, arrays["populations"]
-                )
+                norms[name] = _norm(component, theta)
         shares = {c.name: self.bins.shares(c, theta) for c in self.spec.components if c.spectrum is not None}
-        return Sky(
-            norms, dnds, shares, lambda name: self.template(name, theta, arrays), lambda: self._fitted(theta, arrays)
-        )
 
-    def _fitted(self, theta: Parameters, arrays: Arrays) -> tuple[jax.Array, jax.Array]:
-        """In the fitted pixels the smooth mean (P,), and the templates of the populations (I, P / E)."""
-        n_pixels = self.pixels.n_fit // self.bins.n
+        def template(name: str) -> jax.Array:
+            if name in shells:
+                return self._in_bins(name, shells[name], theta, arrays)
+            return self.template(name, theta, arrays)
+
+        return Sky(norms, dnds, shells, shares, template, lambda: self._fitted(theta, arrays, shells))
+
+    def _fitted(self, theta: Parameters, arrays: Arrays, shells: dict[str, InShells]) -> tuple[jax.Array, jax.Array]:
+        """In the fitted pixels the smooth mean (P,), and the templates of the populations and shells (I, P / E)."""
+        size = self.pixels.n_fit // self.bins.n
         if self.bins.n > 1:
             mean, parts = self._several.fitted(theta, arrays["templates"], arrays["bins"])
-            return mean, stacked(parts, (0, n_pixels))
-        (smooth, *sources), table = arrays["fitted_maps"], arrays["templates"]
-        templates = [
-            self._templates[name].from_maps(maps, table, theta)
-            for name, maps in zip(self.populations.names, sources, strict=True)
+        else:
+            (smooth, *sources), table = arrays["fitted_maps"], arrays["templates"]
+            on_sky = [name for name in self.populations.names if name in self._templates]
+            mean = self._smooth_mean.from_maps(smooth, table, theta)
+            parts = {
+                name: self._templates[name].from_maps(maps, table, theta)
+                for name, maps in zip(on_sky, sources, strict=True)
+            }
+        return mean, self._by_row(parts, shells, arrays, size)
+
+    def _by_row(
+        self, on_sky: dict[str, jax.Array], shells: dict[str, InShells], arrays: Arrays, size: int
+    ) -> jax.Array:
+        """Templates (I, size) of the populations and, of those with a luminosity function, of their shells."""
+        rows = [
+            self.shares(name, shells[name], arrays, size) if name in shells else on_sky[name][None, :size]
+            for name in self.populations.names
         ]
-        return self._smooth_mean.from_maps(smooth, table, theta), stacked(templates, (0, n_pixels))
+        return jnp.concatenate(rows) if rows else jnp.zeros((0, size))
+
+    def shares(self, name: str, found: InShells, arrays: Arrays, size: int) -> jax.Array:
+        """Sources (J, size) of a population in each shell and pixel, over their mean number in one of the region."""
+        of_shells = arrays["populations"]["shells"][name]
+        return self.populations.shells[name].in_pixels(found.shares, of_shells, size)
+
+    def _in_bins(self, name: str, found: InShells, theta: Parameters, arrays: Arrays) -> jax.Array:
+        """The template (N,) of a population in shells, as `template` has it."""
+        of_shells = arrays["populations"]["shells"][name]
+        template = self.populations.shells[name].in_pixels(found.template, of_shells, self.pixels.n_pixels)
+        if self.bins.n == 1:
+            return template
+        component = next(c for c in self.spec.components if c.name == name)
+        return template * self.bins.source_shares(component, theta)[self.pixels.energy_bin]
+
+    def _require_on_grid(self, component: Component) -> None:
+        """Refuse luminosities that give no counts of the source grid."""
+        arrays = jax.tree.map(jnp.asarray, self.populations.arrays)
+        found = self.populations.in_shells(component, self.middle, arrays)
+        share = float(self._numbers(component, found, self.middle)[ON_GRID])
+        require_on_grid(component, share, self.spec.source_grid.limits)
+
+    def numbers_of_sources(self, sky: Sky, theta: Parameters) -> dict[str, dict[str, jax.Array]]:
+        """Mean luminosity and numbers of sources of the populations with a luminosity function; see `numbers_of`."""
+        found = self.populations.components
+        return {c.name: self._numbers(c, sky.shells[c.name], theta) for c in found if c.name in sky.shells}
+
+    @property
+    def names_of_numbers(self) -> dict[str, dict[str, str]]:
+        """The names of what `numbers_of_sources` gives, with their units."""
+        return {c.name: names_of(self._threshold(c)) for c in self.populations.components if c.luminosity is not None}
+
+    def _numbers(self, component: Component, found: InShells, theta: Parameters) -> dict[str, jax.Array]:
+        luminosity, shells = component.luminosity, self.populations.shells[component.name]
+        assert luminosity is not None  # of such components only
+        photons = self.bins.source_exposure(component, theta)
+        return numbers_of(found, luminosity, shells, theta, photons, self._threshold(component))
+
+    def _threshold(self, component: Component) -> float | None:
+        """The flux above which a catalogue has a source [cm^-2 s^-1]: as the component or the data set states it."""
+        assert component.luminosity is not None  # as above
+        of_data = [high for _, high in self._dataset.manifest.thresholds_cm2_s.values()]
+        return component.luminosity.threshold_cm2_s or (of_data[0] if of_data else None)
 
     def template(self, component: str, theta: Parameters, arrays: Arrays) -> jax.Array:
         """The template (N,) of one component, of mean 1 over the region (of several energy bins, the sum of means);
-        reads the parameters in it and of its spectrum alone."""
+        reads the parameters in it and of its spectrum alone, and those of a luminosity function."""
+        if component in self.populations.shells:
+            described = next(c for c in self.spec.components if c.name == component)
+            found = self.populations.in_shells(described, theta, arrays["populations"])
+            return self._in_bins(component, found, theta, arrays)
         if self.bins.n > 1:
             described = next(c for c in self.spec.components if c.name == component)
             return self._several.template(described, theta, arrays["templates"])
@@ -145,16 +229,16 @@ class Expectation:
         return mean
 
     def source_templates(self, sky: Sky, size: int) -> jax.Array:
-        """Templates (I, size / E) of the populations in the first pixels, which are the same in every energy bin."""
+        """Templates (I, size / E) of the populations, and shells, in the first pixels, which are the same in every
+        energy bin."""
         if size == self.pixels.n_fit:
             return sky.fitted_maps[1]
-        return stacked([sky.templates[component.name][:size] for component in self.populations.components], (0, size))
+        return self._by_row(sky.templates, sky.shells, self.arrays, size)
 
     def source_functions(self, sky: Sky) -> jax.Array:
-        """dN/dS (I, S) of the populations, on a grid of fluxes dN/dF."""
-        return stacked(
-            [sky.dnds[component.name] for component in self.populations.components], (0, len(self.populations.s_grid))
-        )
+        """dN/dS (I, S) of the populations, and shells, on a grid of fluxes dN/dF."""
+        rows = [sky.shells[n].rows if n in sky.shells else sky.dnds[n][None] for n in self.populations.names]
+        return jnp.concatenate(rows) if rows else jnp.zeros((0, len(self.populations.s_grid)))
 
     def counts(self, sky: Sky, arrays: Arrays) -> dict[str, jax.Array]:
         """Expected counts (N,) of each component.
@@ -203,8 +287,3 @@ def _norm(component: Component, theta: Parameters) -> jax.Array:
     """The norm of a smooth component."""
     assert component.norm is not None  # the spec has seen to it
     return total_norm(component.norm, theta)
-
-
-def stacked(parts: list[jax.Array], empty: tuple[int, ...]) -> jax.Array:
-    """The parts on a new first axis; without any, zeros of the shape `empty`."""
-    return jnp.stack(parts) if parts else jnp.zeros(empty)

@@ -19,7 +19,7 @@ def main_parameters(spec: ModelSpec, latent: Latent, most: int = MOST) -> list[s
     shapes of smooth templates.
     """
     groups = {component.group for component in spec.populations if component.group}
-    in_question = [c for c in spec.components if c.source_counts is not None or c.group in groups]
+    in_question = [c for c in spec.components if c.of_sources or c.group in groups]
     flexible = [component for component in spec.smooth if _shapes([component])]
     classes = [
         _norms(in_question),

@@ -58,6 +58,8 @@ def parameter_labels(
         if component.source_counts is not None:
             where = f"component '{component.name}'"
             component.source_counts.require_priors(where, spec.parameters, spec.source_grid.limits)
+        if component.luminosity is not None:
+            component.luminosity.require_priors(f"component '{component.name}'", spec.parameters)
     unused = [name for name in spec.parameters if name not in labels]
     if unused:
         raise InputError(f"parameter '{unused[0]}' is not used by any component; remove it or use it")

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.model.energy_bins import EnergyBins
+from gammasky.engine.model.expected_sky import InShells
+from gammasky.engine.model.in_shells import in_shells
+from gammasky.engine.model.shells import Shells
 from gammasky.engine.model.spec import Component, ModelSpec, total_norm
 from gammasky.engine.model.values import Arrays, Parameters, value_of
 from gammasky.engine.sky.response import trapezoid_weights
@@ -25,21 +28,29 @@ class Populations:
 
     Args:
         spec: the model.
-        bins: the energy bins; only a grid of fluxes asks for their exposures and spectra.
+        bins: the energy bins; only a grid of fluxes and luminosities ask for their exposures and spectra.
+        shells: of the populations with a luminosity function, by name.
 
     Attributes:
         components: the populations, in the order of the model.
+        rows: the component of each source-count function that the likelihood takes: one for each population, and of
+            those in shells one for each shell.
         s_grid: nodes (S,): S [counts at the reference exposure] or, of a grid of fluxes, F [cm^-2 s^-1] in all energy
             bins together; `quadrature` (S,) integrates over them.
         arrays: every fixed number; functions that are traced take it as an argument.
     """
 
-    def __init__(self, spec: ModelSpec, bins: EnergyBins | None = None) -> None:
+    def __init__(
+        self, spec: ModelSpec, bins: EnergyBins | None = None, shells: Mapping[str, Shells] | None = None
+    ) -> None:
         self.components, self._bins, self._in_flux = spec.populations, bins, spec.source_grid.in_flux
+        self.shells = {} if shells is None else shells
+        self.rows = [c for c in self.components for _ in range(1 if c.luminosity is None else c.luminosity.shells)]
         self.s_grid = spec.source_grid.points()
         self.quadrature = trapezoid_weights(self.s_grid)
         tables = {c.name: c.source_counts.tables(self.s_grid) for c in self.components if c.source_counts is not None}
         self.arrays: Arrays = {"s_grid": self.s_grid, "quadrature": self.quadrature, "tables": tables}
+        self.arrays |= {"shells": {name: of.arrays for name, of in self.shells.items()}} if self.shells else {}
 
     @property
     def names(self) -> list[str]:
@@ -51,8 +62,12 @@ class Populations:
         fluxes dN/dF [sources per pixel per cm^-2 s^-1].
 
         Raises:
-            InputError: a grid of fluxes, and no data set whose exposure turns them into counts.
+            InputError: a grid of fluxes or a luminosity function, and no data set whose exposure and pixels turn them
+                into counts.
         """
+        if component.luminosity is not None:
+            found = self.in_shells(component, theta, arrays)
+            return found.norm, found.dnds
         counts, weights = component.source_counts, arrays["quadrature"] * arrays["s_grid"]
         assert counts is not None  # as of every population
         shape = counts.shape(theta, arrays["s_grid"], arrays["tables"][component.name])
@@ -63,6 +78,20 @@ class Populations:
         dnds = shape if component.amplitude is None else value_of(component.amplitude, theta) * shape
         mean = jnp.sum(weights * dnds)
         return mean if not self._in_flux else mean * self._exposure(component, theta), dnds
+
+    def in_shells(self, component: Component, theta: Parameters, arrays: Arrays) -> InShells:
+        """What a population with a luminosity function is in the pixels.
+
+        Raises:
+            InputError: no data set; see `evaluate`.
+        """
+        if component.name not in self.shells:
+            raise InputError(
+                f"component '{component.name}': luminosities become counts in the pixels of a data set, and there is "
+                "none here"
+            )
+        exposure = self._exposure(component, theta)
+        return in_shells(component, self.shells[component.name], theta, arrays, exposure, in_flux=self._in_flux)
 
     def _exposure(self, component: Component, theta: Parameters) -> jax.Array:
         """Photons of a source of flux 1 cm^-2 s^-1."""

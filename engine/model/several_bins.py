@@ -34,7 +34,7 @@ class SeveralBins:
 
     Args:
         spec: the model.
-        templates: the functions of its templates, by component.
+        templates: the functions of its templates, by component; populations in shells have none.
         bins: the energy bins.
         pixels: the N pixels.
         table: the fixed numbers of the templates.
@@ -47,7 +47,7 @@ class SeveralBins:
         self, spec: ModelSpec, templates: Mapping[str, Function], bins: EnergyBins, pixels: Observation, table: Arrays
     ) -> None:
         self._bins, self._pixels, self._templates = bins, pixels, templates
-        self._smooth, self._populations = spec.smooth, spec.populations
+        self._smooth, self._populations = spec.smooth, [c for c in spec.populations if c.name in templates]
         self._fixed = [c for c in spec.smooth if templates[c.name].moving is None]
         shape = (-1, bins.n, pixels.n_fit // bins.n)
         maps = [templates[c.name].table(table, pixels.n_fit).reshape(shape) for c in self._fixed]
@@ -59,12 +59,12 @@ class SeveralBins:
             },
             "sources": {
                 c.name: templates[c.name].table(table, pixels.n_fit).reshape(shape).mean(axis=1)
-                for c in spec.populations
+                for c in self._populations
             },
         }
 
-    def fitted(self, theta: Parameters, table: Arrays, arrays: Arrays) -> tuple[jax.Array, list[jax.Array]]:
-        """In the fitted pixels the smooth mean (E P,), and the template (P,) of each population."""
+    def fitted(self, theta: Parameters, table: Arrays, arrays: Arrays) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """In the fitted pixels the smooth mean (E P,), and the template (P,) of each population that has one."""
         shape = (self._bins.n, self._pixels.n_fit // self._bins.n)
         mean, weights = jnp.zeros(shape), [jnp.zeros((0, self._bins.n))]
         for component in self._smooth:
@@ -77,12 +77,12 @@ class SeveralBins:
                 rates = self._rates(component, theta, self.means(values))
                 mean = mean + rates[:, None] * values[: self._pixels.n_fit].reshape(shape)
         mean = mean + jnp.einsum("me,mep->ep", jnp.concatenate(weights), arrays["maps"])
-        return mean.ravel(), [self._sources(component, theta, table, arrays) for component in self._populations]
+        return mean.ravel(), {c.name: self._sources(c, theta, table, arrays) for c in self._populations}
 
     def template(self, component: Component, theta: Parameters, table: Arrays) -> jax.Array:
         """The template (N,) of one component, whose sum over bins of means over the region is 1."""
         values = self._templates[component.name](table, theta, self._pixels.n_pixels)
-        if component.source_counts is not None:
+        if component.of_sources:
             shares = self._bins.source_shares(component, theta)
             return self._over_bins(values) * shares[self._pixels.energy_bin]
         rates, norm = self._rates(component, theta, self.means(values)), self._norm(component, theta)

@@ -8,6 +8,7 @@ test the inference alone, are drawn by `CountsTerm.draw`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -53,7 +54,12 @@ class PhotonSimulator:
         self, theta: Parameters, *, n: int = 1, seed: int = 0, first: int = 0
     ) -> tuple[np.ndarray, list[SourceList]]:
         """Draw the same counts as `draw`, and give the true sources of each sky; populations as in the model."""
-        return self._sky.draw_with_sources(*self._expected(theta), n=n, seed=seed, first=first)
+        counts, lists = self._sky.draw_with_sources(*self._expected(theta), n=n, seed=seed, first=first)
+        populations = self._expectation.populations
+        owner = np.array([populations.names.index(row.name) for row in populations.rows], dtype=np.int64)
+        if len(owner):
+            lists = [replace(found, population=owner[found.population]) for found in lists]
+        return counts, lists
 
     def expected(self, theta: Parameters) -> np.ndarray:
         """Expected counts (n_region,), fitted pixels first: Asimov data (arXiv:1007.1727).
@@ -72,14 +78,20 @@ class PhotonSimulator:
 
     def _expected(self, theta: Parameters) -> tuple[np.ndarray, list[SourcePopulation]]:
         """Smooth mean (n_region,) and the populations."""
-        mean, sky = jax.tree.map(np.asarray, self._program(theta, self._expectation.arrays))
+        arrays = self._expectation.arrays
+        mean, sky = jax.tree.map(np.asarray, self._program(theta, arrays))
         grid, reference = self._expectation.populations.s_grid, self.pixels.reference_exposure
         found = []
         for name, dnds in sky.dnds.items():
-            template = self.pixels.by_bin(sky.templates[name]).sum(axis=0)  # that of the sky: shares add up to 1
             # photons in each bin of a source of S = 1: one, or what spectrum and exposure make of a flux of 1
-            shares = sky.shares.get(name, np.ones(1)) * reference if self._in_flux else np.ones(1)
-            found.append(SourcePopulation.from_template(name, template, grid, dnds, shares))
+            photons = sky.shares.get(name, np.ones(1)) * reference if self._in_flux else np.ones(1)
+            if name in sky.shells:  # of which each is a population of its own
+                shares = self._expectation.shares(name, sky.shells[name], arrays, self.pixels.n_pixels)
+                templates = self.pixels.by_bin(np.asarray(shares))[:, 0]
+                rows = zip(templates, sky.shells[name].rows, strict=True)
+            else:  # the template of the sky: its shares of the bins add up to 1
+                rows = zip([self.pixels.by_bin(sky.templates[name]).sum(axis=0)], [dnds], strict=True)
+            found += [SourcePopulation.from_template(name, template, grid, row, photons) for template, row in rows]
         return mean, found
 
     def _numbers(self, theta: Parameters, arrays: Arrays) -> tuple[jax.Array, Sky]:

@@ -132,7 +132,7 @@ class SkyModel(Density):
         components = [
             [
                 component.name,
-                "smooth" if component.source_counts is None else "point sources",
+                "point sources" if component.of_sources else "smooth",
                 component.template.label(),
                 str(component.norm if component.amplitude is None else component.amplitude),
                 component.group,
@@ -169,8 +169,9 @@ class SkyModel(Density):
         for name, slot in slots.items():
             slot.prior.require_possible(name, np.asarray(point[name]))
         for component in self.spec.populations:
-            if component.source_counts is not None:
-                component.source_counts.require_point(f"component '{component.name}'", point)
+            for of_sources in (component.source_counts, component.luminosity):
+                if of_sources is not None:
+                    of_sources.require_point(f"component '{component.name}'", point)
         return point
 
     def require_inside_priors(self, theta: Parameters) -> None:

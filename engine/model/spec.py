@@ -21,6 +21,7 @@ from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_seri
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import named_file, read_toml, shipped_files
 from gammasky.engine.model.expressions import is_name
+from gammasky.engine.model.luminosity import LUMINOSITIES, AnyLuminosity
 from gammasky.engine.model.priors import PRIORS, Prior
 from gammasky.engine.model.source_counts import SOURCE_COUNTS, AnySourceCounts, Limits
 from gammasky.engine.model.spectra import SPECTRA, AnySpectrum
@@ -80,7 +81,8 @@ def total_norm(norm: Value | PerBin, theta: Parameters) -> jax.Array:
 
 
 class Component(Schema):
-    """One component of the sky. With `source_counts` it is a population of point sources, otherwise smooth.
+    """One component of the sky. With `source_counts` or `luminosity` it is a population of point sources, otherwise
+    smooth.
 
     In a data set of several energy bins a component is seen in all of them.
 
@@ -91,8 +93,10 @@ class Component(Schema):
             parameter, an expression of parameters such as "F * (1 - f)", or for smooth components a table with one
             norm for each bin.
         amplitude [sources per pixel per count]: for populations in place of `norm`: dN/dS at the highest break, or on a
-            source grid of fluxes dN/dF, per cm^-2 s^-1.
+            source grid of fluxes dN/dF, per cm^-2 s^-1; with `luminosity` the number of sources in all of space.
         source_counts: the source-count function dN/dS of a population, or dN/dF on a source grid of fluxes.
+        luminosity: in place of `source_counts`: the luminosity function of a population whose template is the density
+            of its sources in space.
         exposure: "auto" brings a template to what the component needs (smooth: intensity maps and analytic profiles
             times the relative exposure; point sources: counts maps divided by it); "as_is" leaves it.
         group: components of one physical origin, smooth and not, have one group: the point-source fraction is its
@@ -106,18 +110,30 @@ class Component(Schema):
     norm: Value | PerBin | None = None
     amplitude: Value | None = None
     source_counts: AnySourceCounts | None = None
+    luminosity: AnyLuminosity | None = None
     exposure: Literal["auto", "as_is"] = "auto"
     group: str = ""
     spectrum: AnySpectrum | None = None
 
     @model_serializer(mode="wrap")
     def _as_read(self, handler: SerializerFunctionWrapHandler) -> Any:
-        """Without what is not there: a model without spectra is written, and identified, as ever."""
-        return {name: value for name, value in handler(self).items() if name != "spectrum" or value is not None}
+        """Without what is not there: a model without spectra or luminosities is written, and identified, as ever."""
+        optional = ("spectrum", "luminosity")
+        return {name: value for name, value in handler(self).items() if name not in optional or value is not None}
+
+    @property
+    def of_sources(self) -> bool:
+        """Whether it is a population of point sources."""
+        return self.source_counts is not None or self.luminosity is not None
 
     @model_validator(mode="after")
     def _one_spectrum(self) -> Self:
-        if isinstance(self.norm, PerBin) and self.source_counts is not None:
+        if self.source_counts is not None and self.luminosity is not None:
+            raise ValueError(
+                f"component '{self.name}': a luminosity function makes the source counts; leave one of luminosity and "
+                "source_counts out"
+            )
+        if isinstance(self.norm, PerBin) and self.of_sources:
             raise ValueError(f"component '{self.name}': per_bin is for smooth emission; point sources need a spectrum")
         if isinstance(self.norm, PerBin) and self.spectrum is not None:
             raise ValueError(f"component '{self.name}': norms per bin are a spectrum already; leave one of the two out")
@@ -131,7 +147,7 @@ class Component(Schema):
             return self
         if (self.norm is None) == (self.amplitude is None):
             raise ValueError(f"component '{self.name}' needs either norm or amplitude")
-        if self.amplitude is not None and self.source_counts is None:
+        if self.amplitude is not None and not self.of_sources:
             raise ValueError(f"component '{self.name}': amplitude is for point sources; use norm")
         return self
 
@@ -150,6 +166,8 @@ class Component(Schema):
             yield from self.spectrum.uses(f"{where}, spectrum")
         if self.source_counts is not None:
             yield from self.source_counts.uses(where)
+        if self.luminosity is not None:
+            yield from self.luminosity.uses(where)
         yield from self.template.uses(where)
 
 
@@ -239,12 +257,12 @@ class ModelSpec(Schema):
     @property
     def smooth(self) -> list[Component]:
         """The components without point sources."""
-        return [component for component in self.components if component.source_counts is None]
+        return [component for component in self.components if not component.of_sources]
 
     @property
     def populations(self) -> list[Component]:
         """The components that are populations of point sources."""
-        return [component for component in self.components if component.source_counts is not None]
+        return [component for component in self.components if component.of_sources]
 
     @property
     def maps(self) -> set[str]:
@@ -257,7 +275,7 @@ def _known_fields() -> frozenset[str]:
     """Every key that a model file may hold, for the nearest match of one that is unknown."""
     kinds: list[type[BaseModel]] = [ModelSpec, Component, PerBin, SourceGrid, RegionOfInterest]
     kinds += [KernelField, HarmonicField]
-    for registry in (PRIORS, SOURCE_COUNTS, SPECTRA, TEMPLATES, TERMS):
+    for registry in (PRIORS, SOURCE_COUNTS, LUMINOSITIES, SPECTRA, TEMPLATES, TERMS):
         kinds += registry.kinds.values()
     fields = [field for kind in kinds for field in kind.model_fields.items()]
     tables = [info.annotation for _, info in fields]

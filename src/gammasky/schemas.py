@@ -23,6 +23,7 @@ from gammasky.engine.errors import unknown_name
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.option import Option
 from gammasky.engine.infer.settings import METHOD
+from gammasky.engine.model.luminosity import LUMINOSITIES
 from gammasky.engine.model.priors import PRIORS
 from gammasky.engine.model.registry import Registry
 from gammasky.engine.model.source_counts import SOURCE_COUNTS
@@ -44,7 +45,8 @@ FILES: dict[str, tuple[type[BaseModel], ...]] = {
 }
 #: The base classes of what is registered by name, and the registries: a file holds one of the registered classes.
 REGISTRIES: dict[str, Registry[Any]] = {
-    "Template": TEMPLATES, "SourceCounts": SOURCE_COUNTS, "Spectrum": SPECTRA, "PriorKind": PRIORS, "TermKind": TERMS,
+    "Template": TEMPLATES, "SourceCounts": SOURCE_COUNTS, "Luminosity": LUMINOSITIES, "Spectrum": SPECTRA,
+    "PriorKind": PRIORS, "TermKind": TERMS,
 }  # fmt: skip
 #: What keys say of their unit by the end of their name, where their docstring does not say it.
 UNITS = {

@@ -103,7 +103,7 @@ def main_shared(posteriors: Mapping[str, Posterior], most: int = MOST_MAIN) -> l
     ]
     told = [posterior.attributes.get("main_parameters") for posterior in every]
     main = {name for given in told if isinstance(given, list) for name in given}
-    asked = [c for c in first.spec.components if c.group or c.source_counts]
+    asked = [c for c in first.spec.components if c.group or c.of_sources]
     norms = {c.norm if c.norm is not None else c.amplitude for c in asked}
     chosen = sorted(names, key=lambda name: (name not in main, name not in norms, names.index(name)))[:most]
     return [name for name in names if name in chosen and (name in main or not main & set(names))]

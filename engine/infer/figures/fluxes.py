@@ -25,7 +25,7 @@ def draw(model: SkyModel, derived: Mapping[str, np.ndarray]) -> Figure:
     rows = [len(components), len(groups)] if groups else [len(components)]
     figure = Figure(figsize=(7.4, 1.8 + 0.5 * sum(rows) + 0.8 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), 1, height_ratios=[count + 0.5 for count in rows], squeeze=False)[:, 0]
-    colours = [COLOURS[c.source_counts is not None] for c in components]
+    colours = [COLOURS[c.of_sources] for c in components]
     _violins(axes[0], derived[FLUX], [c.name for c in components], colours)
     axes[0].set_xlabel("mean counts per pixel")
     axes[0].set_xlim(left=min(0.0, float(np.quantile(derived[FLUX], 0.001))))

@@ -22,7 +22,7 @@ def draw(spectra: EnergySpectra) -> Figure:
     axes = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=[2.2, 1.0][:rows])[:, 0]
     keys, top = [], 0.0
     for number, component in enumerate(spectra.components):
-        sources, colour = component.source_counts is not None, COLOURS[number % len(COLOURS)]
+        sources, colour = component.of_sources, COLOURS[number % len(COLOURS)]
         place = (number, len(spectra.components))
         keys.append(_bands(axes[0], spectra, spectra.sed[:, number], component.name, colour, place, sources=sources))
         top = max(top, float(np.quantile(spectra.sed[:, number], 0.975, axis=0).max()))

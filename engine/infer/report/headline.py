@@ -69,7 +69,7 @@ def _share(fit: FitFolder, group: str, entry: Mapping[str, Any]) -> dict[str, An
         "truth": "" if truth is None else number(truth, spread),
         "strip": None if column is None else strip(column, truth),
         "tiles": [
-            _tile(component.name, component.source_counts is not None, fit.summary[FLUX].get(component.name, {}))
+            _tile(component.name, component.of_sources, fit.summary[FLUX].get(component.name, {}))
             for component in fit.posterior.spec.components
             if component.group == group
         ],

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.citations import datasets_of
-from gammasky.engine.infer.derived import FLUX
+from gammasky.engine.infer.derived import FLUX, LUMINOSITY
 from gammasky.engine.infer.report import sources
 from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.headline import INTERVALS
@@ -82,8 +82,21 @@ def point_sources(fit: FitFolder, threshold: float | None) -> Section | None:
         "picture": shown,
         "numbers": _numbers(fit, curves, flux, known, at, one),
         "pixels": f"{sources.pixels_of_region(posterior):,}",
+        "luminosity": _luminosity(fit),
     }
     return Section("sources", "Point sources", values, "Point sources")
+
+
+def _luminosity(fit: FitFolder) -> Table | None:
+    """Mean luminosities and numbers of sources of populations with a luminosity function."""
+    entries = fit.summary.get(LUMINOSITY, {})
+    known = any("truth" in entry for entry in entries.values())
+    rows = [
+        [name, *([number(entry.get("truth"), width(entry))] if known else []), *described(entry), entry["unit"]]
+        for name, entry in entries.items()
+    ]
+    headings = ["number", *(["truth"] if known else []), *INTERVALS, "unit"]
+    return Table(headings, rows, "Luminosities and numbers of sources") if rows else None
 
 
 def catalogue_thresholds(fit: FitFolder) -> Bands:
@@ -200,7 +213,7 @@ def fluxes(fit: FitFolder) -> Section:
     area, exposure = sources.pixel_area_sr(posterior), sources.exposure_cm2_s(posterior)
     scale = None if exposure is None else 1 / (float(exposure.mean()) * area)
     known = any("truth" in entry for entry in fit.summary[FLUX].values())
-    kinds = {c.name: "point sources" if c.source_counts else "smooth" for c in posterior.spec.components}
+    kinds = {c.name: "point sources" if c.of_sources else "smooth" for c in posterior.spec.components}
     rows = []
     for column, name in enumerate(names):
         entry: Mapping[str, Any] = fit.summary[FLUX].get(name, {})

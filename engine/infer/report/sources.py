@@ -91,7 +91,7 @@ def true_photon_fluxes(posterior: Posterior, flux: Floats) -> Floats:
 
 def source_exposure_cm2_s(posterior: Posterior) -> float:
     """Photons in all energy bins of a source of flux 1 cm^-2 s^-1 at the reference exposure [cm^2 s], the median."""
-    column = [component.source_counts is not None for component in posterior.spec.components].index(True)
+    column = [component.of_sources for component in posterior.spec.components].index(True)
     return float(np.median(posterior.draws[FLUX][:, column] / photon_fluxes(posterior)[:, column]))
 
 

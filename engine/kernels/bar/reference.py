@@ -48,10 +48,10 @@ def _lines(point: jax.Array, sky: BarSky) -> jax.Array:
     perpendicular = (in_units[0] ** perp + in_units[1] ** perp) ** (1.0 / perp)
     radius = (perpendicular**par + in_units[2] ** par) ** (1.0 / par)
     excess = jnp.maximum(jnp.hypot(x, y) - begin, 0.0) / width
-    return jnp.sum(weight * _falloff(radius, FALLOFFS[sky.falloff]) * jnp.exp(-(excess**2)), axis=-1)
+    return jnp.sum(weight * falloff(radius, FALLOFFS[sky.falloff]) * jnp.exp(-(excess**2)), axis=-1)
 
 
-def _falloff(r: jax.Array, name: str) -> jax.Array:
+def falloff(r: jax.Array, name: str) -> jax.Array:
     """The density at radius r in units of the scale lengths."""
     if name == "sech2":
         return 4.0 * jnp.exp(-2.0 * r) / (1.0 + jnp.exp(-2.0 * r)) ** 2

@@ -50,16 +50,29 @@ def line_integral(
         (N,) [kpc times the unit of f]: the integral; within 0.001 deg of the centre, that at 0.001 deg.
     """
     at_angles = logsumexp(sky.log_weight + log_emissivity(jnp.asarray(sky.radius)), axis=0)
-    lon, lat, tilt = (jnp.deg2rad(jnp.asarray(angle)) for angle in (centre_lon_deg, centre_lat_deg, tilt_deg))
     x, y, z = sky.directions
-    forward, east = x * jnp.cos(lon) + y * jnp.sin(lon), y * jnp.cos(lon) - x * jnp.sin(lon)
-    towards, north = forward * jnp.cos(lat) + z * jnp.sin(lat), z * jnp.cos(lat) - forward * jnp.sin(lat)
-    equator, axis = east * jnp.cos(tilt) - north * jnp.sin(tilt), north * jnp.cos(tilt) + east * jnp.sin(tilt)
+    towards, equator, axis = in_frame(x, y, z, tilt_deg, centre_lon_deg, centre_lat_deg)
     across = jnp.maximum(equator**2 + (axis / axis_ratio) ** 2, np.deg2rad(MIN_PSI_DEG) ** 2)
     angle = jnp.arctan2(jnp.sqrt(across), towards)
     place = (jnp.log(angle) - sky.middle) / sky.half
     coefficients = (jnp.asarray(sky.transform) @ at_angles).reshape(OUTER, INNER)
     return jnp.exp(polynomial(coefficients, place)) / jnp.sqrt(towards**2 + across)
+
+
+def in_frame(
+    x: jax.Array, y: jax.Array, z: jax.Array, tilt_deg: ArrayLike, centre_lon_deg: ArrayLike, centre_lat_deg: ArrayLike
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Components of vectors from the Sun towards the centre of a spheroid, along its equator, and along its axis.
+
+    Args:
+        x, y, z (...): components towards longitude 0, towards longitude 90 deg, and towards the north pole.
+        tilt_deg, centre_lon_deg, centre_lat_deg [deg]: as of `line_integral`.
+    """
+    lon, lat, tilt = (jnp.deg2rad(jnp.asarray(angle)) for angle in (centre_lon_deg, centre_lat_deg, tilt_deg))
+    forward, east = x * jnp.cos(lon) + y * jnp.sin(lon), y * jnp.cos(lon) - x * jnp.sin(lon)
+    towards, north = forward * jnp.cos(lat) + z * jnp.sin(lat), z * jnp.cos(lat) - forward * jnp.sin(lat)
+    equator, axis = east * jnp.cos(tilt) - north * jnp.sin(tilt), north * jnp.cos(tilt) + east * jnp.sin(tilt)
+    return towards, equator, axis
 
 
 def polynomial(coefficients: jax.Array, x: jax.Array) -> jax.Array:

@@ -131,9 +131,14 @@ def broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence
 
     Source: arXiv:2604.08648; for k = 1 NPTFit (arXiv:1612.03173), eq. 2.
     """
+    return jnp.exp(log_broken_power_law(s, slopes, breaks))
+
+
+def log_broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence[jax.Array]) -> jax.Array:
+    """The logarithm of `broken_power_law` (...) at s (...)."""
     log_s, knots = jnp.log(s), [jnp.log(b) for b in breaks]
     ends = [*knots[1:], jnp.asarray(-jnp.inf)]
     total = -slopes[0] * jnp.maximum(log_s - knots[0], 0.0)
     for slope, upper, lower in zip(slopes[1:], knots, ends, strict=True):
         total = total + slope * (upper - jnp.clip(log_s, lower, upper))
-    return jnp.exp(total)
+    return total

@@ -7,16 +7,22 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, ClassVar, Literal
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from pydantic import Field
 
 from gammasky.engine.citation import Citation
+from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.op import triaxial_bar
-from gammasky.engine.model.templates.base import TEMPLATES, Profile
+from gammasky.engine.kernels.bar.reference import falloff
+from gammasky.engine.model.templates.base import TEMPLATES
+from gammasky.engine.model.templates.in_space import InSpace, Position, Symmetry
 from gammasky.engine.model.templates.setting import Setting
 from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
 from gammasky.engine.sky.schema import Schema
 
+_LENGTHS, _FARTHEST = 32, 25.0  # nodes of `volume` along each axis, and how far they reach in scale lengths
 #: The lowest value of each number of a bar: what the quadrature resolves; below exponents of 1 a bar's edges are sharp.
 LIMITS = {
     "angle": -math.inf, "length": 0.05, "ratio_y": 0.05, "ratio_z": 0.05, "c_perp": 1.0, "c_par": 1.0,
@@ -58,7 +64,7 @@ class BarSettings(Schema):
 
 
 @TEMPLATES.add
-class BarTemplate(Profile):
+class BarTemplate(InSpace):
     """The template of a triaxial bar: the stars of the Galactic bulge.
 
     Args:
@@ -144,3 +150,53 @@ class BarTemplate(Profile):
             return triaxial_bar(angle, length, y, z, c_perp, c_par, radius, width, sky, backend=backend)
 
         return intensity
+
+    @property
+    def centre_kpc(self) -> float:
+        return self.bar.sun_kpc
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return "halves" if self.bar.sun_height_kpc == 0.0 and self.bar.pitch == 0.0 else "none"
+
+    def require_in_space(self, where: str) -> None:
+        if self.bar.falloff == "bessel_k0":
+            raise InputError(
+                f"{where}: falloff 'bessel_k0' takes too long as a density in space; expected sech2, exponential or "
+                "gaussian"
+            )
+
+    def density(self, theta: Parameters, place: Position) -> jax.Array:
+        bar, numbers = self.bar, self._values(theta)
+        angle, pitch = jnp.deg2rad(numbers["angle"]), np.deg2rad(bar.pitch)
+        x, y, z = bar.sun_kpc - place.x, place.y, place.z + bar.sun_height_kpc
+        in_plane, across = x * jnp.cos(angle) + y * jnp.sin(angle), y * jnp.cos(angle) - x * jnp.sin(angle)
+        along, above = in_plane * np.cos(pitch) + z * np.sin(pitch), z * np.cos(pitch) - in_plane * np.sin(pitch)
+        return self._density(numbers, along, across, above, jnp.hypot(x, y))
+
+    def volume(self, theta: Parameters) -> jax.Array:
+        """By Gauss-Legendre in an octant, of lengths in units of the bar's; the pitch is left out of the cut-off."""
+        numbers = self._values(theta)
+        nodes, weights = np.polynomial.legendre.leggauss(_LENGTHS)
+        place, weight = _FARTHEST * (0.5 + 0.5 * nodes) ** 2, _FARTHEST * weights * (0.5 + 0.5 * nodes)
+        x, y, z = jnp.meshgrid(place, place, place, indexing="ij")
+        lengths = [numbers["length"] * factor for factor in (1.0, numbers["ratio_y"], numbers["ratio_z"])]
+        along, across, above = (length * v for length, v in zip(lengths, (x, y, z), strict=True))
+        values = self._density(numbers, along, across, above, jnp.hypot(along, across))
+        return 8.0 * lengths[0] * lengths[1] * lengths[2] * jnp.einsum("ijk,i,j,k", values, weight, weight, weight)
+
+    def _values(self, theta: Parameters) -> dict[str, jax.Array]:
+        return {name: value_of(value, theta) for name, value in self._numbers().items()}
+
+    def _density(
+        self, numbers: dict[str, jax.Array], along: jax.Array, across: jax.Array, above: jax.Array, radius: jax.Array
+    ) -> jax.Array:
+        """At places (...) [kpc] along the bar's axes, and at distances from the Galaxy's axis."""
+        x, y, z = (
+            jnp.maximum(jnp.abs(v) / (numbers["length"] * factor), 1e-60)  # a power has no slope at zero
+            for v, factor in ((along, 1.0), (across, numbers["ratio_y"]), (above, numbers["ratio_z"]))
+        )
+        perp, par = numbers["c_perp"], numbers["c_par"]
+        scaled = ((x**perp + y**perp) ** (par / perp) + z**par) ** (1.0 / par)
+        beyond = jnp.maximum(radius - numbers["cut_radius"], 0.0) / numbers["cut_width"]
+        return falloff(scaled, self.bar.falloff) * jnp.exp(-(beyond**2))

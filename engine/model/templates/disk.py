@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
 from pydantic import Field
 
 from gammasky.engine.citation import Citation
 from gammasky.engine.kernels.profiles.geometry import DiskSky, Normalisation
 from gammasky.engine.kernels.profiles.op import lorimer_disk
 from gammasky.engine.model.templates.base import TEMPLATES
+from gammasky.engine.model.templates.in_space import InSpace, Position, Symmetry
 from gammasky.engine.model.templates.line_integral import Integral, LineIntegral
 from gammasky.engine.model.templates.setting import Setting
 from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
@@ -35,7 +38,7 @@ class DiskSettings(Schema):
 
 
 @TEMPLATES.add
-class DiskTemplate(LineIntegral):
+class DiskTemplate(LineIntegral, InSpace):
     """The Lorimer disk template: sources in the Galactic disk.
 
     Args:
@@ -72,7 +75,33 @@ class DiskTemplate(LineIntegral):
         sky = setting.geometry(DiskSky, sun_kpc=disk.sun_kpc)
 
         def integral(theta: Parameters, over: Normalisation | None) -> jax.Array:
-            scale_height, C, B = (value_of(value, theta) for value in (disk.scale_height, disk.C, disk.B))
-            return lorimer_disk(scale_height, C, B, sky, over=over, backend=backend)
+            return lorimer_disk(*self._numbers(theta), sky, over=over, backend=backend)
 
         return sky, integral
+
+    def _numbers(self, theta: Parameters) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Scale height, C and B."""
+        disk = self.disk
+        return value_of(disk.scale_height, theta), value_of(disk.C, theta), value_of(disk.B, theta)
+
+    @property
+    def centre_kpc(self) -> float:
+        return self.disk.sun_kpc
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return "quarters"
+
+    def density(self, theta: Parameters, place: Position) -> jax.Array:
+        scale_height, C, B = self._numbers(theta)
+        ratio = jnp.hypot(place.x - self.disk.sun_kpc, place.y) / self.disk.sun_kpc
+        log_density = -C * (ratio - 1.0) - jnp.abs(place.z) / scale_height
+        if self.disk.B != 0.0:
+            log_density = log_density + B * jnp.log(ratio)
+        return jnp.exp(log_density)
+
+    def volume(self, theta: Parameters) -> jax.Array:
+        """4 pi z_s R0^2 exp(C) Gamma(B + 2) / C^(B + 2)."""
+        scale_height, C, B = self._numbers(theta)
+        of_radius = jnp.exp(C + gammaln(B + 2.0) - (B + 2.0) * jnp.log(C))
+        return 4.0 * jnp.pi * scale_height * self.disk.sun_kpc**2 * of_radius

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from gammasky.engine.kernels.spheroid.geometry import SpheroidSky
-from gammasky.engine.kernels.spheroid.op import line_integral
-from gammasky.engine.model.templates.base import Profile
+from gammasky.engine.kernels.spheroid.geometry import MIN_PSI_DEG, SpheroidSky
+from gammasky.engine.kernels.spheroid.op import in_frame, line_integral
+from gammasky.engine.model.templates.in_space import InSpace, Position, Symmetry
 from gammasky.engine.model.templates.setting import Setting
 from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
 from gammasky.engine.sky.schema import Schema
@@ -24,6 +26,8 @@ LIMITS = {
     "centre_lon": (-180.0, 180.0),
     "centre_lat": (-89.0, 89.0),
 }
+INNERMOST_KPC, OUTERMOST_KPC = 0.01, 100.0  # of the radii that `volume` counts: steep cusps have no finite number
+_RADII = 96  # where `volume` takes the density
 ROUND = {"axis_ratio": 1.0, "tilt": 0.0, "centre_lon": 0.0, "centre_lat": 0.0}
 
 
@@ -48,10 +52,14 @@ class SpheroidSettings(Schema):
     centre_lat: Value = 0.0
 
     @property
+    def is_sphere(self) -> bool:
+        """Whether it is a sphere at the Galactic Centre."""
+        return all(getattr(self, name) == value for name, value in ROUND.items())
+
+    @property
     def is_round(self) -> bool:
         """Whether it is a sphere at the Galactic Centre of a fixed scale."""
-        fixed = isinstance(self.scale_radius_kpc, float)
-        return fixed and all(getattr(self, name) == value for name, value in ROUND.items())
+        return isinstance(self.scale_radius_kpc, float) and self.is_sphere
 
     def uses(self, where: str) -> Iterator[Use]:
         """Every place of a parameter in them."""
@@ -76,8 +84,8 @@ class SpheroidSettings(Schema):
         return {name: values[name] for name in names if name not in ROUND or values[name] != ROUND[name]}
 
 
-class Spheroid(Profile):
-    """Base of profiles that are a spheroid of some emissivity."""
+class Spheroid(InSpace):
+    """Base of profiles that are a spheroid of some emissivity, which as a density of sources is their number."""
 
     @property
     @abstractmethod
@@ -98,3 +106,31 @@ class Spheroid(Profile):
             return line_integral(lambda radius: self.log_emissivity(radius, scale, theta), ratio, tilt, lon, lat, sky)
 
         return intensity
+
+    @property
+    def centre_kpc(self) -> float:
+        return self.settings.sun_kpc
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return "round" if self.settings.is_sphere else "none"
+
+    def density(self, theta: Parameters, place: Position) -> jax.Array:
+        ratio, *angles = (value_of(getattr(self.settings, name), theta) for name in ROUND)
+        towards, equator, axis = in_frame(*place, *angles)
+        squared = (towards - self.settings.sun_kpc) ** 2 + equator**2 + (axis / ratio) ** 2
+        closest = self.settings.sun_kpc * np.deg2rad(MIN_PSI_DEG)
+        return self._emissivity(jnp.sqrt(jnp.maximum(squared, closest**2)), theta)
+
+    def volume(self, theta: Parameters) -> jax.Array:
+        """Its integral over scaled radii from 0.01 to 100 kpc; q stretches one of three axes."""
+        nodes, weights = np.polynomial.legendre.leggauss(_RADII)
+        low, high = np.log(INNERMOST_KPC), np.log(OUTERMOST_KPC)
+        radius = np.exp(0.5 * (low + high) + 0.5 * (high - low) * nodes)
+        weight = 2.0 * np.pi * (high - low) * weights * radius**3
+        ratio = value_of(self.settings.axis_ratio, theta)
+        return ratio * jnp.sum(weight * self._emissivity(jnp.asarray(radius), theta))
+
+    def _emissivity(self, radius: jax.Array, theta: Parameters) -> jax.Array:
+        scale = value_of(self.settings.scale_radius_kpc, theta)
+        return jnp.exp(self.log_emissivity(radius, scale, theta))

@@ -64,7 +64,7 @@ class JointNptfTerm(CountsTerm):
         self.n_bins = pixels.n_energy
         self.n_regions = pixels.exposure_ratios.size // self.n_bins
         self.region = pixels.region[: pixels.n_fit // self.n_bins]
-        populations = expectation.populations.components
+        populations = expectation.populations.rows
         spectra = [population.spectrum for population in populations]
         distinct = [spectrum for number, spectrum in enumerate(spectra) if spectrum not in spectra[:number]]
         self._kinds = tuple(distinct.index(spectrum) for spectrum in spectra)

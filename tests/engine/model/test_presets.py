@@ -21,6 +21,7 @@ SIZES = {
     "fiducial_field": (238, 6839, 7),
     "fiducial_fraction": (37, 6839, 7),
     "gce_flows": (18, 6839, 1),
+    "millisecond_pulsars": (28, 6839, 7),
     "nptfit_galactic_centre": (11, 11331, 1),
 }
 
