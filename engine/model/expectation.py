@@ -14,7 +14,7 @@ import numpy as np
 
 from gammasky.engine.model.energy_bins import EnergyBins, require_spectra
 from gammasky.engine.model.expected_sky import InShells, Sky
-from gammasky.engine.model.in_shells import ON_GRID, names_of, numbers_of, require_on_grid
+from gammasky.engine.model.in_shells import names_of, numbers_of, require_on_grid
 from gammasky.engine.model.latent import Latent
 from gammasky.engine.model.parameters import parameter_labels
 from gammasky.engine.model.populations import Populations
@@ -171,8 +171,7 @@ class Expectation:
         """Refuse luminosities that give no counts of the source grid."""
         arrays = jax.tree.map(jnp.asarray, self.populations.arrays)
         found = self.populations.in_shells(component, self.middle, arrays)
-        share = float(self._numbers(component, found, self.middle)[ON_GRID])
-        require_on_grid(component, share, self.spec.source_grid.limits)
+        require_on_grid(component, float(found.on_grid), self.spec.source_grid.limits)
 
     def numbers_of_sources(self, sky: Sky, theta: Parameters) -> dict[str, dict[str, jax.Array]]:
         """Mean luminosity and numbers of sources of the populations with a luminosity function; see `numbers_of`."""
@@ -187,8 +186,7 @@ class Expectation:
     def _numbers(self, component: Component, found: InShells, theta: Parameters) -> dict[str, jax.Array]:
         luminosity, shells = component.luminosity, self.populations.shells[component.name]
         assert luminosity is not None  # of such components only
-        photons = self.bins.source_exposure(component, theta)
-        return numbers_of(found, luminosity, shells, theta, photons, self._threshold(component))
+        return numbers_of(found, luminosity, shells, theta, self._threshold(component))
 
     def _threshold(self, component: Component) -> float | None:
         """The flux above which a catalogue has a source [cm^-2 s^-1]: as the component or the data set states it."""

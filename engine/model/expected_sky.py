@@ -21,6 +21,7 @@ class InShells(NamedTuple):
             mean over the region.
         rows (J, S): source-count function of each shell; `shares` times it, added up, is that of a pixel.
         per_pixel: sources per pixel of the region, of any luminosity.
+        on_grid: share of the mean counts of all sources that those on the grid of S have.
         per_density: sources per pixel of the region, for the density of the template as it is [kpc^-3].
     """
 
@@ -31,6 +32,7 @@ class InShells(NamedTuple):
     mean_shares: jax.Array
     rows: jax.Array
     per_pixel: jax.Array
+    on_grid: jax.Array
     per_density: jax.Array
 
 

@@ -13,11 +13,10 @@ from gammasky.engine.model.source_counts import Limits
 from gammasky.engine.model.spec import Component, total_norm
 from gammasky.engine.model.values import Arrays, Parameters, value_of
 
-ON_GRID = "share of the flux on the source grid"
 #: The numbers that are told of every such population, with their units.
 NUMBERS = {
     "mean luminosity": "s-1", "sources": "sources", "sources in the region": "sources",
-    ON_GRID: "1",
+    "share of the flux on the source grid": "1",
 }  # fmt: skip
 
 
@@ -65,7 +64,8 @@ def in_shells(
         norm = scale * (mean_shares @ mean_s) * (exposure if in_flux else 1.0)
     rows = scale * p
     template = shares @ mean_s / (mean_shares @ mean_s)
-    return InShells(norm, mean_shares @ rows, template, shares, mean_shares, rows, per_pixel, per_density)
+    on_grid = (mean_shares @ mean_s) / (mean_shares @ per_luminosity) * jnp.exp(largest) / luminosity.mean(theta)
+    return InShells(norm, mean_shares @ rows, template, shares, mean_shares, rows, per_pixel, on_grid, per_density)
 
 
 def numbers_of(
@@ -73,7 +73,6 @@ def numbers_of(
     luminosity: Luminosity,
     shells: Shells,
     theta: Parameters,
-    photons: jax.Array,
     threshold: float | None,
 ) -> dict[str, jax.Array]:
     """Mean luminosity and numbers of sources of a population.
@@ -83,7 +82,6 @@ def numbers_of(
         luminosity: its luminosity function.
         shells: of its template.
         theta: the parameters.
-        photons [cm^2 s]: expected photons of a source of flux 1 cm^-2 s^-1.
         threshold [cm^-2 s^-1]: flux above which sources are counted; None: they are not.
 
     Returns:
@@ -91,11 +89,8 @@ def numbers_of(
         reaches that far.
     """
     in_region = found.per_pixel * shells.pixels_of_region
-    mean = luminosity.mean(theta)
-    all_counts = found.per_pixel * mean * photons * (found.mean_shares @ shells.per_luminosity)
-    told = dict(zip(NUMBERS, (
-        mean, found.per_pixel / found.per_density * shells.volume(theta), in_region, found.norm / all_counts,
-    ), strict=True))  # fmt: skip
+    in_space = found.per_pixel / found.per_density * shells.volume(theta)
+    told = dict(zip(NUMBERS, (luminosity.mean(theta), in_space, in_region, found.on_grid), strict=True))
     if threshold is not None:
         above = luminosity.above(theta, threshold / jnp.asarray(shells.per_luminosity))
         told[brighter(threshold)] = in_region * (found.mean_shares @ above)

@@ -45,6 +45,8 @@ _INTERPOLATION_ERROR = 1e-4  # of the sources of a shell in a pixel, in units of
 _LOOKS = 64  # lines of sight, and
 _PLACES = 2000  # distances, by which the shells are chosen
 _DIGITS = 6  # of distances [kpc]: the same on every machine
+_AT_ONCE = 512  # lines of sight whose densities are in memory together
+_LEAST = 1e-290  # a number of sources that has a logarithm
 
 
 class Quadrature(NamedTuple):
@@ -118,9 +120,21 @@ class Shells:
     def numbers(self, theta: Parameters, arrays: Arrays) -> jax.Array:
         """Sources (U, J) of each shell in a pixel of mean size on U lines of sight, for the density of the template as
         it is [kpc^-3]."""
-        place = Position(*(component[:, None] * arrays["distance"] for component in arrays["directions"]))
-        found = self.template.density(theta, place) @ arrays["weight"]
-        return jnp.exp(arrays["table"] @ jnp.log(found)) if "table" in arrays else found
+
+        def some(directions: jax.Array) -> jax.Array:
+            place = Position(*(component[:, None] * arrays["distance"] for component in directions))
+            return self.template.density(theta, place) @ arrays["weight"]
+
+        directions = jnp.asarray(arrays["directions"])
+        lines = directions.shape[1]
+        if lines <= _AT_ONCE:
+            found = some(directions)
+        else:  # one block after the other, and anew for derivatives: room for all of them at many points there is not
+            blocks = -(-lines // _AT_ONCE)
+            padded = jnp.pad(directions, ((0, 0), (0, blocks * _AT_ONCE - lines)), mode="edge")
+            rows = jax.lax.map(jax.checkpoint(some), padded.reshape(3, blocks, _AT_ONCE).transpose(1, 0, 2))
+            found = rows.reshape(blocks * _AT_ONCE, -1)[:lines]
+        return jnp.exp(arrays["table"] @ jnp.log(jnp.maximum(found, _LEAST))) if "table" in arrays else found
 
     @staticmethod
     def in_pixels(on_lines: jax.Array, arrays: Arrays, size: int) -> jax.Array:

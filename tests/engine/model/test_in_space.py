@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer.coordinates import flux_coordinates
 from gammasky.engine.infer.derived import LUMINOSITY, derive, luminosity_names
 from gammasky.engine.model import SkyModel, model_from_table
+from gammasky.engine.model import shells as shells_module
 from gammasky.engine.model.simulate import LikelihoodSimulator, PhotonSimulator
 from gammasky.engine.sky.dataset import Dataset
 from tests.engine.model.bins import MEAN_EXPOSURE, joint, photons, tilted, write_bins
@@ -318,3 +320,43 @@ def test_a_model_without_luminosities_is_written_as_ever(population_table: Table
     again = model_from_table(spec.model_dump(mode="json"))
     assert again == spec
     assert jax.tree.leaves(again.components[2].luminosity) == jax.tree.leaves(spec.components[2].luminosity)
+
+
+def test_many_lines_of_sight_go_block_by_block(
+    population_table: Table, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same value and gradient as all at once."""
+    table = in_space(population_table, {"nfw": {"gamma": "gamma", "axis_ratio": 0.7}})
+    table["parameters"]["gamma"] = {"prior": "uniform", "low": 0.8, "high": 1.6}
+    whole = build(table)
+    z = 0.3 * np.random.default_rng(5).standard_normal((2, whole.n_latent))
+    value, gradient = whole.value_and_gradient(z)
+    monkeypatch.setattr(shells_module, "_AT_ONCE", 32)
+    lines = whole.expectation.populations.shells["peak_ps"].arrays["directions"].shape[1]
+    assert lines > 32
+    assert lines % 32
+    parts = build(table)
+    np.testing.assert_allclose(parts.value_and_gradient(z)[0], value, rtol=1e-12)
+    np.testing.assert_allclose(parts.value_and_gradient(z)[1], gradient, rtol=1e-9, atol=1e-9)
+
+
+def test_a_population_of_no_sources_has_numbers(population_table: Table, build: Build) -> None:
+    model = build(in_space(population_table))
+    theta = model.parameters(jnp.zeros(model.n_latent)) | {"Sps": jnp.asarray(0.0)}
+    found = model.expectation.numbers_of_sources(model.sky(theta), theta)["peak_ps"]
+    assert all(np.isfinite(float(value)) for value in found.values())
+    assert float(found["sources"]) == 0.0
+    assert np.isfinite(float(model.log_likelihood(theta)))
+
+
+def test_a_number_of_sources_is_a_coordinate_by_its_counts(population_table: Table, build: Build) -> None:
+    """Samplers move in mean counts where a model has a log-uniform number of sources."""
+    table = in_space(population_table)
+    del table["components"][2]["norm"], table["parameters"]["Sps"]
+    table["components"][2]["amplitude"] = "N"
+    table["parameters"]["N"] = {"prior": "loguniform", "low": 10.0, "high": 1e5}
+    model = build(table)
+    assert [amplitude.parameter for amplitude in model.flux_axes.amplitudes] == ["N"]
+    coordinates = flux_coordinates(model)
+    z = jnp.asarray(0.5 * np.random.default_rng(6).standard_normal(model.n_latent))
+    np.testing.assert_allclose(coordinates.to_latent(coordinates.from_latent(z))[0], z, atol=1e-9)
