@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -53,14 +54,31 @@ class Lines(NamedTuple):
         rows, inverse = np.unique(np.round(np.stack([lon, lat], axis=1), _DIGITS), axis=0, return_inverse=True)
         return cls(directions_of(*rows.T), inverse.ravel().astype(np.int64))
 
-    def between(self, count: int) -> Lines:
-        """The same pixels by polynomials of degree `count` - 1 in the roots of longitude and latitude, both positive:
-        lines of sight close to the axes change fastest."""
-        lon, lat = (np.sqrt(np.rad2deg(angle)) for angle in _angles(self.directions))
+    def fewer(self, symmetry: Symmetry) -> Iterator[Lines]:
+        """The same pixels by polynomials between fewer lines of sight, of rising degree; none for a bar."""
+        if symmetry == "quarters":
+            yield from (self.by_angles(8), self.by_distance(12, 12), self.by_angles(12), self.by_angles(16))
+        elif symmetry == "none":
+            yield from (self.by_distance(12, 36), self.by_distance(16, 48))
+
+    def by_angles(self, count: int) -> Lines:
+        """Polynomials of degree `count` - 1 in the roots of longitude and latitude, both positive: what a disk shows
+        changes fastest close to the axes."""
+        x, y, z = self.directions
+        lon, lat = (np.sqrt(np.rad2deg(angle)) for angle in (np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))))
         (at_lon, of_lon), (at_lat, of_lat) = _polynomial(lon, count), _polynomial(lat, count)
         grid = [part.ravel() for part in np.meshgrid(at_lon**2, at_lat**2, indexing="ij")]
-        table = (of_lon[:, :, None] * of_lat[:, None, :]).reshape(len(lon), -1)
-        return Lines(directions_of(*grid), self.inverse, table)
+        return Lines(directions_of(*grid), self.inverse, _product(of_lon, of_lat))
+
+    def by_distance(self, count: int, around: int) -> Lines:
+        """Polynomials in the logarithm of the angle psi to the Galactic Centre and in the direction from there, as what
+        a spheroid shows is smooth in."""
+        x, y, z = self.directions
+        psi = np.maximum(np.arctan2(np.hypot(y, z), x), MIN_PSI_RAD)
+        (at_psi, of_psi), (at, of) = _polynomial(np.log(psi), count), _polynomial(np.arctan2(z, y), around)
+        psi, turn = (part.ravel() for part in np.meshgrid(np.exp(at_psi), at, indexing="ij"))
+        directions = np.stack([np.cos(psi), np.sin(psi) * np.cos(turn), np.sin(psi) * np.sin(turn)])
+        return Lines(directions, self.inverse, _product(of_psi, of))
 
 
 def directions_of(lon_deg: Floats, lat_deg: Floats) -> Floats:
@@ -75,10 +93,9 @@ def angles_to_centre(lon_deg: Floats, lat_deg: Floats) -> Floats:
     return np.asarray(np.arctan2(np.hypot(y, z), x))
 
 
-def _angles(directions: Floats) -> tuple[Floats, Floats]:
-    """Longitudes and latitudes [rad] of unit vectors (3, N)."""
-    x, y, z = directions
-    return np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
+def _product(first: Floats, second: Floats) -> Floats:
+    """The table (U, A B) of the products of two polynomials (U, A) and (U, B)."""
+    return np.asarray((first[:, :, None] * second[:, None, :]).reshape(len(first), -1))
 
 
 def _polynomial(x: Floats, count: int) -> tuple[Floats, Floats]:

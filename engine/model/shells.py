@@ -40,7 +40,6 @@ Floats = NDArray[np.float64]
 CM_PER_KPC = 3.0856775814913673e21
 _SMALLEST_KPC = 0.05  # scale on which lines of sight are resolved about the centre, of what is no sphere there
 _LATITUDES_DEG = np.arange(5.0, 50.0, 5.0)  # where lines of sight of what is no sphere pass the Galaxy's axis
-_COUNTS = (8, 12, 16)  # nodes along each angle of the polynomials that stand for all lines of sight of a disk
 _INTERPOLATION_ERROR = 1e-4  # of the sources of a shell in a pixel, in units of the most in any
 _LOOKS = 64  # lines of sight, and
 _PLACES = 2000  # distances, by which the shells are chosen
@@ -98,24 +97,20 @@ class Shells:
         if symmetry == "round":
             return _as_arrays(Lines.of_sphere(*where))
         every = Lines.each(*where, symmetry)
-        if symmetry != "quarters":
-            return _as_arrays(every)
-        for count in _COUNTS:
-            few = every.between(count)
-            if few.directions.shape[1] < every.directions.shape[1] and self._agree(few, every, points):
+        wanted = None
+        for few in every.fewer(symmetry):
+            if few.directions.shape[1] >= every.directions.shape[1]:
+                continue
+            wanted = self._at(every, points) if wanted is None else wanted
+            error = np.abs(self._at(few, points) - wanted).max(axis=1)
+            if (error <= _INTERPOLATION_ERROR * wanted.max(axis=1)).all():
                 return _as_arrays(few)
         return _as_arrays(every)
 
-    def _agree(self, few: Lines, every: Lines, points: Sequence[Parameters]) -> bool:
-        """Whether few lines of sight give what all do, at these parameters."""
-        for point in points:
-            found, wanted = (
-                np.asarray(self.numbers(point, self.arrays | jax.tree.map(jnp.asarray, _as_arrays(lines))))
-                for lines in (few, every)
-            )
-            if not (np.abs(found - wanted).max(axis=1) <= _INTERPOLATION_ERROR * wanted.max(axis=1)).all():
-                return False
-        return True
+    def _at(self, lines: Lines, points: Sequence[Parameters]) -> Floats:
+        """Sources (points, U, J) of each shell on lines of sight, at some parameters."""
+        arrays = self.arrays | jax.tree.map(jnp.asarray, _as_arrays(lines))
+        return np.stack([np.asarray(self.numbers(point, arrays)) for point in points])
 
     def numbers(self, theta: Parameters, arrays: Arrays) -> jax.Array:
         """Sources (U, J) of each shell in a pixel of mean size on U lines of sight, for the density of the template as

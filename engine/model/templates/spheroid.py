@@ -113,7 +113,10 @@ class Spheroid(InSpace):
 
     @property
     def symmetry(self) -> Symmetry:
-        return "round" if self.settings.is_sphere else "none"
+        if self.settings.is_sphere:
+            return "round"
+        upright = all(getattr(self.settings, name) == 0.0 for name in ("tilt", "centre_lon", "centre_lat"))
+        return "quarters" if upright else "none"
 
     def density(self, theta: Parameters, place: Position) -> jax.Array:
         ratio, *angles = (value_of(getattr(self.settings, name), theta) for name in ROUND)

@@ -331,10 +331,10 @@ def test_many_lines_of_sight_go_block_by_block(
     whole = build(table)
     z = 0.3 * np.random.default_rng(5).standard_normal((2, whole.n_latent))
     value, gradient = whole.value_and_gradient(z)
-    monkeypatch.setattr(shells_module, "_AT_ONCE", 32)
+    monkeypatch.setattr(shells_module, "_AT_ONCE", 8)
     lines = whole.expectation.populations.shells["peak_ps"].arrays["directions"].shape[1]
-    assert lines > 32
-    assert lines % 32
+    assert lines > 8
+    assert lines % 8
     parts = build(table)
     np.testing.assert_allclose(parts.value_and_gradient(z)[0], value, rtol=1e-12)
     np.testing.assert_allclose(parts.value_and_gradient(z)[1], gradient, rtol=1e-9, atol=1e-9)

@@ -15,6 +15,8 @@ from scipy import integrate
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.lines_of_sight import Lines, directions_of
 from gammasky.engine.model.shells import CM_PER_KPC, Shells
+from gammasky.engine.model.templates import NfwTemplate
+from gammasky.engine.model.templates.in_space import Position
 
 Build = Callable[..., SkyModel]
 Table = dict[str, Any]
@@ -165,13 +167,34 @@ def test_few_lines_of_sight_stand_for_many() -> None:
     np.testing.assert_allclose(found, wanted[0.0], rtol=1e-9)
     every = Lines.each(lon, lat, "quarters")
     assert every.directions.shape[1] == 21 * 19
-    few = every.between(12)
+    few = every.by_angles(12)
     assert few.table is not None
     assert few.directions.shape[1] == 144
     for height in (0.3, 1.5):
         np.testing.assert_allclose(integral(every.directions, height)[every.inverse], wanted[height], rtol=1e-12)
         found = np.exp(few.table @ np.log(integral(few.directions, height)))[few.inverse]
         np.testing.assert_allclose(found, wanted[height], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "symmetry", "lines"), [
+    ({"axis_ratio": 0.6}, "quarters", 144), ({"axis_ratio": 0.6, "tilt": 30.0}, "none", 432),
+])  # fmt: skip
+def test_few_lines_of_sight_stand_for_a_flattened_spheroid(shape: Table, symmetry: str, lines: int) -> None:
+    """On a region of fine pixels; of parameters that ask for more, all lines are taken."""
+    lon, lat = (part.ravel() for part in np.meshgrid(np.arange(-15.0, 15.5, 0.7), np.arange(-15.0, 15.5, 0.7)))
+    template = NfwTemplate.model_validate({"nfw": {"gamma": 1.2} | shape})
+    assert template.symmetry == symmetry
+    every = Lines.each(lon[np.abs(lat) > 2], lat[np.abs(lat) > 2], template.symmetry)
+    few = next(few for few in every.fewer(template.symmetry) if few.directions.shape[1] == lines)
+    assert few.table is not None
+    assert lines < every.directions.shape[1]
+    distance = np.geomspace(1.0, 20.0, 300)
+
+    def seen(directions: np.ndarray) -> np.ndarray:
+        place = Position(*(jnp.asarray(component)[:, None] * distance for component in directions))
+        return np.asarray(template.density({}, place)).sum(axis=1)
+
+    np.testing.assert_allclose(np.exp(few.table @ np.log(seen(few.directions))), seen(every.directions), rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["nfw", "disk", "bar"])
