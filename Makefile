@@ -77,7 +77,8 @@ bench: .venv/.installed
 # cases, on programs that compile fast instead of running fast. Numba is the same on both: digits of kernels, statistics
 # of simulated skies and figures are not asked for twice
 WORKERS ?= 3
-PYTEST = bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=30
+# A process that ends (`faulthandler_timeout`) is not started again: it would begin with the test that ended it
+PYTEST = bin/pytest -n $(WORKERS) --max-worker-restart=0 --dist loadfile --no-loadscope-reorder --durations=30
 test: lint
 	.venv-test/$(PYTEST)
 

@@ -291,8 +291,11 @@ def test_scratch_is_there_and_removed(run: Run, members_of: MembersOf, tmp_path:
 
 
 def kill_this_process(number: signal.Signals, members: Path) -> None:
-    """Send a signal when the third member is at work."""
+    """Send a signal when the third member is at work; none if that has not come to pass within a minute."""
+    end = time.monotonic() + 60
     while not members.exists() or len(list(members.glob("[!.]*"))) < 2:
+        if time.monotonic() > end:
+            return
         time.sleep(0.01)
     time.sleep(0.3)
     os.kill(os.getpid(), number)

@@ -140,8 +140,10 @@ def test_progress_of_every_lane(
             seen[:] = [member.values for member in running if member.fraction > 0.5]
             return len(seen) == LANES
 
-        eventually(all_are_seen)
-        over.touch()
+        try:
+            eventually(all_are_seen)
+        finally:
+            over.touch()  # members wait for it
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -51,11 +51,14 @@ def test_members_side_by_side_are_one_launch(tiny_model: SkyModel, cupy: Any) ->
     gathering._busy = True
     with ThreadPoolExecutor(3) as pool:
         asked = [pool.submit(model.value_and_gradient, at) for model, at in zip(models, z, strict=True)]
-        while len(gathering._waiting) < 3:
-            threading.Event().wait(0.001)
-        with gathering._turn:
-            gathering._busy = False
-            gathering._turn.notify_all()
+        try:
+            while len(gathering._waiting) < 3:
+                assert not any(one.done() for one in asked)  # one that could not even ask
+                threading.Event().wait(0.001)
+        finally:
+            with gathering._turn:
+                gathering._busy = False
+                gathering._turn.notify_all()
         found = [jax.block_until_ready(one.result()) for one in asked]
     launched = [launch.kernel for launch in cupy.launches]
     assert sorted(set(launched)) == ["nptf_pixels", "nptf_sum"]

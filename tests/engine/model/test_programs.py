@@ -49,11 +49,14 @@ def asked_at_once(gathering: Gathering, questions: list[Callable[[], Any]]) -> l
     with ThreadPoolExecutor(len(questions)) as pool:
         gathering._busy = True
         answers = [pool.submit(question) for question in questions]
-        while len(gathering._waiting) < len(questions):
-            threading.Event().wait(0.001)
-        with gathering._turn:
-            gathering._busy = False
-            gathering._turn.notify_all()
+        try:
+            while len(gathering._waiting) < len(questions):
+                assert not any(answer.done() for answer in answers)  # one that could not even be asked
+                threading.Event().wait(0.001)
+        finally:
+            with gathering._turn:
+                gathering._busy = False
+                gathering._turn.notify_all()
         return [answer.result() for answer in answers]
 
 
