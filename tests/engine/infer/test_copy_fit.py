@@ -111,15 +111,21 @@ def shares(found: Fit) -> tuple[float, float]:
 
 @pytest.mark.slow
 def test_keeps_the_mass_that_a_fit_to_the_likelihood_drops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two places that hold 0.7 and 0.3 of the posterior, 5.3 of their widths apart."""
+    """Two places that hold 0.7 and 0.3 of the posterior, 6.7 of their widths apart.
+
+    With ten seeds, by draws and by their weights: 0 to 0.003 and 0 to 0.014 directly; 0.22 to 0.34 and 0.28 to 0.32 by
+    way of the copy.
+    """
     for name, value in {"FIRST_STEPS": 400, "ROUND_STEPS": 200, "LAST_STEPS": 400, "FIRST": 256}.items():
         monkeypatch.setattr(emulation, name, value)
     monkeypatch.setattr(guide, "ROUNDS", 80)
-    density = toys.two_modes(1.6, size=2)
+    density = toys.two_modes(2.0, size=2)
     direct = fit(density, Settings(method="svi", emulator=False, steps=600), n_draws=2000)
-    assert max(shares(direct)) < 0.2  # of 0.3; 0.05 to 0.15 by the last bits of the processor
+    assert max(shares(direct)) < 0.1
     found = fit(density, Settings(method="svi", steps=400), n_draws=2000)
-    np.testing.assert_allclose(shares(found), 0.3, atol=0.05)
+    drawn, weighted = shares(found)
+    assert abs(drawn - 0.3) < 0.15
+    assert abs(weighted - 0.3) < 0.05
     assert abs(found.diagnostics["log_z"]) < 0.03
     assert found.weights is not None
     assert found.weights.efficiency > 0.8
