@@ -24,7 +24,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.kept_programs import keep_programs
+from tests.kept_programs import compile_kernels_once, keep_programs
 
 jax.config.update("jax_enable_x64", True)
 # programs compile in two thirds of the time, after `compiled_fast` in half, also in processes that a test starts. The
@@ -48,7 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker is None:
         config.stash[PROGRAMS] = tempfile.mkdtemp(prefix="gammasky-programs-")
         config.add_cleanup(lambda: shutil.rmtree(config.stash[PROGRAMS]))
-    keep_programs(Path(worker["programs"] if worker else config.stash[PROGRAMS]))
+    folder = Path(worker["programs"] if worker else config.stash[PROGRAMS])
+    keep_programs(folder)
+    compile_kernels_once(folder)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -118,6 +120,37 @@ def programs_shared() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(programs, "_shelf", {})
         patch.setattr(run, "fit", shared)
+        yield
+
+
+@pytest.fixture(scope="module")
+def blank_figures() -> Iterator[None]:
+    """Figures are made and then saved blank: text and lines on paper take longest.
+
+    For modules that do not look at them.
+    """
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
+
+    def save_blank(_figure: Figure, target: Any, **_options: Any) -> None:
+        save(Figure(figsize=(0.5, 0.5)), target, dpi=20, format="png")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save_blank)
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_replicas() -> Iterator[None]:
+    """Predictive checks of as few skies as they may have.
+
+    For modules that do not look at their p-values.
+    """
+    from gammasky.engine.infer.predictive import predictive_check
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(predictive_check.__kwdefaults__, "n", 20)
         yield
 
 

@@ -19,7 +19,7 @@ from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
 from tests.fits import posterior_of
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
 Capture = pytest.CaptureFixture[str]
 INLINE = ["--executor", "inline"]
 SKY = ["calibrate", "model.toml", "--data", "sky", "--out", "a/out"]
@@ -77,7 +77,7 @@ def test_workers_and_ctrl_c(tiny: Path, capsys: Capture) -> None:
     """An interrupt in the middle leaves whole members; two workers complete them to what one process makes."""
     # the method that least is compiled for, in each of four processes; and skies enough that some are left, however
     # late this process sees that there is one
-    words = [*SKY, "--method", "laplace", "--skies", "24"]
+    words = [*SKY, "--method", "laplace", "--skies", "10"]
     many = [*words[:-1], "1000"]
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "gammasky", *many, *INLINE],
@@ -97,7 +97,7 @@ def test_workers_and_ctrl_c(tiny: Path, capsys: Capture) -> None:
     assert all(name.endswith(".npz") and not name.startswith(".") for name in kept)
     assert main([*words, "--workers", "2"]) == 0
     resumed = capsys.readouterr()
-    assert resumed.err.splitlines()[-1] == "gammasky: likelihood: 24 of 24 done"
+    assert resumed.err.splitlines()[-1] == "gammasky: likelihood: 10 of 10 done"
     assert kept.items() <= members().items()
     os.rename("a/out", "a/resumed")
     assert main([*words, *INLINE]) == 0

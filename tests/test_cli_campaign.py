@@ -10,7 +10,7 @@ import pytest
 
 from gammasky.cli import main
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
 Capture = pytest.CaptureFixture[str]
 FILE = """
 name = "small"

@@ -78,19 +78,8 @@ def test_who_has_noticed_may_take_his_time(number: int) -> None:
 )
 @pytest.mark.slow
 def test_a_fit_answers_in_every_stage(number: int, stage: str, tmp_path: Path) -> None:
-    line = [
-        "fit",
-        "fiducial",
-        "--data",
-        "demo",
-        "--method",
-        "svi",
-        "--no-emulator",
-        "--steps",
-        "300",
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    words = ["--data", "demo", "--method", "svi", "--no-emulator", "--steps", "300"]
+    line = ["fit", "calibration", *words, "--out", str(tmp_path / "out")]
     code, out, seconds = interrupted([sys.executable, "-P", "-m", "gammasky", *line], number, stage)
     assert code == 130
     assert out.endswith("gammasky: error: interrupted\n")

@@ -12,7 +12,7 @@ from gammasky.cli import main
 from gammasky.engine.model import SkyModel
 from tests.fits import fit_of
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
 
 
 @pytest.fixture(scope="module")

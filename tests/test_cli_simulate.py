@@ -17,7 +17,7 @@ from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
 from tests.fits import posterior_of
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
 Capture = pytest.CaptureFixture[str]
 SIMULATE = ["simulate", "model.toml", "--data", "sky", "--quiet"]
 FIT = ["fit", "model.toml", "--method", "svi", "--no-emulator", "--guide", "mvn", "--steps", "5"]

@@ -33,7 +33,7 @@ from gammasky.engine.sky import DeltaPSF
 from gammasky.engine.sky.dataset import Dataset
 from tests.fits import posterior_of
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
 METHOD = Settings(method="laplace")
 NAMES = ("S_flat", "Sps", "mix[flat]", "mix[peak]", "PS fraction (all)")
 

@@ -31,7 +31,7 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 
 DeskAt = Callable[..., Any]
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures", "few_replicas")
 FIT = {"method": "svi", "emulator": False, "guide": "diagonal", "steps": 60, "particles": 2, "learning_rate": 0.05}
 WIDE = {"name": "wide", "Sps": {"prior": "uniform", "low": 0.05, "high": 12.0}}
 

@@ -15,7 +15,7 @@ import pytest
 from gammasky.cli import main
 from tests.bad_input.spoil import POINT, Capture, Spoil, array, cut, files, fit_words, manifest, pixel, refusal, text
 
-pytestmark = pytest.mark.usefixtures("compiled_fast", "programs_shared")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "programs_shared", "blank_figures", "few_replicas")
 
 
 @pytest.mark.parametrize(

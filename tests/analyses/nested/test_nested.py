@@ -23,7 +23,7 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.climbs import theta_of
 from gammasky.engine.model.simulate import build_simulator
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
 
 
 def test_a_p_value_counts_skies_that_are_at_least_as_large() -> None:

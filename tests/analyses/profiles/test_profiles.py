@@ -17,7 +17,7 @@ from gammasky.analyses.profiles.limits import SimulatedStatistics, _excluded_fro
 from gammasky.analyses.profiles.task import ScanSky
 from gammasky.engine.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
 SIZE = 20_000
 VALUES = np.linspace(0.0, 5.0, 51)
 

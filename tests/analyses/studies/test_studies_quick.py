@@ -27,8 +27,11 @@ def test_no_study_is_left_out() -> None:
     assert sorted(ORDER) == list(studies())
 
 
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures", "few_replicas")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def _all_programs_kept_and_few_draws(compiled_fast: None) -> Iterator[None]:  # noqa: ARG001
+def _all_programs_kept_and_few_draws() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(programs, "MOST_KEPT", 10)
         patch.setattr(expansion, "N_DRAWS", 400)

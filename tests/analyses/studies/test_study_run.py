@@ -18,7 +18,7 @@ from gammasky.engine.infer.run import fit
 from gammasky.engine.model import SkyModel
 from tests.engine.model.bins import MEAN_EXPOSURE, joint, photons, tilted, write_bins
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures", "few_replicas")
 
 MODEL = """
 name = "small"

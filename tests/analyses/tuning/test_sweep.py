@@ -21,7 +21,7 @@ from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.errors import InputError
 from gammasky.engine.model import read_model
 
-pytestmark = pytest.mark.usefixtures("tiny", "compiled_fast")
+pytestmark = pytest.mark.usefixtures("tiny", "compiled_fast", "blank_figures")
 Capture = pytest.CaptureFixture[str]
 TOP = {"sets": "parameters.S_flat.high", "low": 2.0, "high": 6.0}
 BREAKS = {

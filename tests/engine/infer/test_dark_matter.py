@@ -33,6 +33,8 @@ TABLE = {
     ],
 }
 
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures", "few_replicas")
+
 
 @pytest.fixture(scope="module")
 def model() -> SkyModel:

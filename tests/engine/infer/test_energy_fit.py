@@ -27,7 +27,7 @@ from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.sky.dataset import Dataset
 from tests.engine.model.bins import EDGES, MEAN_EXPOSURE, joint, photons, tilted, write_bins
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
 
 
 def table() -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.saved import SavedFit
 from gammasky.engine.model import SkyModel
 
-pytestmark = pytest.mark.usefixtures("compiled_fast", "programs_shared")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "programs_shared", "blank_figures", "few_replicas")
 
 
 @pytest.fixture(scope="module")

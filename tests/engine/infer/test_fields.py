@@ -18,6 +18,8 @@ from gammasky.engine.infer.report.fit_folder import read_fit, read_fit_posterior
 from gammasky.engine.infer.result import marginals
 from gammasky.engine.model import SkyModel
 
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures", "few_replicas")
+
 
 @pytest.fixture(scope="module")
 def folder(field_model: SkyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -15,6 +15,7 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.svi import VariationalFit
 from gammasky.engine.model import SkyModel
 
+pytestmark = pytest.mark.usefixtures("compiled_fast")  # most of the time is compilation
 SIZE = 4
 
 

@@ -21,7 +21,7 @@ from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.dataset import Dataset
 from tests.fits import fit_of
 
-pytestmark = pytest.mark.usefixtures("compiled_fast")
+pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures", "few_replicas")
 GAUSSIAN = 'kind = "gaussian", sigma_deg = 3.0'
 
 
