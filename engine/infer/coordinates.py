@@ -35,7 +35,8 @@ from jax.scipy.stats.norm import pdf as norm_pdf
 from numpy.typing import NDArray
 from scipy import special
 
-from gammasky.engine.infer.field_coordinates import FieldAxes, field_axes, spread_over_blocks
+from gammasky.engine.infer.field_coordinates import FieldAxes, field_axes
+from gammasky.engine.infer.field_frame import frame_of_fields
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.optimise import Laplace
@@ -63,7 +64,6 @@ class Coordinates:
             coordinates of `norms` (n,); None for nothing.
         soft: width s of the ends of `norms`, each (n,) or all.
         fields: axes of the coefficients of fields.
-        n_plain: the first so many axes are no block; None: all.
     """
 
     norms: NDArray[np.int64]
@@ -72,7 +72,6 @@ class Coordinates:
     shift: Callable[[jax.Array], jax.Array] | None = None
     soft: Floats | float = _SOFT
     fields: tuple[FieldAxes, ...] = ()
-    n_plain: int | None = None
 
     def to_latent(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Turn coordinates x (D,) to latent z (D,), and give log |dz / dx|."""
@@ -105,21 +104,28 @@ class Coordinates:
             x = x.at[field.axes].set(z[field.axes] * jnp.exp(field.log_stretch(z)))
         return x
 
+    def with_weights(self, x: jax.Array) -> jax.Array:
+        """The same point (D,) with weights of fields in place of their coefficients: where a likelihood is simple."""
+        for field in self.fields:
+            x = x.at[field.axes].set(x[field.axes] * jnp.exp(field.log_weight(x)))
+        return x
+
+    def without_weights(self, point: jax.Array) -> jax.Array:
+        """Turn what `with_weights` gives (D,) back to coordinates x (D,)."""
+        for field in self.fields:
+            point = point.at[field.axes].set(point[field.axes] * jnp.exp(-field.log_weight(point)))
+        return point
+
     def frame(self, model: Density, laplace: Laplace) -> tuple[Floats, Floats]:
         """Mean (D,) and covariance (D, D) in x of the model's Laplace approximation."""
-        if not self.norms.size and not self.norm.size and not self.fields:
+        if self.fields:
+            return frame_of_fields(model, self.to_latent, np.asarray(self.from_latent(jnp.asarray(laplace.mode))))
+        if not self.norms.size and not self.norm.size:
             return laplace.mode, laplace.scale_tril @ laplace.scale_tril.T
         u = np.random.default_rng(0).standard_normal((_CLOUD, laplace.mode.size))
         program = model.program("flux coordinates", lambda: jax.jit(jax.vmap(self.from_latent)))
         x = np.asarray(program(jnp.asarray(laplace.mode + u @ laplace.scale_tril.T)))
-        if self.n_plain is None:
-            return x.mean(axis=0), np.cov(x.T)
-        # of the blocks a cloud tells too little: there the map is nearly linear
-        both = jax.jacfwd(lambda z: (self.from_latent(z),) * 2, has_aux=True)
-        program = model.program("slope of flux coordinates", lambda: jax.jit(both))
-        slope, centre = (np.asarray(part) for part in program(jnp.asarray(laplace.mode)))
-        slope, plain = slope @ laplace.scale_tril, x[:, : self.n_plain]
-        return spread_over_blocks(plain.mean(axis=0), np.atleast_2d(np.cov(plain.T)), centre, slope @ slope.T)
+        return x.mean(axis=0), np.cov(x.T)
 
 
 def latent_coordinates() -> Coordinates:
@@ -135,8 +141,7 @@ def flux_coordinates(model: Density) -> Coordinates:
     axes = np.array([*found.norms, *(amplitude.axis for amplitude in found.amplitudes)], dtype=np.int64)
     shift = _counts_shift(model, found.amplitudes, len(found.norms)) if found.amplitudes else None
     soft = np.repeat([_SOFT, _SOFT_AMPLITUDE], [len(found.norms), len(found.amplitudes)])
-    n_plain = None if model.latent.n_plain == model.n_latent else model.latent.n_plain
-    return Coordinates(axes, norm_axes, share_axes, shift, soft, field_axes(model), n_plain)
+    return Coordinates(axes, norm_axes, share_axes, shift, soft, field_axes(model))
 
 
 def _counts_shift(model: Density, amplitudes: tuple[Amplitude, ...], n_norms: int) -> Callable[[jax.Array], jax.Array]:

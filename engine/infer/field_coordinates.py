@@ -1,20 +1,26 @@
 """Coordinates of the coefficients of fields, in which amplitude and length do not bend the posterior.
 
 The data fix the weights of a field, roots(theta) * z with the prior's standard deviations roots(theta) of the modes, as
-far as they inform them, and know nothing of amplitude and length but for these. So a mode that they fix has z ~ 1 /
-roots(theta), a bent valley, and one that they do not inform has z ~ N(0, 1) whatever theta is. Both become straight in
+far as they inform them, and know nothing of amplitude and length but for these. Where a mode is informed, z ~ 1 /
+roots(theta), a bent valley; where it is not, z ~ N(0, 1) whatever theta is, and weights would be a funnel. With the
+information I_k that the data have of z_k in the middle theta_0 of the priors, the standard deviation of z_k given theta
+is about (1 + I_k r_k^2)^(-1/2), r_k = roots_k(theta) / roots_k(theta_0). So in
 
-    x_k = z_k (roots_k(theta) / roots_k(theta_0))^p_k,    p_k = I_k / (1 + I_k),
+    x_k = z_k ((1 + I_k r_k^2) / (1 + I_k))^(1/2)
 
-with the information I_k that the data have of z_k at the middle theta_0 of the priors: partly non-centred coordinates
-(Papaspiliopoulos, Roberts & Skoeld 2007, Stat. Sci. 22, 59; Gorinova, Moore & Hoffman 2020, arXiv:1906.03028). I_k is
-that of Poisson counts whose mean is even over the region: a rough number does, since it only sets coordinates.
+every mode is as wide wherever theta is: a coefficient where the field is too faint to be seen, a weight where it is
+not. (Partly non-centred coordinates, Papaspiliopoulos, Roberts & Skoeld 2007, Stat. Sci. 22, 59, with a power that
+follows theta.) I_k is what is left of a mode once all other modes, of this field and of others, and the norms of the
+components may move: a map that two fields can both change is known of neither.
+
+A likelihood is learnt in the weights themselves, x_k r_k ((1 + I_k) / (1 + I_k r_k^2))^(1/2): it knows of amplitude and
+length nothing but these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import jax
@@ -34,49 +40,70 @@ class FieldAxes:
 
     Attributes:
         axes (M,): of its coefficients.
-        log_stretch: from a point (D,), of which it reads axes that are the same in x and z only, to ln(x_k / z_k) (M,).
+        log_ratio: from a point (D,), of which it reads axes that are the same in x and z only, to ln r_k (M,).
         information (M,): I_k.
     """
 
     axes: NDArray[np.int64]
-    log_stretch: Callable[[jax.Array], jax.Array]
+    log_ratio: Callable[[jax.Array], jax.Array]
     information: Floats
+
+    def log_stretch(self, point: jax.Array) -> jax.Array:
+        """ln(x_k / z_k) (M,) at a point (D,) in x or z."""
+        return 0.5 * jnp.log1p(self.information * jnp.exp(2 * self.log_ratio(point))) - self._log_middle
+
+    def log_weight(self, point: jax.Array) -> jax.Array:
+        """ln(weight / x_k) (M,), a weight in units of its prior's standard deviation at theta_0."""
+        return self.log_ratio(point) - self.log_stretch(point)
+
+    @property
+    def _log_middle(self) -> Floats:
+        return 0.5 * np.log1p(self.information)
 
 
 def field_axes(model: Density) -> tuple[FieldAxes, ...]:
     """Those of all fields of a model whose coefficients are axes of its latent space."""
     expectation = model.expectation
+    found: dict[str, FieldAxes] = {}
+    slopes: list[Floats] = []
     if not expectation.fields:
         return ()
-    found: dict[str, FieldAxes] = {}
-    middle = model.parameters(jnp.zeros(model.n_latent))
-    norms = {name: abs(float(norm)) for name, norm in model.sky(middle).norms.items()}
-    table = model.arrays["sky"]["templates"]
-    n_region = expectation.pixels.n_region // expectation.bins.n
-    n_fit = expectation.pixels.n_fit // expectation.bins.n
+    arrays = model.arrays["sky"]
+    counts = expectation.counts(model.sky(expectation.middle), arrays)
+    means = {name: np.abs(np.asarray(part))[: expectation.pixels.n_fit] for name, part in counts.items()}
     for name, field in expectation.fields.items():
-        if field.coefficients in found:
-            continue  # the first one sets the coordinates
-        built, slot = expectation.built_field(name), model.latent.slots[field.coefficients]
-        at_middle = np.asarray(built.roots(table, middle))
-        if not (at_middle > 0).all():
-            continue  # a field that is switched off
-        on = sum(norms[c.name] for c in expectation.spec.components if field in list(c.template.fields()))
-        counts = n_fit * on**2 / max(sum(norms.values()), 1e-300)
-        information = counts * at_middle**2 * np.asarray(table[built.basis])[:, :n_region].var(axis=1)
-        power, log_middle = information / (1.0 + information), np.log(at_middle)
+        built = expectation.built_field(name)
+        roots = np.asarray(built.roots(arrays["templates"], expectation.middle))
+        if field.coefficients in found or not (roots > 0).all():
+            continue  # the first one sets the coordinates; a field may be switched off
+        carried = np.sum([means[c.name] for c in expectation.spec.components if field in list(c.template.fields())], 0)
+        waves = np.asarray(arrays["templates"][built.basis])[:, : len(carried) // expectation.bins.n]
+        waves = np.tile(waves, expectation.bins.n)
+        slopes.append(roots[:, None] * (waves - (waves @ carried / carried.sum())[:, None]) * carried)
+        slot = model.latent.slots[field.coefficients]
         axes = np.arange(slot.start, slot.start + slot.n_latent)
-        found[field.coefficients] = FieldAxes(axes, _stretch(model, name, power, log_middle), information)
-    return tuple(found.values())
+        found[field.coefficients] = FieldAxes(axes, _log_ratio(model, name, roots), np.zeros(0))
+    known = _information(np.concatenate([*slopes, list(means.values())]), np.sum(list(means.values()), axis=0))
+    ends = np.cumsum([len(part) for part in slopes])[:-1]
+    parts = np.split(known[: len(known) - len(means)], ends)
+    return tuple(replace(axes, information=part) for axes, part in zip(found.values(), parts, strict=True))
 
 
-def _stretch(model: Density, name: str, power: Floats, log_middle: Floats) -> Callable[[jax.Array], jax.Array]:
+def _information(slopes: Floats, mean: Floats) -> Floats:
+    """What Poisson counts of a mean (P,) know of each of K numbers of prior N(0, 1), of which all may move (K,).
+
+    Args:
+        slopes (K, P): derivatives of the mean.
+        mean: where it is zero the slopes are, too.
+    """
+    fisher = slopes @ (slopes / np.where(mean > 0, mean, 1.0)).T
+    return 1.0 / np.diag(np.linalg.inv(np.eye(len(fisher)) + fisher)) - 1.0
+
+
+def _log_ratio(model: Density, name: str, at_middle: Floats) -> Callable[[jax.Array], jax.Array]:
     built, table = model.expectation.built_field(name), model.arrays["sky"]["templates"]
-
-    def log_stretch(z: jax.Array) -> jax.Array:
-        return jnp.asarray(power) * (jnp.log(built.roots(table, model.parameters(z))) - log_middle)
-
-    return log_stretch
+    log_middle = np.log(at_middle)
+    return lambda point: jnp.log(built.roots(table, model.parameters(point))) - log_middle
 
 
 def spread_over_blocks(

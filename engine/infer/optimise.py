@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.errors import NonFiniteLikelihoodError
-from gammasky.engine.infer.climb import BATCH, Record, climb, in_batches
+from gammasky.engine.infer.climb import BATCH, EvaluateAll, Record, climb, in_batches
 
 if TYPE_CHECKING:
     from gammasky.engine.model import Density
@@ -112,7 +112,7 @@ def laplace(model: Density, seed: int, n_starts: int = 8, record: Record | None 
     if not np.isfinite(heights).any():
         raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
     mode = z[int(np.argmax(heights))]
-    return Laplace(mode, _scale_tril(curvature(model, mode)), float(heights.max()), heights, z)
+    return Laplace(mode, np.linalg.cholesky(covariance_of(curvature(model, mode))), float(heights.max()), heights, z)
 
 
 def laplace_at(model: Density, start: Laplace, optimum: Optimum) -> Laplace:
@@ -121,7 +121,7 @@ def laplace_at(model: Density, start: Laplace, optimum: Optimum) -> Laplace:
     Raises:
         NonFiniteLikelihoodError: the likelihood has no finite curvature there.
     """
-    scale_tril = _scale_tril(curvature(model, optimum.z))
+    scale_tril = np.linalg.cholesky(covariance_of(curvature(model, optimum.z)))
     return replace(start, mode=optimum.z, scale_tril=scale_tril, log_density=optimum.log_density)
 
 
@@ -172,10 +172,10 @@ def _starts(model: Density, seed: int, n_starts: int) -> Floats:
     return draws[finite][:n_starts]
 
 
-def _scale_tril(curvature: Floats) -> Floats:
-    """Cholesky factor of the covariance (D, D) that belongs to a curvature, no direction wider than twice the prior."""
+def covariance_of(curvature: Floats) -> Floats:
+    """The covariance (D, D) that belongs to a curvature, no direction wider than twice the prior."""
     values, vectors = np.linalg.eigh(curvature)
-    return np.linalg.cholesky((vectors / np.maximum(values, _FLATTEST)) @ vectors.T)
+    return np.asarray((vectors / np.maximum(values, _FLATTEST)) @ vectors.T)
 
 
 def curvature(model: Density, mode: Floats) -> Floats:
@@ -184,12 +184,20 @@ def curvature(model: Density, mode: Floats) -> Floats:
     Raises:
         NonFiniteLikelihoodError: a gradient beside the mode is not finite.
     """
+
+    def explained(points: Floats) -> tuple[Floats, Floats]:
+        values, gradients = evaluate(model, points)
+        bad = ~np.isfinite(gradients).all(axis=1)
+        if bad.any():
+            raise model.explain(model.parameters(jnp.asarray(points[int(np.argmax(bad))])))
+        return values, gradients
+
+    return differences(explained, mode)
+
+
+def differences(evaluate: EvaluateAll, mode: Floats) -> Floats:
+    """Minus the Hessian (D, D) at `mode`, by central differences of the gradients that `evaluate` gives."""
     shifts = _STEP * np.eye(mode.size)
-    points = np.concatenate([mode + shifts, mode - shifts])
-    _, gradients = evaluate(model, points)
-    bad = ~np.isfinite(gradients).all(axis=1)
-    if bad.any():
-        raise model.explain(model.parameters(jnp.asarray(points[int(np.argmax(bad))])))
-    above, below = np.split(gradients, 2)
-    differences = (below - above) / (2 * _STEP)
-    return (differences + differences.T) / 2
+    above, below = np.split(evaluate(np.concatenate([mode + shifts, mode - shifts]))[1], 2)
+    slopes = (below - above) / (2 * _STEP)
+    return np.asarray((slopes + slopes.T) / 2)

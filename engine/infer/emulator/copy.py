@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import solve_triangular
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.emulator import network as networks
@@ -28,9 +29,10 @@ class Copy(NamedTuple):
     Attributes:
         centre (D,), scale_tril (D, D): the frame, x = centre + scale_tril @ u.
         middle, spread (F,): mean and standard deviation of the features, by which they are standardised.
-        wall: radius^2 in u from which on the density falls faster.
+        wall: radius^2 (see `radii2`) from which on the density falls faster.
         reference: log-likelihood that the network's function is counted from.
-        network: see `network`; its inputs are u and the standardised features.
+        network: see `network`; its inputs are u, that of a field's weights where there are fields, and the standardised
+            features.
     """
 
     centre: jax.Array
@@ -52,6 +54,14 @@ def placed(copy: Copy, u: Floats) -> Floats:
     return np.asarray(copy.centre) + u @ np.asarray(copy.scale_tril).T
 
 
+def radii2(target: Target, copy: Copy, x: Floats) -> Floats:
+    """Radius^2 (n,) of x (n, D) in the frame, of fields the larger of that and that of the point with weights."""
+    found = (white(copy, x) ** 2).sum(axis=1)
+    if target.n_plain == target.size:
+        return found
+    return np.maximum(found, (white(copy, target.learnt(x, np.zeros_like(x))[0]) ** 2).sum(axis=1))
+
+
 def log_volume(copy: Copy) -> float:
     """log |dx / du|."""
     return float(np.log(np.diag(np.asarray(copy.scale_tril))).sum())
@@ -62,10 +72,22 @@ def log_density(target: Target, arrays: Arrays, copy: Copy, heat: jax.Array, u: 
 
     `arrays` are those of the target.
     """
-    log_prior, z = target.log_prior(copy.centre + copy.scale_tril @ u)
+    x = copy.centre + copy.scale_tril @ u
+    log_prior, z = target.log_prior(x)
     features = (target.features(z, arrays) - copy.middle) / copy.spread
-    learnt = networks.value(copy.network, jnp.concatenate([u, features]).astype(jnp.float32))
-    return log_prior + heat * learnt.astype(float) - 0.5 * jnp.maximum(0.0, u @ u - copy.wall)
+    known = _inputs(target, copy, u, x)
+    learnt = networks.value(copy.network, jnp.concatenate([known, features]).astype(jnp.float32))
+    radius2 = u @ u if target.n_plain == target.size else jnp.maximum(u @ u, known @ known)
+    return log_prior + heat * learnt.astype(float) - 0.5 * jnp.maximum(0.0, radius2 - copy.wall)
+
+
+def _inputs(target: Target, copy: Copy, u: jax.Array, x: jax.Array) -> jax.Array:
+    """u (D,) of x (D,), of fields that of their weights."""
+    if target.n_plain == target.size:
+        return u
+    block = slice(target.n_plain, None)
+    moved = solve_triangular(copy.scale_tril[block, block], (target.coordinates.with_weights(x) - x)[block], lower=True)
+    return u.at[block].add(moved)
 
 
 def framed(target: Target, centre: Floats, covariance: Floats) -> Copy:

@@ -71,7 +71,7 @@ class Design:
         below = np.maximum(0.0, self.top - self.values - _FAR - _DEEPER * self.n_block)
         return np.where(self.values > self.top - self._kept, 1.0 / (1.0 + (below / _SOFT) ** 2), 0.0)
 
-    def table(self, copy: Copy, most: int) -> tuple[int, dict[str, Singles]]:
+    def table(self, target: Target, copy: Copy, most: int) -> tuple[int, dict[str, Singles]]:
         """What the network is trained on, filled up to `most` rows: the number of rows that count, and the columns.
 
         Of more points than `most` the latest are taken.
@@ -85,11 +85,12 @@ class Design:
         features, slopes = np.concatenate(self.features)[rows], np.concatenate(self.slopes)[rows]
         scale_tril, middle, spread = (np.asarray(part) for part in (copy.scale_tril, copy.middle, copy.spread))
         n_plain = slopes.shape[2]
+        points, gradients = target.learnt(self.x[rows], self.gradients[rows])
         columns = {
-            "psi": np.concatenate([white(copy, self.x[rows]), (features - middle) / spread], axis=1),
+            "psi": np.concatenate([white(copy, points), (features - middle) / spread], axis=1),
             "slopes": slopes @ scale_tril[:n_plain, :n_plain].astype(np.float32) / spread[:, None].astype(np.float32),
             "values": self.values[rows] - float(copy.reference),
-            "gradients": self.gradients[rows] @ scale_tril,
+            "gradients": gradients @ scale_tril,
             "weights": weights[rows],
         }
         filled = {
@@ -98,9 +99,10 @@ class Design:
         }
         return len(rows), filled
 
-    def quadratic(self, copy: Copy) -> tuple[float, Floats, Floats]:
+    def quadratic(self, target: Target, copy: Copy) -> tuple[float, Floats, Floats]:
         """Constant, slope (D + F,) and curvature (D + F, D + F) of a quadratic form in u fitted to the gradients."""
-        u, gradients, weights = white(copy, self.x), self.gradients @ np.asarray(copy.scale_tril), self.weights()
+        points, gradients = target.learnt(self.x, self.gradients)
+        u, gradients, weights = white(copy, points), gradients @ np.asarray(copy.scale_tril), self.weights()
         size = u.shape[1]
         inputs = np.column_stack([np.ones(len(u)), u])
         normal = inputs.T @ (weights[:, None] * inputs) + 1e-3 * weights.sum() * np.eye(size + 1)

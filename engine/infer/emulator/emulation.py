@@ -27,7 +27,7 @@ from gammasky.engine.infer.convergence import Convergence, convergence
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator import training
 from gammasky.engine.infer.emulator.chains import ExactChains, weighed
-from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, reframed, white
+from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, radii2, reframed, white
 from gammasky.engine.infer.emulator.design import Design
 from gammasky.engine.infer.emulator.mixing import SLOW, r_hat, scatter
 from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
@@ -125,15 +125,20 @@ class Emulation:
             start: best point and curvature.
             recorded: points z (n, D), log densities (n,) and gradients (n, D) of the climbs.
         """
+        with_fields = self.target.n_plain < self.target.size
         for z, values, gradients in recorded:
             self.target.n_gradients += len(z)
+            if with_fields:
+                continue  # where the density of z is highest no draw of the posterior is
             known = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
             if known.any():
                 x = self.target.from_latent(z[known])
                 self.design.add(self.target, x, *self.target.of_latent(z[known], values[known], gradients[known], x))
         centre, covariance = self.target.coordinates.frame(self.model, start)
         high = start.optima > start.log_density - HIGH
-        if high.any():  # the frame holds all optima, and walkers begin at each
+        if with_fields:
+            self.walkers["hot"] = np.tile(centre, (CHAINS, 1))
+        elif high.any():  # the frame holds all optima, and walkers begin at each
             optima, heights = self.target.from_latent(start.optima_z[high]), start.optima[high]
             shares = np.exp(heights - heights.max()) / np.exp(heights - heights.max()).sum()
             away = optima - shares @ optima
@@ -164,7 +169,7 @@ class Emulation:
         x = placed(self.copy, t)
         values = yield from self._learn(x)
         self.copy = self.copy._replace(reference=np.float64(self.design.top))
-        self.copy = training.begun(self.copy, self.design, self._key())
+        self.copy = training.begun(self.target, self.copy, self.design, self._key())
         yield from self._train(FIRST_STEPS)
         weights = tempered(values + self.target.prior(x)[0], 0.15)
         drawn, optima = x[rng.choice(FIRST, CHAINS, p=weights)], self.walkers["hot"]
@@ -186,7 +191,7 @@ class Emulation:
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         _exists(log_weights)
         found = importance(log_weights, np.zeros(len(cold)))
-        residual, radii = scatter(log_weights), (white(self.copy, cold) ** 2).sum(axis=1)
+        residual, radii = scatter(log_weights), radii2(self.target, self.copy, cold)
         wall = float(self.copy.wall)
         self.rounds.append({
             "efficiency": found.efficiency, "k_hat": found.k_hat, "residual": residual, "cost": self.cost,
@@ -230,8 +235,8 @@ class Emulation:
         work = scouts.run(self.target, self.copy, begin, 0.8 * self.step, TESTED, self._rng())
         for number, _ in enumerate(self._timed("likelihood", work)):
             yield f"chains on the likelihood, {number + 1} of {TESTED}"
-        u = white(self.copy, np.concatenate(scouts.x))
-        copied = self.sampler.log_density(self.copy, u).reshape(TESTED, N_SCOUTS)
+        there = np.concatenate(scouts.x)
+        copied = self.sampler.log_density(self.copy, white(self.copy, there)).reshape(TESTED, N_SCOUTS)
         # what the copy has where there is no truth, a chain on the likelihood never tells
         test = Forward.of(np.array(scouts.log_density) - copied - weights.log_z + np.log(known.mean()))
         self.tests.append(test)
@@ -243,7 +248,7 @@ class Emulation:
             return
         for point, value, gradient in zip(scouts.points, scouts.values, scouts.gradients, strict=True):
             self.design.add(self.target, point, value, gradient)
-        wall = max((1.4 if pressed else 1.0) * float(self.copy.wall), 1.2 * (u**2).sum(axis=1).max())
+        wall = max((1.4 if pressed else 1.0) * float(self.copy.wall), 1.2 * radii2(self.target, self.copy, there).max())
         self.copy = self.copy._replace(wall=np.float64(wall))
         self.phase = "round" if pressed and len(self.rounds) < MOST_ROUNDS else "refine"
 
@@ -304,7 +309,7 @@ class Emulation:
 
     def _train(self, n_steps: int, *, anew: bool = False) -> Iterator[str]:
         if anew:
-            self.copy = training.begun(self.copy, self.design, self._key())
+            self.copy = training.begun(self.target, self.copy, self.design, self._key())
         work = training.train(self.target, self.copy, self.design, self._key(), n_steps)
         for number, copy in enumerate(self._timed("training", work)):
             self.copy = copy
@@ -348,7 +353,7 @@ class Emulation:
 
     def _pressed(self, x: Floats, weights: Floats) -> bool:
         """Whether the posterior, by weighted draws x (n, D), reaches the wall."""
-        near = (white(self.copy, x) ** 2).sum(axis=1) > 0.8 * float(self.copy.wall)
+        near = radii2(self.target, self.copy, x) > 0.8 * float(self.copy.wall)
         return bool(weights[near].sum() > AT_WALL)
 
     def _told(self) -> str:

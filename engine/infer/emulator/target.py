@@ -81,6 +81,17 @@ class Target:
         log_prior = jax.value_and_grad(lambda point: self.log_prior(point)[0])
         return self._mapped("prior", lambda _, point: log_prior(point), x)
 
+    def learnt(self, x: Floats, gradients: Floats) -> tuple[Floats, Floats]:
+        """Points and gradients as a copy learns them, with weights of fields, of x (n, D) and gradients (n, D)."""
+        if self.n_plain == self.size:
+            return x, gradients
+
+        def one(_: Arrays, point: jax.Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
+            moved = self.coordinates.with_weights(point)
+            return moved, jax.vjp(self.coordinates.without_weights, moved)[1](slope)[0]
+
+        return self._mapped("weights of fields", one, x, gradients)
+
     def features(self, z: jax.Array, arrays: Arrays) -> jax.Array:
         """Smooth functions (F,) of one z (D,) in which the likelihood is nearly simple.
 

@@ -34,7 +34,7 @@ _LINEAR = 3.0  # errors above grow the loss linearly
 
 def train(target: Target, copy: Copy, design: Design, key: jax.Array, n_steps: int) -> Iterator[Copy]:
     """The copy after every PIECE of steps."""
-    n, columns = design.table(copy, MOST_POINTS)
+    n, columns = design.table(target, copy, MOST_POINTS)
     table = {name: jnp.asarray(column) for name, column in columns.items()}
     optimiser = _optimiser()
     program = target.model.program(("emulator", "training"), lambda: jax.jit(_run))
@@ -111,6 +111,6 @@ def symmetric(network: Network) -> Network:
     return {**network, "A": (network["A"] + network["A"].T) / 2}
 
 
-def begun(copy: Copy, design: Design, key: jax.Array) -> Copy:
+def begun(target: Target, copy: Copy, design: Design, key: jax.Array) -> Copy:
     """The copy with a new network, which is the quadratic form of the design."""
-    return copy._replace(network=networks.start(key, *design.quadratic(copy)))
+    return copy._replace(network=networks.start(key, *design.quadratic(target, copy)))

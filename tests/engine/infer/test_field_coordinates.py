@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from gammasky.engine.infer.coordinates import Coordinates, flux_coordinates
-from gammasky.engine.infer.emulator.copy import framed, moments, placed
+from gammasky.engine.infer.emulator.copy import framed, radii2
+from gammasky.engine.infer.emulator.network import start
+from gammasky.engine.infer.emulator.sampling import Sampler
 from gammasky.engine.infer.emulator.target import Target
-from gammasky.engine.infer.field_coordinates import spread_over_blocks
+from gammasky.engine.infer.field_coordinates import _information, spread_over_blocks
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.model import SkyModel
 
@@ -35,18 +37,73 @@ def test_there_and_back_and_the_volume(field_model: SkyModel, coordinates: Coord
     assert not np.allclose(x[:, slot.start : slot.start + 36], z[:, slot.start : slot.start + 36])
 
 
-def test_modes_that_the_data_fix_scale_with_the_amplitude(field_model: SkyModel, coordinates: Coordinates) -> None:
+def test_modes_are_as_wide_wherever_the_amplitude_is(field_model: SkyModel, coordinates: Coordinates) -> None:
+    """At a tenth of the amplitude in the middle, where no mode is seen, and at twice that, where many are."""
     (field,) = coordinates.fields
-    assert field.information.shape == (36,)
-    assert field.information.max() > 10 * field.information.min() > 0
-    z = jnp.zeros(field_model.n_latent).at[field.axes].set(1.0)
-    wider = z.at[field_model.latent.slots["a_dif"].start].set(1.0)
-    theta = [field_model.parameters(point)["a_dif"] for point in (z, wider)]
-    log_ratio = np.log(float(theta[1] / theta[0]))
-    found = np.asarray(field.log_stretch(wider) - field.log_stretch(z))
-    power = field.information / (1 + field.information)
-    np.testing.assert_allclose(found, power * log_ratio, rtol=1e-9)
-    np.testing.assert_allclose(field.log_stretch(z), 0.0, atol=1e-12)
+    latent, expectation = field_model.latent, field_model.expectation
+
+    def counts(coefficients: jax.Array, z: jax.Array) -> jax.Array:
+        sky = field_model.sky(field_model.parameters(z) | {"z_dif": coefficients})
+        found = expectation.counts(sky, field_model.arrays["sky"]).values()
+        return jnp.stack(list(found))[:, : expectation.pixels.n_fit]
+
+    widths, in_z, in_weights = [], [], []
+    for of_amplitude in (-1.6, 1.2):
+        z = jnp.zeros(field_model.n_latent).at[latent.slots["a_dif"].start].set(of_amplitude)
+        parts = np.asarray(counts(z[field.axes], z))  # a norm may change by its own size
+        by_field = np.asarray(jax.jacfwd(counts)(z[field.axes], z)).sum(axis=0)
+        slopes = np.column_stack([by_field, parts.T])
+        fisher = np.eye(36 + len(parts)) + slopes.T @ (slopes / parts.sum(axis=0)[:, None])
+        in_z.append(np.sqrt(np.diag(np.linalg.inv(fisher))[:36]))
+        widths.append(in_z[-1] * np.exp(np.asarray(field.log_stretch(z))))
+        in_weights.append(widths[-1] * np.exp(np.asarray(field.log_weight(z))))
+    assert field.information.min() > 0
+    assert 3 <= (field.information > 1).sum() < 36  # the middle has seen some
+    most = [np.abs(np.log(low / high)).max() for low, high in (widths, in_z, in_weights)]
+    assert most[0] < 0.65 < 0.8 < most[1]
+    assert most[2] > 2.5
+
+
+def test_what_other_parts_can_do_is_not_known_of_a_mode() -> None:
+    """One number alone has the information of its counts; of two that do the same each has at most one unit."""
+    slopes, mean = np.full((1, 50), 2.0), np.full(50, 4.0)
+    np.testing.assert_allclose(_information(slopes, mean), [50.0], rtol=1e-12)
+    np.testing.assert_allclose(_information(np.repeat(slopes, 2, axis=0), mean), 50 / 51, rtol=1e-10)
+    empty = np.concatenate([mean, np.zeros(3)])
+    np.testing.assert_allclose(_information(np.pad(slopes, [(0, 0), (0, 3)]), empty), [50.0], rtol=1e-12)
+
+
+def test_gradients_with_weights(field_model: SkyModel) -> None:
+    target, rng = Target(field_model), np.random.default_rng(4)
+    x = target.from_latent(points(field_model))
+    gradients = target.likelihood(x)[1]
+    moved, slopes = target.learnt(x, gradients)
+    back = jax.vmap(target.coordinates.without_weights)(jnp.asarray(moved))
+    np.testing.assert_allclose(back, x, rtol=1e-12)
+    assert not np.allclose(moved, x)
+    way = rng.standard_normal(x.shape) / np.sqrt(x.shape[1])
+    above, below = (
+        target.likelihood(np.asarray(jax.vmap(target.coordinates.without_weights)(moved + step * way)))[0]
+        for step in (1e-5, -1e-5)
+    )
+    np.testing.assert_allclose((above - below) / 2e-5, (slopes * way).sum(axis=1), rtol=1e-5)
+
+
+def test_the_copy_reads_weights(field_model: SkyModel) -> None:
+    """A copy that is a quadratic form in the weights is one, whatever the amplitude does to x."""
+    target = Target(field_model)
+    size, n_plain = target.size, target.n_plain
+    copy = framed(target, np.zeros(size), np.eye(size))
+    curvature = np.zeros((size + len(copy.middle),) * 2)
+    curvature[n_plain:size, n_plain:size] = -np.eye(size - n_plain)
+    copy = copy._replace(network=start(jax.random.key(0), 0.0, np.zeros(len(curvature)), curvature), wall=np.inf)
+    copy.network["weights_3"] = jnp.zeros_like(copy.network["weights_3"])
+    x = target.from_latent(points(field_model))
+    weights = target.learnt(x, np.zeros_like(x))[0][:, n_plain:]
+    found = Sampler(target).log_density(copy, x) - target.prior(x)[0]
+    np.testing.assert_allclose(found, -0.5 * (weights**2).sum(axis=1), rtol=1e-5)
+    larger = np.maximum((x**2).sum(axis=1), (x[:, :n_plain] ** 2).sum(axis=1) + (weights**2).sum(axis=1))
+    np.testing.assert_allclose(radii2(target, copy, x), larger, rtol=1e-10)
 
 
 def test_blocks_come_last(field_model: SkyModel) -> None:
@@ -72,39 +129,15 @@ def test_a_block_follows_the_rest_as_before() -> None:
     np.testing.assert_allclose(narrow[3:, 3:], covariance[3:, 3:] - follows @ covariance[:3, 3:], rtol=1e-6)
 
 
-def test_the_frame_of_a_laplace_approximation(field_model: SkyModel, coordinates: Coordinates) -> None:
-    size = field_model.n_latent
-    laplace = Laplace(np.zeros(size), 0.1 * np.eye(size), 0.0, np.zeros(1))
-    mean, covariance = coordinates.frame(field_model, laplace)
-    assert mean.shape == (size,)
-    assert np.linalg.eigvalsh(covariance).min() > 0
-    block = np.sqrt(np.diag(covariance)[field_model.latent.n_plain :])
-    np.testing.assert_allclose(block, 0.1, rtol=0.1)  # at z = 0 amplitude and length stretch nothing
-
-
-def test_features_of_a_copy_do_not_depend_on_a_block(field_model: SkyModel) -> None:
-    target, size, n_plain = Target(field_model), field_model.n_latent, field_model.latent.n_plain
-    rng = np.random.default_rng(5)
-    copy = framed(target, 0.05 * rng.standard_normal(size), 0.01 * np.eye(size))
-    x = placed(copy, rng.standard_normal((4, size)))
-    features, slopes = target.features_and_slopes(x)
-    assert slopes.shape == (4, features.shape[1], n_plain)
-    moved = x.copy()
-    moved[:, n_plain:] += 1.0
-    np.testing.assert_array_equal(target.features_and_slopes(moved)[0], features)
-    moved[:, 0] += 0.1
-    assert not np.allclose(target.features_and_slopes(moved)[0], features)
-
-
-def test_a_frame_of_few_draws_keeps_the_block_that_follows(field_model: SkyModel) -> None:
-    target, size, n_plain = Target(field_model), field_model.n_latent, field_model.latent.n_plain
-    matrix = np.eye(size) + 0.05 * np.random.default_rng(6).standard_normal((size, size))
-    copy = framed(target, np.zeros(size), matrix @ matrix.T)
-    x = placed(copy, 1.5 * np.random.default_rng(7).standard_normal((40, size)))  # fewer draws than dimensions
-    mean, covariance = moments(x, np.full(40, 1 / 40), copy, n_plain)
-    before = matrix @ matrix.T
-    follows = [np.linalg.solve(whole[:n_plain, :n_plain], whole[:n_plain, n_plain:]) for whole in (covariance, before)]
-    np.testing.assert_allclose(follows[0], follows[1], atol=1e-9)
-    assert np.trace(covariance[:n_plain, :n_plain]) > 1.1 * np.trace(before[:n_plain, :n_plain])
-    assert np.linalg.eigvalsh(covariance).min() > 0
-    assert mean.shape == (size,)
+def test_the_frame_is_about_the_highest_point_in_x(field_model: SkyModel, coordinates: Coordinates) -> None:
+    size, target = field_model.n_latent, Target(field_model)
+    mean, covariance = coordinates.frame(field_model, Laplace(np.zeros(size), 0.1 * np.eye(size), 0.0, np.zeros(1)))
+    shifts = 1e-3 * np.eye(size)
+    x = np.concatenate([mean[None], mean + shifts, mean - shifts])
+    gradients = target.likelihood(x)[1] + target.prior(x)[1]
+    scale_tril = np.linalg.cholesky(covariance)
+    assert np.linalg.norm(gradients[0] @ scale_tril) < 0.1  # of a standard deviation
+    curvature = -(gradients[1 : size + 1] - gradients[size + 1 :]) / 2e-3
+    values = np.linalg.eigvalsh(scale_tril.T @ (curvature + curvature.T) / 2 @ scale_tril)
+    np.testing.assert_allclose(values[values > 0.95], 1.0, atol=0.02)
+    assert (values > 0.95).sum() > 0.8 * size  # others are wider than twice the prior, and cut there

@@ -130,7 +130,7 @@ def test_table_of_a_design_holds_gradients_in_the_frame(target: Target) -> None:
     design, copy = Design.empty(SIZE), quadratic(target, 0.5)
     x = PLACE + WIDTH * np.random.default_rng(3).standard_normal((4, SIZE))
     design.add(target, x, *target.likelihood(x))
-    n, table = design.table(copy, 10)
+    n, table = design.table(target, copy, 10)
     assert n == 4
     assert not table["weights"][4:].any()
     step = 1e-5 * np.asarray(copy.scale_tril)[:, 1]
