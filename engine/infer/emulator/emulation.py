@@ -48,6 +48,7 @@ PER_ROUND = 320  # new points of a round at full heat, and as many with the like
 HEAT = 0.65
 ENOUGH, MOST_ROUNDS = 0.4, 12  # importance efficiency that ends the rounds, and their largest number
 FIRST_STEPS, ROUND_STEPS, LAST_STEPS = 800, 500, 2000  # of training
+MORE_STEPS = 2  # of them, where there are fields
 LEAST_STEPS, WELL, SURPRISE = 0.1, 0.3, 3.0  # share of steps where nothing is new; residual, and largest one, for all
 EASY, EASY_WORST = 0.9, 1.0  # importance efficiency, and largest residual, of a copy that is tested once
 FIRST_POOL, POOL = 1024, 2048
@@ -310,6 +311,8 @@ class Emulation:
     def _train(self, n_steps: int, *, anew: bool = False) -> Iterator[str]:
         if anew:
             self.copy = training.begun(self.target, self.copy, self.design, self._key())
+        if self.target.n_plain < self.target.size:
+            n_steps *= MORE_STEPS
         work = training.train(self.target, self.copy, self.design, self._key(), n_steps)
         for number, copy in enumerate(self._timed("training", work)):
             self.copy = copy

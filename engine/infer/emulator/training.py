@@ -66,13 +66,14 @@ def _run(
     total: int,
 ) -> tuple[Network, Any]:
     optimiser = _optimiser()
+    highest = _RATE * _plain_share(table) ** 0.5
 
     def step(number: jax.Array, carry: tuple[Network, Any]) -> tuple[Network, Any]:
         network, state = carry
         rows = jax.random.randint(jax.random.fold_in(key, number), (BATCH,), 0, n)
         slope = jax.grad(loss)(network, jax.tree.map(lambda column: column[rows], table))
         change, state = optimiser.update(slope, state, network)
-        rate = (_RATE * schedule(number, total, _WARM, _LAST_RATE)).astype(jnp.float32)
+        rate = (highest * schedule(number, total, _WARM, _LAST_RATE)).astype(jnp.float32)
         return jax.tree.map(lambda weight, part: weight - rate * part, network, change), state
 
     return jax.lax.fori_loop(first, last, step, (network, state))
@@ -97,7 +98,14 @@ def loss(network: Network, rows: dict[str, jax.Array]) -> jax.Array:
     gradients = slopes[:, :size] + of_features
     of_value = _huber((found - rows["values"]) ** 2)
     of_gradient = _huber(jnp.sum((gradients - rows["gradients"]) ** 2, axis=1))
-    return jnp.sum(rows["weights"] * (_VALUE * of_value + of_gradient)) / jnp.sum(rows["weights"])
+    of_both = _VALUE * _plain_share(rows) * of_value + of_gradient
+    return jnp.sum(rows["weights"] * of_both) / jnp.sum(rows["weights"])
+
+
+def _plain_share(rows: dict[str, jax.Array]) -> float:
+    """Share of the coordinates that are no coefficients of fields: of many hundred numbers, each small, the errors add
+    up in a value, which must not lead then, and smaller steps learn more."""
+    return rows["slopes"].shape[2] / rows["gradients"].shape[1]
 
 
 def _huber(square: jax.Array) -> jax.Array:
