@@ -112,7 +112,7 @@ def laplace(model: Density, seed: int, n_starts: int = 8, record: Record | None 
     if not np.isfinite(heights).any():
         raise NonFiniteLikelihoodError("the optimiser left the region where the likelihood exists; narrow the priors")
     mode = z[int(np.argmax(heights))]
-    return Laplace(mode, np.linalg.cholesky(covariance_of(curvature(model, mode))), float(heights.max()), heights, z)
+    return Laplace(mode, _scale_tril(curvature(model, mode)), float(heights.max()), heights, z)
 
 
 def laplace_at(model: Density, start: Laplace, optimum: Optimum) -> Laplace:
@@ -121,7 +121,7 @@ def laplace_at(model: Density, start: Laplace, optimum: Optimum) -> Laplace:
     Raises:
         NonFiniteLikelihoodError: the likelihood has no finite curvature there.
     """
-    scale_tril = np.linalg.cholesky(covariance_of(curvature(model, optimum.z)))
+    scale_tril = _scale_tril(curvature(model, optimum.z))
     return replace(start, mode=optimum.z, scale_tril=scale_tril, log_density=optimum.log_density)
 
 
@@ -170,6 +170,11 @@ def _starts(model: Density, seed: int, n_starts: int) -> Floats:
     if not finite.any():
         raise model.explain(model.parameters(jnp.asarray(draws[0])))
     return draws[finite][:n_starts]
+
+
+def _scale_tril(curvature: Floats) -> Floats:
+    """Cholesky factor of the covariance (D, D) that belongs to a curvature."""
+    return np.asarray(np.linalg.cholesky(covariance_of(curvature)), dtype=np.float64)
 
 
 def covariance_of(curvature: Floats) -> Floats:
