@@ -62,7 +62,7 @@ def cluster(tasks: object, ray_folder: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def new_node(cluster: Any, **options: Any) -> tuple[Any, int]:
-    """Another node, and how many before it Ray gave up: it waits half a minute for one, too little on a busy machine."""
+    """Another node, and how many before it Ray gave up: it waits for half a minute, too little on a busy machine."""
     for given_up in range(MOST_GIVEN_UP + 1):
         try:
             return cluster.add_node(num_cpus=1, **options), given_up
