@@ -62,7 +62,8 @@ def gradient(joint: Joint, backend: str, weights: np.ndarray) -> list[np.ndarray
     def total(*point: jax.Array) -> jax.Array:
         return (joint_log_likelihood(joint.plan, *point, backend=backend) * weights).sum()
 
-    return [np.array(part) for part in jax.grad(total, argnums=(0, 1, 2, 3))(*map(jnp.asarray, joint.point))]
+    slopes = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3)))  # one program, not hundreds of small ones
+    return [np.array(part) for part in slopes(*map(jnp.asarray, joint.point))]
 
 
 def terms_of(joint: Joint, pixel: int) -> tuple[list[Any], list[Any], list[Any]]:

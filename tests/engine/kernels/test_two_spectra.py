@@ -38,7 +38,8 @@ class Two(NamedTuple):
         def total(*point: jax.Array) -> jax.Array:
             return (two_spectra_log_likelihood(self.plan, self.kinds, *point, backend=backend) * weights).sum()
 
-        return [np.array(part) for part in jax.grad(total, argnums=(0, 1, 2, 3))(*map(jnp.asarray, self.point))]
+        slopes = jax.jit(jax.grad(total, argnums=(0, 1, 2, 3)))  # one program, not hundreds of small ones
+        return [np.array(part) for part in slopes(*map(jnp.asarray, self.point))]
 
 
 @pytest.fixture
