@@ -211,8 +211,10 @@ class Emulation:
     def _draw_pool(self) -> Iterator[str]:
         yield from self._move("cold", 20)
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
-        if r_hat(x) >= SLOW:  # between modes that chains hardly leave, excursions may lead
-            x = yield from self._draw("cold", len(x), 10, excursions=True)
+        if r_hat(x) >= SLOW:
+            # between modes that chains hardly leave, excursions may lead; with fields, none ever comes back
+            fields = self.target.n_plain < self.target.size
+            x = yield from self._draw("cold", len(x), 30 if fields else 10, excursions=not fields)
         parts: list[dict[str, Floats]] = []
         work = (
             weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE])
