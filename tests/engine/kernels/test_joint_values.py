@@ -131,7 +131,7 @@ def test_one_bin_is_the_likelihood_of_one_bin(backend: str, make: Any) -> None:
 
     expected = pixel_log_likelihood(plan, mean[0], templates, x, backend="numba")
     np.testing.assert_allclose(value(joint, backend), expected, rtol=1e-12)
-    slopes = jax.grad(alone, argnums=(0, 1, 2))(*map(jnp.asarray, (mean[0], templates, x)))
+    slopes = jax.jit(jax.grad(alone, argnums=(0, 1, 2)))(*map(jnp.asarray, (mean[0], templates, x)))
     found = gradient(joint, backend, weights)
     np.testing.assert_allclose(found[0][0], slopes[0], rtol=1e-11, atol=1e-12)
     for part, slope in zip(found[1:3], slopes[1:], strict=True):

@@ -105,6 +105,7 @@ def test_every_slope_is_that_of_differences() -> None:
     sky = SpheroidSky.build(stream.uniform(-20, 20, 7), stream.uniform(-20, 20, 7))
     point = jnp.array([1.2, 18.0, 0.7, 25.0, 0.4, -0.3])
 
+    @jax.jit
     def integral(p: jax.Array) -> jax.Array:
         logarithm = partial(log_nfw_squared, gamma=p[0], scale_radius_kpc=p[1])
         return jnp.log(line_integral(logarithm, p[2], p[3], p[4], p[5], sky))
