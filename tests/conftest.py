@@ -30,7 +30,8 @@ jax.config.update("jax_enable_x64", True)
 # programs compile in two thirds of the time, after `compiled_fast` in half, also in processes that a test starts. The
 # other way of writing fused loops is what later versions know alone: an unknown flag would end the process
 if jax.__version_info__[:2] == (0, 10):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+    flags = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
 
 # a shell that starts the suite in the background makes it ignore Ctrl-C, and every process that a test starts
 signal.signal(signal.SIGINT, signal.default_int_handler)
