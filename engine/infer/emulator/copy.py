@@ -29,10 +29,12 @@ class Copy(NamedTuple):
     Attributes:
         centre (D,), scale_tril (D, D): the frame, x = centre + scale_tril @ u.
         middle, spread (F,): mean and standard deviation of the features, by which they are standardised.
-        wall: radius^2 (see `radii2`) from which on the density falls faster.
+        wall: radius^2 in u from which on the density falls faster.
         reference: log-likelihood that the network's function is counted from.
         network: see `network`; its inputs are u, that of a field's weights where there are fields, and the standardised
             features.
+        reach: the wall in a network's u, which has no width of its own where weights of fields vary: as far as points
+            have taught it.
     """
 
     centre: jax.Array
@@ -42,6 +44,7 @@ class Copy(NamedTuple):
     wall: np.float64
     reference: np.float64
     network: Network
+    reach: np.float64 = np.float64(np.inf)
 
 
 def white(copy: Copy, x: Floats) -> Floats:
@@ -52,14 +55,6 @@ def white(copy: Copy, x: Floats) -> Floats:
 def placed(copy: Copy, u: Floats) -> Floats:
     """x (n, D) of u (n, D)."""
     return np.asarray(copy.centre) + u @ np.asarray(copy.scale_tril).T
-
-
-def radii2(target: Target, copy: Copy, x: Floats) -> Floats:
-    """Radius^2 (n,) of x (n, D) in the frame, of fields the larger of that and that of the point with weights."""
-    found = (white(copy, x) ** 2).sum(axis=1)
-    if target.n_plain == target.size:
-        return found
-    return np.maximum(found, (white(copy, target.learnt(x, np.zeros_like(x))[0]) ** 2).sum(axis=1))
 
 
 def log_volume(copy: Copy) -> float:
@@ -77,8 +72,10 @@ def log_density(target: Target, arrays: Arrays, copy: Copy, heat: jax.Array, u: 
     features = (target.features(z, arrays) - copy.middle) / copy.spread
     known = _inputs(target, copy, u, x)
     learnt = networks.value(copy.network, jnp.concatenate([known, features]).astype(jnp.float32))
-    radius2 = u @ u if target.n_plain == target.size else jnp.maximum(u @ u, known @ known)
-    return log_prior + heat * learnt.astype(float) - 0.5 * jnp.maximum(0.0, radius2 - copy.wall)
+    beyond = jnp.maximum(0.0, u @ u - copy.wall)
+    if target.n_plain < target.size:
+        beyond += jnp.maximum(0.0, known @ known - copy.reach)
+    return log_prior + heat * learnt.astype(float) - 0.5 * beyond
 
 
 def _inputs(target: Target, copy: Copy, u: jax.Array, x: jax.Array) -> jax.Array:

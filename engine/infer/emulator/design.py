@@ -15,6 +15,7 @@ Singles = NDArray[np.float32]
 KEPT = 200.0  # nat below the top: points farther down teach nothing of the posterior
 _FAR, _SOFT = 25.0, 15.0  # nat below the top from which points count less, and how fast
 _DEEPER = 0.25  # both ends are farther down by so many nat for each coefficient of a field: the posterior itself is
+_COUNTS = 0.5  # weight of a point that says how far the copy has been taught
 _TOP = 50  # so many points are above the top
 
 
@@ -70,6 +71,11 @@ class Design:
         """What each point counts (n,): less, the farther it is below the top; 0 for those that count nothing."""
         below = np.maximum(0.0, self.top - self.values - _FAR - _DEEPER * self.n_block)
         return np.where(self.values > self.top - self._kept, 1.0 / (1.0 + (below / _SOFT) ** 2), 0.0)
+
+    def reach(self, target: Target, copy: Copy) -> np.float64:
+        """Radius^2 in the frame, with weights of fields, that holds all points that count."""
+        points = target.learnt(self.x, self.gradients)[0][self.weights() > _COUNTS]
+        return np.float64((white(copy, points) ** 2).sum(axis=1).max())
 
     def table(self, target: Target, copy: Copy, most: int) -> tuple[int, dict[str, Singles]]:
         """What the network is trained on, filled up to `most` rows: the number of rows that count, and the columns.

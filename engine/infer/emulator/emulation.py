@@ -27,7 +27,7 @@ from gammasky.engine.infer.convergence import Convergence, convergence
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator import training
 from gammasky.engine.infer.emulator.chains import ExactChains, weighed
-from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, radii2, reframed, white
+from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, reframed, white
 from gammasky.engine.infer.emulator.design import Design
 from gammasky.engine.infer.emulator.mixing import SLOW, r_hat, scatter
 from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
@@ -192,7 +192,7 @@ class Emulation:
         log_weights = np.where(np.isfinite(log_weights), log_weights, -np.inf)
         _exists(log_weights)
         found = importance(log_weights, np.zeros(len(cold)))
-        residual, radii = scatter(log_weights), radii2(self.target, self.copy, cold)
+        residual, radii = scatter(log_weights), (white(self.copy, cold) ** 2).sum(axis=1)
         wall = float(self.copy.wall)
         self.rounds.append({
             "efficiency": found.efficiency, "k_hat": found.k_hat, "residual": residual, "cost": self.cost,
@@ -238,8 +238,8 @@ class Emulation:
         work = scouts.run(self.target, self.copy, begin, 0.8 * self.step, TESTED, self._rng())
         for number, _ in enumerate(self._timed("likelihood", work)):
             yield f"chains on the likelihood, {number + 1} of {TESTED}"
-        there = np.concatenate(scouts.x)
-        copied = self.sampler.log_density(self.copy, white(self.copy, there)).reshape(TESTED, N_SCOUTS)
+        u = white(self.copy, np.concatenate(scouts.x))
+        copied = self.sampler.log_density(self.copy, u).reshape(TESTED, N_SCOUTS)
         # what the copy has where there is no truth, a chain on the likelihood never tells
         test = Forward.of(np.array(scouts.log_density) - copied - weights.log_z + np.log(known.mean()))
         self.tests.append(test)
@@ -251,7 +251,7 @@ class Emulation:
             return
         for point, value, gradient in zip(scouts.points, scouts.values, scouts.gradients, strict=True):
             self.design.add(self.target, point, value, gradient)
-        wall = max((1.4 if pressed else 1.0) * float(self.copy.wall), 1.2 * radii2(self.target, self.copy, there).max())
+        wall = max((1.4 if pressed else 1.0) * float(self.copy.wall), 1.2 * (u**2).sum(axis=1).max())
         self.copy = self.copy._replace(wall=np.float64(wall))
         self.phase = "round" if pressed and len(self.rounds) < MOST_ROUNDS else "refine"
 
@@ -315,6 +315,7 @@ class Emulation:
             self.copy = training.begun(self.target, self.copy, self.design, self._key())
         if self.target.n_plain < self.target.size:
             n_steps *= MORE_STEPS
+            self.copy = self.copy._replace(reach=self.design.reach(self.target, self.copy))
         work = training.train(self.target, self.copy, self.design, self._key(), n_steps)
         for number, copy in enumerate(self._timed("training", work)):
             self.copy = copy
@@ -358,7 +359,7 @@ class Emulation:
 
     def _pressed(self, x: Floats, weights: Floats) -> bool:
         """Whether the posterior, by weighted draws x (n, D), reaches the wall."""
-        near = radii2(self.target, self.copy, x) > 0.8 * float(self.copy.wall)
+        near = (white(self.copy, x) ** 2).sum(axis=1) > 0.8 * float(self.copy.wall)
         return bool(weights[near].sum() > AT_WALL)
 
     def _told(self) -> str:

@@ -16,7 +16,7 @@ from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.emulator.scouts import Forward
 
 _PREFIX = "emulator_"
-_COPY = ("centre", "scale_tril", "middle", "spread", "wall", "reference")
+_COPY = ("centre", "scale_tril", "middle", "spread", "wall", "reach", "reference")
 _PLAIN = ("phase", "pieces_done", "ticks", "step", "rounds", "log_z", "seconds")
 
 
