@@ -96,11 +96,11 @@ test-312 installed-312:
 else
 ON_312 = $(addprefix kernels/,bar callbacks nptf_gradients nptf_transforms poisson profiles simulate_variates threads) \
 	$(addprefix model/,end_to_end extend sky_model simulate) \
-	$(addprefix infer/,checkpoint derived guides nuts optimise posterior settings summary) infer/emulator/parts
+	$(addprefix infer/,checkpoint derived face guides nuts optimise posterior settings summary) infer/emulator/parts
 test-312: .venv-312/.installed
 	JAX_DISABLE_MOST_OPTIMIZATIONS=1 .venv-312/$(PYTEST) -m 'not slow' --thin \
 		$(foreach part,$(ON_312),tests/engine/$(dir $(part))test_$(notdir $(part)).py) \
-		tests/engine/infer/test_run.py::test_command_leaves_everything \
+		tests/engine/infer/test_dark_matter.py::test_command \
 		tests/engine/test_runtime.py tests/test_cli.py tests/test_imports.py tests/test_public_names.py
 
 installed-312: .venv-312/.installed

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -72,6 +73,7 @@ def test_a_platform_that_is_not_there_is_one_line(platform: str, tmp_path: Path)
     assert last.endswith("unset it, or set JAX_PLATFORMS=cpu")
 
 
+@pytest.mark.skipif(jax.__version_info__[:2] != (0, 10), reason="tests have no flags of their own for this JAX")
 def test_tests_compile_in_another_way_than_users_and_find_the_same_numbers() -> None:
     """See `XLA_FLAGS` in tests/conftest.py: a process without them finds the same values and gradients of a model."""
     code = (

@@ -155,12 +155,12 @@ class Twice(Method):
         return 0
 
 
-def test_a_guide_and_a_method_from_outside(small_model: SkyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guide_and_a_method_from_outside(tiny_model: SkyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(GUIDES, Wide.name, Wide)
     monkeypatch.setitem(METHODS, Twice.name, Twice)
-    found = fit(small_model, Settings(method="svi", emulator=False, guide="wide", steps=200), n_draws=100)
+    found = fit(tiny_model, Settings(method="svi", emulator=False, guide="wide", steps=200), n_draws=100)
     assert found.elbo[-20:].mean() > found.elbo[:5].mean()  # it has narrowed
-    found = fit(small_model, Settings(method="twice", times=3), n_draws=100)
+    found = fit(tiny_model, Settings(method="twice", times=3), n_draws=100)
     assert found.method == "twice"
     assert len(found.z) == 300
     assert found.verdict.reasons == ("nobody has looked at it",)
