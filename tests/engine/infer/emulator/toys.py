@@ -38,6 +38,8 @@ class Toy:
             fluxes=lambda _sky: {"all": jnp.asarray(0.0)},
             point_source_fractions=lambda _sky: {},
             groups=(),
+            numbers_of_sources=lambda _sky, _theta: {},
+            names_of_numbers={},
             bins=SimpleNamespace(n=1),
         )
         self.identity = {"model": "toy", "arrays": ""}
