@@ -55,6 +55,16 @@ class Registry(Generic[Kind]):
             raise ValueError(f"key '{self.what}' is missing; give one of {known}")
         return self.named(str(table[self.what])).model_validate(table)  # type: ignore[attr-defined]
 
+    def of_keys(self, table: Any) -> Any:
+        """Make what a table without such an entry describes: the kind most of whose keys it has, the first on a tie.
+
+        What is no table stays as it is.
+        """
+        if not isinstance(table, dict):
+            return table
+        kinds: Any = self.kinds.values()
+        return max(kinds, key=lambda kind: len(kind.model_fields.keys() & table.keys())).model_validate(table)
+
     def words(self) -> str:
         """List all words, separated by commas, for messages."""
         return ", ".join(self.kinds)

@@ -73,14 +73,14 @@ def log_density(target: Target, arrays: Arrays, copy: Copy, heat: jax.Array, u: 
     known = _inputs(target, copy, u, x)
     learnt = networks.value(copy.network, jnp.concatenate([known, features]).astype(jnp.float32))
     beyond = jnp.maximum(0.0, u @ u - copy.wall)
-    if target.n_plain < target.size:
+    if target.has_fields:
         beyond += jnp.maximum(0.0, known @ known - copy.reach)
     return log_prior + heat * learnt.astype(float) - 0.5 * beyond
 
 
 def _inputs(target: Target, copy: Copy, u: jax.Array, x: jax.Array) -> jax.Array:
     """u (D,) of x (D,), of fields that of their weights."""
-    if target.n_plain == target.size:
+    if not target.has_fields:
         return u
     block = slice(target.n_plain, None)
     moved = solve_triangular(copy.scale_tril[block, block], (target.coordinates.with_weights(x) - x)[block], lower=True)

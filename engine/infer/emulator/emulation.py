@@ -126,10 +126,9 @@ class Emulation:
             start: best point and curvature.
             recorded: points z (n, D), log densities (n,) and gradients (n, D) of the climbs.
         """
-        with_fields = self.target.n_plain < self.target.size
         for z, values, gradients in recorded:
             self.target.n_gradients += len(z)
-            if with_fields:
+            if self.target.has_fields:
                 continue  # where the density of z is highest no draw of the posterior is
             known = np.isfinite(values) & np.isfinite(gradients).all(axis=1)
             if known.any():
@@ -137,7 +136,7 @@ class Emulation:
                 self.design.add(self.target, x, *self.target.of_latent(z[known], values[known], gradients[known], x))
         centre, covariance = self.target.coordinates.frame(self.model, start)
         high = start.optima > start.log_density - HIGH
-        if with_fields:
+        if self.target.has_fields:
             self.walkers["hot"] = np.tile(centre, (CHAINS, 1))
         elif high.any():  # the frame holds all optima, and walkers begin at each
             optima, heights = self.target.from_latent(start.optima_z[high]), start.optima[high]
@@ -213,7 +212,7 @@ class Emulation:
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
         if r_hat(x) >= SLOW:
             # between modes that chains hardly leave, excursions may lead; with fields, none ever comes back
-            fields = self.target.n_plain < self.target.size
+            fields = self.target.has_fields
             x = yield from self._draw("cold", len(x), 30 if fields else 10, excursions=not fields)
         parts: list[dict[str, Floats]] = []
         work = (
@@ -313,7 +312,7 @@ class Emulation:
     def _train(self, n_steps: int, *, anew: bool = False) -> Iterator[str]:
         if anew:
             self.copy = training.begun(self.target, self.copy, self.design, self._key())
-        if self.target.n_plain < self.target.size:
+        if self.target.has_fields:
             n_steps *= MORE_STEPS
             self.copy = self.copy._replace(reach=self.design.reach(self.target, self.copy))
         work = training.train(self.target, self.copy, self.design, self._key(), n_steps)

@@ -46,6 +46,11 @@ class Target:
         self.arrays = {name: part for name, part in model.arrays.items() if name == "priors"}
         self.n_gradients = self.n_values = 0
 
+    @property
+    def has_fields(self) -> bool:
+        """Whether some coordinates are coefficients of fields."""
+        return self.n_plain < self.size
+
     def likelihood(self, x: Floats) -> tuple[Floats, Floats]:
         """Log-likelihood (n,) and its gradient (n, D) at x (n, D); not finite where the likelihood does not exist."""
         z = self.latent(x)
@@ -83,7 +88,7 @@ class Target:
 
     def learnt(self, x: Floats, gradients: Floats) -> tuple[Floats, Floats]:
         """Points and gradients as a copy learns them, with weights of fields, of x (n, D) and gradients (n, D)."""
-        if self.n_plain == self.size:
+        if not self.has_fields:
             return x, gradients
 
         def one(_: Arrays, point: jax.Array, slope: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -99,7 +104,7 @@ class Target:
         plain coordinates. `arrays` are those of the target: models that share programs may differ in them.
         """
         fluxes = self.model.mixture_fluxes(self.model.parameters(z, arrays))
-        quantiles = ndtr(z if self.n_plain == self.size else z[: self.n_plain])
+        quantiles = ndtr(z[: self.n_plain] if self.has_fields else z)
         return jnp.concatenate([quantiles, jnp.stack(fluxes)] if fluxes else [quantiles])
 
     def features_and_slopes(self, x: Floats) -> tuple[Floats, Singles]:
@@ -108,7 +113,7 @@ class Target:
         def one(arrays: Arrays, point: jax.Array) -> tuple[jax.Array, jax.Array]:
             found, push = jax.linearize(lambda at: self.features(self.coordinates.to_latent(at)[0], arrays), point)
             directions = jnp.eye(self.size)
-            if self.n_plain < self.size:
+            if self.has_fields:
                 directions = directions[: self.n_plain]
             return found, jax.vmap(push)(directions).T.astype(jnp.float32)
 

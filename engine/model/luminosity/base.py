@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import jax
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
@@ -84,13 +84,4 @@ class Luminosity(Schema):
 
 LUMINOSITIES: Registry[type[Luminosity]] = Registry("luminosity function")
 
-
-def _as_luminosity(value: Any) -> Any:
-    """The luminosity function that a table describes: the kind most of whose keys it has, the first on a tie."""
-    if not isinstance(value, dict):
-        return value
-    kinds = LUMINOSITIES.kinds.values()
-    return max(kinds, key=lambda kind: len(kind.model_fields.keys() & value.keys())).model_validate(value)
-
-
-AnyLuminosity = Annotated[SerializeAsAny[Luminosity], BeforeValidator(_as_luminosity)]
+AnyLuminosity = Annotated[SerializeAsAny[Luminosity], BeforeValidator(LUMINOSITIES.of_keys)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import jax
 from numpy.typing import ArrayLike
@@ -65,13 +65,4 @@ class SourceCounts(Schema):
 
 SOURCE_COUNTS: Registry[type[SourceCounts]] = Registry("source-count function")
 
-
-def _as_source_counts(value: Any) -> Any:
-    """The source-count function that a table describes: the kind most of whose keys it has, the first on a tie."""
-    if not isinstance(value, dict):
-        return value
-    kinds = SOURCE_COUNTS.kinds.values()
-    return max(kinds, key=lambda kind: len(kind.model_fields.keys() & value.keys())).model_validate(value)
-
-
-AnySourceCounts = Annotated[SerializeAsAny[SourceCounts], BeforeValidator(_as_source_counts)]
+AnySourceCounts = Annotated[SerializeAsAny[SourceCounts], BeforeValidator(SOURCE_COUNTS.of_keys)]
