@@ -5,18 +5,15 @@ python benchmarks/fields.py [DATA]
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from typing import Any
 
-import jax
-import numpy as np
+from in_turn import milliseconds
 
 import gammasky
 from gammasky.engine.model.spec import ModelSpec, model_from_table, read_model
 
-PARTICLES, CALLS, ROUNDS = 8, 20, 9
+CALLS = 20
 FIELDS: dict[str, dict[str, Any]] = {
     "l <= 4": {"harmonics": 4, "amplitude": "a"},
     "l <= 8": {"harmonics": 8, "amplitude": "a"},
@@ -43,23 +40,10 @@ def main() -> None:
     dataset = gammasky.Dataset.open(sys.argv[1] if len(sys.argv) > 1 else "fermi")
     models = {"without": gammasky.SkyModel("fiducial", dataset)}
     models |= {name: gammasky.SkyModel(with_field(field), dataset) for name, field in FIELDS.items()}
-    points = {
-        name: 0.5 * np.random.default_rng(1).standard_normal((PARTICLES, model.n_latent))
-        for name, model in models.items()
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for round_ in range(ROUNDS + 1):
-        for name, model in models.items():
-            start = time.perf_counter()
-            for _ in range(CALLS):
-                jax.block_until_ready(model.value_and_gradient(points[name]))
-            if round_:  # the first one compiles
-                seconds[name].append(1e3 * (time.perf_counter() - start) / CALLS / PARTICLES)
-    base = statistics.median(seconds["without"])
+    found = milliseconds(models, CALLS)
     print(f"{'field':>10} {'latent':>7} {'ms/point':>9} {'ratio':>6}")
-    for name, found in seconds.items():
-        middle = statistics.median(found)
-        print(f"{name:>10} {models[name].n_latent:7d} {middle:9.3f} {middle / base:6.2f}")
+    for name, middle in found.items():
+        print(f"{name:>10} {models[name].n_latent:7d} {middle:9.3f} {middle / found['without']:6.2f}")
 
 
 if __name__ == "__main__":

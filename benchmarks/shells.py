@@ -9,21 +9,20 @@ over those of the model `fiducial`.
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from in_turn import milliseconds
 
 import gammasky
 from gammasky.engine.infer.report.fit_folder import read_fit_posterior
 from gammasky.engine.model.spec import ModelSpec, model_from_table, read_model
 
 PRESET, MANY, TRIED = "millisecond_pulsars", 48, (4, 6, 8, 10, 12, 16)
-DRAWS, PARTICLES, CALLS, ROUNDS = 24, 8, 10, 9
+DRAWS, CALLS = 24, 10
 
 
 def with_shells(shells: dict[str, int]) -> ModelSpec:
@@ -59,20 +58,10 @@ def main() -> None:
             print(f"{name:>10} {count:7d} {error.mean():8.3f} {error.std():7.3f} {largest:32.3f}", flush=True)
     models = {"fiducial": gammasky.SkyModel("fiducial", dataset)}
     models |= {f"{n} shells": gammasky.SkyModel(with_shells(dict.fromkeys(names, n)), dataset) for n in (6, 8, 12, 16)}
-    rng, seconds = np.random.default_rng(1), {name: list[float]() for name in models}
-    z = {name: 0.5 * rng.standard_normal((PARTICLES, model.n_latent)) for name, model in models.items()}
-    for round_ in range(ROUNDS + 1):  # in turn, so that other work on the machine meets all of them
-        for name, model in models.items():
-            start = time.perf_counter()
-            for _ in range(CALLS):
-                jax.block_until_ready(model.value_and_gradient(z[name]))
-            if round_:  # the first one compiles
-                seconds[name].append(1e3 * (time.perf_counter() - start) / CALLS / PARTICLES)
-    base = statistics.median(seconds["fiducial"])
+    found = milliseconds(models, CALLS)
     print(f"\n{'model':>10} {'ms/point':>9} {'ratio':>6}")
-    for name, found in seconds.items():
-        middle = statistics.median(found)
-        print(f"{name:>10} {middle:9.3f} {middle / base:6.2f}")
+    for name, middle in found.items():
+        print(f"{name:>10} {middle:9.3f} {middle / found['fiducial']:6.2f}")
 
 
 if __name__ == "__main__":
