@@ -30,7 +30,7 @@ from gammasky.distributed.member import Desk, Member, Resources, Result, Row
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.infer.derived import FIELD_SD, POINT_SOURCE_FRACTION, derive
+from gammasky.engine.infer.derived import FIELD_SD, POINT_SOURCE_FRACTION, derive, quoted_names
 from gammasky.engine.infer.godambe import godambe, require_enough
 from gammasky.engine.infer.honest import Honest, adjusted
 from gammasky.engine.infer.optimise import BATCH, highest
@@ -164,17 +164,19 @@ def quantities(model: SkyModel) -> list[str]:
     """Names of what is calibrated: every element of every parameter but for blocks, of those the standard deviation of
     their fields, and the point-source fractions."""
     names = [name for slot in model.latent.slots.values() for name in slot.names]
-    names += [f"field sd ({name})" for name in model.expectation.fields]
-    return names + [f"PS fraction ({group})" for group in model.expectation.groups]
+    return names + [name for of_kind in _ranked(model).values() for name in of_kind]
+
+
+def _ranked(model: SkyModel) -> dict[str, list[str]]:
+    """The derived numbers that have a rank: a luminosity may be fixed by the model, and then all draws are alike."""
+    return {kind: of for kind, of in quoted_names(model).items() if kind in (FIELD_SD, POINT_SOURCE_FRACTION)}
 
 
 def values_of(model: SkyModel, z: Floats) -> Floats:
     """The quantities (n, K) of latent draws z (n, D)."""
     found = derive(model, z)
     alone = [name for name, slot in model.latent.slots.items() if not slot.block]
-    of_fields = [FIELD_SD] if FIELD_SD in found else []
-    columns = [found[name].reshape(len(z), -1) for name in (*alone, *of_fields, POINT_SOURCE_FRACTION)]
-    return np.concatenate(columns, axis=1)
+    return np.concatenate([found[name].reshape(len(z), -1) for name in (*alone, *_ranked(model))], axis=1)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import numpy as np
 
 from gammasky.engine.infer.fields import FieldPosterior, field_posterior
 from gammasky.engine.model import Density, SkyModel
-from gammasky.engine.model.expected_sky import Sky
 from gammasky.engine.model.values import Arrays, Parameters
 from gammasky.engine.sky.observation import Observation
 
@@ -26,6 +25,8 @@ POINT_SOURCE_FRACTION = "point_source_fraction"
 FIELD_SD = "field_sd"
 LUMINOSITY = "luminosity"
 INTENSITY, INTENSITY_UNIT = "intensity", "cm-2 s-1 sr-1"
+#: What the derived numbers that results are quoted with are called, by what they are of.
+QUOTED = {POINT_SOURCE_FRACTION: "PS fraction ({})", FIELD_SD: "field sd ({})", LUMINOSITY: "{}"}
 
 
 def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
@@ -42,25 +43,30 @@ def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
         luminosity functions "luminosity" (n, numbers), mean luminosities and numbers of sources, see
         `luminosity_names`; with several energy bins "bin_flux" (n, components, E), the flux in each of them.
     """
-    several, fields = model.expectation.bins.n > 1, list(model.expectation.fields)
 
     def one(point: jax.Array, arrays: Arrays) -> dict[str, jax.Array]:
         theta = model.parameters(point, arrays)
-        sky = model.sky(theta, arrays)
-        fractions = list(model.expectation.point_source_fractions(sky).values())
-        fluxes = jnp.stack(list(model.expectation.fluxes(sky).values()))
-        by_bin = {BIN_FLUX: jnp.stack(list(model.expectation.bin_fluxes(sky).values()))} if several else {}
-        shares = {POINT_SOURCE_FRACTION: jnp.stack(fractions)} if fractions else {}  # lax.map knows no empty output
-        g = [model.expectation.field(name, theta, arrays["sky"]) for name in fields]
-        of_fields = {FIELD_SD: jnp.stack([jnp.std(values) for values in g])} if g else {}
-        numbers = _luminosity(model, sky, theta)
-        of_luminosity = {LUMINOSITY: jnp.stack(numbers)} if numbers else {}
-        return {**theta, FLUX: fluxes, **shares, **by_bin, **of_fields, **of_luminosity}
+        return {**theta, **_numbers(model, theta, arrays)}
 
     found = {POINT_SOURCE_FRACTION: np.zeros((len(z), 0)), **_mapped("derive", one, model, z)}
-    derived = [FLUX, POINT_SOURCE_FRACTION, *[BIN_FLUX] * several, *[FIELD_SD] * bool(fields)]
-    derived += [LUMINOSITY] * (LUMINOSITY in found)
-    return {name: np.asarray(found[name]) for name in (*model.latent.slots, *derived)}
+    kinds = [kind for kind in (FLUX, POINT_SOURCE_FRACTION, BIN_FLUX, FIELD_SD, LUMINOSITY) if kind in found]
+    return {name: np.asarray(found[name]) for name in (*model.latent.slots, *kinds)}
+
+
+def _numbers(model: Density, theta: Parameters, arrays: Arrays) -> dict[str, jax.Array]:
+    """The derived numbers of one set of parameters, but for those that the model has none of: lax.map knows no empty
+    output."""
+    expectation, sky = model.expectation, model.sky(theta, arrays)
+    by_bin = expectation.bin_fluxes(sky) if expectation.bins.n > 1 else {}
+    of_sources = expectation.numbers_of_sources(sky, theta)
+    found = {
+        FLUX: list(expectation.fluxes(sky).values()),
+        POINT_SOURCE_FRACTION: list(expectation.point_source_fractions(sky).values()),
+        BIN_FLUX: list(by_bin.values()),
+        FIELD_SD: [jnp.std(expectation.field(name, theta, arrays["sky"])) for name in expectation.fields],
+        LUMINOSITY: [value for told in of_sources.values() for value in told.values()],
+    }
+    return {kind: jnp.stack(values) for kind, values in found.items() if values}
 
 
 def luminosity_names(model: Density) -> dict[str, str]:
@@ -69,9 +75,24 @@ def luminosity_names(model: Density) -> dict[str, str]:
     return {f"{component}, {name}": unit for component, names in of_components for name, unit in names.items()}
 
 
-def _luminosity(model: Density, sky: Sky, theta: Parameters) -> list[jax.Array]:
-    """The numbers of `luminosity_names`."""
-    return [value for told in model.expectation.numbers_of_sources(sky, theta).values() for value in told.values()]
+def quoted_names(model: Density) -> dict[str, list[str]]:
+    """What the derived numbers that results are quoted with are called, in the order of `derive`'s columns: standard
+    deviations of fields, shares of point sources, mean luminosities and numbers of sources."""
+    of = {
+        FIELD_SD: model.expectation.fields,
+        POINT_SOURCE_FRACTION: model.expectation.groups,
+        LUMINOSITY: luminosity_names(model),
+    }
+    return {kind: [QUOTED[kind].format(name) for name in names] for kind, names in of.items() if names}
+
+
+def quoted_numbers(model: Density, derived: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Draws (n,) of each number of `quoted_names`, by its name."""
+    return {
+        name: draws
+        for kind, names in quoted_names(model).items()
+        for name, draws in zip(names, derived[kind].T, strict=True)
+    }
 
 
 def intensity_scale(pixels: Observation) -> float | None:
@@ -88,7 +109,7 @@ def reference_exposure(pixels: Observation) -> float | None:
 def true_values(model: SkyModel) -> dict[str, np.ndarray]:
     """List the true values that simulated counts were drawn with, by name of the parameter.
 
-    Where these are all parameters of the model, also the fluxes and point-source fractions that follow.
+    Where these are all parameters of the model, also the derived numbers that follow.
     """
     given = model.dataset.manifest.truth
     known = {
@@ -98,17 +119,7 @@ def true_values(model: SkyModel) -> dict[str, np.ndarray]:
     }
     if known and len(known) == len(model.latent.slots):
         theta = {name: jnp.asarray(value) for name, value in known.items()}  # as given: it may be another model's
-        sky = model.sky(theta)
-        known[FLUX] = np.array([float(flux) for flux in model.expectation.fluxes(sky).values()])
-        if model.expectation.bins.n > 1:
-            known[BIN_FLUX] = np.stack([np.asarray(fluxes) for fluxes in model.expectation.bin_fluxes(sky).values()])
-        shares = model.expectation.point_source_fractions(sky)
-        if model.expectation.fields:
-            g = [model.expectation.field(name, theta, model.arrays["sky"]) for name in model.expectation.fields]
-            known[FIELD_SD] = np.array([float(jnp.std(values)) for values in g])
-        known[POINT_SOURCE_FRACTION] = np.array([float(shares[group]) for group in model.expectation.groups])
-        numbers = _luminosity(model, sky, theta)
-        known |= {LUMINOSITY: np.array([float(value) for value in numbers])} if numbers else {}
+        known |= {kind: np.asarray(values) for kind, values in _numbers(model, theta, model.arrays).items()}
     return known
 
 

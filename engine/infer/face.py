@@ -13,15 +13,13 @@ from gammasky.engine.card import card
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.derived import (
     BIN_FLUX,
-    FIELD_SD,
     FLUX,
     INTENSITY,
-    LUMINOSITY,
-    POINT_SOURCE_FRACTION,
     Predictions,
     derive,
     predict,
 )
+from gammasky.engine.infer.summary import quoted_entries
 from gammasky.engine.infer.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -49,9 +47,7 @@ def numbers_frame(summary: Mapping[str, Any], *, every: bool) -> DataFrame:
     if every:
         rows |= {f"{FLUX}[{name}]": entry for name, entry in summary[FLUX].items()}
         rows |= {f"{INTENSITY}[{name}]": entry for name, entry in summary.get(INTENSITY, {}).items()}
-    rows |= {f"PS fraction ({group})": entry for group, entry in summary[POINT_SOURCE_FRACTION].items()}
-    rows |= {f"field sd ({name})": entry for name, entry in summary.get(FIELD_SD, {}).items()}
-    rows |= summary.get(LUMINOSITY, {})
+    rows |= quoted_entries(summary)
     columns = [name for name in _COLUMNS if any(name in entry for entry in rows.values())]
     table = [[entry.get(name, "" if name == "unit" else np.nan) for name in columns] for entry in rows.values()]
     return pandas.DataFrame(table, index=pandas.Index(list(rows), name="number"), columns=columns)

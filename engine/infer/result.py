@@ -100,24 +100,22 @@ def log_likelihoods(model: Density, z: Floats, *, checked: bool = True) -> Float
 
 
 def marginals(model: Density, derived: dict[str, Floats]) -> dict[str, Floats]:
-    """Draws (n,) by name of every parameter, element by element but for blocks, of the standard deviations of fields
-    and of the point-source fractions."""
-    from gammasky.engine.infer.derived import FIELD_SD, POINT_SOURCE_FRACTION
+    """Draws (n,) by name of every parameter, element by element but for blocks, and of the derived numbers that results
+    are quoted with."""
+    from gammasky.engine.infer.derived import quoted_numbers
 
     columns: dict[str, Floats] = {}
     for name, slot in model.latent.slots.items():
         if not slot.block:
             values = derived[name].reshape(len(derived[name]), -1)
             columns |= dict(zip(slot.names, values.T, strict=True))
-    if FIELD_SD in derived:
-        columns |= {f"field sd ({name})": draws for name, draws in zip(model.expectation.fields, derived[FIELD_SD].T,
-                                                                      strict=True)}  # fmt: skip
-    fractions = derived[POINT_SOURCE_FRACTION].reshape(len(next(iter(derived.values()))), -1)
-    names = [f"PS fraction ({group})" for group in model.expectation.groups]
-    return columns | dict(zip(names, fractions.T, strict=True))
+    return columns | quoted_numbers(model, derived)
 
 
 def quoted(model: Density, numbers: dict[str, T]) -> dict[str, T]:
-    """Keep the numbers that results are quoted with: main parameters and point-source fractions."""
-    main = set(model.main_parameters())
-    return {name: value for name, value in numbers.items() if name in main or name.startswith("PS fraction")}
+    """Keep the numbers that results are quoted with: main parameters, point-source fractions, standard deviations of
+    fields, mean luminosities and numbers of sources."""
+    from gammasky.engine.infer.derived import quoted_names
+
+    kept = {*model.main_parameters(), *(name for names in quoted_names(model).values() for name in names)}
+    return {name: value for name, value in numbers.items() if name in kept}

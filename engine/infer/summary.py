@@ -15,6 +15,7 @@ from gammasky.engine.infer.derived import (
     INTENSITY_UNIT,
     LUMINOSITY,
     POINT_SOURCE_FRACTION,
+    QUOTED,
     intensity_scale,
     luminosity_names,
     true_values,
@@ -116,7 +117,7 @@ def _by_energy(
 
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
-    """The main parameters and the point-source fractions, for the terminal."""
+    """The main parameters and the derived numbers that results are quoted with, for the terminal."""
     from rich.table import Table
 
     table = Table(title=f"{summary['model_name']} on {summary['dataset']}")
@@ -128,15 +129,17 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("unit")
     rows = {name: summary["parameters"][name] for name in summary["main_parameters"]}
-    for group, numbers in summary[POINT_SOURCE_FRACTION].items():
-        rows[f"PS fraction ({group})"] = {**numbers, "unit": ""}
-    for name, numbers in summary.get(FIELD_SD, {}).items():
-        rows[f"field sd ({name})"] = {**numbers, "unit": ""}
-    rows |= summary.get(LUMINOSITY, {})
-    for name, numbers in rows.items():
+    for name, numbers in (rows | quoted_entries(summary)).items():
         cells = (f"{numbers[key]:.4g}" if key in numbers else "" for key in shown.values())
-        table.add_row(name, *cells, numbers["unit"])
+        table.add_row(name, *cells, "" if numbers["unit"] == "1" else numbers["unit"])
     return table
+
+
+def quoted_entries(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The entries of the derived numbers that results are quoted with, by the names that they have in tables."""
+    return {
+        called.format(name): entry for kind, called in QUOTED.items() for name, entry in summary.get(kind, {}).items()
+    }
 
 
 def _described(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gammasky.engine.infer.convergence import LARGEST_R_HAT, SMALLEST_ESS, Convergence
-from gammasky.engine.infer.derived import FIELD_SD
+from gammasky.engine.infer.derived import quoted_numbers
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, Importance
 
 if TYPE_CHECKING:
@@ -171,13 +171,10 @@ def chain_doubts(found: Mapping[str, Convergence]) -> tuple[list[str], list[str]
 
 
 def shifts(model: Density, derived: Mapping[str, np.ndarray], weights: Importance) -> dict[str, float]:
-    """Measure how far the weights move the mean of each parameter, of a block that of its field, in standard
-    deviations."""
+    """Measure how far the weights move the mean of each parameter that is no block, and of each derived number that
+    results are quoted with, in standard deviations."""
     found: dict[str, float] = {}
     for name, slot in model.latent.slots.items():
         if not slot.block:
             found |= dict(zip(slot.names, np.atleast_1d(weights.shift(derived[name])).tolist(), strict=True))
-    if FIELD_SD in derived:
-        of_fields = weights.shift(derived[FIELD_SD]).tolist()
-        found |= {f"field sd ({name})": of for name, of in zip(model.expectation.fields, of_fields, strict=True)}
-    return found
+    return found | {name: float(weights.shift(draws)) for name, draws in quoted_numbers(model, derived).items()}

@@ -12,11 +12,14 @@ import tomli_w
 import gammasky
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.citations import citations
-from gammasky.engine.infer.derived import LUMINOSITY
+from gammasky.engine.infer.derived import LUMINOSITY, derive
+from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.infer.report.fit_folder import read_fit
 from gammasky.engine.infer.report.page import write_report
+from gammasky.engine.infer.result import marginals, quoted
 from gammasky.engine.infer.simulate import SimulationPlan, simulate_to_folder
+from gammasky.engine.infer.verdict import shifts
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.sky.dataset import Dataset
 
@@ -102,3 +105,17 @@ def test_luminosity_is_no_name_of_a_parameter(tiny_files: Path) -> None:
     other = SkyModel(model_from_table(table), Dataset.open(tiny_files / "sky"))
     with pytest.raises(InputError, match="'luminosity': this name stands for something else in posterior files"):
         check_parameter_names(other.spec)
+
+
+def test_the_verdict_rests_on_them(model: SkyModel) -> None:
+    z = np.random.default_rng(2).standard_normal((40, model.n_latent))
+    derived = derive(model, z)
+    numbers = quoted(model, marginals(model, derived))
+    assert [name for name in numbers if name.startswith("sources, ")] == NUMBERS
+    np.testing.assert_array_equal(np.stack([numbers[name] for name in NUMBERS], axis=1), derived[LUMINOSITY])
+    heavy = np.where(np.arange(40) == 3, 0.5, 0.5 / 39)
+    weights = Importance(heavy, 0.3, ess=4.0, efficiency=0.1, log_z=0.0, log_z_error=0.1, elbo=0.0, elbo_error=0.1)
+    told = shifts(model, derived, weights)
+    column = derived[LUMINOSITY][:, 1]
+    assert told["sources, sources"] == pytest.approx((heavy @ column - column.mean()) / column.std())
+    assert set(NUMBERS) <= set(told)
