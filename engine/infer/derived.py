@@ -16,6 +16,7 @@ from gammasky.engine.model.values import Arrays, Parameters
 from gammasky.engine.sky.observation import Observation
 
 BATCH = 64  # draws that are evaluated side by side
+PRIOR_DRAWS, PRIOR_SEED = 2000, 0  # of derived numbers
 MAP_DRAWS = 256  # for the mean of the expected counts
 DNDS_DRAWS = 500  # for quantiles of source-count functions
 
@@ -50,12 +51,22 @@ def derive(model: Density, z: np.ndarray) -> dict[str, np.ndarray]:
 
     found = {POINT_SOURCE_FRACTION: np.zeros((len(z), 0)), **_mapped("derive", one, model, z)}
     kinds = [kind for kind in (FLUX, POINT_SOURCE_FRACTION, BIN_FLUX, FIELD_SD, LUMINOSITY) if kind in found]
-    return {name: np.asarray(found[name]) for name in (*model.latent.slots, *kinds)}
+    return {name: found[name] for name in (*model.latent.slots, *kinds)}
+
+
+def prior_numbers(model: Density) -> dict[str, np.ndarray]:
+    """Work out what the prior says of fluxes and of the derived numbers that results are quoted with.
+
+    Returns:
+        of `PRIOR_DRAWS` draws from the prior, always the same, what `derive` gives by these names.
+    """
+    z = np.random.default_rng(PRIOR_SEED).standard_normal((PRIOR_DRAWS, model.n_latent))
+    found = derive(model, z)
+    return {kind: found[kind] for kind in (FLUX, *quoted_names(model))}
 
 
 def _numbers(model: Density, theta: Parameters, arrays: Arrays) -> dict[str, jax.Array]:
-    """The derived numbers of one set of parameters, but for those that the model has none of: lax.map knows no empty
-    output."""
+    """The derived numbers of one set of parameters, but for those that the model has none of."""
     expectation, sky = model.expectation, model.sky(theta, arrays)
     by_bin = expectation.bin_fluxes(sky) if expectation.bins.n > 1 else {}
     of_sources = expectation.numbers_of_sources(sky, theta)
@@ -185,13 +196,14 @@ def expected_counts(model: SkyModel, z: np.ndarray) -> np.ndarray:
         counts = model.expectation.counts(sky, arrays["sky"])
         return jnp.sum(jnp.stack([values[: model.pixels.n_fit] for values in counts.values()]), axis=0)
 
-    return np.asarray(_mapped("expected counts", one, model, z))
+    counts: np.ndarray = _mapped("expected counts", one, model, z)
+    return counts
 
 
 def _mapped(name: str, one: Callable[[jax.Array, Arrays], Any], model: Density, z: np.ndarray) -> Any:
     """`one` for each draw, in the program `name` of the model."""
-
-    def run(points: jax.Array, arrays: Arrays) -> Any:
-        return jax.lax.map(lambda point: one(point, arrays), points, batch_size=min(BATCH, len(points)))
-
-    return model.program(name, lambda: jax.jit(run))(jnp.asarray(z), model.arrays)
+    program = model.program(name, lambda: jax.jit(jax.vmap(one, in_axes=(0, None))))
+    # the last batch is filled up, so that one program does for any number of draws
+    rows = np.minimum(np.arange(BATCH * -(-len(z) // BATCH)), len(z) - 1).reshape(-1, BATCH)
+    batches = [jax.tree.map(np.asarray, program(z[batch], model.arrays)) for batch in rows]
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(z)], *batches)

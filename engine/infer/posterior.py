@@ -30,6 +30,7 @@ from gammasky.engine.infer.posterior_groups import (
     observed_data_group,
     posterior_group,
     predictions_group,
+    prior_group,
     sample_stats_group,
 )
 from gammasky.engine.model import ModelSpec, SkyModel
@@ -87,10 +88,11 @@ def write_posterior(
     """Write the draws as NetCDF, whole or not at all.
 
     Groups: `posterior` (every parameter, `flux`, `point_source_fraction`, `z`; dimensions chain, draw, and
-    `<parameter>_element` with the names of the elements), `sample_stats` (lp, the log density on the latent space;
-    log_likelihood; log_guide where there is one), `predictions` (expected counts of each component in the pixels of
-    the region, and dN/dS of some of the draws), `observed_data` (counts) and `constant_data` (the fitted pixels and
-    exposure regions).
+    `<parameter>_element` with the names of the elements), `prior` (draws from the prior of the fluxes and of the
+    derived numbers that results are quoted with, such as `point_source_fraction`), `sample_stats` (lp, the log density
+    on the latent space; log_likelihood; log_guide where there is one), `predictions` (expected counts of each component
+    in the pixels of the region, and dN/dS of some of the draws), `observed_data` (counts) and `constant_data` (the
+    fitted pixels and exposure regions).
 
     Args:
         path: the file.
@@ -140,6 +142,7 @@ def posterior_tree(
         {
             "/": xarray.Dataset(attrs={**_attributes(attributes), **_attributes(_root(model))}),
             "posterior": posterior_group(model, z, derived, chains),
+            "prior": prior_group(model),
             "sample_stats": sample_stats_group(z, log_likelihood, log_guide, chains),
             "predictions": predictions_group(model, predictions),
             "observed_data": observed_data_group(model),

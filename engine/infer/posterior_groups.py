@@ -16,6 +16,7 @@ from gammasky.engine.infer.derived import (
     POINT_SOURCE_FRACTION,
     Predictions,
     luminosity_names,
+    prior_numbers,
 )
 from gammasky.engine.infer.fields import BANDS, QUANTILES, FieldPosterior
 from gammasky.engine.model import SkyModel
@@ -38,29 +39,45 @@ def posterior_group(model: SkyModel, z: np.ndarray, derived: Mapping[str, np.nda
         dimensions = [f"{name}_element"] if slot.labels else []
         variables[name] = draws(derived[name], dimensions, notes)
         axes |= {dimension: _names(slot.labels) for dimension in dimensions}
-    notes = {"units": "counts/pixel", "long_name": "mean counts per pixel over the region of interest"}
-    variables[FLUX] = draws(derived[FLUX], ["component"], notes)
-    axes["component"] = _names([component.name for component in model.spec.components])
+    of_derived, more = _of_derived(model, derived, chains)
+    variables, axes = variables | of_derived, axes | more
     if BIN_FLUX in derived:
         notes = {"units": "counts/pixel", "long_name": "mean counts per pixel over the region in each energy bin"}
         variables[BIN_FLUX] = draws(derived[BIN_FLUX], ["component", "energy"], notes)
         axes["energy"] = _names(bin_labels(model.pixels.energy_edges_gev, BIN_FLUX))
-    groups = model.expectation.groups
-    if groups:
-        notes = {"units": "1", "long_name": "share of point sources in the flux of the group"}
-        variables[POINT_SOURCE_FRACTION] = draws(derived[POINT_SOURCE_FRACTION], ["group"], notes)
-        axes["group"] = _names(groups)
-    if FIELD_SD in derived:
-        notes = {"units": "1", "long_name": "standard deviation of the field over the region"}
-        variables[FIELD_SD] = draws(derived[FIELD_SD], ["field"], notes)
-        axes["field"] = _names(model.expectation.fields)
-    if LUMINOSITY in derived:
-        notes = {"units": "", "long_name": "mean luminosities and numbers of sources"}
-        variables[LUMINOSITY] = draws(derived[LUMINOSITY], ["source_number"], notes)
-        axes["source_number"] = _names(luminosity_names(model))
     variables["z"] = draws(z, ["latent"], {"units": "1", "long_name": "latent space, prior N(0, 1)"})
     axes["latent"] = _names(model.latent.names)
     return xarray.Dataset(variables, axes)
+
+
+def prior_group(model: SkyModel) -> Dataset:
+    """What the prior says of the fluxes and of the derived numbers that results are quoted with, by draws from it."""
+    import xarray
+
+    found = prior_numbers(model)
+    variables, axes = _of_derived(model, found, chains=1)
+    return xarray.Dataset(variables, axes | _draw_axes(1, len(found[FLUX])))
+
+
+def _of_derived(
+    model: SkyModel, derived: Mapping[str, np.ndarray], chains: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Variables and axes of the derived numbers that are not of one energy bin each."""
+    components = [component.name for component in model.spec.components]
+    known = {
+        FLUX: ("component", components, "counts/pixel", "mean counts per pixel over the region of interest"),
+        POINT_SOURCE_FRACTION: (
+            "group", model.expectation.groups, "1", "share of point sources in the flux of the group"
+        ),
+        FIELD_SD: ("field", model.expectation.fields, "1", "standard deviation of the field over the region"),
+        LUMINOSITY: ("source_number", luminosity_names(model), "", "mean luminosities and numbers of sources"),
+    }  # fmt: skip
+    variables, axes = {}, {}
+    for kind, (dimension, names, unit, text) in known.items():
+        if names:
+            variables[kind] = _draws(chains, derived[kind], [dimension], {"units": unit, "long_name": text})
+            axes[dimension] = _names(names)
+    return variables, axes
 
 
 def sample_stats_group(

@@ -14,6 +14,7 @@ from gammasky.engine.model.priors import LogUniform, Prior
 Floats = NDArray[np.float64]
 BINS = 32  # of the posterior
 PRIOR_BINS = 160  # of the prior's line: its mass in a bin is finite even where its density is not
+DECADES = 2.0  # a number whose prior holds 90 % within more of them is shown by its logarithm
 WIDTH, HEIGHT, FOOT = 200, 84, 14
 
 
@@ -66,6 +67,39 @@ def panel(
     mass = np.diff(prior.cumulative(10**prior_edges if log10 else prior_edges, element, n_elements))
     return Panel(
         name, prior.unit, log10, limits, edges, counts / (counts.sum() * np.diff(edges)), prior_edges,
+        mass / np.diff(prior_edges), truth,
+    )  # fmt: skip
+
+
+def panel_of_draws(
+    name: str, unit: str, prior: Floats, draws: Floats, truth: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Panel:  # fmt: skip
+    """Make the panel of a number whose prior is known by draws.
+
+    Args:
+        name, unit: as shown.
+        prior (m,), draws (n,): from the prior and the posterior. Draws from the prior that are not finite are left out
+            of its line, and of its mass.
+        truth: what simulated counts were drawn with.
+        limits: of the number, which is then not shown by its logarithm; None: as far as the prior goes but for 1 % of
+            it, and the posterior.
+    """
+    prior = prior[np.isfinite(prior)]
+    least, low, high = np.quantile(prior, (0.0, 0.05, 0.95)) if len(prior) else (0.0, 0.0, 0.0)
+    log10 = bool(limits is None and min(least, draws.min()) > 0 and high > 10**DECADES * low)
+    if log10:
+        prior, draws = np.log10(prior), np.log10(draws)
+        truth = math.log10(truth) if truth is not None and truth > 0 else None
+    if limits is None:
+        ends = [*(np.quantile(prior, (0.005, 0.995)) if len(prior) else []), draws.min(), draws.max()]
+        limits = float(min(ends)), float(max(ends))
+    limits = limits if limits[1] > limits[0] else (limits[0] - 0.5, limits[0] + 0.5)
+    edges, prior_edges = _posterior_edges(draws, limits), np.linspace(*limits, BINS + 1)
+    counts = np.histogram(draws, edges)[0]
+    mass = np.histogram(prior, prior_edges)[0] / max(len(prior), 1)
+    return Panel(
+        name, unit, log10, limits, edges, counts / (counts.sum() * np.diff(edges)), prior_edges,
         mass / np.diff(prior_edges), truth,
     )  # fmt: skip
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer.derived import FLUX, QUOTED
 from gammasky.engine.infer.figures.prior import drawing, panel
+from gammasky.engine.infer.report.derived import derived_panels
 from gammasky.engine.infer.report.diagnostics import DIAGNOSTICS, ERRORS, figure, with_error
 from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.html import Cell, Section, Table
@@ -111,8 +113,10 @@ def prior_posterior(fit: FitFolder) -> Section:
         for element, name in enumerate([f"{parameter}[{label}]" for label in labels] or [parameter]):
             truth = fit.summary["parameters"].get(name, {}).get("truth")
             panels.append(drawing(panel(name, prior, columns[name], truth, element, len(labels))))
+    panels += derived_panels(fit, (FLUX, *QUOTED))
     known = any("truth" in entry for entry in fit.summary["parameters"].values())
-    return Section("priors", "Prior against posterior", {"panels": panels, "known": known}, "Priors")
+    values = {"panels": panels, "known": known, "draws": number(len(next(iter(posterior.prior.values()), ())))}
+    return Section("priors", "Prior against posterior", values, "Priors")
 
 
 def diagnostics(fit: FitFolder) -> Section:

@@ -6,6 +6,7 @@ import numpy as np
 
 from gammasky.engine.infer.derived import FIELD_SD
 from gammasky.engine.infer.figures.prior import drawing, panel
+from gammasky.engine.infer.report.derived import derived_panels
 from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.html import Section, Table
 from gammasky.engine.infer.report.numbers import described, number
@@ -26,7 +27,8 @@ def fields(fit: FitFolder) -> Section | None:
         [name, owners[name], *described(fit.summary.get(FIELD_SD, {}).get(name, {})), number(_largest(found, row), 0.1)]
         for row, name in enumerate(names)
     ]
-    panels = [
+    panels = derived_panels(fit, [FIELD_SD])
+    panels += [
         drawing(panel(name, fit.posterior.spec.parameters[name], columns[name])) for name in _shape_parameters(fit)
     ]
     values = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.derived import BIN_FLUX, FIELD_SD, FLUX, POINT_SOURCE_FRACTION
+from gammasky.engine.infer.derived import BIN_FLUX, FIELD_SD, FLUX, LUMINOSITY, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR, SUMMARY, TRACE
 from gammasky.engine.infer.posterior import read_posterior
@@ -34,7 +34,8 @@ class Posterior:
     Attributes:
         path: the file.
         spec: the model that was fitted.
-        draws: parameters by name (n,) or (n, elements), "flux" (n, components), "point_source_fraction" (n, groups).
+        draws: parameters by name (n,) or (n, elements), "flux" (n, components), "point_source_fraction" (n, groups),
+            "field_sd" (n, fields), "luminosity" (n, numbers).
         elements: names of the elements of each of these, () for a scalar.
         attributes: of the file's root, JSON read.
         counts (P,): photons in the fitted pixels.
@@ -44,6 +45,8 @@ class Posterior:
             where it is known.
         bin_fluxes (n, components, E): mean counts per pixel in each of several energy bins; None with one.
         fields: what the draws say of the fields on templates; None without fields.
+        prior: draws (m,) from the prior of each derived number, by its name in `columns`; of a file of an older version
+            none.
     """
 
     path: Path
@@ -58,6 +61,7 @@ class Posterior:
     true_dnds: dict[str, Floats] | None
     bin_fluxes: Floats | None = None
     fields: Dataset | None = None
+    prior: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def n_draws(self) -> int:
@@ -71,10 +75,14 @@ class Posterior:
         for name, draws in self.draws.items():
             if name in blocks:
                 continue
-            labels = self.elements[name]
-            names = [f"{name}[{label}]" for label in labels] or [name]
-            found |= dict(zip(names, draws.reshape(len(draws), len(names)).T, strict=True))
+            found |= _columns(name, draws, self.elements[name])
         return found
+
+
+def _columns(name: str, draws: Floats, labels: tuple[str, ...]) -> dict[str, Floats]:
+    """Draws (n,) of the elements of a variable, as name[element]; of one without labels, as its name."""
+    names = [f"{name}[{label}]" for label in labels] or [name]
+    return dict(zip(names, draws.reshape(len(draws), len(names)).T, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +142,8 @@ def read_fit_posterior(path: Path) -> Posterior:
         spec = ModelSpec.model_validate_json(str(tree.attrs.get("model")))
     except ValidationError:
         raise InputError(f"{path}: holds no model that this version can read; run the fit again") from None
-    names = [*spec.parameters, FLUX, *(name for name in (POINT_SOURCE_FRACTION, FIELD_SD) if name in tree["posterior"])]
+    of_derived = [kind for kind in (FLUX, POINT_SOURCE_FRACTION, FIELD_SD, LUMINOSITY) if kind in tree["posterior"]]
+    names = [*spec.parameters, *dict.fromkeys((FLUX, *of_derived))]
     try:
         draws = {name: _draws(tree, name) for name in names}
         elements = {name: _elements(tree, name) for name in names}
@@ -147,7 +156,16 @@ def read_fit_posterior(path: Path) -> Posterior:
         raise InputError(f"{path}: holds no draws, or draws that are not finite; run the fit again")
     predictions = tree["predictions"].to_dataset()
     fields = predictions if "field_mean" in predictions else None
-    return Posterior(path, spec, draws, elements, attributes, counts, pixels, *sources, by_bin, fields)
+    prior = _prior(tree) if "prior" in tree.children else {}
+    return Posterior(path, spec, draws, elements, attributes, counts, pixels, *sources, by_bin, fields, prior)
+
+
+def _prior(tree: DataTree) -> dict[str, Floats]:
+    """Draws from the prior of each derived number."""
+    found: dict[str, Floats] = {}
+    for kind in tree["prior"].to_dataset().data_vars:
+        found |= _columns(str(kind), _draws(tree, str(kind), "prior"), _elements(tree, str(kind), "prior"))
+    return found
 
 
 def _source_counts(
@@ -176,14 +194,14 @@ def _posterior_path(folder: Path) -> Path:
     return folder / POSTERIOR
 
 
-def _draws(tree: DataTree, name: str) -> Floats:
+def _draws(tree: DataTree, name: str, group: str = "posterior") -> Floats:
     """Draws of all chains (n, ...)."""
-    values = np.asarray(tree["posterior"][name].values, dtype=np.float64)
+    values = np.asarray(tree[group][name].values, dtype=np.float64)
     return values.reshape(-1, *values.shape[2:])
 
 
-def _elements(tree: DataTree, name: str) -> tuple[str, ...]:
-    variable = tree["posterior"].to_dataset()[name]
+def _elements(tree: DataTree, name: str, group: str = "posterior") -> tuple[str, ...]:
+    variable = tree[group].to_dataset()[name]
     return tuple(str(label) for label in variable[variable.dims[2]].values) if variable.ndim > 2 else ()
 
 

@@ -13,6 +13,7 @@ from gammasky.engine.infer.report.fit_folder import FitFolder
 from gammasky.engine.infer.report.html import Cell, Section, Table
 from gammasky.engine.infer.report.numbers import described, interval, number, width
 
+Floats = NDArray[np.float64]
 LEVELS = {
     "reliable": ("✓", "The checks that were made found nothing wrong."),
     "preview": ("◐", "Good enough to look at, not to quote."),
@@ -59,15 +60,16 @@ def _parameters(rows: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def _share(fit: FitFolder, group: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     """The point-source fraction of one group, with its distribution and the fluxes behind it."""
-    spread, truth = width(entry), entry.get("truth")
-    column = fit.posterior.columns().get(f"{POINT_SOURCE_FRACTION}[{group}]")
+    spread, truth, name = width(entry), entry.get("truth"), f"{POINT_SOURCE_FRACTION}[{group}]"
+    column, prior = fit.posterior.columns().get(name), fit.posterior.prior.get(name)
     return {
         "what": GROUPS.get(group, f"the group “{group}”"),
         "median": number(entry.get("q50"), spread),
         "inner": interval(entry.get("q16"), entry.get("q84"), spread),
         "outer": interval(entry.get("q05"), entry.get("q95"), spread),
         "truth": "" if truth is None else number(truth, spread),
-        "strip": None if column is None else strip(column, truth),
+        "prior": "" if prior is None else interval(np.quantile(prior, 0.05), np.quantile(prior, 0.95), 0.1),
+        "strip": None if column is None else strip(column, truth, prior),
         "tiles": [
             _tile(component.name, component.of_sources, fit.summary[FLUX].get(component.name, {}))
             for component in fit.posterior.spec.components
@@ -82,15 +84,24 @@ def _tile(name: str, points: bool, entry: Mapping[str, Any]) -> dict[str, str]:
     return {"name": name, "kind": "point sources" if points else "smooth", "flux": middle, "interval": inner}
 
 
-def strip(draws: NDArray[np.float64], truth: float | None = None) -> dict[str, Any]:
-    """The drawing of the distribution of a share between 0 and 1: the lines of `strip.svg`."""
-    counts, edges = np.histogram(draws, STRIP_BINS, (0.0, 1.0))
-    smooth = np.convolve(np.pad(counts.astype(float), 2, mode="edge"), [0.1, 0.2, 0.4, 0.2, 0.1], mode="valid")
-    x = 10 + 300 * 0.5 * (edges[1:] + edges[:-1])
-    y = 70 - 60 * smooth / max(smooth.max(), 1.0)
-    line = "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))
+def strip(draws: Floats, truth: float | None = None, prior: Floats | None = None) -> dict[str, Any]:
+    """The drawing of the distribution of a share between 0 and 1, and of its prior: the lines of `strip.svg`."""
+    shares = _smooth_shares(draws)
+    top, x = shares.max(), 10 + 300 * (np.arange(STRIP_BINS) + 0.5) / STRIP_BINS
+
+    def line(heights: Floats) -> str:
+        y = 70 - 60 * np.minimum(heights / top, 1.1)  # a prior that is higher leaves the drawing
+        return "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))
+
     return {
-        "posterior": f"M{x[0]:.1f} 70L{line}L{x[-1]:.1f} 70Z",
+        "posterior": f"M{x[0]:.1f} 70L{line(shares)}L{x[-1]:.1f} 70Z",
+        "prior": "" if prior is None else f"M{line(_smooth_shares(prior))}",
         "quantiles": (10 + 300 * np.quantile(draws, (0.05, 0.16, 0.5, 0.84, 0.95))).tolist(),
         "truth": None if truth is None else 10 + 300 * truth,
     }
+
+
+def _smooth_shares(draws: Floats) -> Floats:
+    """The part of the draws in each bin of the strip, smoothed over five bins."""
+    shares = np.histogram(draws, STRIP_BINS, (0.0, 1.0))[0] / len(draws)
+    return np.convolve(np.pad(shares, 2, mode="edge"), [0.1, 0.2, 0.4, 0.2, 0.1], mode="valid")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+from scipy.stats import ks_2samp
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.posterior import check_parameter_names, read_posterior, write_posterior
@@ -67,6 +68,21 @@ def test_round_trip(file: Path, small_fiducial: SkyModel, draws: np.ndarray, der
     assert posterior["component"].values.tolist() == ["pib", "ics", "iso", "bub", "psc", "gce", "gce_ps", "dsk_ps"]
     assert posterior["group"].values.tolist() == ["gce"]
     assert posterior["latent"].values.tolist() == small_fiducial.latent.names
+
+
+def test_the_prior_of_derived_numbers_is_what_becomes_of_draws_from_it(file: Path, small_fiducial: SkyModel) -> None:
+    """Uniform norms and the share that they make, by draws of our own."""
+    prior = read_posterior(file)["prior"]
+    assert set(prior.data_vars) == {"flux", "point_source_fraction"}
+    assert prior["flux"].dims == ("chain", "draw", "component")
+    assert prior["component"].values.tolist() == [component.name for component in small_fiducial.spec.components]
+    smooth, sources = np.random.default_rng(8).uniform(1e-5, 4.0, (2, 200_000))
+    found = {name: prior["flux"].sel(component=name).values.ravel() for name in ("gce", "gce_ps")}
+    for name, values in {**found, "share": prior["point_source_fraction"].sel(group="gce").values.ravel()}.items():
+        expected = {"gce": smooth, "gce_ps": sources, "share": sources / (smooth + sources)}[name]
+        assert ks_2samp(values, expected).pvalue > 1e-3, name
+    share = found["gce_ps"] / (found["gce"] + found["gce_ps"])
+    np.testing.assert_allclose(prior["point_source_fraction"].values.ravel(), share, rtol=1e-10)
 
 
 def test_statistics(file: Path, draws: np.ndarray, statistics: dict[str, np.ndarray]) -> None:

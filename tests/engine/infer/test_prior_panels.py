@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gammasky.engine.infer.figures.prior import drawing, panel
+from gammasky.engine.infer.figures.prior import drawing, panel, panel_of_draws
 from gammasky.engine.infer.report.html import rendered
 from gammasky.engine.model.priors import Dirichlet, HalfNormal, LogUniform, Normal, Uniform
 
@@ -55,6 +55,24 @@ def test_panel_is_svg(truth: float | None) -> None:
     assert ("truth" in classes) is (truth == 0.01)
     assert {"posterior", "prior", "axis"} <= set(classes)
     assert root.get("aria-label", "").startswith("a<b>")
+
+
+def test_a_prior_that_is_known_by_draws() -> None:
+    rng = np.random.default_rng(7)
+    share = panel_of_draws("f", "", rng.uniform(size=4000), rng.beta(20, 5, 4000), 0.7, (0.0, 1.0))
+    assert (share.log10, share.limits, share.truth) == (False, (0.0, 1.0), 0.7)
+    np.testing.assert_allclose(share.prior, 1.0, rtol=0.3)
+    assert np.sum(share.histogram * np.diff(share.edges)) == pytest.approx(1.0)
+    prior = np.concatenate([10 ** rng.uniform(-3.0, 2.0, 4000), np.full(1000, np.inf)])
+    number = panel_of_draws("N", "sources", prior, rng.uniform(1.0, 2.0, 500), 10.0)
+    assert number.log10
+    assert number.truth == pytest.approx(1.0)
+    assert -3.0 < number.limits[0] < -2.9 < 1.9 < number.limits[1] < 2.0
+    np.testing.assert_allclose(number.prior, 0.2, rtol=0.4)  # density in decades
+    fixed = panel_of_draws("x", "", np.full(9, 2.0), np.full(5, 2.0))
+    for shown in (share, number, fixed):
+        ElementTree.fromstring(rendered("panel.svg", PAGES, it=drawing(shown)))
+        assert np.isfinite(shown.histogram).all()
 
 
 def test_draws_that_do_not_vary() -> None:

@@ -52,6 +52,17 @@ def test_what_the_page_shows(folder: Any) -> None:
     )
 
 
+def test_the_prior_of_derived_numbers_is_beside_their_posterior(folder: Any) -> None:
+    page = folder.page()
+    page.shows("PS fraction (all)", "flux (smooth)", "is that of 2,000 draws from it", "Before the data, 90 %: ")
+    assert page.source.count('class="prior"') == page.source.count('class="posterior"')
+    with folder.posterior() as tree:  # as of an older version
+        del tree["prior"]
+    older = folder.page()
+    older.hides("PS fraction (all)", "flux (smooth)", "draws from it", "Before the data")
+    assert older.source.count('class="prior"') < page.source.count('class="prior"')
+
+
 def test_what_is_absent_is_not_mentioned(folder: Any) -> None:
     page = folder.page()
     assert not {"verdict", "methods"} & set(page.ids)
