@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from gammasky.analyses.ensemble.axes import Choice, Known, Plan, ordered
@@ -13,7 +14,7 @@ from gammasky.analyses.ensemble.axis import Axis, condition, read_axes
 from gammasky.analyses.ensemble.combine import AS_IN_THE_MODEL, combinations
 from gammasky.analyses.ensemble.cost import estimated_seconds
 from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
-from gammasky.analyses.ensemble.file import EnsembleFile, as_asked, listed_choices
+from gammasky.analyses.ensemble.file import EnsembleFile, as_asked, beside, listed_choices
 from gammasky.analyses.ensemble.tables import Table, map_names
 from gammasky.analyses.ensemble.task import FORMAT, N_DRAWS, EnsembleTask
 from gammasky.distributed.manifest import list_members
@@ -46,7 +47,8 @@ class Expansion:
 
     def __init__(self, ensemble: EnsembleFile) -> None:
         self.ensemble = ensemble
-        self._base = read_model(ensemble.beside(ensemble.model))
+        self._model = ensemble.beside(ensemble.model)
+        self._base = read_model(self._model)
         data_dir = ensemble.data_dir and ensemble.beside(ensemble.data_dir)
         self._skies = {name: place_of(data, data_dir) for name, data in self._named_skies().items()}
         self._flat: tuple[str, Observation] | None = None
@@ -67,7 +69,8 @@ class Expansion:
     @cached_property
     def task(self) -> EnsembleTask:
         """What fits a member."""
-        return EnsembleTask(tuple((counts_checksum(dataset), place) for place, dataset in self._skies.values()))
+        places = tuple((counts_checksum(dataset), place) for place, dataset in self._skies.values())
+        return EnsembleTask(places, beside(Path.cwd(), self._model))
 
     @cached_property
     def axes(self) -> dict[str, Axis]:
@@ -152,6 +155,8 @@ class Expansion:
     def _checked(self, table: Table) -> ModelSpec:
         """The model of a member; parameters of the base that nothing uses any more are dropped."""
         spec = model_from_table(table)
+        for function in spec.functions:
+            function.require_read()
         used = {use.parameter for component in spec.components for use in component.uses()}
         undeclared = sorted(used - spec.parameters.keys())
         if undeclared:

@@ -28,7 +28,7 @@ from gammasky.engine.infer.stages.stage import Stage
 from gammasky.engine.infer.stages.svi import SviStage
 from gammasky.engine.infer.verdict import unless_finite
 from gammasky.engine.machine import machine
-from gammasky.engine.model import SkyModel, model_from_table
+from gammasky.engine.model import SkyModel, model_from_table, read_model
 from gammasky.engine.runtime import configure
 from gammasky.engine.sky.dataset import Dataset
 
@@ -46,9 +46,11 @@ class EnsembleTask:
 
     Attributes:
         places: where each dataset is found, by the SHA-256 of its counts.
+        base: the model that the members are changes of: a preset, or a model file by its whole path.
     """
 
     places: tuple[tuple[str, Place], ...]
+    base: str
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
         """Fit one member; goes on from the checkpoint that an earlier attempt has left.
@@ -83,10 +85,15 @@ class EnsembleTask:
     def model(self, spec: dict[str, Any]) -> SkyModel:
         """The model of a member on its data.
 
+        A Python function beside the base model's file is run if the file is there and has the content of the plan.
+
         Raises:
-            InputError: data that are not there, or not those of the plan.
+            InputError: data or functions that are not there, or not those of the plan.
         """
-        return SkyModel(model_from_table(spec["model"]), self.dataset(spec))
+        planned = model_from_table(spec["model"])
+        if planned.functions:
+            read_model(self.base)
+        return SkyModel(planned, self.dataset(spec))
 
     def dataset(self, spec: dict[str, Any]) -> Dataset:
         """The data of a member: of those with its counts, the one that is as it was planned.

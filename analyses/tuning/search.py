@@ -9,7 +9,7 @@ from typing import Any
 
 from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
 from gammasky.analyses.ensemble.expansion import Expansion
-from gammasky.analyses.ensemble.file import Sweep
+from gammasky.analyses.ensemble.file import Sweep, beside
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.tuning.climb import N_DRAWS
 from gammasky.analyses.tuning.objectives import (
@@ -75,7 +75,7 @@ def tune_fit(
     check_parameter_names(spec)
     place, dataset = place_of(data, None if data_dir is None else str(data_dir))
     fitted = {"model": spec.model_dump(mode="json"), "data": data_identity(dataset, spec)}
-    opener = EnsembleTask(((counts_checksum(dataset), place),))
+    opener = EnsembleTask(((counts_checksum(dataset), place),), beside(Path.cwd(), model))
     task = FitObjective(opener, json.dumps(fitted), objective, steps, seconds, seed)
     about = {
         "format": FORMAT,

@@ -25,7 +25,7 @@ from gammasky.engine.model.luminosity import LUMINOSITIES, AnyLuminosity
 from gammasky.engine.model.priors import PRIORS, Prior
 from gammasky.engine.model.source_counts import SOURCE_COUNTS, AnySourceCounts, Limits
 from gammasky.engine.model.spectra import SPECTRA, AnySpectrum
-from gammasky.engine.model.templates import TEMPLATES, AnyTemplate, MapTemplate, read_source
+from gammasky.engine.model.templates import TEMPLATES, AnyTemplate, FunctionTemplate, MapTemplate, read_source
 from gammasky.engine.model.templates.field import HarmonicField, KernelField
 from gammasky.engine.model.terms.base import TERMS, AnyTerm
 from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
@@ -269,6 +269,12 @@ class ModelSpec(Schema):
         """Names of the maps of the data set that components take as templates."""
         leaves = [leaf for component in self.components for leaf in component.template.leaves()]
         return {leaf.map for leaf in leaves if isinstance(leaf, MapTemplate)}
+
+    @property
+    def functions(self) -> list[FunctionTemplate]:
+        """The templates that are Python functions of a file."""
+        leaves = [leaf for component in self.components for leaf in component.template.leaves()]
+        return [leaf for leaf in leaves if isinstance(leaf, FunctionTemplate)]
 
 
 def _known_fields() -> frozenset[str]:

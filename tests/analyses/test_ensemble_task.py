@@ -29,6 +29,7 @@ from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.templates import user
 
 DeskAt = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures", "few_replicas")
@@ -298,3 +299,51 @@ def test_other_data_than_planned(desk_at: DeskAt, tiny: Path) -> None:
     stranger = {**member.spec, "data": {"name": "far", "sha256": {"counts.npy": "0"}}}
     with pytest.raises(InputError, match="dataset 'far': not one of this campaign"):
         task(stranger, desk_at(tiny))
+
+
+FUNCTION = """import jax.numpy as jnp
+
+
+def blob(parameters, lon, lat):
+    return jnp.exp(-jnp.hypot(lon, lat) / parameters["scale"])
+"""
+OWN = """
+[[components]]
+name = "own"
+norm = 0.5
+template = { function = "shapes.py:blob", parameters = { scale = 4.0 } }
+"""
+
+
+def test_a_worker_runs_the_function_of_the_plan_and_no_other(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has read no model file: it reads that of the campaign, and goes by the content."""
+    (tiny / "model.toml").write_text((tiny / "model.toml").read_text() + OWN)
+    (tiny / "shapes.py").write_text(FUNCTION)
+    task, (member,) = ensemble()
+    sent = pickle.dumps(task)
+
+    def in_a_worker() -> SkyModel:
+        monkeypatch.setattr(user, "_named", {})
+        monkeypatch.chdir("/")
+        return pickle.loads(sent).model(member.spec)
+
+    model = in_a_worker()
+    values = np.asarray(model.expectation.template("own", {}, model.arrays["sky"]))
+    lon = (model.pixels.lon_deg + 180.0) % 360.0 - 180.0
+    expected = np.exp(-np.hypot(lon, model.pixels.lat_deg) / 4.0) * model.pixels.relative_exposure
+    np.testing.assert_allclose(values, expected / expected[: model.pixels.n_region].mean(), rtol=1e-12)
+    (tiny / "shapes.py").write_text(FUNCTION + "raise SystemExit\n")
+    with pytest.raises(
+        InputError, match=r"^template 'shapes.py:blob': the file has another content .*; put the file b"
+    ):
+        in_a_worker()
+    (tiny / "shapes.py").unlink()
+    with pytest.raises(InputError, match=r"shapes.py: file not found"):
+        in_a_worker()
+
+
+def test_a_choice_cannot_name_a_function(tiny: Path) -> None:
+    (tiny / "shapes.py").write_text(FUNCTION)
+    template = {"function": "shapes.py:blob", "parameters": {"scale": 4.0}}
+    with pytest.raises(InputError, match=r"template 'shapes.py:blob': only a model file can name a Python function; w"):
+        ensemble(axes={"shape": {"blob": {"components.smooth.template": template}}})

@@ -2,8 +2,9 @@
 
 This is the one place where text becomes a program, because the user asks for it: a model file that is read names the
 Python file, and its content becomes part of the description, so that fits of other contents are other fits. A
-description that comes from anywhere else, such as a saved fit, holds the content too, and it is not run: only a file
-that `read_source` has read in this process is.
+description that comes from anywhere else, such as a saved fit or the plan of a campaign, holds the content too, and it
+is not run: only that of a file that `read_source` has read in this process is. So workers of a campaign read the model
+file that the campaign is of, and run what the plan holds if the file beside it says the same.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_
 UserFunction = Callable[[Mapping[str, jax.Array], jax.Array, jax.Array], jax.Array]
 
 _FORM = re.compile(r"[^:]*\.py:[^\W\d]\w*")
-_named: set[str] = set()  # digests of the contents that model files of this process have named
+_named: dict[str, str] = {}  # digests of the contents that model files of this process have named, and as what
 
 
 def read_source(template: Any, folder: Path) -> None:
@@ -63,7 +64,7 @@ def read_source(template: Any, folder: Path) -> None:
     except UnicodeDecodeError as error:
         raise InputError(f"{folder / file}: expected a Python file in UTF-8: {error}") from None
     template["function"] = f"{Path(file).name}:{name}"
-    _named.add(_digest(template["source"]))
+    _named[_digest(template["source"])] = template["function"]
 
 
 def _digest(source: str) -> str:
@@ -100,13 +101,31 @@ class FunctionTemplate(Profile):
         for name, value in self.parameters.items():
             yield from uses_of(f"{where}, function parameters {name}", value)
 
-    def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
-        if _digest(self.source) not in _named:
+    def require_read(self) -> None:
+        """Refuse a content that no model file of this process has named: it is not run.
+
+        Raises:
+            InputError: says whether the file has changed, or none was read.
+        """
+        if _digest(self.source) in _named:
+            return
+        if not self.source:
             raise InputError(
-                f"template '{self.function}': a Python function is run only for a model file that names it; this "
-                "description is from elsewhere, such as a saved fit: read the model file first, with "
-                "engine.model.read_model, or fit it"
+                f"template '{self.function}': only a model file can name a Python function; write the component there"
             )
+        if self.function in _named.values():
+            raise InputError(
+                f"template '{self.function}': the file has another content than this description, which is not run; "
+                "put the file back as it was, or begin anew with the file as it is"
+            )
+        raise InputError(
+            f"template '{self.function}': a Python function is run only for a model file that names it; this "
+            "description is from elsewhere, such as a saved fit: give its model file too (in Python, read it first "
+            "with engine.model.read_model)"
+        )
+
+    def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
+        self.require_read()
         function = _compiled(self.source, self.function)
         lon, lat = np.mod(setting.pixels.lon_deg + 180.0, 360.0) - 180.0, setting.pixels.lat_deg
 

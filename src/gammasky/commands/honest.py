@@ -14,10 +14,17 @@ from gammasky.engine.infer.settings import MAX_SEED
 @click.command()
 @click.argument("folder", type=FOLDER, metavar="DIR")
 @data_options
+@click.option(
+    "--model",
+    metavar="FILE",
+    help="Model file of the fit, where a template is a Python function beside it: it is run if you name its file.",
+)
 @skies_option()
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help="Seed of these skies.")
 @click.option("--quiet", is_flag=True, help="No live progress.")
-def honest(folder: Path, data_name: str, data_dir: Path | None, skies: int, seed: int, quiet: bool) -> None:
+def honest(
+    folder: Path, data_name: str, data_dir: Path | None, model: str | None, skies: int, seed: int, quiet: bool
+) -> None:
     """Adjust the errors of the fit in DIR: neighbouring pixels share the photons of a source.
 
     The likelihood takes pixels for independent. Skies are simulated photon by photon at the best fit; how much the
@@ -29,11 +36,13 @@ def honest(folder: Path, data_name: str, data_dir: Path | None, skies: int, seed
         start_engine("gammasky.engine.infer.honest")
         from gammasky.engine.infer.honest import adjust_fit, told
         from gammasky.engine.infer.report.fit_folder import read_fit
-        from gammasky.engine.model import SkyModel
+        from gammasky.engine.model import SkyModel, read_model
         from gammasky.engine.sky.dataset import Dataset
 
         spec = read_fit(folder).posterior.spec
-        model = SkyModel(spec, Dataset.open(data_name, data_dir))
-        entry = adjust_fit(model, folder, skies=skies, seed=seed, quiet=quiet)
-        for line in told(entry, model.main_parameters()):
+        if model is not None:
+            read_model(model)
+        sky_model = SkyModel(spec, Dataset.open(data_name, data_dir))
+        entry = adjust_fit(sky_model, folder, skies=skies, seed=seed, quiet=quiet)
+        for line in told(entry, sky_model.main_parameters()):
             click.echo(line)

@@ -33,7 +33,7 @@ def objective(tiny_files: Path) -> Callable[..., FitObjective]:
     spec = read_model(str(tiny_files / "model.toml"))
     place, dataset = place_of(str(tiny_files / "sky"), None)
     fitted = json.dumps({"model": spec.model_dump(mode="json"), "data": data_identity(dataset, spec)})
-    task = EnsembleTask(((counts_checksum(dataset), place),))
+    task = EnsembleTask(((counts_checksum(dataset), place),), str(tiny_files / "model.toml"))
 
     def build(**changes: Any) -> FitObjective:
         made = {"objective": "elbo", "steps": STEPS, "seconds": None, "seed": SEED, **changes}

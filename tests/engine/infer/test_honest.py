@@ -18,6 +18,7 @@ from gammasky.engine.infer.honest import adjust_fit, adjusted, distance_from_nor
 from gammasky.engine.infer.posterior import read_posterior
 from gammasky.engine.infer.report import read_fit, report_page
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.templates import user
 from gammasky.engine.sky.dataset import Dataset
 from tests.fits import fit_of
 
@@ -183,3 +184,25 @@ def test_bad_input(words: list[str], message: str, place: Path, capsys: pytest.C
     assert message in error
     assert (place / "fit/summary.json").read_bytes() == before
     assert not (place / "x").exists()
+
+
+def test_a_python_function_is_run_if_its_model_file_is_named(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "shapes.py").write_text("import jax.numpy as jnp\n\ndef blob(parameters, lon, lat):\n    return lat**2\n")
+    own = '\n[[components]]\nname = "own"\nnorm = 0.5\ntemplate = { function = "shapes.py:blob" }\n'
+    (place / "own.toml").write_text((place / "model.toml").read_text() + own)
+    model = SkyModel("own.toml", Dataset.open("sky"))
+    fit_of(place / "own", model, np.zeros((4, model.n_latent)), {})
+    adjusted_models: list[str] = []
+
+    def adjust(model: SkyModel, *_: Any, **_options: Any) -> dict[str, Any]:
+        adjusted_models.append(model.spec.components[-1].name)
+        raise InputError("reached")
+
+    monkeypatch.setattr("gammasky.engine.infer.honest.adjust_fit", adjust)
+    for more, message in (([], "give its model file too"), (["--model", "own.toml"], "reached")):
+        monkeypatch.setattr(user, "_named", {})  # as in a process that has read no model file
+        assert main(["honest", "own", "--data", "sky", *more]) == 2
+        assert message in capsys.readouterr().err
+    assert adjusted_models == ["own"]

@@ -48,7 +48,7 @@ def blob(parameters, lon, lat):
 @pytest.fixture(autouse=True)
 def new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As in a process that has read no model file yet."""
-    monkeypatch.setattr(user, "_named", set())
+    monkeypatch.setattr(user, "_named", {})
     user._compiled.cache_clear()
     yield
     user._compiled.cache_clear()
@@ -106,7 +106,7 @@ def test_it_is_not_run_where_no_model_file_names_it(files: Path, sky: Dataset, m
     """Reading runs nothing; a description from a result is never run; the model file, read again, allows it."""
     saved = read_model(files / "model.toml").model_dump_json()
     assert not (files / "ran").exists()
-    monkeypatch.setattr(user, "_named", set())
+    monkeypatch.setattr(user, "_named", {})
     spec = ModelSpec.model_validate_json(saved)
     with pytest.raises(InputError, match=r"template 'mine.py:blob': a Python function is run only for a model file"):
         SkyModel(spec, sky)
@@ -118,7 +118,7 @@ def test_it_is_not_run_where_no_model_file_names_it(files: Path, sky: Dataset, m
     tampered = template.model_copy(update={"source": CODE.replace("{marker}", str(files / "tampered"))})
     read_model(files / "model.toml")
     components = [other.components[0], other.components[1].model_copy(update={"template": tampered})]
-    with pytest.raises(InputError, match="this description is from elsewhere, such as a saved fit"):
+    with pytest.raises(InputError, match="the file has another content than this description, which is not run"):
         SkyModel(other.model_copy(update={"components": components}), sky)
     assert not (files / "ran").exists()
     assert not (files / "tampered").exists()
