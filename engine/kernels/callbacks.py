@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -112,6 +112,32 @@ def require_float64(operation: str, **arrays: Any) -> None:
                 f"{operation}: '{name}' must be float64, got {dtype}; "
                 "call jax.config.update('jax_enable_x64', True) before creating arrays"
             )
+
+
+def common_axes(
+    operation: str, given: Mapping[str, jax.Array], expected: Mapping[str, tuple[int, ...]], longer: str = "x"
+) -> tuple[jax.Array, ...]:
+    """Bring arrays to the same leading axes; what a kernel would read beyond is refused.
+
+    Args:
+        operation: as errors name it.
+        given: the arrays, by name.
+        expected: the last axes of each of them, in the same order.
+        longer: the array whose last axis may be longer than that.
+
+    Raises:
+        InputError: an array with other last axes, which it names.
+        TypeError: an array that is not float64.
+    """
+    arrays = {name: jnp.asarray(array) for name, array in given.items()}
+    require_float64(operation, **arrays)
+    for (name, array), axes in zip(arrays.items(), expected.values(), strict=True):
+        got = array.shape[-len(axes) :]
+        if got[:-1] != axes[:-1] or (got[-1:] < axes[-1:] if name == longer else got != axes):
+            raise InputError(f"{operation}: '{name}' must end in the axes {axes}, got shape {array.shape}")
+    own = [(array, len(axes)) for array, axes in zip(arrays.values(), expected.values(), strict=True)]
+    lead = jnp.broadcast_shapes(*(array.shape[:-last] for array, last in own))
+    return tuple(jnp.broadcast_to(array, lead + array.shape[-last:]) for array, last in own)
 
 
 def call(

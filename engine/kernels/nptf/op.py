@@ -134,24 +134,15 @@ def _chosen(backend: str) -> str:
 
 def _common_axes(plan: PixelPlan, mean: jax.Array, templates: jax.Array, x: jax.Array) -> Gradient:
     """The three arrays with the same leading axes, refused if a kernel would read beyond them."""
-    mean, templates, x = jnp.asarray(mean), jnp.asarray(templates), jnp.asarray(x)
-    callbacks.require_float64(_NAME, mean=mean, templates=templates, x=x)
-    populations = templates.shape[-2] if templates.ndim > 1 else 1
+    populations = (1, 1, *jnp.shape(templates))[-2]
     top = plan.max_count if isinstance(plan.counts, np.ndarray) else 1  # a traced plan is checked by the kernel
-    for name, array, expected in (
-        ("mean", mean, (plan.n_pixels,)),
-        ("templates", templates, (populations, plan.n_pixels)),
-        ("x", x, (populations, plan.n_regions, max(top, 1) + 1)),
-    ):
-        got = array.shape[-len(expected) :]
-        if got[:-1] != expected[:-1] or (got[-1:] < expected[-1:] if name == "x" else got != expected):
-            raise InputError(f"{_NAME}: '{name}' must end in the axes {expected}, got shape {array.shape}")
-    lead = jnp.broadcast_shapes(mean.shape[:-1], templates.shape[:-2], x.shape[:-3])
-    return (
-        jnp.broadcast_to(mean, lead + mean.shape[-1:]),
-        jnp.broadcast_to(templates, lead + templates.shape[-2:]),
-        jnp.broadcast_to(x, lead + x.shape[-3:]),
-    )
+    expected = {
+        "mean": (plan.n_pixels,),
+        "templates": (populations, plan.n_pixels),
+        "x": (populations, plan.n_regions, max(top, 1) + 1),
+    }
+    mean, templates, x = callbacks.common_axes(_NAME, {"mean": mean, "templates": templates, "x": x}, expected)
+    return mean, templates, x
 
 
 def _like(*arrays: jax.Array) -> list[jax.ShapeDtypeStruct]:

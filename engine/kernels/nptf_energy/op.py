@@ -31,7 +31,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gammasky.engine.errors import InputError
 from gammasky.engine.kernels import callbacks
 from gammasky.engine.kernels.derivatives import reverse_only
 from gammasky.engine.kernels.nptf_energy import calls, cuda, reference
@@ -97,26 +96,22 @@ def _chosen(backend: str) -> str:
 
 def _common_axes(plan: JointPlan, *arrays: jax.Array) -> Point:
     """The four arrays with the same leading axes, refused if a kernel would read beyond them."""
-    given = dict(zip(("mean", "templates", "x", "spectrum"), map(jnp.asarray, arrays), strict=True))
-    callbacks.require_float64(_NAME, **given)
+    given = dict(zip(("mean", "templates", "x", "spectrum"), arrays, strict=True))
+    populations = (1, 1, *jnp.shape(given["templates"]))[-2]
+    expected = plan_axes(plan, populations) | {"spectrum": (plan.totals.n_regions, plan.n_bins)}
+    mean, templates, x, spectrum = callbacks.common_axes(_NAME, given, expected)
+    return mean, templates, x, spectrum
+
+
+def plan_axes(plan: JointPlan, populations: int) -> dict[str, tuple[int, ...]]:
+    """The last axes of mean, templates and x, whatever the spectra."""
     totals = plan.totals
-    populations = given["templates"].shape[-2] if given["templates"].ndim > 1 else 1
     top = totals.max_count if isinstance(totals.counts, np.ndarray) else 1  # a traced plan is checked by the kernel
-    expected = {
+    return {
         "mean": (plan.n_bins, plan.n_pixels),
         "templates": (populations, plan.n_pixels),
         "x": (populations, totals.n_regions, max(top, 1) + 1),
-        "spectrum": (totals.n_regions, plan.n_bins),
     }
-    for name, axes in expected.items():
-        got = given[name].shape[-len(axes) :]
-        if got[:-1] != axes[:-1] or (got[-1:] < axes[-1:] if name == "x" else got != axes):
-            raise InputError(f"{_NAME}: '{name}' must end in the axes {axes}, got shape {given[name].shape}")
-    lead = jnp.broadcast_shapes(*(array.shape[: -len(expected[name])] for name, array in given.items()))
-    mean, templates, x, spectrum = (
-        jnp.broadcast_to(array, lead + array.shape[-len(expected[name]) :]) for name, array in given.items()
-    )
-    return mean, templates, x, spectrum
 
 
 def _like(*arrays: jax.Array) -> list[jax.ShapeDtypeStruct]:

@@ -31,6 +31,7 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.kernels import callbacks
 from gammasky.engine.kernels.derivatives import reverse_only
 from gammasky.engine.kernels.nptf.calls import flat
+from gammasky.engine.kernels.nptf_energy.op import plan_axes
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
 from gammasky.engine.kernels.nptf_two_spectra import cpu, reference
 
@@ -95,24 +96,9 @@ def require_few_photons(plan: JointPlan) -> None:
 
 def _common_axes(plan: JointPlan, kinds: Kinds, *arrays: jax.Array) -> Point:
     """The four arrays with the same leading axes, refused if the kernel would read beyond them."""
-    given = dict(zip(("mean", "templates", "x", "spectra"), map(jnp.asarray, arrays), strict=True))
-    callbacks.require_float64(_NAME, **given)
-    totals, populations = plan.totals, len(kinds)
-    top = totals.max_count if isinstance(totals.counts, np.ndarray) else 1  # a traced plan is checked by the kernel
-    expected = {
-        "mean": (plan.n_bins, plan.n_pixels),
-        "templates": (populations, plan.n_pixels),
-        "x": (populations, totals.n_regions, max(top, 1) + 1),
-        "spectra": (2, totals.n_regions, plan.n_bins),
-    }
-    for name, axes in expected.items():
-        got = given[name].shape[-len(axes) :]
-        if got[:-1] != axes[:-1] or (got[-1:] < axes[-1:] if name == "x" else got != axes):
-            raise InputError(f"{_NAME}: '{name}' must end in the axes {axes}, got shape {given[name].shape}")
-    lead = jnp.broadcast_shapes(*(array.shape[: -len(expected[name])] for name, array in given.items()))
-    mean, templates, x, spectra = (
-        jnp.broadcast_to(array, lead + array.shape[-len(expected[name]) :]) for name, array in given.items()
-    )
+    given = dict(zip(("mean", "templates", "x", "spectra"), arrays, strict=True))
+    expected = plan_axes(plan, len(kinds)) | {"spectra": (2, plan.totals.n_regions, plan.n_bins)}
+    mean, templates, x, spectra = callbacks.common_axes(_NAME, given, expected)
     return mean, templates, x, spectra
 
 
