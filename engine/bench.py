@@ -16,6 +16,7 @@ from gammasky.engine.kernels.nptf.op import total_log_likelihood
 from gammasky.engine.kernels.nptf_energy.op import total_joint_log_likelihood
 from gammasky.engine.kernels.threads import thread_count
 from gammasky.engine.model import SkyModel
+from gammasky.engine.model.memory import bytes_of, require_memory
 from gammasky.engine.model.terms import JointNptfTerm, NptfTerm
 from gammasky.engine.model.values import Arrays
 from gammasky.engine.sky.dataset import Dataset
@@ -46,7 +47,8 @@ def likelihood_benchmark(
         particles, threads: the numbers used.
 
     Raises:
-        InputError: a dataset or model that cannot be used, or a model without point sources.
+        InputError: a dataset or model that cannot be used, a model without point sources, or more particles than a GPU
+            has memory for.
     """
     sky = SkyModel(model, Dataset.open(data, data_dir))
     if not isinstance(sky.counts_term, NptfTerm | JointNptfTerm):
@@ -55,7 +57,9 @@ def likelihood_benchmark(
     points = jax.jit(jax.vmap(jax.vmap(_point(sky), (None, 0)), (None, 0)))(sky.arrays, z)
     first = jax.tree.map(lambda values: values[0, 0], points)
     per_particle = 1e3 / (STEPS * particles)
-    model_ms = per_particle * _median_seconds(_scan(_density(sky)), (sky.arrays, z), repeats)
+    whole = _scan(_density(sky))
+    require_memory("particles", particles, lambda n: bytes_of(jax.jit(whole), sky.arrays, z[:, :n]))
+    model_ms = per_particle * _median_seconds(whole, (sky.arrays, z), repeats)
     op_ms = per_particle * _median_seconds(_scan(_operation(sky, sky.backend)), (sky.arrays, points), repeats)
     reference = jax.value_and_grad(_operation(sky, "reference"), argnums=1)
     reference_ms = 1e3 * _median_seconds(reference, (sky.arrays, first), min(repeats, REFERENCE_REPEATS))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 from contextlib import suppress
+from importlib.util import find_spec
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import cache_folder
 from gammasky.engine.kernels.threads import thread_count
 
 CACHE_BYTES = 2 * 1024**3
+CUDA_PLUGINS = {12: "jax_cuda12_plugin", 13: "jax_cuda13_plugin"}
 
 
 def configure() -> None:
@@ -21,9 +24,11 @@ def configure() -> None:
 
     Raises:
         InputError: `GAMMASKY_NUM_THREADS` is no number of threads (in the middle of a kernel it would be XLA's error);
-            or `JAX_PLATFORMS` asks for a platform that is not there.
+            `JAX_PLATFORMS` asks for a platform that is not there; or the driver of the GPU is too old for the CUDA of
+            JAX, which would then run on the CPU.
     """
     thread_count()
+    _require_driver()
     # healpy imports Matplotlib, which tells of a home that cannot be written; our own cache tells it once
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import jax
@@ -55,3 +60,29 @@ def _require_platform() -> None:
             f"JAX_PLATFORMS: expected a platform that JAX finds here, got '{wanted}'{reason}; "
             "unset it, or set JAX_PLATFORMS=cpu"
         ) from error
+
+
+def _require_driver() -> None:
+    """Refuse a driver that is older than the CUDA which JAX is installed for: JAX itself would go on with the CPU."""
+    wanted = os.environ.get("JAX_PLATFORMS", "")
+    if wanted and not {"cuda", "gpu"} & set(wanted.split(",")):
+        return
+    majors = [major for major, plugin in CUDA_PLUGINS.items() if find_spec(plugin)]
+    version = _driver() if majors else None
+    if version is None or version // 1000 >= min(majors):
+        return
+    other = "install gammasky[cuda12] in its place, " if version // 1000 == 12 else ""
+    raise InputError(
+        f"GPU: expected a driver for CUDA {min(majors)}, which JAX is installed for, got one for CUDA "
+        f"{version // 1000}.{version % 1000 // 10}; update the driver, {other}or set JAX_PLATFORMS=cpu"
+    )
+
+
+def _driver() -> int | None:
+    """The newest CUDA that the driver can do, 12040 for 12.4; None where there is no driver."""
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    version = ctypes.c_int()
+    return version.value if library.cuDriverGetVersion(ctypes.byref(version)) == 0 else None

@@ -41,6 +41,7 @@ from gammasky.engine.infer.guides.guide import Frame
 from gammasky.engine.infer.objective import Objective
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.model.memory import bytes_of, require_memory
 
 if TYPE_CHECKING:
     from gammasky.engine.model import Density
@@ -131,6 +132,22 @@ class VariationalFit:
             "last": jnp.zeros(()),
             "finite": jnp.asarray(True),
         }
+
+    def require_memory(self) -> None:
+        """Refuse more particles than the GPU has memory for; members side by side are refused where they are gathered.
+
+        Raises:
+            InputError: says how many there is memory for.
+        """
+        if self.model.programs.width == 1:
+            require_memory("particles", self._used["particles"], self._memory)
+
+    def _memory(self, particles: int) -> int:
+        """What steps with so many particles take [bytes]."""
+        settings, size = self.settings, self.model.n_latent
+        fit = VariationalFit(self.model, Settings(settings.method, options=settings.options, particles=particles))
+        state = fit._begin(frame_of(np.zeros(size), np.eye(size)), 0, 0)
+        return bytes_of(fit._steps, self.model.arrays, self._key, state, jnp.asarray(1))
 
     def advance(self, state: State, n_steps: int) -> tuple[State, Floats]:
         """Do up to `n_steps` (at most MAX_CHUNK) steps, none beyond the end of the window.

@@ -79,11 +79,21 @@ def prepare(load: Callable[..., None], *arguments: Any) -> None:
         load(*arguments)
 
 
-def _device_number() -> int:
-    """The device that JAX uses, as CUDA numbers it."""
+def _device() -> Any:
+    """The device that JAX uses."""
     device = _default_device()
-    device = jax.local_devices()[0] if device is None or isinstance(device, str) else device
-    return int(device.local_hardware_id or 0)
+    return jax.local_devices()[0] if device is None or isinstance(device, str) else device
+
+
+def _device_number() -> int:
+    """That device, as CUDA numbers it."""
+    return int(_device().local_hardware_id or 0)
+
+
+def memory() -> int | None:
+    """What JAX may take of the memory of the GPU that it uses [bytes]; None on a CPU, or where it does not say."""
+    found = (_device().memory_stats() or {}) if platform() == "gpu" else {}
+    return found.get("bytes_limit")
 
 
 def on_arrays(function: Callable[..., tuple[Any, ...]], *arrays: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.engine.model.memory import bytes_of, require_memory
+
 
 class Programs(dict[Hashable, Any]):
     """Compiled functions by key; any thread may ask for them.
@@ -132,11 +134,26 @@ class Gathering:
     def _run(self, together: Sequence[_Call]) -> Any:
         first = together[0]
         if first.like not in self._programs:
-            self._programs[first.like] = _stacked(first, self._width)
+            self._programs[first.like] = self._stacked(first)
         lanes = [call.taken(fixed=False) for call in together]
         lanes += [lanes[0]] * (self._width - len(lanes))
         self.calls, self.answers = self.calls + 1, self.answers + len(together)
         return jax.block_until_ready(self._programs[first.like](first.taken(fixed=True), lanes))
+
+    def _stacked(self, first: _Call) -> Any:
+        """The program for all calls like this one.
+
+        Raises:
+            InputError: the GPU has no memory for so many.
+        """
+        stacked = _stacked(first, self._width)
+
+        def needed(n: int) -> int:
+            program, own = stacked if n == self._width else _stacked(first, n), first.taken(fixed=False)
+            return bytes_of(program, first.taken(fixed=True), [own] * n)
+
+        require_memory("members side by side", self._width, needed)
+        return stacked
 
 
 class _Call:

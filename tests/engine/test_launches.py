@@ -17,7 +17,7 @@ from tests.conftest import absent
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "launches.py"
 #: Launches of one turn of a program's loop, a few above what they were when this was written.
-MOST = {"model": 75, "training": 63, "transitions": 63, "svi iaf": 205}
+MOST = {"model": 67, "training": 63, "transitions": 63, "svi iaf": 190, "svi flow": 432}
 
 THUNKS = """
 000: kCommandBuffer [source       | next=003 (1)]
@@ -104,6 +104,6 @@ def test_launches_do_not_grow(fermi_dir: Path) -> None:
     for name, most in MOST.items():
         of = found[name]
         assert of["kernels"] + of["calls"] + of["copies"] <= most, (name, of)
-    assert [found[name]["graphs"] for name in ("model", "svi iaf")] == [1, 1]
-    assert found["model"]["round_trips"] == 0
-    assert found["svi iaf"]["round_trips"] == 1  # its loop over steps
+    assert [found[name]["graphs"] for name in ("model", "svi iaf", "svi flow")] == [1, 1, 1]
+    # one is the loop over steps
+    assert [found[name]["round_trips"] for name in ("model", "svi iaf", "svi flow")] == [0, 1, 1]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+
+from gammasky.engine import runtime
+from gammasky.engine.errors import InputError
 
 # a program that another thread is writing at this moment: JAX's own write, slowed down to half a second
 SLOW_WRITER = """
@@ -92,3 +97,42 @@ def test_tests_compile_in_another_way_than_users_and_find_the_same_numbers() -> 
     for mine, other in zip(ours, theirs, strict=True):
         largest = np.abs(np.array(other)).max()
         np.testing.assert_allclose(mine, other, rtol=1e-12, atol=1e-13 * largest)
+
+
+@pytest.mark.parametrize(
+    ("plugins", "driver", "platforms", "words"),
+    [
+        ({13}, 12040, "", r"for CUDA 13, .* got one for CUDA 12\.4; update the driver, install gammasky\[cuda12\]"),
+        ({13}, 11080, "cuda,cpu", r"got one for CUDA 11\.8; update the driver, or set JAX_PLATFORMS=cpu$"),
+        ({12}, 11080, "", "expected a driver for CUDA 12"),
+        ({13}, 13000, "", None),
+        ({12, 13}, 12040, "", None),
+        ({13}, 12040, "cpu", None),
+        ({13}, None, "", None),
+        (set(), 11080, "", None),
+    ],
+)
+def test_an_old_driver_is_one_line(
+    plugins: set[int], driver: int | None, platforms: str, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JAX itself would print a traceback and go on with the CPU."""
+    monkeypatch.setenv("JAX_PLATFORMS", platforms)
+    monkeypatch.setattr(runtime, "_driver", lambda: driver)
+    installed = {runtime.CUDA_PLUGINS[major] for major in plugins}
+    monkeypatch.setattr(runtime, "find_spec", lambda name: name if name in installed else None)
+    if words is None:
+        runtime.configure()
+        return
+    with pytest.raises(InputError, match=words) as error:
+        runtime.configure()
+    assert "\n" not in str(error.value)
+
+
+def test_the_driver_says_how_new_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real call, to a library that stands in for the driver's."""
+    source, library = tmp_path / "driver.c", tmp_path / "libcuda.so.1"
+    source.write_text("int cuDriverGetVersion(int *version) { *version = 12040; return 0; }")
+    subprocess.run([shutil.which("cc") or "gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    load = ctypes.CDLL
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: load(str(library) if name == library.name else name))
+    assert runtime._driver() == 12040

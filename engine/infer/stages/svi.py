@@ -45,6 +45,8 @@ class SviStage(Stage):
         self._piece = 1
 
     def begin(self, note: Note) -> None:
+        with self.timed():
+            self.svi.require_memory()
         super().begin(note)
         with self.timed():
             n_starts = self.settings.starts

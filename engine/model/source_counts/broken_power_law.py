@@ -136,9 +136,10 @@ def broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence
 
 def log_broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence[jax.Array]) -> jax.Array:
     """The logarithm of `broken_power_law` (...) at s (...)."""
-    log_s, knots = jnp.log(s), [jnp.log(b) for b in breaks]
-    ends = [*knots[1:], jnp.asarray(-jnp.inf)]
-    total = -slopes[0] * jnp.maximum(log_s - knots[0], 0.0)
-    for slope, upper, lower in zip(slopes[1:], knots, ends, strict=True):
-        total = total + slope * (upper - jnp.clip(log_s, lower, upper))
-    return total
+    log_s, slope, knots = jnp.log(s), jnp.stack(slopes), jnp.log(jnp.stack(breaks))
+    beyond, knots = log_s - knots[0], knots - knots[0]
+    # straight on each piece, and continuous where two of them meet
+    height = jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.diff(slope) * knots)])
+    below, height, slope = (part.reshape(-1, *[1] * log_s.ndim) for part in (knots, height, slope))
+    piece = jnp.sum(beyond < below, axis=0) == jnp.arange(len(height)).reshape(height.shape)
+    return jnp.sum(jnp.where(piece, height - slope * beyond, 0.0), axis=0)
