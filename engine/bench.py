@@ -15,8 +15,8 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf.op import total_log_likelihood
 from gammasky.engine.kernels.nptf_energy.op import total_joint_log_likelihood
 from gammasky.engine.kernels.threads import thread_count
+from gammasky.engine.memory import bytes_of, require_memory
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.memory import bytes_of, require_memory
 from gammasky.engine.model.terms import JointNptfTerm, NptfTerm
 from gammasky.engine.model.values import Arrays
 from gammasky.engine.sky.dataset import Dataset

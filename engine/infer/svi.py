@@ -41,7 +41,7 @@ from gammasky.engine.infer.guides.guide import Frame
 from gammasky.engine.infer.objective import Objective
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.settings import Settings
-from gammasky.engine.model.memory import bytes_of, require_memory
+from gammasky.engine.memory import bytes_of, require_memory
 
 if TYPE_CHECKING:
     from gammasky.engine.model import Density

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gammasky.engine.model.memory import bytes_of, require_memory
+from gammasky.engine.memory import bytes_of, require_memory
 
 
 class Programs(dict[Hashable, Any]):

@@ -14,8 +14,8 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages.stage import Stage
 from gammasky.engine.infer.svi import VariationalFit
 from gammasky.engine.kernels import callbacks
+from gammasky.engine.memory import GIB, require_memory
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.memory import GIB, require_memory
 from gammasky.engine.model.programs import Programs
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
