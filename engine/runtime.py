@@ -26,6 +26,10 @@ def configure() -> None:
         InputError: `GAMMASKY_NUM_THREADS` is no number of threads (in the middle of a kernel it would be XLA's error);
             `JAX_PLATFORMS` asks for a platform that is not there; or the driver of the GPU is too old for the CUDA of
             JAX, which would then run on the CPU.
+
+    Example:
+        >>> import gammasky
+        >>> gammasky.configure()
     """
     thread_count()
     _require_driver()

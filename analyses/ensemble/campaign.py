@@ -38,6 +38,14 @@ class Campaign:
 
     Raises:
         InputError: no campaign there, or one of another version.
+
+    Example:
+        >>> import gammasky
+        >>> campaign = gammasky.Campaign("campaigns/priors")
+        >>> campaign
+        <Campaign campaigns/priors: 2 of 2 done>
+        >>> campaign.answer(every=True).quantities  # also of fits that are not reliable
+        ['ps_fraction', 'excess_flux', 'smooth_flux', 'excess_share', 'n_sources']
     """
 
     def __init__(self, folder: Path | str) -> None:

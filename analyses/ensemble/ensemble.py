@@ -24,6 +24,21 @@ class Ensemble(EnsembleFile):
     """An ensemble of fits, from a TOML file (`Ensemble.read`) or from Python with the same names as in the file.
 
     The file is checked at once; what a member needs of model and data is checked before anything starts.
+
+    Example:
+        >>> import gammasky
+        >>> gammasky.configure()
+        >>> ensemble = gammasky.Ensemble(
+        ...     name="priors", model="calibration", data="demo", fit={"method": "laplace"},
+        ...     axes={"top": {"sets": "parameters.S_gce.high", "values": [2.5, 5]}},
+        ... )
+        >>> ensemble
+        <Ensemble priors: calibration on demo, top (2.5, 5)>
+        >>> ensemble.plan()["n_photons"].to_dict()
+        {'top=2.5': 13596, 'top=5': 13596}
+        >>> campaign = ensemble.run("campaigns/priors", address=None, quiet=True)  # no Ray
+        >>> campaign.table()["state"].to_dict()
+        {'top=2.5': 'done', 'top=5': 'done'}
     """
 
     def __repr__(self) -> str:

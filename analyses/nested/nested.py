@@ -15,6 +15,12 @@ class NestedTest(NestedStudy):
     """A model against one nested in it, such as `NestedTest("fiducial", null="Sps_gce = 0")`; see `NestedStudy`.
 
     `run` gives the test statistic of the observed sky, its distribution on skies of the fitted null, and the p-value.
+
+    Example:
+        >>> import gammasky
+        >>> test = gammasky.NestedTest("calibration", "demo", null="Sps_gce = 0", skies=100)
+        >>> test.null, test.skies
+        (('Sps_gce = 0',), 100)
     """
 
     def run(

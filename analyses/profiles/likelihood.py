@@ -15,6 +15,12 @@ class ProfileLikelihood(ProfileStudy):
     """The profile likelihood of one number, such as `ProfileLikelihood("fiducial", of="S_gce")`; see `ProfileStudy`.
 
     `run` gives the profile and its intervals and, with `skies`, Feldman-Cousins intervals, CLs and expected limits.
+
+    Example:
+        >>> import gammasky
+        >>> profile = gammasky.ProfileLikelihood("calibration", "demo", of="S_gce", skies=100)
+        >>> profile.of, profile.level
+        ('S_gce', 0.95)
     """
 
     def run(

@@ -29,6 +29,15 @@ def compare(fits: Sequence[SavedFit | Path | str]) -> FitsBeside:
 
     Raises:
         InputError: a fit that cannot be read, the same fit twice, or nothing in common.
+
+    Example:
+        >>> import gammasky
+        >>> gammasky.configure()
+        >>> model = gammasky.SkyModel("calibration", gammasky.Dataset.open("demo"))
+        >>> other = gammasky.fit(model, gammasky.Settings(method="laplace", seed=2)).save("fits/other")
+        >>> beside = gammasky.compare(["fits/demo", "fits/other"])
+        >>> sorted(beside.table()["number"])
+        ['S_dif', 'S_gce', 'Sps_gce', 'n1', 'n2', 'point_source_fraction[gce]', 'sb']
     """
     paths = [fit.folder if isinstance(fit, SavedFit) else Path(fit) for fit in fits]
     posteriors = read_all(paths)

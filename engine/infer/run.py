@@ -52,6 +52,17 @@ def fit(
         DivergedFitError: the fit ran away; names the parameters. The last good checkpoint stays.
         InputError: a checkpoint that is damaged or of another fit; another fit is at work in the folder.
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is on disk.
+
+    Example:
+        >>> import gammasky
+        >>> gammasky.configure()
+        >>> model = gammasky.SkyModel("calibration", gammasky.Dataset.open("demo"))
+        >>> fit = gammasky.fit(model, gammasky.Settings(method="laplace", seed=1))  # a quick look
+        >>> fit.method, fit.z.shape
+        ('laplace', (5000, 6))
+        >>> f"{fit.derived['S_dif'].mean():.1f} counts/pixel"
+        '19.9 counts/pixel'
+        >>> folder = fit.save("fits/demo")
     """
     settings = settings or Settings()
     identity = fit_identity(model, settings)

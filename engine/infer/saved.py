@@ -36,6 +36,14 @@ def load(folder: Path | str, *, data: Path | str | None = None, data_dir: Path |
 
     Raises:
         InputError: no such folder, no finished fit in it, a damaged file, or one of another version.
+
+    Example:
+        >>> import gammasky
+        >>> saved = gammasky.load("fits/demo")
+        >>> saved.method, len(saved.derived["S_gce"])
+        ('laplace', 5000)
+        >>> list(saved.summary().index)
+        ['S_dif', 'S_gce', 'Sps_gce', 'PS fraction (gce)']
     """
     return SavedFit(read_fit(Path(folder)), data, data_dir)
 

@@ -32,6 +32,16 @@ class Settings:
     Raises:
         InputError: an unknown method; a setting that the method does not have (with the method that has it, or the
             nearest match), of another kind or out of range; settings that exclude each other.
+
+    Example:
+        >>> import gammasky
+        >>> settings = gammasky.Settings(method="svi", steps=2000, seed=1)
+        >>> settings.steps, settings.seed
+        (2000, 1)
+        >>> gammasky.Settings(steps=2000)
+        Traceback (most recent call last):
+        ...
+        gammasky.engine.errors.InputError: steps is a setting of method ...
     """
 
     method: str

@@ -46,6 +46,16 @@ class SkyModel(Density):
 
     Raises:
         InputError: a model that does not fit the data set; names the component or parameter.
+
+    Example:
+        >>> import gammasky
+        >>> gammasky.configure()
+        >>> model = gammasky.SkyModel("calibration", gammasky.Dataset.open("demo"))
+        >>> model
+        <SkyModel calibration on demo: 3 components, 6 parameters (6 numbers), 416 pixels, 13,596 photons>
+        >>> value, gradient = model.value_and_gradient([0.0] * model.n_latent)  # every parameter at its prior median
+        >>> round(float(value), 2), gradient.shape
+        (-2265.0, (6,))
     """
 
     def __init__(self, spec: ModelSpec | str | Path, dataset: Dataset, *, backend: str = "auto") -> None:

@@ -40,6 +40,11 @@ class Dataset:
         exposure (E, npix) [cm^2 s]: exposure.
         checksums: SHA-256 of every file read so far, by file name; what identifies a fit is its Observation's digest.
         notes: what was understood that the files do not say.
+
+    Example:
+        >>> import gammasky
+        >>> gammasky.Dataset.open("demo").mask_names
+        ['3fgl_0p8deg']
     """
 
     manifest: Manifest
@@ -102,9 +107,8 @@ class Dataset:
         Raises:
             InputError: an unknown key, or a recipe that cannot be followed; nothing is left behind.
         """
-        bins = (
-            dict(energy_edges_gev) if isinstance(energy_edges_gev, Mapping) else np.asarray(energy_edges_gev).tolist()
-        )
+        edges = energy_edges_gev
+        bins = dict(edges) if isinstance(edges, Mapping) else np.asarray(edges).tolist()
         keys |= {"photons": photons, "energy_edges_gev": bins, "pixels": pixels, "exposure": exposure, "psf": psf}
         return cls._built(out, base, keys)
 
@@ -285,9 +289,7 @@ class Dataset:
         mask = mask_on(found.values, found.pixels, self.pixels, label, entry.masked_where)
         unknown = 0 if needed is None else int((mask[needed] == maps.NOT_OBSERVED).sum())
         if unknown:
-            raise InputError(
-                f"{label}: the mask has no value in {unknown} of the pixels of the region; correct the map"
-            )
+            raise InputError(f"{label}: the mask has no value in {unknown} of the region's pixels; correct the map")
         return mask != 0
 
     def source_positions(self, name: str) -> np.ndarray:

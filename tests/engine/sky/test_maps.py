@@ -111,7 +111,7 @@ def test_a_mask_of_a_part_of_the_sky(small_folder: Folder) -> None:
     np.save(folder / "spots.npy", np.where(np.arange(N_PIX) < 9, np.nan, SPOTS))
     dataset = Dataset.open(folder)
     np.testing.assert_array_equal(dataset.mask("spots", np.arange(9, 700)), SPOTS | (np.arange(N_PIX) < 9))
-    assert "spots.npy: the mask has no value in 4 of the pixels of the region" in refusal(
+    assert "spots.npy: the mask has no value in 4 of the region's pixels" in refusal(
         lambda: dataset.mask("spots", np.arange(5, 700))
     )
 
