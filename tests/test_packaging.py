@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -127,3 +128,15 @@ def test_conda_asks_for_what_pip_asks_for() -> None:
     needed = [Requirement(text) for text in PROJECT["dependencies"]]
     wanted = [f"{CONDA_NAMES.get(one.name, one.name)} {one.specifier}" for one in needed]
     assert recipe["requirements"]["run"] == [f"python {PROJECT['requires-python']}", *wanted]
+
+
+def test_the_container_is_built_of_what_is_installed() -> None:
+    """Every folder and file that pip needs is copied; Python and extras are some that pyproject.toml knows."""
+    text = (CHECKOUT / "Dockerfile").read_text(encoding="utf-8")
+    copied = {word for words in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE) for word in words.split()}
+    assert copied == {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"], *FOLDERS}
+    (version,) = re.findall(r"^FROM python:(\S+)-slim", text, re.MULTILINE)
+    assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
+    extras = set(re.findall(r"pip install [^#\n]*'\.\[(\w+)\]'", text))
+    assert extras
+    assert extras <= PROJECT["optional-dependencies"].keys()

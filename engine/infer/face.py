@@ -124,6 +124,18 @@ class FitPlots:
 
         return self._drawn(lambda: fluxes.draw(self.model(), self.derived))
 
+    def fields(self) -> Figure:
+        """Fields on templates: how much each raises its templates in the mean, and its standard deviation.
+
+        Raises:
+            InputError: a model without fields.
+        """
+        from gammasky.engine.infer.figures import fields
+
+        if not self.model().expectation.fields:
+            raise InputError("plot.fields: no template of the model has a field")
+        return self._drawn(lambda: fields.draw(self.model(), self._predictions().fields))
+
     def spectra(self) -> Figure:
         """Energy spectrum E^2 dN/dE of every component, and the point-source fraction in each energy bin.
 

@@ -50,7 +50,7 @@ class ModelFit(Fit):
 
     @property
     def plot(self) -> FitPlots:
-        """Figures: `plot.corner()`, `plot.dnds()`, `plot.maps()`, `plot.fluxes()`, `plot.spectra()`, `plot.trace()`."""
+        """Figures: `plot.corner()`, likewise `dnds`, `maps`, `fields`, `fluxes`, `spectra` and `trace`."""
         return FitPlots(self._sky_model, self.z, self.derived, self.elbo)
 
     def save(self, folder: Path | str, *, overwrite: bool = False) -> Path:

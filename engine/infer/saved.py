@@ -125,7 +125,7 @@ class SavedFit:
 
     @property
     def plot(self) -> FitPlots:
-        """Figures: `plot.corner()`, `plot.dnds()`, `plot.maps()`, `plot.fluxes()`, `plot.spectra()`, `plot.trace()`."""
+        """Figures: `plot.corner()`, likewise `dnds`, `maps`, `fields`, `fluxes`, `spectra` and `trace`."""
         return FitPlots(lambda: self.model, self.z, self.derived, self.saved.trace)
 
     def summary(self, *, every: bool = False) -> DataFrame:

@@ -65,6 +65,8 @@ def test_figures(made: ModelFit, saved: SavedFit) -> None:
         assert all(isinstance(figure, Figure) and figure.axes for figure in drawn)
         with pytest.raises(InputError, match="this method has no steps"):
             fit.plot.trace()
+        with pytest.raises(InputError, match="no template of the model has a field"):
+            fit.plot.fields()
 
 
 def test_what_a_notebook_shows(made: ModelFit, saved: SavedFit, small_model: SkyModel) -> None:
