@@ -46,6 +46,7 @@ CITATIONS = (
 )
 RELIABLE_K_HAT = 0.7
 BOUNDED = -1.0  # k-hat of weights that have an upper limit
+_LARGE = 4.0  # weight of a draw, in units of the mean, from which on the tail of weights matters
 EQUAL = 1e-9  # relative difference between weights that is no more than rounding of log-likelihoods of 10^5
 
 
@@ -69,6 +70,11 @@ class Importance:
     log_z_error: float
     elbo: float
     elbo_error: float
+
+    @property
+    def heavy(self) -> bool:
+        """Whether a few draws may carry it all; where no weight is large, the shape of their tail means nothing."""
+        return bool(self.k_hat > RELIABLE_K_HAT and self.weights.max() * self.weights.size > _LARGE)
 
     def diagnostics(self) -> dict[str, float]:
         """The diagnostics as plain numbers by name, without the weights themselves."""

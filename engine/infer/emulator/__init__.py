@@ -10,7 +10,8 @@ the likelihood itself at some thousand of them turns them into exact draws, says
     copy        network, frame and wall: a log density that costs microseconds
     training    fits the network to values and gradients
     sampling    Hamiltonian Monte Carlo on the copy, and its evidence
-    scouts      the same on the likelihood itself, to see where the copy does not go
-    chains      exact chains: proposals from the copy, accepted by the likelihood
+    trajectories  the same on the likelihood itself
+    scouts      chains of these, to see where the copy does not go
+    chains      exact chains: proposals from the copy, accepted by the likelihood, and trajectories on it if need be
     emulation   the order of all this
 """

@@ -1,12 +1,14 @@
 """Exact chains from the copy's proposals, accepted by the likelihood.
 
-Two moves in turn, each of which leaves the posterior as it is:
+Moves in turn, each of which leaves the posterior as it is:
 
 - a draw of the copy, from a pool whose likelihoods are known: w' / w decides, w = truth / copy (an independence
   proposal; it costs nothing);
 - trajectories on the copy, which the copy has accepted: w' / w decides again (Liu 2001, "surrogate transition"); they
   cost one value of the likelihood. Several long ones bring draws that the pool does not have; now and then a short one
-  frees chains that sit at a draw of large weight, which pools rarely beat.
+  frees chains that sit at a draw of large weight, which pools rarely beat;
+- where the copy alone would not do, trajectories on the likelihood itself, some ten gradients each: they go where the
+  copy is too low, whence no draw of it is accepted for long.
 """
 
 from __future__ import annotations
@@ -20,23 +22,33 @@ from numpy.typing import NDArray
 from gammasky.engine.infer.emulator.copy import Copy, placed, white
 from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
 from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.infer.emulator.trajectories import looked_at, trajectory
 
 Floats = NDArray[np.float64]
 EVERY = 3  # one move in so many is a short one
 FAR = (4, 14)  # transitions and leapfrogs of the others
+_SHARE = 0.8  # of the copy's step, which a trajectory on the likelihood begins with
+_ACCEPTANCE = 0.75  # of these
 
 
 class ExactChains:
     """CHAINS chains, started at draws of the copy that are not weighted: dispersed by what the copy does not know.
 
+    Args:
+        on_likelihood: whether they move on the likelihood itself, too.
+
     Attributes:
-        kept: x (iterations, CHAINS, D), log_weights and log_likelihood (iterations, CHAINS) after each pair of moves.
-        accepted: share of the copy's draws, and of its trajectories, that were accepted in the latest run.
+        kept: x (iterations, CHAINS, D), log_weights and log_likelihood (iterations, CHAINS) after each round of moves.
+        accepted: share of the copy's draws, of its trajectories, and of those on the likelihood, that were accepted in
+            the latest run.
+        step: of trajectories on the likelihood; 0 before the first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_likelihood: bool = False) -> None:
+        self.on_likelihood = on_likelihood
         self.kept: dict[str, Floats] = {}
-        self.accepted = [0.0, 0.0]
+        self.accepted = [0.0] * (3 if on_likelihood else 2)
+        self.step = 0.0
 
     def run(
         self, target: Target, sampler: Sampler, copy: Copy, pool: dict[str, Floats], step: float, iterations: int,
@@ -54,7 +66,7 @@ class ExactChains:
             state = {name: values[-1] for name, values in self.kept.items()}
         else:
             state, order = {name: values[order[:CHAINS]] for name, values in pool.items()}, order[CHAINS:]
-        self.accepted = [0.0, 0.0]
+        self.accepted = [0.0] * len(self.accepted)
         for number in range(iterations):
             if len(order) < CHAINS:
                 order = _shuffled(pool, rng)
@@ -69,9 +81,37 @@ class ExactChains:
             moved = (u != here).any(axis=1)
             state, share = _decided(state, weighed(target, sampler, copy, placed(copy, u)), moved, rng)
             self.accepted[1] += share / iterations
+            if self.on_likelihood:
+                state, share = self._along_likelihood(target, sampler, copy, state, _SHARE * step, rng)
+                self.accepted[2] += share / iterations
             before = self.kept or {name: np.zeros((0, *values.shape)) for name, values in state.items()}
             self.kept = {name: np.concatenate([before[name], values[None]]) for name, values in state.items()}
             yield
+
+    def _along_likelihood(
+        self,
+        target: Target,
+        sampler: Sampler,
+        copy: Copy,
+        state: dict[str, Floats],
+        first_step: float,
+        rng: np.random.Generator,
+    ) -> tuple[dict[str, Floats], float]:
+        """The state after a trajectory on the likelihood of all chains, and the share of them that moved.
+
+        The step follows the acceptance, less and less.
+        """
+        self.step = self.step or first_step
+        begin = looked_at(target, copy, white(copy, state["x"]))
+        at, moved, acceptance = trajectory(lambda u: looked_at(target, copy, u), begin, self.step, rng)
+        if acceptance is not None:
+            done = len(self.kept["x"]) if self.kept else 0
+            self.step *= float(np.exp((acceptance - _ACCEPTANCE) / np.sqrt(1.0 + done)))
+        log_weights = at.log_density - sampler.log_density(copy, at.u)
+        found = {"x": at.x, "log_weights": log_weights, "log_likelihood": at.log_likelihood}
+        for name, values in found.items():
+            values[~moved] = state[name][~moved]
+        return found, float(moved.mean())
 
     def grouped(self, name: str, skipped: int) -> Floats:
         """What was kept of all but the first iterations, as GROUPS long chains (GROUPS, draws, ...)."""

@@ -34,7 +34,8 @@ from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
 from gammasky.engine.infer.emulator.target import Target
-from gammasky.engine.infer.importance import RELIABLE_K_HAT, Importance, importance, tempered
+from gammasky.engine.infer.evidence import Evidence
+from gammasky.engine.infer.importance import Importance, importance, tempered
 from gammasky.engine.infer.result import marginals, quoted
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ FIRST = 512  # Student-t draws about the best point
 PER_ROUND = 320  # new points of a round at full heat, and as many with the likelihood's power HEAT
 HEAT = 0.65
 ENOUGH, MOST_ROUNDS = 0.4, 12  # importance efficiency that ends the rounds, and their largest number
+ENOUGH_WITH_FIELDS = 0.25  # chains on the likelihood make up for the rest
 FIRST_STEPS, ROUND_STEPS, LAST_STEPS = 800, 500, 2000  # of training
 MORE_STEPS = 2  # of them, where there are fields
 LEAST_STEPS, WELL, SURPRISE = 0.1, 0.3, 3.0  # share of steps where nothing is new; residual, and largest one, for all
@@ -54,12 +56,11 @@ EASY, EASY_WORST = 0.9, 1.0  # importance efficiency, and largest residual, of a
 FIRST_POOL, POOL = 1024, 2048
 TESTED = 12  # iterations of chains on the likelihood
 HEAVIEST, LIGHTEST = 192, 64  # draws of the pool that a refinement learns from
-MOST_TESTS = 4
+MOST_TESTS, MOST_WITH_FIELDS = 4, 2
 ITERATIONS, MOST_ITERATIONS, SKIPPED = 24, 72, 6  # of the exact chains, and those that they need to settle
 HIGH = 10.0  # nat below the best point from which on other optima do not matter
 AT_WALL = 0.002  # share of the posterior that may be near the wall
 LIGHT = 1e-3  # weight of all draws of a chain, in units of the mean, below which the chain is not where the truth is
-LARGE = 4.0  # weight of a draw, in units of the mean, from which on the tail of weights matters
 _PIECE = 64  # points evaluated between looks at interrupts
 
 
@@ -84,6 +85,8 @@ class Emulation:
         self.model, self.seed = model, seed
         self.target = Target(model)
         self.sampler = Sampler(self.target)
+        fields = self.target.has_fields
+        self._enough, self._most_tests = (ENOUGH_WITH_FIELDS, MOST_WITH_FIELDS) if fields else (ENOUGH, MOST_TESTS)
         self.phase, self.pieces_done, self.ticks = "first", 0, 0
         self.design = Design.empty(model.n_latent, model.n_latent - model.latent.n_plain)
         self.walkers = {"cold": np.zeros((CHAINS, model.n_latent)), "hot": np.zeros((CHAINS, model.n_latent))}
@@ -92,7 +95,7 @@ class Emulation:
         self.chains = ExactChains()
         self.rounds: list[dict[str, float]] = []
         self.tests: list[Forward] = []
-        self.log_z = (np.nan, np.nan)
+        self.log_z = Evidence(np.nan, np.nan)
         self.found: dict[str, Convergence] = {}
         self._posterior: tuple[Floats, Floats, dict[str, Floats]] | None = None
         self.seconds = {"likelihood": 0.0, "training": 0.0, "sampling": 0.0}
@@ -202,7 +205,7 @@ class Emulation:
         if pressed or (radii.max() > 0.8 * wall and residual < 1.5 and at_wall.max() > -3):
             wall *= 1.4
         self._reframe(cold, log_weights, wall)
-        enough = found.efficiency > ENOUGH and not heavy(found) and not pressed
+        enough = found.efficiency > self._enough and not found.heavy and not pressed
         enough |= len(self.rounds) >= MOST_ROUNDS
         yield from self._train(self._steps(LAST_STEPS if enough else ROUND_STEPS), anew=residual > 5)
         self.phase = "draw_pool" if enough else "round"
@@ -244,8 +247,9 @@ class Emulation:
         self.tests.append(test)
         pressed = self._pressed(self.pool["x"], weights.weights)
         easy = weights.efficiency > EASY and test.worst < EASY_WORST
-        learnt = (easy or len(self.tests) > 1) and test.covered and not heavy(weights) and not pressed
-        if learnt or len(self.tests) >= MOST_TESTS:
+        learnt = (easy or len(self.tests) > 1) and test.covered and not weights.heavy and not pressed
+        if learnt or len(self.tests) >= self._most_tests:
+            self.chains = ExactChains(on_likelihood=not learnt)
             self.phase = "run_chains"
             return
         for point, value, gradient in zip(scouts.points, scouts.values, scouts.gradients, strict=True):
@@ -272,8 +276,11 @@ class Emulation:
             self.phase = "weigh_evidence"
         elif len(self.chains.kept["x"]) < MOST_ITERATIONS:
             self.phase = "run_chains"
-        elif len(self.tests) >= MOST_TESTS:
+        elif self.chains.on_likelihood:
             self.phase = "weigh_evidence"
+        elif len(self.tests) >= self._most_tests:
+            self.chains = ExactChains(on_likelihood=True)
+            self.phase = "run_chains"
         else:  # a draw of great weight has not let go: the copy is too low there
             kept = {name: values.reshape(-1, *values.shape[2:]) for name, values in self.chains.kept.items()}
             every = {name: np.concatenate([self.pool[name], kept[name]]) for name in self.pool}
@@ -288,7 +295,7 @@ class Emulation:
     def _weigh_evidence(self) -> Iterator[str]:
         x = self.pool["x"][self._rng().permutation(len(self.pool["x"]))[:CHAINS]]
         for found in self._timed("sampling", self.sampler.evidence(self.copy, x, self._key(), 0.2)):
-            self.log_z = (found.log_z, found.log_z_error)
+            self.log_z = found
             yield "the evidence of the copy"
         self.phase = "done"
 
@@ -385,11 +392,6 @@ class Emulation:
             yield piece
             began = time.perf_counter()
         self.seconds[kind] += time.perf_counter() - began
-
-
-def heavy(weights: Importance) -> bool:
-    """Whether a few draws may carry the posterior; where no weight is large, the shape of their tail means nothing."""
-    return weights.k_hat > RELIABLE_K_HAT and weights.weights.max() * weights.weights.size > LARGE
 
 
 def _exists(log_weights: Floats) -> None:

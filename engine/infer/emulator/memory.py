@@ -14,18 +14,22 @@ from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.emulator.copy import Copy
 from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.emulator.scouts import Forward
+from gammasky.engine.infer.evidence import Evidence
 
 _PREFIX = "emulator_"
 _COPY = ("centre", "scale_tril", "middle", "spread", "wall", "reach", "reference")
-_PLAIN = ("phase", "pieces_done", "ticks", "step", "rounds", "log_z", "seconds")
+_PLAIN = ("phase", "pieces_done", "ticks", "step", "rounds", "seconds")
+_CHAINS = ("on_likelihood", "accepted", "step")
 
 
 def remembered(emulation: Emulation) -> Arrays:
     """All that the phases to come depend on."""
     plain: dict[str, Any] = {name: getattr(emulation, name) for name in _PLAIN}
+    plain["log_z"] = asdict(emulation.log_z)
     plain["tests"] = [asdict(test) for test in emulation.tests]
     plain["found"] = {name: asdict(of) for name, of in emulation.found.items()}
-    plain["accepted"] = emulation.chains.accepted
+    chains = emulation.chains
+    plain["chains"] = {name: getattr(chains, name) for name in _CHAINS}
     plain["evaluations"] = [emulation.target.n_gradients, emulation.target.n_values]
     tables = {
         "plain": np.array(json.dumps(plain)),
@@ -35,7 +39,7 @@ def remembered(emulation: Emulation) -> Arrays:
         **{f"network_{name}": np.asarray(part) for name, part in emulation.copy.network.items()},
         **{f"walkers_{name}": x for name, x in emulation.walkers.items()},
         **{f"pool_{name}": values for name, values in emulation.pool.items()},
-        **{f"chains_{name}": values for name, values in emulation.chains.kept.items()},
+        **{f"chains_{name}": values for name, values in chains.kept.items()},
     }
     return {_PREFIX + name: values for name, values in tables.items()}
 
@@ -49,11 +53,12 @@ def recall(emulation: Emulation, checkpoint: Checkpoint) -> None:
     plain = json.loads(str(checkpoint[_PREFIX + "plain"]))
     for name in _PLAIN:
         setattr(emulation, name, plain[name])
-    emulation.log_z = (plain["log_z"][0], plain["log_z"][1])
+    emulation.log_z = Evidence(**plain["log_z"])
     emulation.tests = [Forward(**test) for test in plain["tests"]]
     emulation.found = {name: Convergence(**of) for name, of in plain["found"].items()}
     emulation.target.n_gradients, emulation.target.n_values = plain["evaluations"]
-    emulation.chains.accepted = plain["accepted"]
+    for name in _CHAINS:
+        setattr(emulation.chains, name, plain["chains"][name])
     tables = {name: checkpoint[name] for name in checkpoint if name.startswith(_PREFIX)}
 
     def part(of: str) -> Arrays:

@@ -1,8 +1,7 @@
 """Hamiltonian Monte Carlo on the likelihood itself: it goes where the truth goes, not where the copy goes.
 
-Chains of a fixed length in step; each leapfrog is one batch of gradients. The points teach the copy its tails, and
-fresh ones test it: over draws of the posterior, the mean of copy / truth times Z must be 1, and is less where the copy
-misses mass.
+The points teach the copy its tails, and fresh ones test it: over draws of the posterior, the mean of copy / truth times
+Z must be 1, and is less where the copy misses mass.
 """
 
 from __future__ import annotations
@@ -13,14 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine.infer.emulator.copy import Copy, placed, white
-from gammasky.engine.infer.emulator.sampling import SHORT, SHORTER
+from gammasky.engine.infer.emulator.copy import Copy, white
 from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.infer.emulator.trajectories import Places, looked_at, trajectory
 
 Floats = NDArray[np.float64]
 CHAINS = 16
 MISSED, MOST_MISSED, LARGEST_GAP = 3.0, 0.02, 0.1  # [nat], share of draws, [nat]
-_LENGTH = 1.2  # of a trajectory in u, jittered between half and one and a half of it
 _ACCEPTANCE = 0.75
 
 
@@ -43,42 +41,22 @@ class Scouts:
         self, target: Target, copy: Copy, x: Floats, step: float, iterations: int, rng: np.random.Generator
     ) -> Iterator[None]:
         """Chains from x (CHAINS, D), in the frame of `copy`; yields after every trajectory."""
-        u = white(copy, x)
-        values, gradients = self._evaluate(target, copy, u)
-        tuning = _DualAveraging(step)
-        for _ in range(iterations):
-            short = rng.uniform() < SHORT
-            size, momentum = tuning.step * (SHORTER if short else 1.0), rng.standard_normal(u.shape)
-            energy = values - 0.5 * (momentum**2).sum(axis=1)
-            moved, there, slopes = u, values, gradients
-            for _ in range(max(1, int(np.ceil(_LENGTH * rng.uniform(0.5, 1.5) / tuning.step)))):
-                momentum = momentum + 0.5 * size * slopes
-                moved = moved + size * momentum
-                there, slopes = self._evaluate(target, copy, moved)
-                momentum = momentum + 0.5 * size * slopes
-            with np.errstate(over="ignore", invalid="ignore"):  # a trajectory that ran away is not taken
-                change = there - 0.5 * (momentum**2).sum(axis=1) - energy
-            chance = np.exp(np.where(np.isnan(change), -np.inf, np.minimum(0.0, change)))
-            taken = rng.uniform(size=len(u)) < chance
-            u, values = np.where(taken[:, None], moved, u), np.where(taken, there, values)
-            gradients = np.where(taken[:, None], slopes, gradients)
-            if not short:
-                tuning.learn(float(chance.mean()))
-            self.x.append(placed(copy, u))
-            self.log_density.append(values)
-            yield
 
-    def _evaluate(self, target: Target, copy: Copy, u: Floats) -> tuple[Floats, Floats]:
-        """Log of prior times likelihood, -inf where it does not exist, and the gradient in u."""
-        x = placed(copy, u)
-        values, gradients = target.likelihood(x)
-        self.points.append(x)
-        self.values.append(values)
-        self.gradients.append(gradients)
-        log_prior, slopes = target.prior(x)
-        known = np.isfinite(values + log_prior) & np.isfinite(gradients + slopes).all(axis=1)
-        total = np.where(known[:, None], gradients + slopes, 0.0) @ np.asarray(copy.scale_tril)
-        return np.where(known, values + log_prior, -np.inf), total
+        def look(u: Floats) -> Places:
+            found = looked_at(target, copy, u)
+            self.points.append(found.x)
+            self.values.append(found.log_likelihood)
+            self.gradients.append(found.gradient)
+            return found
+
+        at, tuning = look(white(copy, x)), _DualAveraging(step)
+        for _ in range(iterations):
+            at, _, acceptance = trajectory(look, at, tuning.step, rng)
+            if acceptance is not None:
+                tuning.learn(acceptance)
+            self.x.append(at.x)
+            self.log_density.append(at.log_density)
+            yield
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from gammasky.engine.infer.methods.method import Method
 if TYPE_CHECKING:
     from gammasky.engine.infer.convergence import Convergence
     from gammasky.engine.infer.emulator.scouts import Forward
+    from gammasky.engine.infer.evidence import Evidence
     from gammasky.engine.infer.importance import Importance
     from gammasky.engine.infer.verdict import Verdict
 
@@ -69,9 +70,18 @@ class Emulator(Method):
 
     @staticmethod
     def verdict(
-        weights: Importance, test: Forward, found: Mapping[str, Convergence], mixed: float, log_z: tuple[float, float]
+        weights: Importance,
+        test: Forward,
+        found: Mapping[str, Convergence],
+        mixed: float,
+        log_z: Evidence,
+        *,
+        on_likelihood: bool,
     ) -> Verdict:
         """Judge the draws: reliable needs that every check passes.
+
+        Chains that move on the likelihood itself need no copy that is right everywhere: what is wrong with it is told,
+        and held against nothing.
 
         Args:
             weights: of the pool of the copy's draws.
@@ -79,41 +89,41 @@ class Emulator(Method):
             found: convergence of the exact chains, of every number that is quoted, by name.
             mixed: largest R-hat of the copy's own chains, of any coordinate.
             log_z: log Z and its error.
+            on_likelihood: whether the exact chains moved on the likelihood itself, too.
         """
         from gammasky.engine.infer.verdict import chain_doubts, chain_numbers, judged, weight_numbers
 
-        trouble, doubts = (
-            of + more for of, more in zip(Emulator.on_copy(weights, test, mixed), chain_doubts(found), strict=True)
-        )
-        if log_z[1] > _LARGEST_ERROR:
-            doubts.append(f"log Z has an error of {log_z[1]:.2f}, above {_LARGEST_ERROR}")
-        numbers = {name: value for name, value in weight_numbers(weights).items() if name != "the ELBO"} | {
-            "the evidence": log_z[0], "the error of the evidence": log_z[1], "the coverage by the copy": test.coverage,
-            "R-hat of the copy's chains": mixed,
-        }  # fmt: skip
-        numbers |= chain_numbers(found)
-        fine = f"copy and likelihood agree, and so do exact chains, in all {len(found)} numbers that are quoted"
+        of_copy = Emulator.on_copy(weights, test)
+        numbers = {"the evidence": log_z.log_z, "the error of the evidence": log_z.log_z_error}
+        numbers |= {"R-hat of the copy's chains": mixed, **chain_numbers(found)}
+        if on_likelihood:
+            known, of_copy = [*of_copy[0], *of_copy[1]], ([], [])
+            fine = f"chains that move on the likelihood itself agree in all {len(found)} numbers that are quoted"
+            if known:
+                fine += f"; the copy alone would not do: {known[0]}"
+        else:
+            numbers |= {name: value for name, value in weight_numbers(weights).items() if name != "the ELBO"}
+            numbers["the coverage by the copy"] = test.coverage
+            fine = f"copy and likelihood agree, and so do exact chains, in all {len(found)} numbers that are quoted"
+        trouble, doubts = joined(of_copy, Emulator.on_draws(weights, mixed), chain_doubts(found))
+        if log_z.log_z_error > _LARGEST_ERROR:
+            doubts.append(f"log Z has an error of {log_z.log_z_error:.2f}, above {_LARGEST_ERROR}")
         return judged(numbers, trouble, doubts, fine, {"method": "auto"})  # chains besides, and log Z of both
 
     @staticmethod
-    def on_copy(weights: Importance, test: Forward, mixed: float) -> Doubts:
+    def on_copy(weights: Importance, test: Forward) -> Doubts:
         """Say what is held against a copy: why not to trust draws that rest on it, and why not to quote them yet.
 
         Args:
             weights: of the pool of its draws.
             test: the last test by chains on the likelihood.
-            mixed: largest R-hat of its own chains, of any coordinate.
         """
-        import numpy as np
-
-        from gammasky.engine.infer.emulator.emulation import heavy
-        from gammasky.engine.infer.emulator.mixing import MIXED
         from gammasky.engine.infer.emulator.scouts import MOST_MISSED
         from gammasky.engine.infer.importance import RELIABLE_K_HAT
 
         trouble: list[str] = []
         doubts: list[str] = []
-        if heavy(weights):
+        if weights.heavy:
             doubts.append(
                 f"k-hat of the copy's draws is {weights.k_hat:.2f}, above {RELIABLE_K_HAT}: their weights have a heavy "
                 "tail"
@@ -123,16 +133,36 @@ class Emulator(Method):
                 f"the copy's draws have an importance efficiency of {weights.efficiency:.0%}, below {_FEWEST:.0%}: "
                 "the likelihood was not learnt"
             )
+        lacks, misses = test.doubts("copy", MOST_MISSED)
+        return trouble + lacks, doubts + misses
+
+    @staticmethod
+    def on_draws(weights: Importance, mixed: float) -> Doubts:
+        """Say what is held against draws of a copy, however good it is, in the same way.
+
+        Args:
+            weights: of these draws.
+            mixed: largest R-hat of the chains that they were drawn by, of any coordinate.
+        """
+        import numpy as np
+
+        from gammasky.engine.infer.emulator.mixing import MIXED
+
+        trouble: list[str] = []
+        doubts: list[str] = []
         if weights.elbo == -np.inf:
             doubts.append(
                 f"the likelihood does not exist at {(weights.weights == 0).mean():.1%} of the copy's draws, which "
                 "count as impossible"
             )
-        lacks, misses = test.doubts("copy", MOST_MISSED)
-        trouble, doubts = trouble + lacks, doubts + misses
         if mixed >= MIXED:
             trouble.append(
-                f"chains on the copy do not mix (R-hat {mixed:.2f}, not below {MIXED:g}): the posterior may "
-                "have several modes, whose shares are not known"
+                f"chains on the copy do not mix (R-hat {mixed:.2f}, not below {MIXED:g}): the posterior may have "
+                "several modes, whose shares are not known"
             )
         return trouble, doubts
+
+
+def joined(*of: Doubts) -> Doubts:
+    """All of these, one after another."""
+    return [text for trouble, _ in of for text in trouble], [text for _, doubts in of for text in doubts]

@@ -21,8 +21,8 @@ from gammasky.engine.infer.checkpoint import Arrays, Checkpoint
 from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator.copy import white
-from gammasky.engine.infer.emulator.sampling import CHAINS
-from gammasky.engine.infer.evidence import Evidence, bridge_sampling
+from gammasky.engine.infer.emulator.evidence import bridge
+from gammasky.engine.infer.evidence import Evidence
 from gammasky.engine.infer.methods.auto import Auto
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.result import Fit, marginals, quoted
@@ -176,9 +176,7 @@ class AutoStage(Stage):
         x = emulation.target.from_latent(chains.z)
         at_chains = chains.log_likelihood + emulation.target.prior(x)[0]
         at_chains -= emulation.sampler.log_density(emulation.copy, white(emulation.copy, x))
-        at_copy = emulation.pool["log_weights"].reshape(-1, CHAINS).T  # as it was drawn: by so many chains
-        found = bridge_sampling(at_chains.reshape(chains.chains, -1), at_copy)
-        total = Evidence(found.log_z + emulation.log_z[0], float(np.hypot(found.log_z_error, emulation.log_z[1])))
+        total = bridge(emulation, at_chains.reshape(chains.chains, -1))
         return total if np.isfinite([total.log_z, total.log_z_error]).all() else None
 
     def _stages(

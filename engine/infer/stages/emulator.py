@@ -14,6 +14,7 @@ from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint
 from gammasky.engine.infer.convergence import chain_diagnostics
 from gammasky.engine.infer.emulator.emulation import Emulation
+from gammasky.engine.infer.emulator.evidence import evidence
 from gammasky.engine.infer.emulator.memory import recall, remembered
 from gammasky.engine.infer.emulator.sampling import GROUPS
 from gammasky.engine.infer.gradients import check_gradients
@@ -110,7 +111,7 @@ class EmulatorStage(Stage):
         with self.timed():
             z, log_likelihood, derived = emulation.posterior()
         weights, test = emulation.weights, emulation.tests[-1]
-        log_z = (emulation.log_z[0] + weights.log_z, float(np.hypot(emulation.log_z[1], weights.log_z_error)))
+        log_z = evidence(emulation)
         return Fit(
             method=self.name,
             status="finished",
@@ -119,11 +120,18 @@ class EmulatorStage(Stage):
             log_guide=None,
             derived=derived,
             elbo=np.zeros(0),
-            verdict=Emulator.verdict(weights, test, emulation.found, emulation.mixed, log_z),
+            verdict=Emulator.verdict(
+                weights,
+                test,
+                emulation.found,
+                emulation.mixed,
+                log_z,
+                on_likelihood=emulation.chains.on_likelihood,
+            ),
             diagnostics={
                 "method": self.name,
-                "log_z": log_z[0],
-                "log_z_error": log_z[1],
+                "log_z": log_z.log_z,
+                "log_z_error": log_z.log_z_error,
                 "k_hat": weights.k_hat,
                 "efficiency": weights.efficiency,
                 **chain_diagnostics(emulation.found),

@@ -17,7 +17,7 @@ from gammasky.engine.infer.emulator.copy import placed, white
 from gammasky.engine.infer.emulator.sampling import CHAINS
 from gammasky.engine.infer.emulator.scouts import Forward
 from gammasky.engine.infer.importance import importance
-from gammasky.engine.infer.methods.emulator import Emulator
+from gammasky.engine.infer.methods.emulator import Emulator, joined
 from gammasky.engine.infer.methods.svi import Svi
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.result import Fit, log_likelihoods, log_prior
@@ -153,7 +153,7 @@ class GuideStage(Stage):
                 weights,
                 shifts(model, derived, weights),
                 covers,
-                Emulator.on_copy(emulation.weights, test, mixed),
+                joined(Emulator.on_copy(emulation.weights, test), Emulator.on_draws(emulation.weights, mixed)),
                 {"the coverage by the copy": test.coverage, "R-hat of the copy's chains": mixed},
             ),
             diagnostics={

@@ -195,9 +195,9 @@ TESTED = Forward(coverage=0.01, error=0.02, missed=0.001, worst=1.0)
 
 def by_emulator(
     weights: Importance = GOOD, tested: Forward = TESTED, found: dict[str, Convergence] | None = None,
-    mixed: float = 1.02, log_z: tuple[float, float] = (-10.0, 0.04),
+    mixed: float = 1.02, log_z: tuple[float, float] = (-10.0, 0.04), *, on_likelihood: bool = False,
 ) -> Verdict:  # fmt: skip
-    return Emulator.verdict(weights, tested, found or chains(), mixed, log_z)
+    return Emulator.verdict(weights, tested, found or chains(), mixed, Evidence(*log_z), on_likelihood=on_likelihood)
 
 
 def test_a_copy_that_passes_all_checks_is_reliable() -> None:
@@ -239,6 +239,40 @@ def test_what_is_held_against_a_copy(given: dict[str, Any], level: str, reason: 
     assert len(verdict.reasons) == 1
     assert reason in verdict.reasons[0]
     assert verdict.remedy == {"method": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, ""),
+        ({"weights": replace(GOOD, efficiency=0.19)}, "efficiency of 19%, below 20%: the likelihood was not learnt"),
+        ({"tested": replace(TESTED, missed=0.03)}, "3.0% of the posterior, not below 2%, lie where the copy is low"),
+        ({"tested": replace(TESTED, coverage=math.inf, error=math.nan, missed=0.2)}, "20.0% of the posterior"),
+    ],
+)
+def test_chains_on_the_likelihood_need_no_copy_that_is_right(given: dict[str, Any], told: str) -> None:
+    verdict = by_emulator(**given, on_likelihood=True)
+    assert verdict.level == "reliable"
+    assert len(verdict.reasons) == 1
+    assert verdict.reasons[0].startswith("chains that move on the likelihood itself agree in all 2 numbers")
+    assert told in verdict.reasons[0]
+    assert ("the copy alone would not do" in verdict.reasons[0]) == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("given", "level", "reason"),
+    [
+        ({"weights": replace(GOOD, elbo=-math.inf, weights=np.repeat([2e-3, 0.0], 500))}, "preview", "does not exist"),
+        ({"found": chains(r_hat=1.02)}, "preview", "R-hat of f is 1.020, not below 1.01"),
+        ({"mixed": 1.2}, "unreliable", "chains on the copy do not mix (R-hat 1.20"),
+        ({"log_z": (-10.0, 0.3)}, "preview", "log Z has an error of 0.30, above 0.2"),
+        ({"log_z": (math.nan, 0.1)}, "unreliable", "the evidence is nan"),
+    ],
+)
+def test_what_is_held_against_chains_on_the_likelihood(given: dict[str, Any], level: str, reason: str) -> None:
+    verdict = by_emulator(**given, on_likelihood=True)
+    assert (verdict.level, len(verdict.reasons)) == (level, 1)
+    assert reason in verdict.reasons[0]
 
 
 COVERS = Forward(coverage=0.01, error=0.02, missed=0.01, worst=4.0)

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from gammasky.engine.errors import InputError, NonFiniteLikelihoodError
-from gammasky.engine.infer.emulator import emulation
+from gammasky.engine.infer.emulator import chains, emulation
 from gammasky.engine.infer.gradients import check_gradients
 from gammasky.engine.infer.optimise import laplace
 from gammasky.engine.infer.result import Fit
@@ -60,11 +60,27 @@ def test_modes_far_apart_are_found_out() -> None:
 
 
 @pytest.mark.slow
-def test_a_copy_that_is_spoiled_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chains_on_the_likelihood_make_up_for_a_copy_that_is_spoiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy that pools are drawn from is bent after every training, so that it lacks a half of the posterior."""
     toys.spoil_copies(monkeypatch, 4.0)
     monkeypatch.setattr(emulation, "MOST_ROUNDS", 2)
     monkeypatch.setattr(emulation, "MOST_TESTS", 2)
+    found = by_emulator(toys.prior())
+    assert found.verdict.level == "reliable"
+    assert "the copy alone would not do" in found.verdict.reasons[0]
+    assert abs(found.diagnostics["log_z"] - 1.5) < 4 * found.diagnostics["log_z_error"] + 0.01
+    ess = found.diagnostics["ess_bulk_min"]
+    assert np.abs(found.z.mean(axis=0)).max() < 4 / np.sqrt(ess)
+    assert np.abs(found.z.std(axis=0) - 1).max() < 4 / np.sqrt(ess)
+
+
+@pytest.mark.slow
+def test_a_copy_that_is_spoiled_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, with trajectories that do not move."""
+    toys.spoil_copies(monkeypatch, 4.0)
+    monkeypatch.setattr(emulation, "MOST_ROUNDS", 2)
+    monkeypatch.setattr(emulation, "MOST_TESTS", 2)
+    monkeypatch.setattr(chains, "trajectory", lambda _look, at, _step, _rng: (at, np.zeros(len(at.u), bool), None))
     assert by_emulator(toys.prior()).verdict.level == "unreliable"
 
 

@@ -95,13 +95,13 @@ def test_outermost_points_are_far_from_each_other() -> None:
     assert {tuple(u[row]) for row in outermost(u, 4)} == {(9.0, 0.0), (-8.0, 0.0), (0.0, 8.0), (0.0, -8.0)}
 
 
-@pytest.mark.parametrize("width", [0.3, 0.5])
-def test_exact_chains_mend_a_wrong_copy(target: Target, sampler: Sampler, width: float) -> None:
+@pytest.mark.parametrize(("width", "on_likelihood"), [(0.3, False), (0.5, False), (0.2, True)])
+def test_exact_chains_mend_a_wrong_copy(target: Target, sampler: Sampler, width: float, on_likelihood: bool) -> None:
     copy, rng = quadratic(target, width), np.random.default_rng(1)
     pool = weighed(target, sampler, copy, PLACE + width * rng.standard_normal((4 * CHAINS, SIZE)))
     weights = importance(pool["log_weights"], np.zeros(4 * CHAINS))
     assert weights.efficiency < 0.95
-    chains = ExactChains()
+    chains = ExactChains(on_likelihood=on_likelihood)
     last(chains.run(target, sampler, copy, pool, 0.3, 60, jax.random.key(2), rng))
     draws = chains.grouped("x", 10).reshape(-1, SIZE)
     assert draws.shape == (50 * CHAINS, SIZE)
