@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.emulator.copy import Copy, placed, white
-from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
+from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
 from gammasky.engine.infer.emulator.target import Target
 from gammasky.engine.infer.emulator.trajectories import looked_at, trajectory
 
@@ -113,11 +113,10 @@ class ExactChains:
             values[~moved] = state[name][~moved]
         return found, float(moved.mean())
 
-    def grouped(self, name: str, skipped: int) -> Floats:
-        """What was kept of all but the first iterations, as GROUPS long chains (GROUPS, draws, ...)."""
-        values = self.kept[name][skipped:]
-        shaped = values.reshape(len(values), GROUPS, CHAINS // GROUPS, *values.shape[2:])
-        return np.moveaxis(shaped, 0, 1).reshape(GROUPS, -1, *values.shape[2:])
+    def flat(self, name: str, skipped: int) -> Floats:
+        """What was kept of all but the first iterations (n, ...), chain after chain."""
+        values = np.swapaxes(self.kept[name][skipped:], 0, 1)
+        return values.reshape(-1, *values.shape[2:])
 
 
 def _shuffled(pool: dict[str, Floats], rng: np.random.Generator) -> NDArray[np.int64]:

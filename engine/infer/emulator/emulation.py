@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.errors import DivergedFitError
-from gammasky.engine.infer.convergence import Convergence, convergence
+from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator import training
 from gammasky.engine.infer.emulator.chains import ExactChains, weighed
 from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, reframed, white
 from gammasky.engine.infer.emulator.design import Design
-from gammasky.engine.infer.emulator.mixing import SLOW, r_hat, scatter
-from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS, Sampler
+from gammasky.engine.infer.emulator.mixing import SLOW, of_short_chains, r_hat, scatter
+from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
 from gammasky.engine.infer.emulator.target import Target
@@ -157,11 +157,10 @@ class Emulation:
             yield text
 
     def posterior(self) -> tuple[Floats, Floats, dict[str, Floats]]:
-        """Draws z (n, D) of the exact chains, GROUPS one after another, log-likelihoods (n,) and derived numbers."""
+        """Draws z (n, D) of the exact chains, one after another, log-likelihoods (n,) and derived numbers."""
         if self._posterior is None:
-            x = self.chains.grouped("x", SKIPPED)
-            z = self.target.latent(x.reshape(-1, x.shape[-1]))
-            self._posterior = z, self.chains.grouped("log_likelihood", SKIPPED).ravel(), derive(self.model, z)
+            z = self.target.latent(self.chains.flat("x", SKIPPED))
+            self._posterior = z, self.chains.flat("log_likelihood", SKIPPED), derive(self.model, z)
         return self._posterior
 
     # --- phases
@@ -290,7 +289,7 @@ class Emulation:
 
     def _judge(self) -> None:
         numbers = quoted(self.model, marginals(self.model, self.posterior()[2]))
-        self.found = {name: convergence(values.reshape(GROUPS, -1)) for name, values in numbers.items()}
+        self.found = {name: of_short_chains(values.reshape(CHAINS, -1)) for name, values in numbers.items()}
 
     def _weigh_evidence(self) -> Iterator[str]:
         x = self.pool["x"][self._rng().permutation(len(self.pool["x"]))[:CHAINS]]

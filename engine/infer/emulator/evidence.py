@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 def evidence(emulation: Emulation) -> Evidence:
     """log Z and its error: by the weights of the copy's draws, or by a bridge where chains went where it does not."""
     if emulation.chains.on_likelihood:
-        return bridge(emulation, emulation.chains.grouped("log_weights", SKIPPED))
+        return bridge(emulation, emulation.chains.flat("log_weights", SKIPPED).reshape(CHAINS, -1))
     weights = emulation.weights
     return _with_copy(emulation, Evidence(weights.log_z, weights.log_z_error))
 

@@ -1,12 +1,12 @@
-"""Whether chains on the copy mix: R-hat of many short chains, which the pool is drawn by."""
+"""Whether many short chains mix: those on the copy, which the pool is drawn by, and the exact ones."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine.infer.convergence import convergence
-from gammasky.engine.infer.emulator.sampling import CHAINS
+from gammasky.engine.infer.convergence import Convergence, convergence
+from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS
 
 Floats = NDArray[np.float64]
 SLOW, MIXED = 1.05, 1.1  # R-hat from which on chains on the copy need excursions, and do not mix
@@ -23,6 +23,18 @@ def r_hat(pool: Floats, counts: NDArray[np.bool_] | None = None) -> float:
         return np.inf
     of_ranks = (convergence(of.copy()).r_hat for of in chains)
     return max(*of_ranks, *(float(array_stats.rhat(_clipped(of), method="split")) for of in chains))
+
+
+def of_short_chains(draws: Floats) -> Convergence:
+    """Measure how well chains (CHAINS, n) agree about one number.
+
+    R-hat is that of GROUPS of them, in order of time, since one alone is too short to have a mean of its own (nested
+    R-hat, Margossian et al., arXiv:2110.13017). Effective sizes are those of the single chains: in groups the draws of
+    one chain would stand far from each other, and look independent.
+    """
+    single = convergence(draws)
+    groups = draws.reshape(GROUPS, -1, draws.shape[1]).swapaxes(1, 2).reshape(GROUPS, -1)
+    return Convergence(convergence(groups).r_hat, single.ess_bulk, single.ess_tail)
 
 
 def _clipped(values: Floats) -> Floats:

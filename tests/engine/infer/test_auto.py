@@ -57,7 +57,7 @@ def right(found: Fit) -> None:
 
 @pytest.mark.slow
 def test_an_emulator_that_is_reliable_is_the_result(model: toys.Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Emulator, "verdict", lambda *_: Verdict("reliable", ("fine",), {}))
+    monkeypatch.setattr(Emulator, "verdict", lambda *_, **__: Verdict("reliable", ("fine",), {}))
     found, alone = by_auto(model), fit(model, Settings())
     np.testing.assert_array_equal(found.z, alone.z)
     assert (found.method, found.verdict, found.chains) == ("auto", alone.verdict, alone.chains)

@@ -15,6 +15,7 @@ from gammasky.engine.infer.emulator import network as networks
 from gammasky.engine.infer.emulator.chains import CHAINS, ExactChains, weighed
 from gammasky.engine.infer.emulator.copy import Copy, framed, placed, reframed, white
 from gammasky.engine.infer.emulator.design import KEPT, Design
+from gammasky.engine.infer.emulator.mixing import of_short_chains
 from gammasky.engine.infer.emulator.sampling import Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
@@ -103,7 +104,7 @@ def test_exact_chains_mend_a_wrong_copy(target: Target, sampler: Sampler, width:
     assert weights.efficiency < 0.95
     chains = ExactChains(on_likelihood=on_likelihood)
     last(chains.run(target, sampler, copy, pool, 0.3, 60, jax.random.key(2), rng))
-    draws = chains.grouped("x", 10).reshape(-1, SIZE)
+    draws = chains.flat("x", 10)
     assert draws.shape == (50 * CHAINS, SIZE)
     independent = CHAINS * 5  # far fewer than draws: chains stay at some, and share the pool
     assert np.abs(draws.mean(axis=0) - PLACE).max() < 4 * WIDTH / np.sqrt(independent)
@@ -111,6 +112,27 @@ def test_exact_chains_mend_a_wrong_copy(target: Target, sampler: Sampler, width:
     assert 0.2 < min(chains.accepted) < max(chains.accepted) < 1
     truth = target.log_likelihood(chains.kept["x"][-1])
     np.testing.assert_allclose(chains.kept["log_likelihood"][-1], truth, rtol=1e-12)
+
+
+def test_effective_sizes_are_those_of_single_chains() -> None:
+    """Of chains whose draws have a correlation of 0.8 with the next (9 draws are worth one), all in one place."""
+    rng, draws = np.random.default_rng(4), np.zeros((CHAINS, 60))
+    draws[:, 0] = rng.standard_normal(CHAINS)
+    for number in range(1, 60):
+        draws[:, number] = 0.8 * draws[:, number - 1] + 0.6 * rng.standard_normal(CHAINS)
+    found = of_short_chains(draws)
+    assert 0.7 < found.ess_bulk / (draws.size / 9) < 1.5
+    assert 1.0 < found.r_hat < 1.04  # a half of a group is worth 27
+    assert of_short_chains(draws + np.repeat([0.0, 0.5], CHAINS // 2)[:, None]).r_hat > 1.05  # groups apart
+    assert of_short_chains(draws + np.linspace(0.0, 1.5, 60)).r_hat > 1.05  # all on their way
+
+
+def test_draws_stand_chain_after_chain() -> None:
+    chains = ExactChains()
+    chains.kept = {"x": np.arange(5 * CHAINS * 2.0).reshape(5, CHAINS, 2)}
+    flat = chains.flat("x", 2)
+    np.testing.assert_array_equal(flat[:3], chains.kept["x"][2:, 0])
+    np.testing.assert_array_equal(flat[-3:], chains.kept["x"][2:, -1])
 
 
 def test_a_design_keeps_what_is_finite_and_near_the_top(target: Target) -> None:

@@ -15,6 +15,7 @@ from gammasky.engine.errors import NonFiniteLikelihoodError
 from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.model.flux_axes import FluxAxes
 from gammasky.engine.model.latent import log_standard_normal
+from gammasky.engine.model.programs import Programs
 
 NOTHING = np.zeros(0, dtype=np.int64)
 
@@ -26,7 +27,7 @@ class Toy:
         self.n_latent, self._log_posterior = size, log_posterior
         self.names = [f"z{number}" for number in range(size)]
         self.arrays: dict[str, Any] = {}
-        self.programs: dict[Hashable, Any] = {}
+        self.programs = Programs()
         self.flux_axes = FluxAxes(NOTHING, NOTHING.reshape(0, 2), ())
         slots = {
             name: SimpleNamespace(name=name, labels=(), shape=(), start=start, n_latent=1, block=False, names=[name])
@@ -69,9 +70,7 @@ class Toy:
         return self.program("value_and_gradient", build)(jnp.asarray(z))
 
     def program(self, key: Hashable, build: Callable[[], Any]) -> Any:
-        if key not in self.programs:
-            self.programs[key] = build()
-        return self.programs[key]
+        return self.programs.find(key, build)
 
     def explain(self, _theta: Any) -> NonFiniteLikelihoodError:
         return NonFiniteLikelihoodError("not finite")
