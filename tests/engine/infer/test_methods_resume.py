@@ -35,7 +35,7 @@ def test_every_method_is_here() -> None:
 def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods_auto, "LOOK_EVERY", 50)
     few = {"FIRST_STEPS": 100, "ROUND_STEPS": 100, "LAST_STEPS": 100, "FIRST_POOL": 512, "POOL": 512, "MOST_ROUNDS": 2}
-    for name, value in {**few, "MOST_TESTS": 2, "TESTED": 2, "ITERATIONS": 8, "MOST_ITERATIONS": 8}.items():
+    for name, value in {**few, "MOST_TESTS": 2, "TESTED": 2, "ITERATIONS": 10, "MOST_ITERATIONS": 10}.items():
         monkeypatch.setattr(emulation, name, value)
     monkeypatch.setattr(sampling, "N_TEMPERATURES", 10)
 
