@@ -135,7 +135,7 @@ def reframed(target: Target, copy: Copy, centre: Floats, covariance: Floats) -> 
 
 def _block_inverse(target: Target, scale_tril: Floats) -> Floats:
     block = slice(target.n_plain, None)
-    return np.linalg.inv(scale_tril[block, block])
+    return np.asarray(np.linalg.inv(scale_tril[block, block]), dtype=np.float64)
 
 
 def _standard(target: Target, centre: Floats, scale_tril: Floats) -> tuple[Floats, Floats]:
