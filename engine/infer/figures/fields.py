@@ -29,7 +29,7 @@ def draw(model: SkyModel, fields: Mapping[str, FieldPosterior]) -> Figure:
         scales = Normalize(-largest, largest), Normalize(0.0, max(float(field.sd.max()), LEAST))
         panels = ((field.mean, scales[0], "RdBu_r", "mean"), (field.sd, scales[1], "viridis", "standard deviation"))
         for axis, (values, scale, colours, what) in zip(row, panels, strict=True):
-            window.show(axis, _on_sphere(model, values), scale, colours)
+            window.show(axis, on_sphere(model, values), scale, colours)
             axis.set_title(f"{name} on {', '.join(field.components)}: {what}")
             axis.set_xlabel(r"Galactic longitude $\ell$ [deg]")
             colour_bar(figure, [axis], scale, colours, r"$e^g$ over its mean, minus 1 [per cent]", shrink=0.8)
@@ -37,7 +37,7 @@ def draw(model: SkyModel, fields: Mapping[str, FieldPosterior]) -> Figure:
     return figure
 
 
-def _on_sphere(model: SkyModel, values: np.ndarray) -> np.ndarray:
+def on_sphere(model: SkyModel, values: np.ndarray) -> np.ndarray:
     """A map (npix,) of values (n_region / E,) in the pixels of the sky, NaN outside."""
     pixels = model.pixels
     sky = np.full(pixels.grid.n_pixels, np.nan)
