@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
+from matplotlib.figure import Figure
+from scipy.stats import binom, kstest
 
 from gammasky.engine.infer.posterior import read_posterior
 from gammasky.engine.infer.report.numbers import number
@@ -107,10 +108,16 @@ sources and the point-spread function is that of the bin.
 
 {number}All numbers are of the point-source fraction of the excess: *width* is the median over skies of the standard
 deviation of the posterior over that of one bin on the same sky, *shift* the mean distance of the posterior mean from
-the truth in posterior standard deviations, and then how often the truth lies in the central interval (binomial 95 %
-band of a perfect one: {bands}).
+the truth in posterior standard deviations, *KS* the Kolmogorov-Smirnov probability that the share of the posterior
+below the truth is uniform, and then how often the truth lies in the central interval (binomial 95 % band of a perfect
+one: {bands}). All rows have the same truths: their shifts are not independent of each other.
 
 {table}
+
+{said}
+
+![Left: the posterior sd of the joint fit beside that of one bin, of each sky. Right: how often the truth has less of
+the posterior below it than so much](figures/energy_gain.png)
 """
 SKY_READ = """- **The share of the sources is that of the paper**, and dN/dF meets the counts of the 3FHL catalogue
   (points) over two decades of flux, from where it becomes incomplete, although the fit knows nothing of the catalogue.
@@ -228,8 +235,8 @@ def _gain(folder: Path | None) -> str | None:
     n = len(shared)
     bands = [binom.interval(0.95, n, level) for level in LEVELS]
     lines = [
-        "| counts, fit | reliable | width | shift | " + " | ".join(f"{100 * level:.0f} %" for level in LEVELS) + " |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| counts, fit | reliable | width | shift | KS | " + " | ".join(f"{100 * of:.0f} %" for of in LEVELS) + " |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for simulator, fit in sorted(by_fit, key=lambda of: (of[0], FITS.index(of[1]))):
         skies = [by_fit[simulator, fit][sky] for sky in sorted(shared)]
@@ -240,7 +247,9 @@ def _gain(folder: Path | None) -> str | None:
         reliable = sum(row["verdict"] == "reliable" for row in skies)
         shift = f"{shifts.mean():+.2f} ± {shifts.std(ddof=1) / np.sqrt(n):.2f}"
         cells = [f"{100 * found / n:.0f} %" for found in inside]
-        lines.append(f"| {simulator}, {fit} | {reliable} of {n} | {width:.2f} | {shift} | {' | '.join(cells)} |")
+        uniform = kstest([row["below"] for row in skies], "uniform").pvalue
+        cells = [f"{reliable} of {n}", f"{width:.2f}", shift, f"{uniform:.2f}", *cells]
+        lines.append(f"| {simulator}, {fit} | {' | '.join(cells)} |")
     told = ", ".join(
         f"{100 * low / n:.0f} to {100 * high / n:.0f} % for {100 * level:.0f} %"
         for (low, high), level in zip(bands, LEVELS, strict=True)
@@ -250,7 +259,46 @@ def _gain(folder: Path | None) -> str | None:
         if n < ENOUGH
         else ""
     )
-    return GAIN.format(number=few, bands=told, table="\n".join(lines)).rstrip()
+    _draw_gain({of: [skies[sky] for sky in sorted(shared)] for of, skies in by_fit.items()})
+    return GAIN.format(number=few, bands=told, table="\n".join(lines), said=_gain_by_scenario(by_fit, shared)).rstrip()
+
+
+def _gain_by_scenario(by_fit: dict[tuple[str, str], dict[int, dict[str, Any]]], shared: set[int]) -> str:
+    """The width of the joint fit over that of one bin, for either assignment of the spectra."""
+    told = []
+    for simulator in ("likelihood", "photons"):
+        ratios: dict[str, list[float]] = {}
+        for sky in sorted(shared):
+            joint, one = by_fit[simulator, "joint"][sky], by_fit[simulator, "one bin"][sky]
+            ratios.setdefault(joint["scenario"], []).append(joint["sd"] / one["sd"])
+        parts = [
+            f"{np.median(of):.2f} ({np.quantile(of, 0.16):.2f} to {np.quantile(of, 0.84):.2f}) where {scenario}"
+            for scenario, of in ratios.items()
+        ]
+        told.append(f"{' and '.join(parts)} ({simulator})")
+    return f"Joint over one bin, median and 68 % of the skies: {'; '.join(told)}."
+
+
+def _draw_gain(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
+    figure = Figure(figsize=(10.0, 4.6), layout="constrained")
+    widths, ranks = figure.subplots(1, 2)
+    for (simulator, marker), colour in zip((("likelihood", "o"), ("photons", "^")), ("C0", "C1"), strict=True):
+        pairs = [[row["sd"] for row in rows[simulator, fit]] for fit in ("one bin", "joint")]
+        widths.plot(*pairs, marker, color=colour, alpha=0.8, markersize=5, label=simulator)
+    end = 1.05 * max(row["sd"] for of in rows.values() for row in of)
+    widths.plot([0, end], [0, end], "--", color="0.5", linewidth=1)
+    widths.set(xlabel="posterior sd of the fraction, one bin", ylabel="the same, joint", xlim=(0, end), ylim=(0, end))
+    for (simulator, fit), style in zip(rows, ("-", "--", ":", "-.", (0, (1, 3))), strict=True):
+        below = np.sort([row["below"] for row in rows[simulator, fit]])
+        ranks.step(below, np.arange(1, len(below) + 1) / len(below), where="post", linestyle=style,
+                   label=f"{simulator}, {fit}")  # fmt: skip
+    at = np.linspace(0, 1, 201)
+    low, high = (binom.ppf(q, len(below), at) / len(below) for q in (0.025, 0.975))
+    ranks.fill_between(at, low, high, color="0.5", alpha=0.2, label="95 % of a perfect one, at each place")
+    ranks.set(xlabel="share of the posterior below the truth", ylabel="share of the skies", xlim=(0, 1), ylim=(0, 1))
+    for axis in (widths, ranks):
+        axis.legend(fontsize=8, loc="upper left")
+    figure.savefig(HERE / "figures" / "energy_gain.png", dpi=110)
 
 
 def _interval(entry: dict[str, float]) -> str:
