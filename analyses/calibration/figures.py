@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -28,18 +27,12 @@ from gammasky.analyses.calibration.statistics import (
     rank_histogram,
 )
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
+from gammasky.engine.infer.figures.style import COLOURS, GREY, look, save, styled
 
 PANEL_INCHES = 1.75
 MOST_COLUMNS = 8
 BAND = "#DDDDDD"
 LEVELS = np.linspace(0.01, 0.99, 99)
-STYLES: tuple[Literal["-", "--", "-.", ":"], ...] = (
-    "-",
-    "--",
-    "-.",
-    ":",
-)  # where curves lie on each other, the lower one shows
 
 
 def save_figures(
@@ -127,11 +120,10 @@ def draw_pp(runs: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
     for number, (label, u) in enumerate(runs.items()):
         if u.shape[1] != len(names):
             raise InputError(f"run '{label}': expected {len(names)} parameters as in the names, got {u.shape[1]}")
-        colour, style = COLOURS[number], STYLES[number % len(STYLES)]
-        handles.append(Line2D([], [], color=colour, linestyle=style, label=f"{label} ({len(u)} skies)"))
+        handles.append(Line2D([], [], **look(number), label=f"{label} ({len(u)} skies)"))
         for panel, column in zip(panels, u.T, strict=True):
             coverage = pp_curve(column, LEVELS)
-            panel.plot([0, *LEVELS, 1], [0, *coverage, 1], color=colour, linestyle=style, linewidth=1.5)
+            panel.plot([0, *LEVELS, 1], [0, *coverage, 1], linewidth=1.5, **look(number))
     handles.append(Patch(color=BAND, label=f"{100 * CONFIDENCE:g} % band of a whole curve, {fewest} skies"))
     _frame(figure, panels, handles, "P-P curves: below the diagonal, intervals are too narrow or biased")
     figure.supxlabel("posterior mass of the central interval", fontsize=11)

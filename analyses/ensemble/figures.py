@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from gammasky.analyses.ensemble.answer import Answer, column
 from gammasky.analyses.ensemble.quantities import QUANTITIES
-from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
+from gammasky.engine.infer.figures.style import COLOURS, GREY, HATCHES, look, save, styled
 
 MOST_ROWS = 80  # of a forest that can be read; of more members every n-th in the order of the quantity
 _MARKERS = {"reliable": "o", "preview": "D", "unreliable": "x"}
@@ -41,37 +42,37 @@ def axis_title(quantity: str) -> str:
 
 
 def forest(answer: Answer, quantity: str) -> Figure:
-    """Median and 90 % interval of every member, sorted; the colour is the choice of the axis that matters most."""
+    """Median and 90 % interval of every member, sorted; the line shows the choice of the axis that matters most."""
     rows = [row for row in answer.rows if f"{quantity}_q50" in row]
     rows.sort(key=lambda row: row[f"{quantity}_q50"])
     rows = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int))]
-    axis, colours = _colours(answer, quantity)
+    axis, lines = _lines(answer, quantity)
     figure = Figure(figsize=(8.0, 0.8 + 0.19 * max(len(rows), 6)), layout="constrained")
     panel = figure.add_subplot()
     low, middle, high = (column(rows, f"{quantity}_{q}") for q in ("q05", "q50", "q95"))
     for place, row in enumerate(rows):
-        colour = colours.get(row["labels"].get(axis, ""), COLOURS[0])
-        panel.plot([low[place], high[place]], [place, place], color=colour, lw=1.6)
-        panel.plot(middle[place], place, _MARKERS.get(row["verdict"], "o"), color=colour, ms=4.5)
+        line = lines.get(row["labels"].get(axis, ""), look(0))
+        panel.plot([low[place], high[place]], [place, place], lw=1.6, **line)
+        panel.plot(middle[place], place, _MARKERS.get(row["verdict"], "o"), color=line["color"], ms=4.5)
     panel.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=7)
     panel.set_ylim(-0.8, len(rows) - 0.2)
     panel.set_xlabel(axis_title(quantity))
-    for choice, colour in colours.items():
-        panel.plot([], [], "o-", color=colour, ms=4.5, label=f"{axis} = {choice}")
-    if colours:
+    for choice, line in lines.items():
+        panel.plot([], [], marker="o", ms=4.5, **line, label=f"{axis} = {choice}")
+    if lines:
         panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / figure.get_figheight()), ncols=4, fontsize=8)
     return figure
 
 
-def _colours(answer: Answer, quantity: str) -> tuple[str, dict[str, str]]:
-    """The axis that explains most of the variance of a quantity, and a colour for each of its choices."""
+def _lines(answer: Answer, quantity: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The axis that explains most of the variance of a quantity, and the look of each of its choices."""
     entry = answer.effects.get(quantity)
     shares = {axis: share for axis, share in entry.explained.items() if np.isfinite(share)} if entry else {}
     if not shares:
         return "", {}
     axis = max(shares, key=lambda name: shares[name])
     choices = answer.axes[axis][: len(COLOURS)]
-    return axis, dict(zip(choices, COLOURS, strict=False))
+    return axis, {choice: look(number) for number, choice in enumerate(choices)}
 
 
 def effects(answer: Answer, quantity: str) -> Figure:
@@ -105,7 +106,8 @@ def variance(answer: Answer) -> Figure:
     for number, (axis, values) in enumerate(shares.items()):
         widths = np.nan_to_num(np.array(values, dtype=np.float64)).clip(min=0)
         colour = "#BBBBBB" if axis == "interactions" else COLOURS[number % len(COLOURS)]
-        panel.barh(range(len(names)), widths, left=start, color=colour, label=axis, height=0.65)
+        hatch: dict[str, Any] = {"hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white", "linewidth": 0.8}
+        panel.barh(range(len(names)), widths, left=start, color=colour, label=axis, height=0.65, **hatch)
         start += widths
     panel.set_yticks(range(len(names)), [QUANTITIES[name][0] for name in names], fontsize=9)
     panel.invert_yaxis()

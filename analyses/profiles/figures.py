@@ -11,7 +11,7 @@ from gammasky.analyses.profiles.limits import Limits
 from gammasky.engine.infer.figures.style import COLOURS, GREY, styled
 from gammasky.engine.infer.maximum.profile import DEEP, Profile
 
-BANDS = ("#CDE7D0", "#F2EBC8")  # 68 and 95 % of the expected limits
+BANDS = ("#C2C2C2", "#E6E6E6")  # 68 and 95 % of the expected limits
 
 
 def draw(found: Profile, grid: NDArray[np.float64], limits: Limits | None, level: float) -> Figure:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gammasky.engine.infer.figures.style import COLOURS, GREY, styled
+from gammasky.engine.infer.figures.style import COLOURS, GREY, MARKERS, styled
 
 FLUX, SMOOTH, FRACTION = "excess_flux", "smooth_flux", "ps_fraction"
 Line = dict[str, Any]  # of study.csv
@@ -43,13 +43,13 @@ def drawn(groups: Sequence[Line], rows: Sequence[Line], *, injected: bool) -> Fi
 def _draw_recovery(panel: Axes, groups: Sequence[Line]) -> None:
     """What is found of an injected signal, in all and smooth."""
     for number, choices in enumerate(dict.fromkeys(line["choices"] for line in groups)):
-        colour = COLOURS[number % len(COLOURS)]
-        for flux, style, what in ((FLUX, "o-", "in all"), (SMOOTH, "s--", "smooth")):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        for flux, style, what in ((FLUX, "-", "in all"), (SMOOTH, "--", "smooth")):
             lines = [line for line in groups if line["choices"] == choices and flux in line]
             x, y = [float(line["truth"]) for line in lines], [recovered(groups, line, flux) for line in lines]
             error = [line[f"{flux}_sd"] for line in lines]
             label = ", ".join(part for part in (choices, what) if part)
-            panel.errorbar(x, y, error, fmt=style, ms=5, lw=1.2, capsize=2, color=colour, label=label)
+            panel.errorbar(x, y, error, fmt=marker + style, ms=5, lw=1.2, capsize=2, color=colour, label=label)
     ends = [0.0, max(float(line["truth"]) for line in groups)]
     panel.plot(ends, ends, ":", color=GREY, label="all of it")
     panel.set_xlabel("injected signal [counts/pixel]")
@@ -69,7 +69,7 @@ def _draw_fractions(panel: Axes, rows: Sequence[Line]) -> None:
             across = (np.arange(len(skies)) + 0.5) / max(len(skies), 1)  # of the width that these choices have
             panel.errorbar(
                 place - 0.4 + 0.8 * (number + 0.9 * across) / len(fits), middle, [middle - low, high - middle],
-                fmt="o", ms=4, lw=1.0, color=colour, label=None if place else label,
+                fmt=MARKERS[number % len(MARKERS)], ms=4, lw=1.0, color=colour, label=None if place else label,
             )  # fmt: skip
     panel.set_xticks(range(len(truths)), truths)
     panel.set_ylim(bottom=0.0)

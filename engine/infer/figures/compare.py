@@ -12,13 +12,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.figures.corner import axis_label, overlay, shown
 from gammasky.engine.infer.figures.dnds import label_axes, mark_thresholds
-from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
+from gammasky.engine.infer.figures.style import COLOURS, GREY, MARKERS, look, save, styled
 from gammasky.engine.infer.report.fit_folder import Posterior
 from gammasky.engine.infer.report.sources import reference_exposure_cm2_s
 from gammasky.engine.model.priors import LogUniform, Prior
@@ -142,7 +141,7 @@ def draw_corner(posteriors: Mapping[str, Floats], labels: Sequence[str]) -> Figu
         labels: of the k axes.
     """
     figure = overlay(list(posteriors.values()), labels, [None] * len(labels))
-    handles = [Patch(color=COLOURS[number % len(COLOURS)], label=name) for number, name in enumerate(posteriors)]
+    handles = [Line2D([], [], linewidth=2, label=name, **look(number)) for number, name in enumerate(posteriors)]
     place: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (0.98, 0.98)}
     if len(labels) < 3:
         place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}  # no empty corner to put it in
@@ -170,7 +169,7 @@ def draw_dnds(
     figure = Figure(figsize=(7.4, 1.0 + 4.4 * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axis, (title, curves) in zip(axes, panels.items(), strict=True):
-        top = max(_curve(axis, curve, COLOURS[number % len(COLOURS)]) for number, curve in enumerate(curves))
+        top = max(_curve(axis, curve, number) for number, curve in enumerate(curves))
         ends = [end for curve in curves for end in (curve.counts[0], curve.counts[-1])]
         axis.set(
             xscale="log",
@@ -192,14 +191,14 @@ def draw_dnds(
     return figure
 
 
-def _curve(axis: Axes, curve: Curve, colour: str) -> float:
+def _curve(axis: Axes, curve: Curve, number: int) -> float:
     """Draw the curve and bands of one population; return the highest value of its bands."""
-    values, highest = curve.counts**2 * curve.draws, 0.0
+    values, highest, colour = curve.counts**2 * curve.draws, 0.0, look(number)["color"]
     for low, high, opacity in BANDS:
         lower, upper = np.quantile(values, (low, high), axis=0)
         axis.fill_between(curve.counts, lower, upper, color=colour, alpha=opacity, linewidth=0)
         highest = max(highest, float(upper.max()))
-    axis.plot(curve.counts, np.median(values, axis=0), color=colour, linewidth=2, label=curve.label)
+    axis.plot(curve.counts, np.median(values, axis=0), linewidth=2, label=curve.label, **look(number))
     if curve.truth is not None:
         axis.plot(curve.counts, curve.counts**2 * curve.truth, color=colour, linestyle="--", linewidth=1.4)
     return highest
@@ -234,9 +233,16 @@ def draw_fluxes(rows: Mapping[str, Mapping[str, Floats]], shares: Mapping[str, M
         _intervals(axis, values, names)
         axis.set_xlabel(label)
     axes[-1].set_xlim((0, 1) if shares else None)
-    handles = [Line2D([], [], color=COLOURS[i % len(COLOURS)], linewidth=4, label=name) for i, name in enumerate(names)]
+    handles = [Line2D([], [], linewidth=4, label=name, **_marker(number)) for number, name in enumerate(names)]
     figure.legend(handles=handles, loc="outside upper right", ncols=min(len(names), 3))
     return figure
+
+
+def _marker(number: int) -> dict[str, Any]:
+    """How the interval of one posterior among several looks, by its number."""
+    colour = COLOURS[number % len(COLOURS)]
+    face: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": colour, "markersize": 6}
+    return {"color": colour, "marker": MARKERS[number % len(MARKERS)], **face}
 
 
 def _intervals(axis: Axes, rows: Mapping[str, Mapping[str, Floats]], names: Sequence[str]) -> None:
@@ -245,10 +251,11 @@ def _intervals(axis: Axes, rows: Mapping[str, Mapping[str, Floats]], names: Sequ
         ticks.append(place + 0.5 * (len(row) - 1))
         for name, draws in row.items():
             low2, low, middle, high, high2 = np.quantile(draws, (0.025, 0.16, 0.5, 0.84, 0.975))
-            colour = COLOURS[names.index(name) % len(COLOURS)]
+            marker = _marker(names.index(name))
+            colour = marker["color"]
             axis.hlines(place, low2, high2, color=colour, linewidth=1.2)
             axis.hlines(place, low, high, color=colour, linewidth=4)
-            axis.plot(middle, place, "o", color="white", markeredgecolor=colour, markersize=5)
+            axis.plot(middle, place, **marker)
             place += 1.0
         place += 1.0
     axis.set_yticks(ticks, list(rows))

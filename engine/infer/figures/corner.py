@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from gammasky.engine.infer.figures.style import COLOURS
+from gammasky.engine.infer.figures.style import COLOURS, look
 from gammasky.engine.infer.summary import true_values
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.priors import LogUniform, Prior
@@ -65,6 +65,7 @@ def overlay(posteriors: Sequence[np.ndarray], labels: Sequence[str], truths: Seq
     figure = Figure(figsize=(side, side))
     spans = [_span([draws[:, axis] for draws in posteriors]) for axis in range(len(labels))]
     for number, draws in enumerate(posteriors):
+        line = look(number)
         options: dict[str, Any] = {"weights": np.full(len(draws), 1 / len(draws))} if len(posteriors) > 1 else {}
         corner(
             draws,
@@ -73,7 +74,9 @@ def overlay(posteriors: Sequence[np.ndarray], labels: Sequence[str], truths: Seq
             range=spans,
             labels=list(labels),
             levels=MASSES,
-            color=COLOURS[number % len(COLOURS)],
+            color=line["color"],
+            contour_kwargs={"linestyles": [line["linestyle"]]},
+            hist_kwargs={"linestyle": line["linestyle"]},
             smooth=1.2,
             plot_datapoints=False,
             plot_density=number == 0,

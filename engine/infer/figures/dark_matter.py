@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from gammasky.engine.infer.dark_matter import Annihilation
-from gammasky.engine.infer.figures.style import COLOURS
+from gammasky.engine.infer.figures.style import COLOURS, look
 
 THERMAL_CM3_S = 2.2e-26  # of a particle that is all dark matter, frozen out, above some 10 GeV: arXiv:1204.3622
 
@@ -20,7 +20,7 @@ def draw(found: Sequence[Annihilation]) -> Figure:
         colour, (low2, low, middle, high, high2) = COLOURS[number % len(COLOURS)], of.cross_sections
         axis.fill_between(of.masses_gev, low2, high2, color=colour, alpha=0.15, linewidth=0)
         axis.fill_between(of.masses_gev, low, high, color=colour, alpha=0.3, linewidth=0)
-        axis.plot(of.masses_gev, middle, color=colour, linewidth=2, label=of.channel)
+        axis.plot(of.masses_gev, middle, linewidth=2, label=of.channel, **look(number))
         axis.plot(of.masses_gev, of.limit, color=colour, linewidth=1, linestyle="--", label=f"{of.channel}, 95 % limit")
     axis.axhline(THERMAL_CM3_S, color="0.3", linewidth=1, linestyle=":", label="thermal relic")
     highest = max(float(of.cross_sections[-1].max()) for of in found)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gammasky.engine.infer.derived import reference_exposure
-from gammasky.engine.infer.figures.style import COLOURS, GREY
+from gammasky.engine.infer.figures.style import GREY, look
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky.pixels.frames import vectors_of
 
@@ -33,7 +33,7 @@ def draw(model: SkyModel, dnds: np.ndarray) -> Figure:
     top = 0.0
     for number, population in enumerate(model.spec.populations):
         values = counts**2 * dnds[:, number]
-        top = max(top, _band(axis, counts, values, population.name, COLOURS[number % len(COLOURS)]))
+        top = max(top, _band(axis, counts, values, population.name, number))
     axis.set(xscale="log", yscale="log", xlim=(counts[0], counts[-1]), ylim=(top * 10**-DECADES, top * 12))
     label_axes(axis, in_flux)
     one = 1.0 / source_exposure(model) if in_flux else 1.0
@@ -74,14 +74,14 @@ def source_exposure(model: SkyModel) -> float:
     return float(expectation.bins.source_exposure(expectation.populations.components[0], expectation.middle))
 
 
-def _band(axis: Axes, counts: np.ndarray, values: np.ndarray, name: str, colour: str) -> float:
+def _band(axis: Axes, counts: np.ndarray, values: np.ndarray, name: str, number: int) -> float:
     """Draw the curve and bands of one population; return the highest value of its bands."""
     highest = 0.0
     for low, high, opacity in BANDS:
         lower, upper = np.quantile(values, (low, high), axis=0)
-        axis.fill_between(counts, lower, upper, color=colour, alpha=opacity, linewidth=0)
+        axis.fill_between(counts, lower, upper, color=look(number)["color"], alpha=opacity, linewidth=0)
         highest = max(highest, float(upper.max()))
-    axis.plot(counts, np.median(values, axis=0), color=colour, linewidth=2, label=name)
+    axis.plot(counts, np.median(values, axis=0), linewidth=2, label=name, **look(number))
     return highest
 
 

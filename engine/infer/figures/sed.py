@@ -30,7 +30,7 @@ def draw(spectra: EnergySpectra) -> Figure:
     axes[0].set_ylabel(r"$E^2\, \mathrm{d}N/\mathrm{d}E$ [GeV cm$^{-2}$ s$^{-1}$ sr$^{-1}$]")
     axes[0].legend(
         handles=keys,
-        title="median, 68 % and 95 %; hatched: point sources",
+        title="median, 68 % and 95 %, in each bin from left to right; hatched: point sources",
         ncols=3,
         loc="upper right",
         alignment="left",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from gammasky.engine.errors import InputError
 
+PHONE = 52  # characters that fit beside each other on a phone, in a table
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -37,7 +38,7 @@ class Table:
     """
 
     headings: Sequence[str]
-    rows: Iterable[Sequence[Cell | str]]
+    rows: Sequence[Sequence[Cell | str]]
     caption: str = ""
     words: int = 1
 
@@ -45,6 +46,21 @@ class Table:
     def cells(self) -> list[list[Cell]]:
         """The rows, of cells throughout."""
         return [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in self.rows]
+
+    @property
+    def stacked(self) -> bool:
+        """Whether the columns do not fit beside each other on a phone, which then shows them below each other.
+
+        Headings and columns of words may break between words, numbers and their intervals may not.
+        """
+        columns = enumerate(zip(self.headings, *self.cells, strict=False))
+        return sum(2 + self._width(number, *column) for number, column in columns) > PHONE
+
+    def _width(self, column: int, heading: str, *cells: Cell) -> int:
+        """Characters that a column needs at least; notes have lines of their own."""
+        texts = [cell.text for cell in cells]
+        whole = texts if column >= self.words else " ".join(texts).split()
+        return max(map(len, [*heading.split(), *whole]), default=0)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ MAPS = "Counts, posterior-mean model and residual in Galactic coordinates; maske
 MAPS_BY_BIN = "The first row is of all energy bins together, each further row of one."
 CORNER = (
     "Marginals with median and 68 % interval, contours that hold 68 % and 95 % of the mass; the truth, where it is "
-    "known, in black."
+    "known, as lines with a square where they cross."
 )
 SOURCE_COUNTS = (
     "Median, 68 % and 95 % bands. Sources that give about one photon or less look like smooth emission: left of that "

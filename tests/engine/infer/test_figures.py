@@ -187,8 +187,9 @@ def test_fluxes_panels(
     figure = fluxes.draw(small_fiducial, derived)
     top, bottom = figure.axes
     assert [label.get_text() for label in top.get_yticklabels()] == [c.name for c in small_fiducial.spec.components]
-    medians = [line.get_xdata()[0] for line in top.get_lines() if line.get_marker() == "o"]
-    np.testing.assert_allclose(medians, np.median(derived["flux"], axis=0))
+    medians = [line for line in top.get_lines() if line.get_marker() != "None"]
+    np.testing.assert_allclose([line.get_xdata()[0] for line in medians], np.median(derived["flux"], axis=0))
+    assert [line.get_marker() == "s" for line in medians] == [c.of_sources for c in small_fiducial.spec.components]
     assert bottom.get_xlim() == (0.0, 1.0)
     alone = population_model({"S": {"prior": "uniform", "low": 0.1, "high": 1.0}}, norm="S")
     assert len(fluxes.draw(alone, derive(alone, np.random.default_rng(1).normal(size=(20, 1)))).axes) == 1
