@@ -63,8 +63,10 @@ def _tests(found: list[Mapping[str, Any]]) -> Table:
 
 def _chains(found: Mapping[str, Any]) -> Table:
     """The exact chains, which the draws of the fit are of."""
-    draws, moves = found["accepted"]
+    draws, moves, *on_likelihood = found["accepted"]
     accepted = {"draws of the copy accepted": draws, "trajectories on the copy accepted": moves}
+    if on_likelihood:
+        (accepted["trajectories on the likelihood accepted"],) = on_likelihood
     rows = [[text, number(share, 0.01)] for text, share in accepted.items()]
     rows += [[text, figure(name, found[name])] for name, text in _OF_CHAINS.items()]
     return Table(["exact chains", "value"], rows, "Exact chains, with proposals from the copy")

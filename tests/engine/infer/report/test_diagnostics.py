@@ -232,7 +232,9 @@ def test_what_a_copy_has_learnt(folder: Any) -> None:
         "training28.1",
     ):
         assert row in shown, row
-    page.hides("ELBO")
+    page.hides("ELBO", "trajectories on the likelihood accepted")
+    folder.change_summary(diagnostics={**EMULATOR, "accepted": [0.378, 0.499, 0.802]})
+    folder.page().shows("trajectories on the likelihood accepted0.802")
     folder.change_summary(diagnostics={name: of for name, of in EMULATOR.items() if name != "accepted"})
     section = emulator(read_fit(folder.path))  # of a fit to the copy that has no exact chains
     assert section is not None
