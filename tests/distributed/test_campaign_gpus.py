@@ -47,7 +47,7 @@ def test_members_that_find_no_device_are_refused(run: Run, members_of: MembersOf
 
 
 def test_a_fit_that_was_promised_a_gpu_gets_one_or_is_refused() -> None:
-    task = EnsembleTask(())
+    task = EnsembleTask((), "fiducial")
     about = task.about(Resources())
     assert {"backend", "device", "version_gammasky", "version_jax", "version_jaxlib", "version_numba"} <= about.keys()
     if about["backend"] == "cuda":
