@@ -26,7 +26,7 @@ def test_every_study_says_what_it_asks_costs_and_follows(name: str) -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "n"), [("masks", 18), ("priors", 6), ("diffuse", 15), ("morphology", 7),
-                                         ("hemispheres", 6), ("fields", 6), ("breaks", 4),
+                                         ("hemispheres", 6), ("fields", 8), ("breaks", 4),
                                          ("prior_sensitivity", 5)])  # fmt: skip
 def test_the_members_of_a_whole_study_are_valid_on_the_fermi_data(name: str, n: int, fermi_dir: Path) -> None:
     table = read_study(name, data_dir=str(fermi_dir)).ensemble or {}
