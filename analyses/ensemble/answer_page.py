@@ -170,7 +170,7 @@ def _member_table(answer: Answer) -> Table:
     rows = [
         [
             row["name"],
-            row["verdict"],
+            Cell(row["verdict"], row.get("why", "")),
             *(interval(row.get(f"{name}_q05"), row.get(f"{name}_q95"), row.get(f"{name}_sd")) for name in first),
             *(_number(row, name, _MEMBER_NUMBERS[name][1]) for name in known),
         ]

@@ -174,6 +174,7 @@ def _row(
         "method": found.method,
         "status": found.status,
         "verdict": verdict.level,
+        "why": "" if verdict.level == "reliable" else "; ".join(verdict.reasons),
         **{name: float(found.diagnostics[name]) for name in DIAGNOSTICS if name in found.diagnostics},
         "elpd": float(density.elpd.sum()),
         "p_waic": float(density.penalty.sum()),

@@ -40,6 +40,7 @@ def made_up(spec: dict[str, Any], _desk: Desk) -> Result:
     mean = 0.5 + 0.2 * (labels["morphology"] == "bulge") - 0.1 * (labels["mask"] == "4fgl")
     row: dict[str, Any] = {
         "data_group": labels["mask"], "sky": "real", "method": "svi", "status": "converged", "verdict": "preview",
+        "why": "k-hat is 0.72",
         "elbo": -101.0, "log_z": float(LOG_Z[labels["morphology"]]), "log_z_error": 0.1, "k_hat": 0.5, "elpd": -98.0,
         "version_jax": "0.10.2" if labels["mask"] == "3fgl" else "0.10.3", "backend": "numba",
         "p_waic": 9.0, "n_unsure": 0, "fit_seconds": 60.0, "n_pixels": 100, "n_photons": 3000, "n_parameters": 12,
@@ -47,7 +48,7 @@ def made_up(spec: dict[str, Any], _desk: Desk) -> Result:
     if name_of(labels) == "mask=3fgl,morphology=hybrid,diffuse=O":
         row["k_hat"] = 0.9
     if name_of(labels) == "mask=3fgl,morphology=hybrid,diffuse=A":  # by chains, whose log Z needs no k-hat
-        row |= {"method": "auto", "verdict": "reliable"}
+        row |= {"method": "auto", "verdict": "reliable", "why": ""}
         del row["elbo"], row["k_hat"]
     if labels == {"mask": "4fgl", "morphology": "nfw", "diffuse": "O"}:
         del row["log_z"]
@@ -213,6 +214,7 @@ def test_page(folder: Path) -> None:
     assert "no <luck>" in text
     assert "only where they fit the same photons in the same pixels" in text
     assert "k-hat above 0.7" in text
+    assert "preview k-hat is 0.72" in text  # why, beside the verdict of a member
 
 
 def test_tables_and_figures(folder: Path) -> None:

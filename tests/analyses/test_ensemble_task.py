@@ -74,6 +74,7 @@ def test_result(desk_at: DeskAt, tiny: Path) -> None:
     np.testing.assert_allclose(arrays["quantity_smooth_flux"], (1.0 - fraction) * flux, rtol=1e-9, atol=1e-12)
     assert arrays["quantity_n_sources"].min() > 0
     assert {row["log_z"] - row["elbo"] > -0.5, row["verdict"] in ("preview", "unreliable")} == {True}
+    assert "the optimiser stopped before the ELBO was flat" in row["why"]
     assert desk.told[0] == (0.0, {})
     assert desk.told[-1][0] == 1.0
     assert desk.told[-1][1]["elbo"] == pytest.approx(arrays["elbo"].mean())  # fewer than a hundred steps

@@ -215,7 +215,7 @@ class Emulation:
         if r_hat(x) >= SLOW:
             # between modes that chains hardly leave, excursions may lead; with fields, none ever comes back
             fields = self.target.has_fields
-            x = yield from self._draw("cold", len(x), 30 if fields else 10, excursions=not fields)
+            x = yield from self._draw("cold", len(x), 60 if fields else 10, excursions=not fields)
         parts: list[dict[str, Floats]] = []
         work = (
             weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE])
