@@ -143,7 +143,7 @@ def table(members: dict[str, Member]) -> str:
             _mean(member.quantities["excess_flux"]),
             _mean(member.quantities["smooth_flux"]),
             f"{int(member.row['gradients']):,}",
-            str(member.row["verdict"]),
+            ": ".join(filter(None, (str(member.row["verdict"]), str(member.row.get("why", ""))))),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -185,13 +185,16 @@ def n_modes(member: Member) -> int:
 def agreement(gas: dict[str, FieldPosterior]) -> str:
     """How alike the maps of the field on the gas are."""
     names = [name for name in gas if "," not in name]
-    least = min(
-        (float(np.corrcoef(gas[a].mean, gas[b].mean)[0, 1]), a, b) for i, a in enumerate(names) for b in names[:i]
+    alike = sorted(
+        (float(np.corrcoef(gas[one].mean, gas[other].mean)[0, 1]), TOLD[other], TOLD[one])
+        for place, one in enumerate(names)
+        for other in names[:place]
     )
+    (low, *least), (high, *most) = alike[0], alike[-1]
     extremes = [f"{TOLD[name]}: {gas[name].mean.min():+.0f} to {gas[name].mean.max():+.0f} %" for name in names]
     return (
-        f"The maps of the gas agree: the least correlation between the mean fields of two fits is {least[0]:.2f} "
-        f"({TOLD[least[1]]}, and {TOLD[least[2]]}). They change the gas by so much: {'; '.join(extremes)}."
+        f"The correlation between the mean fields on the gas of two fits is from {low:.2f} ({' and '.join(least)}) to "
+        f"{high:.2f} ({' and '.join(most)}). They change the gas by so much: {'; '.join(extremes)}."
     )
 
 
