@@ -17,6 +17,7 @@ from gammasky.engine.infer.emulator.target import Target
 
 Floats = NDArray[np.float64]
 _LENGTH = 1.2  # of a trajectory in u, jittered between half and one and a half of it
+MOST_LEAPFROGS = 64  # of one: where steps must be far shorter than the frame is wide, minutes would go into one
 
 
 class Places(NamedTuple):
@@ -74,7 +75,7 @@ def trajectory(
     size, momentum = step * (SHORTER if short else 1.0), rng.standard_normal(begin.u.shape)
     energy = begin.log_density - 0.5 * (momentum**2).sum(axis=1)
     there = begin
-    for _ in range(max(1, int(np.ceil(_LENGTH * rng.uniform(0.5, 1.5) / step)))):
+    for _ in range(min(MOST_LEAPFROGS, max(1, int(np.ceil(_LENGTH * rng.uniform(0.5, 1.5) / step))))):
         momentum = momentum + 0.5 * size * there.slope
         there = look(there.u + size * momentum)
         momentum = momentum + 0.5 * size * there.slope

@@ -20,6 +20,7 @@ from gammasky.engine.infer.emulator.sampling import Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
 from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.infer.emulator.trajectories import MOST_LEAPFROGS, Places, looked_at, trajectory
 from gammasky.engine.infer.importance import importance, tempered
 from gammasky.engine.model import SkyModel, model_from_table
 from tests.engine.infer.emulator.toys import Toy
@@ -87,6 +88,20 @@ def test_scouts_follow_the_likelihood(target: Target) -> None:
     assert abs(x.std() / WIDTH - 1) < 4 / np.sqrt(2 * independent)
     truth = -0.5 * (((x - PLACE) / WIDTH) ** 2).sum(axis=2) - SIZE * (np.log(WIDTH) + 0.5 * np.log(2 * np.pi))
     np.testing.assert_allclose(np.array(scouts.log_density), truth, rtol=1e-9, atol=1e-9)
+
+
+def test_a_trajectory_of_tiny_steps_ends(target: Target) -> None:
+    copy, seen = quadratic(target, 0.4), []
+
+    def look(u: np.ndarray) -> Places:
+        seen.append(u)
+        return looked_at(target, copy, u)
+
+    begin = looked_at(target, copy, np.zeros((2, SIZE)))
+    at, moved, _ = trajectory(look, begin, 1e-5, np.random.default_rng(0))
+    assert len(seen) == MOST_LEAPFROGS
+    assert moved.all()  # steps as short as these keep the energy
+    assert 0 < np.abs(at.u).max() < 0.01
 
 
 def test_outermost_points_are_far_from_each_other() -> None:
