@@ -131,8 +131,6 @@ class RaySession:
 
     def poll(self, seconds: float) -> list[tuple[Job, Outcome]]:
         """See `Session.poll`."""
-        most = self._most_seats() + self._more
-        self._seats.hire(min(self._workers or most, most), len(self._queue) + len(self._busy()))
         self._seat_jobs()
         waits = {seat.opening: seat for seat in self._seats.seats if seat.opening}
         waits |= {reference: seat for seat in self._seats.seats for reference in seat.at_work}
@@ -151,7 +149,12 @@ class RaySession:
         return ended
 
     def _seat_jobs(self) -> None:
-        """Give every seat the members that it has room for; leave the room of those long free to others."""
+        """Open the seats that are wanted; give each the members that it has room for; end those that are long free.
+
+        In this order: what has failed on one seat would else be tried there again where all others were just lost.
+        """
+        most = self._most_seats() + self._more
+        self._seats.hire(min(self._workers or most, most), self._queue, self._nodes)
         now, given = time.monotonic(), True
         while given:  # one each at a time: members spread over all seats
             given = False
@@ -266,7 +269,9 @@ class RaySession:
     def _open(self, name: str, apart: Iterable[str]) -> tuple[Any, Any]:
         """The actor of a new seat, and what its `open` will return."""
         resources = self._work.resources
-        options: dict[str, Any] = {"label_selector": {"ray.io/node-id": f"!in({','.join(apart)})"}} if apart else {}
+        options: dict[str, Any] = (
+            {"label_selector": {"ray.io/node-id": f"!in({','.join(sorted(apart))})"}} if apart else {}
+        )
         if resources.accelerator:
             options["accelerator_type"] = resources.accelerator
         if self._work.lanes > 1:  # a thread for each; without them members run in the main thread

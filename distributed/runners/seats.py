@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ class Seat:
         failures: members in a row that were not done here.
         place, host, pid: where it is, once it is open.
         idle_since: when it was asked for, opened, or ended its last work.
+        shuns: nodes that it was asked not to be on, for what waits has failed there.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Seat:
     host: str = ""
     pid: int = 0
     idle_since: float = 0.0
+    shuns: frozenset[str] = frozenset()
 
     @property
     def is_free(self) -> bool:
@@ -75,23 +77,45 @@ class Seats:
         # processes in a row that ended for failures; when to try again
         self._worse: dict[Place, tuple[int, float]] = {}
         self._stumbles, self._not_before = 0, 0.0
+        self._held_back = False  # seats that are wanted, until that time
+        self._shuns = True  # False: there was no room on nodes where nothing has failed
         self._number = 0
 
-    def hire(self, most: int, wanted: int) -> None:
-        """Open seats until there are as many as wanted, but none yet in place of those that have just failed.
+    def hire(self, most: int, queue: Collection[Job], nodes: Iterable[str]) -> None:
+        """Open seats until there is one for each member, but none yet in place of those that have just failed.
 
-        Those that are not open yet and not wanted any more are given up: they may wait for room that never comes.
+        Those that are not open yet and not wanted any more are given up: they may wait for room that never comes. Where
+        all that waits has failed on a node, the new ones are on others, if these come to have room.
+
+        Args:
+            most: seats that there can be.
+            queue: members that wait for a seat.
+            nodes: all that have room for members.
         """
         now = time.monotonic()
+        wanted = len(queue) + sum(len(seat.at_work) for seat in self.seats)
         for seat in [seat for seat in self.seats if seat.opening][: max(len(self.seats) - wanted, 0)]:
             self.dismiss(seat)
+        slow = [seat for seat in self.seats if seat.opening and seat.idle_since < now - SLOW_SECONDS]
+        for seat in [seat for seat in slow if seat.shuns]:
+            self.dismiss(seat)
+            self._shuns = False
         paused = sum(until > now for _, until in self._worse.values())
-        if now < self._not_before:
+        missing = min(most - paused, wanted) - len(self.seats)
+        self._held_back = missing > 0 and now < self._not_before
+        if self._held_back:
             return
-        for _ in range(min(most - paused, wanted) - len(self.seats)):
+        shuns = self._failed_everywhere(queue, nodes) if self._shuns else frozenset[str]()
+        for _ in range(missing):
             self._number += 1
             name = f"seat {self._number}"
-            self.seats.append(Seat(name, *self._open_one(name, self.apart), idle_since=now))
+            self.seats.append(Seat(name, *self._open_one(name, {*self.apart, *shuns}), idle_since=now, shuns=shuns))
+
+    def _failed_everywhere(self, queue: Iterable[Job], nodes: Iterable[str]) -> frozenset[str]:
+        """The nodes on which every member that waits has failed; none, if no others are left."""
+        failed = [{self._places[name][0] for name in job.avoid if name in self._places} for job in queue]
+        common = frozenset(set.intersection(*failed)) if failed else frozenset[str]()
+        return common if set(nodes) - self.apart.keys() - common else frozenset()
 
     def opened(self, seat: Seat, said: dict[str, Any], nodes: Iterable[str]) -> None:
         """A seat says what it is, or what its node lacks.
@@ -111,7 +135,7 @@ class Seats:
         seat.opening, seat.idle_since = None, time.monotonic()
         seat.host, seat.pid, seat.place = said["host"], said["pid"], (said["node"], *gpus)
         self._places[seat.name] = seat.place
-        self._stumbles = 0
+        self._stumbles, self._shuns = 0, True
 
     def stumbled(self, seat: Seat, line: str) -> None:
         """A seat could not open, for what may pass.
@@ -189,6 +213,8 @@ class Seats:
 
     def _opens_soon(self) -> bool:
         """Whether a seat is about to open, and not waiting for room."""
+        if self._held_back and self._stumbles < OPENINGS:
+            return True
         soon = time.monotonic() - SLOW_SECONDS
         return any(seat.opening and seat.idle_since > soon for seat in self.seats)
 

@@ -147,7 +147,9 @@ def test_every_member_once_whatever_is_lost(
             raise
         over.touch()
         tally = campaign.result()
-    assert (tally.done, tally.failed) == (MEMBERS, 0)
+    assert (tally.done, tally.failed) == (MEMBERS, 0), [
+        path.read_text() for path in Places(tmp_path / "campaign").failed.iterdir()
+    ]
     said = [line for line in capsys.readouterr().err.splitlines() if "is set apart" in line]
     assert len(said) == 1
     assert "set apart: task: a worker cannot load it: ModuleNotFoundError: No module named 'gammasky'" in said[0]

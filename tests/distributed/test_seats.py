@@ -28,11 +28,12 @@ class Office:
         self.avoided.append(list(apart))
         return object(), object()
 
-    def hire(self, count: int, *places: tuple[str, ...]) -> list[Seat]:
-        """As many seats in all; those that are new are at these places."""
-        before = len(self.seats.seats)
-        self.seats.hire(count, count)
-        new = self.seats.seats[before:]
+    def hire(self, count: int, *places: tuple[str, ...], waiting: Job | None = None) -> list[Seat]:
+        """As many seats in all, for members like this one; those that are new are at these places."""
+        before = list(self.seats.seats)
+        queue = [waiting or job()] * (count - sum(len(seat.at_work) for seat in self.seats.seats))
+        self.seats.hire(count, queue, ["a", "b"])
+        new = [seat for seat in self.seats.seats if seat not in before]
         for seat, (node, *gpus) in zip(new, places, strict=False):
             self.seats.opened(seat, {"node": node, "host": f"host-{node}", "pid": 1, "gpus": gpus}, ["a", "b"])
         return new
@@ -105,6 +106,41 @@ def test_what_has_failed_waits_for_a_seat_that_opens(office: Office, monkeypatch
     assert not office.seats.may_take(second, job(first))
     now[0] += module.SLOW_SECONDS + 1  # it waits for room
     assert office.seats.may_take(second, job(first))
+
+
+def test_what_has_failed_waits_while_no_seat_may_be_opened(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seat was lost while it opened: another one is asked for a moment later."""
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    first, second = office.hire(2, ("a",), ("a",))
+    (lost,) = office.hire(3)
+    office.seats.stumbled(lost, "killed")
+    office.hire(3)
+    assert not office.seats.may_take(second, job(first))
+    office.hire(2)  # no third one is wanted
+    assert office.seats.may_take(second, job(first))
+
+
+def test_a_new_seat_is_not_where_all_that_waits_has_failed(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    (bad,) = office.hire(1, ("a",))
+    failed = job(bad)
+    assert office.seats.needs_fresh(bad, [failed])
+    office.seats.dismiss(bad)
+    (other,) = office.hire(1, waiting=failed)
+    assert office.avoided == [[], ["a"]]
+    now[0] += module.SLOW_SECONDS + 1  # there is no room on "b": better there than nowhere
+    (again,) = office.hire(1, ("a",), waiting=failed)
+    assert office.ended == [bad.name, other.name]
+    assert office.avoided[-1] == []
+    assert office.seats.may_take(again, failed)
+    office.seats.dismiss(again)
+    (elsewhere,) = office.hire(1, ("b",), waiting=failed)
+    assert office.avoided[-1] == ["a"]
+    office.seats.dismiss(elsewhere)
+    office.hire(1, waiting=job(bad, elsewhere))  # it has failed on both
+    assert office.avoided[-1] == []
 
 
 def test_a_fresh_process_where_there_is_no_other_seat(office: Office) -> None:
