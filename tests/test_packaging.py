@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -9,11 +10,13 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import gammasky
 
@@ -44,6 +47,25 @@ def test_pyproject_lists_every_sub_package() -> None:
 def test_every_module_is_in_a_sub_package() -> None:
     packages = {name.rpartition("/")[0] for name in source_files("__init__.py")}
     assert {name.rpartition("/")[0] for name in source_files("*.py")} == packages
+
+
+def test_what_the_code_imports_is_asked_for() -> None:
+    """Not only what some other package brings along today. IPython is imported in notebooks, which run in it."""
+    wanted = [
+        *PROJECT["dependencies"],
+        *(text for extra in ("s3", "gcs") for text in PROJECT["optional-dependencies"][extra]),
+    ]
+    asked_for = {canonicalize_name(Requirement(text).name) for text in wanted}
+    known = {*sys.stdlib_module_names, "gammasky", "IPython", "cupy", "pydantic_core"}  # the last one for types
+    homes, missing = packages_distributions(), set()
+    for path in (path for folder in FOLDERS for path in (CHECKOUT / folder).rglob("*.py")):
+        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in tree:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else []
+            tops = {name.partition(".")[0] for name in names} - known
+            missing |= {top for top in tops if not asked_for & {canonicalize_name(home) for home in homes.get(top, ())}}
+    assert missing == set()
 
 
 @pytest.fixture(scope="module")

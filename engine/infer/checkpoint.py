@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,20 @@ class Checkpoint:
         if name not in self._arrays:
             raise _damaged(self._path, f"{name} is missing")
         return self._arrays[name]
+
+    def table(self, name: str, keys: Collection[str]) -> dict[str, Any]:
+        """Read a table that was written as JSON, and that has these keys.
+
+        Raises:
+            InputError: it is missing, or lacks a key, as one of another release may.
+        """
+        table = json.loads(str(self[name]))
+        if missing := [key for key in keys if key not in table]:
+            raise InputError(
+                f"{self._path}: expected '{missing[0]}' in {name}, which one of another release of gammasky may "
+                "lack; start the fit anew"
+            )
+        return dict(table)
 
     def tree(self, prefix: str, like: Any) -> Any:
         """Read the tree that `leaves(prefix, tree)` wrote, in the structure, shapes and types of `like`.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from itertools import zip_longest
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails
 
 from gammasky.engine.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class Schema(BaseModel):

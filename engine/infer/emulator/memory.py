@@ -48,9 +48,9 @@ def recall(emulation: Emulation, checkpoint: Checkpoint) -> None:
     """Let an emulation go on from what `remembered` gave.
 
     Raises:
-        InputError: an array is missing.
+        InputError: an array is missing, or a number.
     """
-    plain = json.loads(str(checkpoint[_PREFIX + "plain"]))
+    plain = checkpoint.table(_PREFIX + "plain", (*_PLAIN, "log_z", "tests", "found", "chains", "evaluations"))
     for name in _PLAIN:
         setattr(emulation, name, plain[name])
     emulation.log_z = Evidence(**plain["log_z"])
@@ -73,8 +73,9 @@ def recall(emulation: Emulation, checkpoint: Checkpoint) -> None:
         rows = slice(first, last)
         emulation.design.append(emulation.target, design["x"][rows], design["values"][rows], design["gradients"][rows])
     network = {name: jnp.asarray(values) for name, values in part("network").items()}
+    copied = {name: checkpoint[f"{_PREFIX}copy_{name}"] for name in _COPY}
     fields: dict[str, Any] = {
-        name: values[()] if values.ndim == 0 else jnp.asarray(values) for name, values in part("copy").items()
+        name: values[()] if values.ndim == 0 else jnp.asarray(values) for name, values in copied.items()
     }
     emulation.copy = Copy(**fields, network=network)
     emulation.walkers, emulation.pool, emulation.chains.kept = part("walkers"), part("pool"), part("chains")

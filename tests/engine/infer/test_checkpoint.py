@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ def test_an_array_that_is_missing_or_of_another_shape_is_damage(path: Path) -> N
         checkpoint["draws"]
     with pytest.raises(InputError, match="state_0 is missing or of another shape"):
         checkpoint.tree("state", {**state(), "finite": jnp.zeros(2)})
+
+
+def test_a_table_without_a_key_is_of_another_release(path: Path) -> None:
+    save_checkpoint(path, {"plain": np.array(json.dumps({"phase": "chains"}))}, IDENTITY)
+    checkpoint = load_checkpoint(path, IDENTITY)
+    assert checkpoint.table("plain", ["phase"]) == {"phase": "chains"}
+    with pytest.raises(InputError, match=r"checkpoint\.npz: expected 'accepted' in plain, .*start the fit anew"):
+        checkpoint.table("plain", ["phase", "accepted"])
 
 
 def test_truncated_file_is_refused(path: Path) -> None:
