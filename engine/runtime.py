@@ -5,7 +5,10 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
+import warnings
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 
 from gammasky.engine.errors import InputError
@@ -24,21 +27,23 @@ def configure() -> None:
 
     Raises:
         InputError: `GAMMASKY_NUM_THREADS` is no number of threads (in the middle of a kernel it would be XLA's error);
-            `JAX_PLATFORMS` asks for a platform that is not there; or the driver of the GPU is too old for the CUDA of
-            JAX, which would then run on the CPU.
+            `JAX_PLATFORMS` asks for a platform that is not there; or JAX, installed for a GPU, would run on the CPU
+            although there is a driver, because that is too old or for some other reason.
 
     Example:
         >>> import gammasky
         >>> gammasky.configure()
     """
     thread_count()
-    _require_driver()
+    majors = _majors()
+    _require_driver(majors)
     # healpy imports Matplotlib, which tells of a home that cannot be written; our own cache tells it once
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import jax
 
     jax.config.update("jax_enable_x64", True)
     _require_platform()
+    _require_gpu(majors)
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         with suppress(OSError):  # without a cache every run compiles anew; JAX would warn of each program
             cache_folder("jax").mkdir(parents=True, exist_ok=True)
@@ -66,20 +71,57 @@ def _require_platform() -> None:
         ) from error
 
 
-def _require_driver() -> None:
-    """Refuse a driver that is older than the CUDA which JAX is installed for: JAX itself would go on with the CPU."""
+def _majors() -> list[int]:
+    """The versions of CUDA that JAX is installed for, if it shall use a GPU."""
     wanted = os.environ.get("JAX_PLATFORMS", "")
     if wanted and not {"cuda", "gpu"} & set(wanted.split(",")):
-        return
-    majors = [major for major, plugin in CUDA_PLUGINS.items() if find_spec(plugin)]
+        return []
+    return [major for major, plugin in CUDA_PLUGINS.items() if find_spec(plugin)]
+
+
+def _require_driver(majors: Sequence[int]) -> None:
+    """Refuse a driver that is older than the CUDA which JAX is installed for: JAX itself would go on with the CPU."""
     version = _driver() if majors else None
     if version is None or version // 1000 >= min(majors):
         return
     other = "install gammasky[cuda12] in its place, " if version // 1000 == 12 else ""
     raise InputError(
-        f"GPU: expected a driver for CUDA {min(majors)}, which JAX is installed for, got one for CUDA "
-        f"{version // 1000}.{version % 1000 // 10}; update the driver, {other}or set JAX_PLATFORMS=cpu"
+        f"GPU: expected a driver for CUDA {min(majors)}, which JAX is installed for, got one for {_cuda(version)}; "
+        f"update the driver, {other}or set JAX_PLATFORMS=cpu"
     )
+
+
+def _require_gpu(majors: Sequence[int]) -> None:
+    """Refuse the CPU where there is a driver, and JAX is installed for its GPU; without a driver, say that it is used.
+
+    JAX by itself goes on with the CPU in both cases, after a traceback of what it has missed first.
+    """
+    import jax
+
+    if not majors or os.environ.get("JAX_PLATFORMS"):  # what that asks for is there
+        return
+    version = _driver()
+    if version is None:
+        jax.config.update("jax_platforms", "cpu")
+        _warn_once(
+            f"GPU: JAX is installed for CUDA {min(majors)}, but there is no driver of NVIDIA's here: all runs on the "
+            "CPU; set JAX_PLATFORMS=cpu where that is meant"
+        )
+    elif jax.default_backend() == "cpu":
+        raise InputError(
+            f"GPU: expected one that JAX can use, as it is installed for CUDA {min(majors)} and there is a driver for "
+            f"{_cuda(version)}, got none; what JAX lacks it says above: install gammasky[cuda{min(majors)}] again, or "
+            "set JAX_PLATFORMS=cpu"
+        )
+
+
+@cache
+def _warn_once(text: str) -> None:
+    warnings.warn_explicit(text, UserWarning, "gammasky", 0)
+
+
+def _cuda(version: int) -> str:
+    return f"CUDA {version // 1000}.{version % 1000 // 10}"
 
 
 def _driver() -> int | None:

@@ -12,7 +12,7 @@ from importlib import metadata
 
 from gammasky.engine.errors import GammaskyError
 
-NOT_NEEDED_BY_A_FIT = {"ray", "optuna"}  # campaigns and tuning only
+NOT_NEEDED_BY_A_FIT = {"ray", "optuna", "sqlalchemy", "requests"}  # campaigns, tuning and downloads only
 ARRAY_LIBRARIES = ("cupy-cuda12x", "cupy-cuda13x")
 FEWEST_BYTES = 2 * 1024**3  # the largest share of memory that a fiducial fit may take
 

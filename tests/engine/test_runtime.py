@@ -105,10 +105,9 @@ def test_tests_compile_in_another_way_than_users_and_find_the_same_numbers() -> 
         ({13}, 12040, "", r"for CUDA 13, .* got one for CUDA 12\.4; update the driver, install gammasky\[cuda12\]"),
         ({13}, 11080, "cuda,cpu", r"got one for CUDA 11\.8; update the driver, or set JAX_PLATFORMS=cpu$"),
         ({12}, 11080, "", "expected a driver for CUDA 12"),
-        ({13}, 13000, "", None),
-        ({12, 13}, 12040, "", None),
+        ({13}, 13000, "", r"GPU: expected one that JAX can use, .* for CUDA 13\.0, got none; .* gammasky\[cuda13\]"),
+        ({12, 13}, 12040, "", r"installed for CUDA 12 and there is a driver for CUDA 12\.4, got none"),
         ({13}, 12040, "cpu", None),
-        ({13}, None, "", None),
         (set(), 11080, "", None),
     ],
 )
@@ -126,6 +125,24 @@ def test_an_old_driver_is_one_line(
     with pytest.raises(InputError, match=words) as error:
         runtime.configure()
     assert "\n" not in str(error.value)
+
+
+def test_without_a_driver_the_cpu_is_used_and_said_so_once(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    monkeypatch.setattr(runtime, "_driver", lambda: None)
+    monkeypatch.setattr(runtime, "find_spec", lambda name: name if name == runtime.CUDA_PLUGINS[13] else None)
+    before = jax.config.jax_platforms
+    runtime._warn_once.cache_clear()
+    try:
+        runtime.configure()
+        assert jax.config.jax_platforms == "cpu"
+        runtime.configure()
+    finally:
+        jax.config.update("jax_platforms", before)
+    (said,) = recwarn
+    assert str(said.message).startswith("GPU: JAX is installed for CUDA 13, but there is no driver of NVIDIA's here")
 
 
 def test_the_driver_says_how_new_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
