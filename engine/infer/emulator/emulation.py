@@ -29,7 +29,7 @@ from gammasky.engine.infer.emulator import training
 from gammasky.engine.infer.emulator.chains import ExactChains, weighed
 from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, reframed, white
 from gammasky.engine.infer.emulator.design import Design
-from gammasky.engine.infer.emulator.mixing import SLOW, of_short_chains, r_hat, scatter
+from gammasky.engine.infer.emulator.mixing import MIXED, SLOW, of_short_chains, r_hat, scatter
 from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
@@ -212,10 +212,11 @@ class Emulation:
     def _draw_pool(self) -> Iterator[str]:
         yield from self._move("cold", 20)
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
-        if r_hat(x) >= SLOW:
-            # between modes that chains hardly leave, excursions may lead; with fields, none ever comes back
-            fields = self.target.has_fields
-            x = yield from self._draw("cold", len(x), 60 if fields else 10, excursions=not fields)
+        # between modes that chains hardly leave, excursions may lead; with fields, none ever comes back
+        fields = self.target.has_fields
+        for thinning, least in ((60, SLOW),) if fields else ((10, SLOW), (40, MIXED)):
+            if r_hat(x) >= least:
+                x = yield from self._draw("cold", len(x), thinning, excursions=not fields)
         parts: list[dict[str, Floats]] = []
         work = (
             weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -58,6 +60,32 @@ def test_modes_far_apart_are_found_out() -> None:
     assert found.verdict.level == "unreliable"
     assert any("several modes" in reason for reason in found.verdict.reasons)
     assert found.verdict.remedy == {"method": "auto"}
+
+
+@pytest.mark.parametrize(
+    ("r_hats", "draws"),
+    [([1.04], [(10, False)]), ([1.08, 1.08], [(10, False), (10, True)]),
+     ([1.3, 1.15], [(10, False), (10, True), (40, True)])],
+)  # fmt: skip
+def test_a_pool_is_drawn_anew_until_its_chains_mix(
+    r_hats: list[float], draws: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By excursions to flatter likelihoods first, by longer chains if these do not suffice."""
+    emulated, left, asked = emulation.Emulation(toys.prior(), 0), [*r_hats, r_hats[-1]], []
+
+    def drawn(which: str, n: int, thinning: int, *, excursions: bool = False) -> Iterator[str]:
+        asked.append((thinning, excursions))
+        yield which
+        return np.zeros((n, 1))
+
+    nothing: dict[str, object] = {"log_weights": np.zeros(1)}
+    monkeypatch.setattr(emulated, "copy", None, raising=False)
+    monkeypatch.setattr(emulated, "_move", lambda *_: iter(()))
+    monkeypatch.setattr(emulated, "_draw", drawn)
+    monkeypatch.setattr(emulation, "weighed", lambda *_: nothing)
+    monkeypatch.setattr(emulation, "r_hat", lambda _: left.pop(0))
+    list(emulated._draw_pool())
+    assert asked == draws
 
 
 @pytest.mark.slow
