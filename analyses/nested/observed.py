@@ -1,30 +1,48 @@
-"""The maxima on the observed sky, which a test begins with and keeps."""
+"""The maxima on the observed sky, which a test begins with and keeps.
+
+Its test statistic is found by the same climbs as that of every simulated sky, of which some begin at what the sky is
+drawn from: more of them would find higher maxima of the model here than there, and so too small a p-value.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gammasky.analyses.nested.study import NestedStudy
 from gammasky.distributed.manifest import difference
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import write_text
-from gammasky.engine.infer.maximum.climbs import SAME_HEIGHT, Maximum
+from gammasky.engine.infer.maximum.climbs import Maximum
 from gammasky.engine.infer.maximum.compare import Comparison, compare
 from gammasky.engine.infer.maximum.null import Null
 from gammasky.engine.model import SkyModel
 
+Floats = NDArray[np.float64]
 OBSERVED = "observed.json"
-ROUNDS = 3  # comparisons, from other starts each
+ROUNDS = 3  # comparisons, from other starts each, which look for the maximum of the null
 
 
-def known(study: NestedStudy, model: SkyModel, null: Null, folder: Path) -> Comparison | None:
-    """The maxima on the observed sky that the folder holds, if it holds any.
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is known of the observed sky.
+
+    Attributes:
+        comparison: the maxima, by the climbs that every simulated sky has.
+        higher: log-likelihood [nat] that other climbs in the model have found beyond these.
+    """
+
+    comparison: Comparison
+    higher: float
+
+
+def known(study: NestedStudy, model: SkyModel, null: Null, folder: Path) -> Observed | None:
+    """What the folder holds of the observed sky, if it holds anything.
 
     Raises:
         InputError: the folder holds another test, or its file is damaged.
@@ -33,36 +51,33 @@ def known(study: NestedStudy, model: SkyModel, null: Null, folder: Path) -> Comp
     return _read(folder / OBSERVED, folder, about) if (folder / OBSERVED).is_file() else None
 
 
-def climbed(study: NestedStudy, model: SkyModel, null: Null, folder: Path) -> Comparison:
+def climbed(study: NestedStudy, model: SkyModel, null: Null, folder: Path) -> Observed:
     """Find the maxima on the observed sky, and keep them in the folder.
 
     Raises:
         NonFiniteLikelihoodError: the likelihood does not exist where it would be highest.
     """
-    found = [
-        compare(model, null.plane, null.full, study.seed + number, loose=null.loose_axes) for number in range(ROUNDS)
-    ]
-    best = Comparison(*(_best([getattr(one, part) for one in found]) for part in ("null", "full")))
+
+    def compared(seed: int, near: Floats | None = None) -> Comparison:
+        return compare(model, null.plane, null.full, seed, near=near, loose=null.loose_axes)
+
+    rounds = [compared(study.seed + number) for number in range(1, ROUNDS + 1)]
+    best = max((one.null for one in rounds), key=lambda maximum: maximum.log_likelihood)
+    found = compared(study.seed, best.y)
+    highest = max(one.full.log_likelihood for one in rounds)
+    observed = Observed(found, max(highest - found.full.log_likelihood, 0.0))
     about = study.about(model, null)
-    content = {"identity": about, "null": _plain(best.null), "full": _plain(best.full)}
+    content = {"identity": about, "null": _plain(found.null), "full": _plain(found.full), "higher": observed.higher}
     write_text(folder / OBSERVED, json.dumps(content, indent=2) + "\n")
-    return best
-
-
-def _best(maxima: Sequence[Maximum]) -> Maximum:
-    """The highest of maxima in one plane, with the climbs of all."""
-    best = max(maxima, key=lambda maximum: maximum.log_likelihood)
-    as_high = [one for one in maxima if one.log_likelihood > best.log_likelihood - SAME_HEIGHT]
-    starts, reached = sum(one.n_starts for one in maxima), sum(one.n_reached for one in as_high)
-    return replace(best, n_starts=starts, n_reached=reached)
+    return observed
 
 
 def _plain(maximum: Maximum) -> dict[str, Any]:
     return {**asdict(maximum), "y": maximum.y.tolist(), "x": maximum.x.tolist()}
 
 
-def _read(path: Path, folder: Path, about: dict[str, Any]) -> Comparison:
-    """The maxima of a file.
+def _read(path: Path, folder: Path, about: dict[str, Any]) -> Observed:
+    """What a file says.
 
     Raises:
         InputError: it is of another test, or damaged.
@@ -73,10 +88,10 @@ def _read(path: Path, folder: Path, about: dict[str, Any]) -> Comparison:
             Maximum(**{**content[part], "x": np.array(content[part]["x"]), "y": np.array(content[part]["y"])})
             for part in ("null", "full")
         ]
-        before = content["identity"]
+        before, higher = content["identity"], float(content["higher"])
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}: damaged; remove it, or choose another folder") from None
     if before != about:
         what = difference(before, about)
         raise InputError(f"`out` {folder}: holds another test: {what}; choose another folder")
-    return Comparison(*parts)
+    return Observed(Comparison(*parts), higher)

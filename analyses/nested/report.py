@@ -18,10 +18,11 @@ GENERATOR = "gammasky test"
 REPORT, MARKDOWN, NUMBERS, SKIES, FIGURE = "report.html", "test.md", "test.json", "ts.csv", "survival.png"
 METHOD = (
     "TS is twice the difference of the maxima of the log-likelihood, of the model and of the null, each the highest of "
-    "climbs from several starts. It is the likelihood that is maximised, within the supports of the priors, not the "
-    "posterior; a norm that the null sets to 0 may be as small as 0 in the model, too. The skies are drawn from the "
-    "fitted null and treated as the observed one, so that ends of supports, and parameters that mean nothing without "
-    "their component, are in the distribution. A TS below 0.001 counts as 0."
+    "climbs from several starts, as many on the observed sky as on every simulated one. It is the likelihood that is "
+    "maximised, within the supports of the priors, not the posterior; a norm that the null sets to 0 may be as small "
+    "as 0 in the model, too. The skies are drawn from the fitted null and treated as the observed one, so that ends of "
+    "supports, and parameters that mean nothing without their component, are in the distribution. A TS below 0.001 "
+    "counts as 0."
 )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gammasky.analyses.nested.evidence import BayesFactor
 from gammasky.analyses.nested.statistics import PValue, chi_square, p_value
 from gammasky.analyses.nested.study import NestedStudy
-from gammasky.engine.infer.maximum.climbs import Maximum, theta_of
+from gammasky.engine.infer.maximum.climbs import SAME_HEIGHT, Maximum, theta_of
 from gammasky.engine.infer.maximum.compare import Comparison
 from gammasky.engine.infer.maximum.null import Null
 from gammasky.engine.infer.maximum.plane import AT_THE_END, Plane
@@ -30,9 +30,10 @@ class NestedResult:
 
     Attributes:
         study: what was asked; model, null: on the observed sky.
-        observed: the maxima there.
+        observed: the maxima there, by the climbs that every simulated sky has, too.
         rows: of each simulated sky ts, log_likelihood_null, log_likelihood and starts_at_maximum.
         bayes_factor: where it was asked for.
+        higher: log-likelihood [nat] that other climbs in the model have found beyond `observed`.
     """
 
     study: NestedStudy
@@ -41,6 +42,7 @@ class NestedResult:
     observed: Comparison
     rows: Sequence[Mapping[str, Any]]
     bayes_factor: BayesFactor | None
+    higher: float = 0.0
 
     @property
     def ts(self) -> float:
@@ -114,6 +116,11 @@ class NestedResult:
                 )
             if maximum.n_reached < 2:
                 found.append(f"Only one of {maximum.n_starts} climbs reached the maximum of the {name}.")
+        if self.higher > SAME_HEIGHT:
+            found.append(
+                f"Other climbs came {self.higher:.2f} nat higher in the model, a TS larger by {2 * self.higher:.2f}. "
+                "It is not compared, since no simulated sky is climbed as often."
+            )
         if self.p.exceeding == 0:
             found.append(
                 f"No simulated sky has a test statistic as large: p = 1/{self.p.skies + 1} is the smallest that "
@@ -135,6 +142,7 @@ class NestedResult:
             "ts": self.ts,
             "log_likelihood_null": self.observed.null.log_likelihood,
             "log_likelihood": self.observed.full.log_likelihood,
+            "higher": self.higher,
             "p": p.value,
             "p_interval": [p.low, p.high],
             "sigma": p.sigma,

@@ -52,7 +52,7 @@ def run_test(
             with Interrupts(), Progress(quiet) as progress:
                 progress.note("climbing to the maxima of the observed sky")
                 found = climbed(study, model, null, out)
-        truth = found.null.y.tolist()
+        truth = found.comparison.null.y.tolist()
         task = CompareSky(study.absolute(), tuple(truth))
         skies = run_skies(
             out / SKIES, task, [{"sky": number} for number in range(study.skies)], runner,
@@ -60,6 +60,6 @@ def run_test(
         )  # fmt: skip
         rows = [sky.row for sky in skies]
         factor = bayes_factor(study, model, null, out, quiet=quiet) if evidence else None
-        result = NestedResult(study, model, null, found, rows, factor)
+        result = NestedResult(study, model, null, found.comparison, rows, factor, found.higher)
         write_report(result, out)
         return result

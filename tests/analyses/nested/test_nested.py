@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chi2
 
+from gammasky.analyses.nested import observed
 from gammasky.analyses.nested import task as task_module
 from gammasky.analyses.nested.nested import NestedTest
 from gammasky.analyses.nested.result import NestedResult, ends_of
 from gammasky.analyses.nested.statistics import chi_square, p_value, require_enough
 from gammasky.analyses.nested.task import CompareSky
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.maximum.climbs import theta_of
+from gammasky.engine.infer.maximum.climbs import SAME_HEIGHT, theta_of
+from gammasky.engine.infer.maximum.compare import Comparison, compare
 from gammasky.engine.model.simulate import build_simulator
 
 pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
@@ -102,6 +104,31 @@ def test_a_maximum_at_the_end_of_a_prior_is_said(done: tuple[Path, NestedResult]
     (line,) = [line for line in result.maxima() if line["parameter"] == "Sps"]
     assert (line["model"], line["model_is"]) == (0.1, "lower end")
     assert any("The maximum of the model lies at the end of the prior of Sps:" in told for told in result.warnings())
+
+
+def test_the_observed_sky_is_climbed_like_every_other(
+    done: tuple[Path, NestedResult], study: NestedTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What only more climbs have found is said, and does not count: skies of the null have no more than one round."""
+    result = done[1]
+    null = result.null
+    again = compare(result.model, null.plane, null.full, study.seed, near=result.observed.null.y, loose=null.loose_axes)
+    np.testing.assert_allclose(result.ts, again.ts, rtol=1e-6)
+    assert result.higher < SAME_HEIGHT
+    assert not any("Other climbs" in told for told in result.warnings())
+
+    def luckier(*args: Any, near: Any = None, **options: Any) -> Comparison:
+        found = compare(*args, near=near, **options)
+        if near is not None:
+            return found
+        return replace(found, full=replace(found.full, log_likelihood=found.full.log_likelihood + 3.0))
+
+    monkeypatch.setattr(observed, "compare", luckier)
+    lucky = observed.climbed(study, result.model, null, tmp_path)
+    np.testing.assert_allclose(lucky.comparison.ts, result.ts, rtol=1e-6)
+    assert observed.known(study, result.model, null, tmp_path).higher == lucky.higher > 2.9
+    told = replace(result, higher=lucky.higher).warnings()
+    assert any(text.startswith("Other climbs came 3.00 nat higher in the model, a TS larger by 6.00.") for text in told)
 
 
 def test_a_share_of_zero_is_at_the_end_and_its_stick_is_not_named(
