@@ -50,10 +50,12 @@ result.ts, result.p.value, result.table(), result.plot()
   the posterior. Priors of norms often begin above 0, at 1e-5 say: a norm that the null sets to 0 may be as small as 0 in
   the model, too, so that the null is part of the model and TS is never negative. A TS below 0.001, which is what two
   climbs may differ by, counts as 0.
-- **Its distribution** is that of skies drawn from the fitted null, each treated as the observed one. So it contains what the
-  theorem of Wilks leaves out: a norm of 0 lies at the end of its support, and slopes, breaks and shapes of a component
-  that is not there mean nothing (Protassov et al., astro-ph/0201547). Chi-square with as many degrees as the null fixes
-  numbers is shown for comparison only.
+- **Its distribution** is that of skies drawn from the fitted null, each treated as the observed one: climbed from as many
+  starts, one of which is what the sky is drawn from. Where more climbs find the model's maximum of the observed sky higher
+  up, the report says by how much, and does not count it. So the distribution contains what the theorem of Wilks leaves
+  out: a norm of 0 lies at the end of its support, and slopes, breaks and shapes of a component that is not there mean
+  nothing (Protassov et al., astro-ph/0201547). Chi-square with as many degrees as the null fixes numbers is shown for
+  comparison only.
 - **p = (k + 1) / (n + 1)** if k of n skies have a TS at least as large, with the 68 % interval of the binomial distribution. `n`
   skies can give no p below 1 / (n + 1): `--p 0.001` refuses to start with too few. `--skies` may grow.
 - `--simulator likelihood` draws each pixel on its own, as the likelihood has them: p is then exact but for the fitted null
