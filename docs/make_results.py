@@ -35,11 +35,11 @@ DRAWN = {
 HEAD = """# Studies of the Fermi-LAT data: what they found
 
 Written by `docs/make_results.py` from the studies themselves. Each section is one command on two cores, by the default
-method ([../inference.md](../inference.md)), with its table; whole tables are in `docs/studies/tables`. Fractions are
+method ([inference](../inference.md)), with its table; whole tables are in `docs/studies/tables`. Fractions are
 5 / 50 / 95 % of the posterior, fluxes mean ± standard deviation in counts per pixel. Ranges and shifts are those of the
 members whose verdict is *reliable*. log Z compares fits of the same photons in the same pixels only. Masks x shapes x
-diffuse models: [../campaigns.md](../campaigns.md#measured-36-fits-of-the-fermi-lat-data). Studies that are not here
-were not run again since the default method is the emulator: [earlier.md](earlier.md).
+diffuse models: [campaigns](../campaigns.md#measured-36-fits-of-the-fermi-lat-data). Studies that are not here
+were not run again since the default method is the emulator: [earlier](earlier.md).
 """
 
 

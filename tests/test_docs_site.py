@@ -99,6 +99,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_say_where_they_lead(page: Path) -> None:
+    """On the site a page is no file: its name in a link would be one that readers never see."""
+    assert re.findall(r"\[[^\]\s]+\.md\]\(", prose(page.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_code_is_code(page: Path) -> None:
     """Python parses and TOML is TOML, in cells of notebooks and elsewhere."""
     for kind, block in code_blocks(page.read_text(encoding="utf-8")):
