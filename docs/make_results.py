@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from gammasky.analyses.ensemble.quantities import QUANTITIES
-from gammasky.analyses.studies.study import Study, read_study, studies
+from gammasky.analyses.studies.skies import SEPARATOR
+from gammasky.analyses.studies.study import InjectedSkies, Study, read_study, studies
+from gammasky.distributed.table import write_csv
 
 HERE = Path(__file__).parent / "studies"
 TABLES, FIGURES, PAGE = HERE / "tables", HERE / "figures", HERE / "results.md"
@@ -59,13 +62,18 @@ def main() -> None:
 
 
 def _keep(name: str, folder: Path) -> None:
-    """The tables and figures of a study."""
+    """The tables and figures of a study; what is an effect between fits of one sky is none between skies."""
+    made_of_skies = read_study(name).skies is not None
     for source, kind in KEPT.items():
-        if (folder / source).is_file():
+        if (folder / source).is_file() and not (made_of_skies and kind == "effects"):
             shutil.copyfile(folder / source, TABLES / f"{name}_{kind}.csv")
     for source in DRAWN:
-        if (folder / source).is_file():
+        if (folder / source).is_file() and not (made_of_skies and "effects" in source):
             shutil.copyfile(folder / source, FIGURES / f"{name}_{Path(source).name}")
+    made = {file.parent.name: tomllib.loads(file.read_text()) for file in folder.glob("skies/*/sky_0000.toml")}
+    norms = {truth: sky["truth"]["S_gce"] for truth, sky in made.items() if "S_gce" in sky["truth"]}
+    if norms:  # a norm is the mean number of counts per pixel
+        write_csv(TABLES / f"{name}_truths.csv", [{"truth": name, "excess_flux": norm} for name, norm in norms.items()])
 
 
 def _overview(known: list[Study]) -> Iterator[str]:
@@ -132,13 +140,50 @@ def _members(rows: list[Row]) -> Iterator[str]:
 
 def _skies(study: Study) -> Iterator[str]:
     """A line for all skies of a truth under the same choices."""
-    yield "| truth | fitted with | skies | point-source fraction (mean) | scatter between skies | its sd in one fit |"\
-        " flux of the excess | scatter | its sd in one fit |"  # fmt: skip
-    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
-    for row in _read(study.name, "study"):
-        numbers = (f"{name}{suffix}" for name in ("ps_fraction", "excess_flux") for suffix in ("", "_scatter", "_sd"))
-        cells = [f"{_number(row, name):.2f}" if np.isfinite(_number(row, name)) else "" for name in numbers]
-        yield f"| {row['truth']} | {row['choices'] or 'the model'} | {row['skies']} | {' | '.join(cells)} |"
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in _read(study.name, "members"):
+        others = (f"{name[5:]} = {value}" for name, value in row.items() if name.startswith("axis."))
+        truth = row["axis.sky"].rpartition(SEPARATOR)[0]
+        choices = ", ".join(text for text in others if not text.startswith("sky ="))
+        groups.setdefault((truth, choices or "the model"), []).append(row)
+    yield from _injected(groups) if isinstance(study.skies, InjectedSkies) else _smooth(study, groups)
+
+
+def _injected(groups: dict[tuple[str, str], list[Row]]) -> Iterator[str]:
+    """What is found of a signal, above what the data have without it."""
+    yield "| injected | sources in the model | flux of the excess | of it smooth | found of the signal |"\
+        " of it smooth | log Z | verdict |"  # fmt: skip
+    yield "| ---: | --- | --- | --- | ---: | ---: | --- | --- |"
+    for (truth, choices), rows in groups.items():
+        found = []
+        for name in ("excess_flux", "smooth_flux"):
+            above = np.mean(_column(rows, f"{name}_mean")) - np.mean(_column(groups["0", choices], f"{name}_mean"))
+            found.append(f"{above:+.2f}" if float(truth) else "")
+        (row,) = rows
+        log_z = f"{_number(row, 'log_z'):.2f} ± {_number(row, 'log_z_error'):.2f}"
+        yield f"| {truth} | {choices.rpartition('= ')[2]} | {_with_sd(row, 'excess_flux')} |"\
+            f" {_with_sd(row, 'smooth_flux')} | {' | '.join(found)} | {log_z} | {row['verdict']} |"  # fmt: skip
+
+
+def _smooth(study: Study, groups: dict[tuple[str, str], list[Row]]) -> Iterator[str]:
+    """What is found in skies that have no point sources; log Z of the fits of one sky is compared."""
+    truths = {row["truth"]: _shown(row, "excess_flux") for row in _read(study.name, "truths")}
+    best: dict[str, float] = {}
+    for row in (row for rows in groups.values() for row in rows):
+        best[row["axis.sky"]] = max(best.get(row["axis.sky"], -np.inf), _number(row, "log_z"))
+    yield "| truth, all smooth | its flux of the excess | fitted with | skies | reliable | point-source fraction:"\
+        " medians | largest 95 % | flux of the excess found | its sd in one fit | log Z below the best |"  # fmt: skip
+    yield "| --- | ---: | --- | ---: | ---: | --- | ---: | --- | ---: | --- |"
+    for (truth, choices), rows in groups.items():
+        medians, highs, flux, sd = (
+            _column(rows, name) for name in ("ps_fraction_q50", "ps_fraction_q95", "excess_flux_mean", "excess_flux_sd")
+        )
+        below = np.array([best[row["axis.sky"]] - _number(row, "log_z") for row in rows])
+        reliable = sum(row["verdict"] == "reliable" for row in rows)
+        scatter = f" ± {flux.std(ddof=1):.2f}" if len(rows) > 1 else ""
+        yield f"| {truth} | {truths.get(truth, '')} | {choices.rpartition('= ')[2]} | {len(rows)} | {reliable} |"\
+            f" {medians.min():.3f} to {medians.max():.3f} | {highs.max():.2f} | {flux.mean():.2f}{scatter} |"\
+            f" {sd.mean():.2f} | {below.min():.1f} to {below.max():.1f} |"  # fmt: skip
 
 
 def _effects(study: Study) -> Iterator[str]:
