@@ -35,24 +35,27 @@ ENOUGH = 50  # skies
 TAILS = [0.5 * (1 - level) for level in LEVELS]
 PAGE = """# Energy: one population of sources, seen in several bins
 
-A source shines in all energy bins at once. Written by `docs/make_energy.py` from the fits that it names.
+A source shines in all energy bins at once, and its photons in all of them must be counted together. This page says
+how the joint likelihood is computed, and shows two fits and what they gain. It is written by `docs/make_energy.py`
+from those fits.
 
 ## What is computed
 
-A source of flux F sends, in exposure region r, a Poisson number of photons with mean S = eps_r F to all bins
-together, and each of its photons falls in bin e with probability phi_e: the spectrum, times the exposure of the bin. So
-the photons of the sources in a pixel have the distribution of one bin, with generating function G(u), and
-u = sum_e phi_e t_e shares them out among the bins. With smooth means mu_e, the probability of the counts k_1 .. k_E of
-a pixel is
+A source of flux F [cm^-2 s^-1] sends, in exposure region r, a Poisson number of photons with mean S = eps_r F to all
+bins together, where eps_r is the exposure [cm^2 s]. Each photon falls in bin e with the probability phi_e, the
+normalised product of spectrum and exposure. So the total number n of source photons in a pixel has the distribution
+p_n that it has in a fit of one bin, and these photons are then shared out among the bins. The smooth emission adds a
+Poisson number of mean mu_e to each bin. The probability of the counts k_1 .. k_E of a pixel is
 
     P(k_1 .. k_E) = sum_n p_n a_n,     a_n = P(k_1 .. k_E | n photons of sources)
 
-which is exact, has only positive terms, and costs as much as one bin with all photons, times a small number. Value and
-gradient are by hand, in Numba and CUDA (`engine/kernels/nptf_energy`). One bin is the likelihood of one bin; bins with
-one spectrum for everything, added up, are the likelihood of their sum times a multinomial factor (tests of both to
-1e-12).
+which is exact and has only positive terms, and takes a few times as long as one bin with all photons. Value and
+gradient are written by hand, in Numba and CUDA (`engine/kernels/nptf_energy`). Two tests hold to 1e-12: with one bin
+this is the likelihood of one bin; and if everything has one spectrum, it is the likelihood of the summed bins times a
+multinomial factor.
 
-A model asks for it with a source grid of fluxes and a spectrum for every population ([models](models.md)):
+A model uses this likelihood if it has a source grid of fluxes and a spectrum for every population
+([models](models.md)):
 
 ```toml
 [source_grid]
@@ -68,13 +71,13 @@ source_counts = {{ slopes = ["n1", "n2"], breaks = ["Fb"] }}      # breaks are f
 ```
 
 **What is approximate**: the fraction of a source's photons that a pixel receives is taken to be the same in all bins,
-that of the mean of their point-spread functions. Simulated photons have the point-spread function of their own bin
+that of their mean point-spread function. Simulated photons have the point-spread function of their own bin
 (`gammasky simulate`, predictive checks). The last section measures what that costs.
 
-**Two spectra**: populations share one spectrum, or some have one and some another. Then the photons of the two kinds
-are summed over apart (`engine/kernels/nptf_two_spectra`), exactly and with a gradient by hand, but at the cost of the
-cube of the counts of a pixel instead of the square; it runs on the CPU, for pixels of at most 1,000 photons. A third
-spectrum is refused.
+**Two spectra**: all populations share one spectrum, or some have one and the others a second one. Then the sum runs
+over the photons of both kinds (`engine/kernels/nptf_two_spectra`). It is exact, too, but its cost grows with the cube
+of the counts of a pixel instead of the square, and it runs only on the CPU, for pixels of at most 1,000 photons. A
+third spectrum is refused.
 
 ## A simulated inner Galaxy in four bins
 
@@ -99,18 +102,18 @@ The second column is the same fit of a data set that the same recipe builds with
 {gain}
 """
 GAIN = """Skies of the inner 12 degrees at nside 128 in four bins from 2 to 20 GeV, with the exposure of the Fermi-LAT
-data and the point-spread function of each bin. Truths come from the priors of ten parameters. In half of the skies the
-point sources of the excess have the spectrum of pulsars and the smooth part that of dark matter (b quarks); in the
-others it is the reverse. Each is fitted by the joint likelihood, by that of one bin (the sum, mean point-spread
-function), and by the sum of the log-likelihoods of the bins, as if no source shone in two of them. Counts are drawn
-from the likelihood's own distribution (*likelihood*), or photon by photon on the sphere (*photons*), where pixels share
-sources and the point-spread function is that of the bin.
+data and the point-spread function of each bin. Truths come from the priors of ten parameters. In half of the skies
+the point sources of the excess have the spectrum of pulsars and the smooth part that of dark matter (b quarks); in
+the others it is the reverse. Each is fitted by the joint likelihood (*joint*), by that of the summed bins with the
+mean point-spread function (*one bin*), and by the sum of the log-likelihoods of the bins, as if no source shone in
+two of them (*composite*). Counts are drawn from the likelihood's own distribution (*likelihood*), or photon by photon
+on the sphere (*photons*), where pixels share sources and the point-spread function is that of the bin.
 
 {number}All numbers are of the point-source fraction of the excess: *width* is the median over skies of the standard
-deviation of the posterior over that of one bin on the same sky, *shift* the mean distance of the posterior mean from
-the truth in posterior standard deviations, *KS* the Kolmogorov-Smirnov probability that the share of the posterior
-below the truth is uniform, and then how often the truth lies in the central interval (binomial 95 % band of a perfect
-one: {bands}). All rows have the same truths: their shifts are not independent of each other.
+deviation of the posterior over that of one bin on the same sky (below 1 is a gain), *shift* the mean distance of the
+posterior mean from the truth in posterior standard deviations, *KS* the Kolmogorov-Smirnov probability that the share
+of the posterior below the truth is uniform, and then how often the truth lies in the central interval (binomial 95 %
+band of a perfect one: {bands}). All rows have the same truths: their shifts are not independent of each other.
 
 {table}
 
@@ -120,14 +123,17 @@ one: {bands}). All rows have the same truths: their shifts are not independent o
 the posterior below it than so much](figures/energy_gain.png)
 """
 SKY_READ = """- **The share of the sources is that of the paper**, and dN/dF meets the counts of the 3FHL catalogue
-  (points) over two decades of flux, from where it becomes incomplete, although the fit knows nothing of the catalogue.
+  (points) over two decades of flux, from where it becomes incomplete, although the fit knows nothing of the
+  catalogue.
 - **The break is not where the paper has it.** It lies at the lower end of its prior, where a source sends about one
-  photon: one power law does from there to the brightest source, a little steeper than the paper's above its break. The
-  sum of the bins says the same, so energy is not the reason. The paper's break is where the catalogue ends, and the
-  points there lie above the straight line: a second break may be what the sky asks for. With one, the many bright
-  sources decide the slope. What the diffuse model and cosmic rays among photons of class SOURCE do is not known.
-- **The sources' spectrum is measured**, harder than that of the smooth isotropic emission; one bin knows nothing of it.
-  The share is not known better for it on this sky, where bright sources give it away in one bin already."""
+  photon: a single power law describes all brighter sources, a little steeper than the paper's law above its break.
+  The fit of one bin says the same, so energy is not the reason. The paper's break is where the catalogue ends, and
+  the points there lie above the straight line, so a model with two breaks may fit better. With one break, the many
+  bright sources decide the slope. What the diffuse model and cosmic rays among photons of class SOURCE do is not
+  known.
+- **The sources' spectrum is measured**, harder than that of the smooth isotropic emission; one bin knows nothing of
+  it. The share of the sources is not known better for it on this sky, where bright sources determine it in one bin
+  already."""
 PAPER = {
     "slope above the break": "2.09 ± 0.04",
     "slope below the break": "1.07 ± 0.27",
@@ -276,7 +282,7 @@ def _gain_by_scenario(by_fit: dict[tuple[str, str], dict[int, dict[str, Any]]], 
             for scenario, of in ratios.items()
         ]
         told.append(f"{' and '.join(parts)} ({simulator})")
-    return f"Joint over one bin, median and 68 % of the skies: {'; '.join(told)}."
+    return f"Width of the joint fit over that of one bin, median and 68 % of the skies: {'; '.join(told)}."
 
 
 def _draw_gain(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> None:
