@@ -1,10 +1,11 @@
 """How the NPTF operation grows on a CPU: value and gradient against pixels, counts and points; see README.md beside it.
 
-    python benchmarks/scaling.py [--json] [--largest PIXELS]
+    python benchmarks/scaling.py [--json] [--largest PIXELS] [--figure docs/figures/scaling.png]
 
 Two populations, seven regions; one axis is varied at a time, from 6,839 pixels of some 20 counts at 8 points. Times are
 medians of calls of a compiled program, memory is what XLA gives it for arguments, results and room to work in, and the
-kernel's own partial sums. The least that the recursion needs is k (k + 1) / 2 multiply-adds for a count k.
+kernel's own partial sums. The least that the recursion needs is k (k + 1) / 2 multiply-adds for a count k. The figure
+draws the time that they would take at the rate of a product of matrices on the same cores, which nothing can beat.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,7 +65,50 @@ def case(pixels: int, counts: int, points: int) -> dict[str, float] | None:
         jax.block_until_ready(compiled(*point))
         times.append(time.perf_counter() - start)
     milliseconds = 1e3 * float(np.median(times))
-    return {"ms": milliseconds, "MB": bytes_of / 1e6, "ns for each multiply-add": 1e6 * milliseconds / max(work, 1.0)}
+    each = 1e6 * milliseconds / max(work, 1.0)
+    return {"ms": milliseconds, "MB": bytes_of / 1e6, "multiply-adds": work, "ns for each multiply-add": each}
+
+
+def fastest() -> float:
+    """Multiply-adds a nanosecond of a product of matrices, on all cores that the kernels use."""
+    import jax
+    import jax.numpy as jnp
+
+    n = 2000
+    a = jnp.asarray(np.random.default_rng(0).uniform(size=(n, n)))
+    product = jax.jit(lambda a: a @ a)
+    times = []
+    for _ in range(6):  # the first one compiles
+        start = time.perf_counter()
+        jax.block_until_ready(product(a))
+        times.append(time.perf_counter() - start)
+    return n**3 / (1e9 * min(times))
+
+
+def draw(rows: list[dict[str, float]], rate: float, path: Path) -> None:
+    """Time and memory along each axis, and the least time."""
+    from matplotlib.figure import Figure
+
+    from gammasky.engine.infer.figures.style import COLOURS, GREY, save, styled
+
+    with styled():
+        figure = Figure(figsize=(10.5, 3.8), layout="constrained")
+        for panel, axis in zip(figure.subplots(1, len(AXES), sharey=True), AXES, strict=True):
+            along = [row for row in rows if row["axis"] == axis and "ms" in row]
+            for few in (False, True):  # of as many pixels: only those compare
+                alike = [row for row in along if (row["pixels"] == FEW) == few]
+                x, hidden = [row[axis] for row in alike], "_" if few else ""  # one legend for both
+                least = [1e-6 * row["multiply-adds"] / rate for row in alike]
+                panel.loglog(x, [row["ms"] for row in alike], "o-", color=COLOURS[0], label=f"{hidden}time [ms]")
+                panel.loglog(x, [row["MB"] for row in alike], "s--", color=COLOURS[1], label=f"{hidden}memory [MB]")
+                panel.loglog(x, least, ":", color=GREY, label=f"{hidden}least time [ms]")
+            rest = [f"{row:,} {name}" for name, row in USUAL.items() if name != axis]
+            panel.set_title(", ".join(rest) + (f"; from 1,000 on {FEW} pixels" if axis == "counts" else ""), fontsize=8)
+            panel.set_xlabel({"counts": "mean count of a pixel"}.get(axis, axis))
+        figure.axes[0].set_ylabel("ms, MB")
+        figure.axes[0].set_ylim(bottom=1e-3)
+        figure.axes[0].legend(fontsize=8)
+        save(figure, path)
 
 
 def main() -> None:
@@ -71,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--largest", type=int, default=1_000_000, help="most pixels")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
     import gammasky
 
@@ -83,7 +129,9 @@ def main() -> None:
             sizes = {**USUAL, axis: value}
             if axis == "counts" and value >= 1000:
                 sizes["pixels"] = FEW
-            rows.append({**sizes, **(case(**sizes) or {})})
+            rows.append({"axis": axis, **sizes, **(case(**sizes) or {})})
+    if given.figure:
+        draw(rows, fastest(), given.figure)
     if given.json:
         print(json.dumps(rows))
         return
