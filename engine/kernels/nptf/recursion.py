@@ -23,6 +23,7 @@ from gammasky.engine.kernels.vectors import WIDTH, rows_of
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
+LOOK = 256  # q_n between two looks at whether they have left the range
 
 
 class Rows(NamedTuple):
@@ -86,5 +87,7 @@ def recursion(k: int, x: Floats, row: int, stride: int, populations: int, work: 
         convolve(work, at.q, at.y, at.inverse, n)
     for n in range(single + 1, k, 4):
         convolve_four(work, at.q, at.y, at.inverse, n)
+        if n % LOOK < 4 and not all_between(work, at.q + n, at.q + n + 3, SAFE_LOW, SAFE_HIGH):
+            return False  # the rest would be for nothing
     # a NaN or an infinity anywhere makes the last q one, or leaves the range
     return bool(all_between(work, at.q, at.q + k, SAFE_LOW, SAFE_HIGH))

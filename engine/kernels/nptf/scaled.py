@@ -17,6 +17,8 @@ from gammasky.engine.kernels.policy import COMPILE
 
 ZERO_POWER = -(10**9)  # power of 2 that stands for zero: below any that occurs, and twice it still fits 32 bits
 POWERS = np.append(0.5 ** np.arange(256), 0.0)  # a term below 2^-255 of the largest one adds nothing
+USUAL = 900  # powers of 2 up to which a weight is a number by itself
+TWO_TO = np.ldexp(1.0, np.arange(-USUAL, USUAL + 1))
 LOG_2 = math.log(2.0)
 BLOCK = 16  # q_n that share a power of 2
 #: Range of q_n in units of their block, and largest y_m and ratio of the units of two blocks: what is lost to underflow
@@ -47,35 +49,33 @@ def _scaled_dot(n: int, a: Floats, a_power: Whole, q: Floats, q_power: Whole, di
 @njit(**COMPILE)
 def _by_blocks(k: int, y: Floats, q: Floats, q_power: Whole) -> bool:
     """Fill q_n = q[n] * 2^q_power[n] from y (k + 1,); False where the q_n of a block are too far apart."""
-    power, factor = np.zeros(k // BLOCK + 1, dtype=np.int64), np.ones(k // BLOCK + 1)
+    power = np.zeros(k // BLOCK + 1, dtype=np.int64)
     falling = y[::-1].copy()  # y_{n-i} is falling[k - n + i]
+    own = np.zeros(k + 1)  # the q_n so far in units of the latest block: one long sum for each n
     for m in range(1, k + 1):
         if y[m] > LARGEST:
             return False
-    q[0] = 1.0
+    q[0] = own[0] = 1.0
     for n in range(1, k + 1):
-        block = n // BLOCK
-        total = 0.0
-        for other in range(block):
-            own, place, of_block = q[other * BLOCK :], falling[k - n + other * BLOCK :], 0.0
-            for i in range(BLOCK):
-                of_block += own[i] * place[i]
-            total += factor[other] * of_block
-        for i in range(block * BLOCK, n):
-            total += q[i] * falling[k - n + i]
+        place, total = falling[k - n :], 0.0
+        for i in range(n):
+            total += own[i] * place[i]
         total /= n
+        block = n // BLOCK
         if n == block * BLOCK:  # the first of a block chooses its power
             if not (total > 0.0 and total < math.inf):
                 return False
             total, shift = math.frexp(total)
             power[block] = power[block - 1] + shift
             for other in range(block):
-                factor[other] = math.ldexp(1.0, power[other] - power[block])
-                if factor[other] > NARROW:
+                factor = math.ldexp(1.0, power[other] - power[block])
+                if factor > NARROW:
                     return False
+                for i in range(other * BLOCK, (other + 1) * BLOCK):
+                    own[i] = factor * q[i]
         if not (total >= 1.0 / NARROW and total <= NARROW):
             return False
-        q[n] = total
+        q[n] = own[n] = total
     for n in range(k + 1):
         q[n], q_power[n] = scaled(q[n], power[n // BLOCK])
     return True
@@ -119,7 +119,13 @@ def scaled_gradient(k: int, scale: float, weight: Floats, weight_power: Whole, x
     total = x[0]
     d_x[0] += scale
     for m in range(1, k + 1):
-        d_x[m] += math.ldexp(scale * weight[m], weight_power[m])
-        mantissa, power = math.frexp(x[m])  # neither factor alone needs to be in range
-        total += math.ldexp(mantissa * weight[m], power + weight_power[m])
+        power = weight_power[m]
+        if -USUAL <= power <= USUAL:
+            there = weight[m] * TWO_TO[power + USUAL]
+            d_x[m] += scale * there
+            total += x[m] * there
+        else:  # neither factor alone needs to be in range
+            d_x[m] += math.ldexp(scale * weight[m], power)
+            mantissa, own = math.frexp(x[m])
+            total += math.ldexp(mantissa * weight[m], own + power)
     return total
