@@ -125,7 +125,7 @@ class Coordinates:
         u = np.random.default_rng(0).standard_normal((_CLOUD, laplace.mode.size))
         program = model.program("flux coordinates", lambda: jax.jit(jax.vmap(self.from_latent)))
         x = np.asarray(program(jnp.asarray(laplace.mode + u @ laplace.scale_tril.T)))
-        return x.mean(axis=0), np.cov(x.T)
+        return x.mean(axis=0), np.atleast_2d(np.cov(x.T))  # that of one parameter is no matrix
 
 
 def latent_coordinates() -> Coordinates:

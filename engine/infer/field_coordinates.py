@@ -83,6 +83,8 @@ def field_axes(model: Density) -> tuple[FieldAxes, ...]:
         slot = model.latent.slots[field.coefficients]
         axes = np.arange(slot.start, slot.start + slot.n_latent)
         found[field.coefficients] = FieldAxes(axes, _log_ratio(model, name, roots), np.zeros(0))
+    if not found:
+        return ()
     known = _information(np.concatenate([*slopes, list(means.values())]), np.sum(list(means.values()), axis=0))
     ends = np.cumsum([len(part) for part in slopes])[:-1]
     parts = np.split(known[: len(known) - len(means)], ends)

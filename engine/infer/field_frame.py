@@ -52,4 +52,7 @@ def frame_of_fields(model: Density, to_latent: ToLatent, start: Floats) -> tuple
     _, (top,) = climb(in_coordinates, start[None])
     if not np.isfinite(top).all():
         top = start
-    return top, covariance_of(differences(in_coordinates, top))
+    bend = differences(in_coordinates, top)
+    if not np.isfinite(bend).all():
+        raise model.explain(model.parameters(forward(top[None])[0][0]))
+    return top, covariance_of(bend)

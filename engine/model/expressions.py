@@ -166,7 +166,8 @@ def substituted(text: str, values: Mapping[str, Any]) -> str:
     if not names_in(text) & values.keys():
         return text
     put = {name: f"({value!r})" if isinstance(value, float) else str(value) for name, value in values.items()}
-    return re.sub(r"[^\W\d]\w*", lambda found: put.get(found[0], found[0]), text)
+    # the e of 1e-3 and of 1.e-3 is no name
+    return re.sub(r"(?<![\w.])[^\W\d]\w*", lambda found: put.get(found[0], found[0]), text)
 
 
 def problem(where: str, text: str, at: int, what: str) -> InputError:

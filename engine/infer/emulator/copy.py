@@ -105,7 +105,8 @@ def moments(x: Floats, weights: Floats, copy: Copy, n_plain: int) -> tuple[Float
     effective = 1 / (weights**2).sum()
     plain, centre, scale_tril = x[:, :n_plain], np.asarray(copy.centre), np.asarray(copy.scale_tril)
     mean = weights @ plain
-    covariance = (plain - mean).T @ ((plain - mean) * weights[:, None]) / (1 - 1 / effective)
+    lost = max(1 - 1 / effective, 1e-12)  # 0 where one draw has all the weight, and so is its covariance
+    covariance = (plain - mean).T @ ((plain - mean) * weights[:, None]) / lost
     share = effective / (effective + 2 * n_plain)
     before = scale_tril @ scale_tril.T
     mean, covariance = (

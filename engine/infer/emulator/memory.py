@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import jax.numpy as jnp
@@ -66,10 +67,9 @@ def recall(emulation: Emulation, checkpoint: Checkpoint) -> None:
         return {name.removeprefix(begin): values for name, values in tables.items() if name.startswith(begin)}
 
     design = part("design")
-    ends = np.cumsum(design["sizes"])
-    for first, last in zip(
-        [0, *ends[:-1]], ends, strict=True
-    ):  # in the same batches: to the last bit the same features
+    for first, last in pairwise(
+        [0, *np.cumsum(design["sizes"])]
+    ):  # the same batches: to the last bit the same features
         rows = slice(first, last)
         emulation.design.append(emulation.target, design["x"][rows], design["values"][rows], design["gradients"][rows])
     network = {name: jnp.asarray(values) for name, values in part("network").items()}

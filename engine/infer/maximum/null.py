@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -138,14 +139,11 @@ def _condition(text: str, model: SkyModel) -> tuple[str, Any]:
     name, right = found[1].strip(), found[2].strip()
     if name not in slots:
         raise _unknown(name, model, text)
-    try:
-        return name, json.loads(right)
-    except ValueError:
-        pass
-    try:
-        return name, float(right)  # 1. and .5 are no JSON
-    except ValueError:
-        pass
+    for read in (json.loads, float):  # 1. and .5 are no JSON
+        with suppress(ValueError):
+            value = read(right)
+            if not isinstance(value, str | bool):  # a name in quotes is none, and true is no number
+                return name, value
     if right not in slots:
         raise _unknown(right, model, text)
     return name, right

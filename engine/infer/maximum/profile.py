@@ -246,7 +246,7 @@ class _Search:
 
     def found(self) -> Profile:
         """The profile."""
-        order = np.argsort(self.values)
+        order = np.lexsort((-self.heights, self.values))  # of equal values the highest comes first, and is kept
         kept = order[np.append(True, np.diff(self.values[order]) > 0)]
         points = self.values[kept], self.heights[kept], self.y[kept]
         return Profile(self.quantity, self.plane, self.best, self.value, *points)
@@ -256,7 +256,8 @@ class _Search:
         there = self.values[np.argmin(self.values) if side < 0 else np.argmax(self.values)]
         end = self.quantity.low if side < 0 else self.quantity.high
         outer = self.heights[np.argmin(self.values) if side < 0 else np.argmax(self.values)]
-        return bool(self.best.log_likelihood - outer > DEEP or abs(there - end) <= 1e-6 * max(abs(end), 1e-3))
+        at_end = np.isfinite(end) and abs(there - end) <= 1e-6 * max(abs(end), 1e-3)
+        return bool(self.best.log_likelihood - outer > DEEP or at_end)
 
     def _nearest(self, target: float) -> int:
         return int(np.argmin(np.abs(self.values - target)))

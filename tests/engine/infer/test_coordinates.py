@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from gammasky.engine.infer.coordinates import Coordinates, flux_coordinates, latent_coordinates
-from gammasky.engine.model import SkyModel
+from gammasky.engine.infer.optimise import Laplace
+from gammasky.engine.model import SkyModel, model_from_table
+from gammasky.engine.sky.dataset import Dataset
 
 BLOCK = 100
 BOTH = Coordinates(np.array([0, 3]), np.array([1]), np.array([4]))
@@ -128,6 +132,21 @@ def test_latent_coordinates_change_nothing() -> None:
     same, log_volume = latent_coordinates().to_latent(z)
     np.testing.assert_array_equal(same, z)
     assert float(log_volume) == 0.0
+
+
+@pytest.mark.usefixtures("compiled_fast")
+def test_the_frame_of_one_norm_is_a_matrix(tiny_files: Path) -> None:
+    table = {
+        "name": "one",
+        "region": {"latitude_min": 2.0, "radius_max": 20.0, "mask": "spot", "exposure_regions": 1},
+        "parameters": {"S_flat": {"prior": "uniform", "low": 0.0, "high": 20.0}},
+        "components": [{"name": "flat", "norm": "S_flat", "template": "flat"}],
+    }
+    model = SkyModel(model_from_table(table), Dataset.open(tiny_files / "sky"))
+    start = Laplace(np.array([-0.5]), np.array([[0.02]]), 0.0, np.zeros(1))
+    mean, covariance = flux_coordinates(model).frame(model, start)
+    assert (mean.shape, covariance.shape) == ((1,), (1, 1))
+    np.testing.assert_allclose(covariance, [[(0.02 * norm.pdf(-0.5)) ** 2]], rtol=0.1)
 
 
 @pytest.mark.data

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gammasky.engine.errors import NonFiniteLikelihoodError
 from gammasky.engine.infer.coordinates import Coordinates, flux_coordinates
 from gammasky.engine.infer.emulator.copy import framed
 from gammasky.engine.infer.emulator.network import start
 from gammasky.engine.infer.emulator.sampling import Sampler
 from gammasky.engine.infer.emulator.target import Target
 from gammasky.engine.infer.field_coordinates import _information, spread_over_blocks
+from gammasky.engine.infer.field_frame import frame_of_fields
 from gammasky.engine.infer.optimise import Laplace
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import SkyModel, model_from_table
+from gammasky.engine.sky.dataset import Dataset
+from tests.engine.infer.emulator.toys import Toy
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +149,35 @@ def test_the_frame_is_about_the_highest_point_in_x(field_model: SkyModel, coordi
     values = np.linalg.eigvalsh(scale_tril.T @ (curvature + curvature.T) / 2 @ scale_tril)
     np.testing.assert_allclose(values[values > 0.95], 1.0, atol=0.02)
     assert (values > 0.95).sum() > 0.8 * size  # others are wider than twice the prior, and cut there
+
+
+@pytest.mark.usefixtures("compiled_fast")
+def test_a_field_that_is_switched_off_has_no_coordinates_of_its_own(tiny_files: Path) -> None:
+    table = {
+        "name": "off",
+        "region": {"latitude_min": 2.0, "radius_max": 20.0, "mask": "spot", "exposure_regions": 1},
+        "parameters": {
+            "S_flat": {"prior": "uniform", "low": 0.5, "high": 20.0},
+            "z": {"prior": "normal", "mean": 0.0, "sd": 1.0},
+        },
+        "components": [{
+            "name": "flat",
+            "norm": "S_flat",
+            "template": {"map": "flat", "field": {"harmonics": 2, "amplitude": 0.0, "coefficients": "z"}},
+        }],
+    }  # fmt: skip
+    model = SkyModel(model_from_table(table), Dataset.open(tiny_files / "sky"))
+    coordinates = flux_coordinates(model)
+    assert coordinates.fields == ()
+    z = jnp.linspace(-1.0, 1.0, 9)
+    np.testing.assert_allclose(coordinates.from_latent(z)[1:], z[1:], rtol=1e-15)
+
+
+def test_a_frame_at_the_edge_of_the_likelihood_is_refused() -> None:
+    """The highest point lies nearer to the edge than the steps of the curvature are long."""
+
+    def log_posterior(z: jax.Array) -> jax.Array:
+        return -0.5 * jnp.sum((z - 0.29995) ** 2) + 1e-12 * jnp.sqrt(0.3 - z[0])
+
+    with pytest.raises(NonFiniteLikelihoodError):
+        frame_of_fields(Toy(2, log_posterior), lambda x: (x, jnp.asarray(0.0)), np.full(2, 0.29995))

@@ -18,7 +18,7 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.nested_model import nested_spec
 from gammasky.engine.infer.maximum.null import read_null
 from gammasky.engine.model import SkyModel, model_from_table
-from gammasky.engine.model.expressions import read
+from gammasky.engine.model.expressions import read, substituted
 from gammasky.engine.model.main_parameters import main_parameters
 from gammasky.engine.model.parameters import parameter_labels
 
@@ -270,6 +270,10 @@ def test_a_name_that_reads_as_an_expression_is_refused(population_table: Table) 
     population_table["components"][0]["norm"] = "S-flat"
     with pytest.raises(InputError, match="'S-flat' is the name of a parameter and reads as an expression; rename it"):
         parameter_labels(model_from_table(population_table))
+
+
+def test_the_exponent_of_a_number_is_no_parameter() -> None:
+    assert substituted("1e-3 * e + 2.E3*E", {"e": 0.5, "E": "F"}) == "1e-3 * (0.5) + 2.E3*F"
 
 
 def test_null_hypotheses_see_through_expressions(build: Callable[..., SkyModel], population_table: Table) -> None:

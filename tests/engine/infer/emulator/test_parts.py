@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,10 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gammasky.engine.infer.checkpoint import Checkpoint
 from gammasky.engine.infer.emulator import network as networks
 from gammasky.engine.infer.emulator.chains import CHAINS, ExactChains, weighed
-from gammasky.engine.infer.emulator.copy import Copy, framed, placed, reframed, white
+from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, reframed, white
 from gammasky.engine.infer.emulator.design import KEPT, Design
+from gammasky.engine.infer.emulator.emulation import Emulation
+from gammasky.engine.infer.emulator.memory import recall, remembered
 from gammasky.engine.infer.emulator.mixing import of_short_chains
 from gammasky.engine.infer.emulator.sampling import Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
@@ -202,6 +206,29 @@ def test_tempered_weights_have_the_size_that_is_asked_for() -> None:
         assert weights.sum() == pytest.approx(1.0)
         assert 1 / (weights**2).sum() >= least * 100
     np.testing.assert_allclose(tempered(log_weights, 0.0)[:2] / tempered(log_weights, 0.0)[0], [1, np.exp(-1)])
+
+
+def test_one_draw_with_all_the_weight_leaves_the_frame_as_wide_as_it_was(target: Target) -> None:
+    copy, x = quadratic(target, 0.5), np.random.default_rng(1).standard_normal((100, SIZE))
+    mean, covariance = moments(x, np.eye(100)[3], copy, SIZE)
+    share = 1 / (1 + 2 * SIZE)
+    np.testing.assert_allclose(mean, share * x[3] + (1 - share) * PLACE, rtol=1e-12)
+    np.testing.assert_allclose(covariance, (1 - share) * WIDTH**2 * np.eye(SIZE), atol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [[], [3, 2]])
+def test_a_design_is_recalled_in_its_batches(sizes: list[int], target: Target) -> None:
+    """Also one that holds nothing yet, as that of a model with fields before its first phase has ended."""
+    emulation = Emulation(target.model, 0)
+    emulation.copy = framed(emulation.target, np.zeros(SIZE), np.eye(SIZE))
+    for size in sizes:
+        x = np.random.default_rng(size).standard_normal((size, SIZE))
+        emulation.design.append(emulation.target, x, np.arange(size, dtype=float), -x)
+    again = Emulation(target.model, 0)
+    recall(again, Checkpoint(Path("checkpoint"), remembered(emulation)))
+    assert [len(features) for features in again.design.features] == sizes
+    for name in ("x", "values", "gradients"):
+        np.testing.assert_array_equal(getattr(again.design, name), getattr(emulation.design, name))
 
 
 def test_programs_that_are_shared_hold_no_prior(small_model: SkyModel, small_table: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import gammaln
 
+from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.climbs import theta_of
 from gammasky.engine.infer.maximum.compare import compare
 from gammasky.engine.infer.maximum.nested_model import nested_spec
@@ -163,6 +164,12 @@ def test_a_value_goes_into_the_box_and_back(prior: dict[str, Any], value: Any) -
     assert (x < high).all()
     tables = type(described).tables([slot])
     np.testing.assert_allclose(type(described).in_box(tables, jnp.asarray(x), [slot])["it"], value, rtol=1e-12)
+
+
+@pytest.mark.parametrize("right", ['"S_flot"', "true"])
+def test_what_is_neither_a_number_nor_a_parameter_is_refused(right: str, smooth: SkyModel) -> None:
+    with pytest.raises(InputError, match=f"null 'S_peak = {right}': unknown parameter '{right}'"):
+        read_null([f"S_peak = {right}"], smooth)
 
 
 @pytest.fixture(scope="module")

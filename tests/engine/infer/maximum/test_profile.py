@@ -17,7 +17,7 @@ from scipy.stats import chi2
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.climbs import Maximum, theta_of
 from gammasky.engine.infer.maximum.plane import Plane
-from gammasky.engine.infer.maximum.profile import DEEP, Profile, held_at, profile, whole_plane
+from gammasky.engine.infer.maximum.profile import DEEP, Profile, _Search, held_at, profile, whole_plane
 from gammasky.engine.infer.maximum.quantity import read_quantity
 from gammasky.engine.infer.maximum.scan import scan
 from gammasky.engine.model import SkyModel, model_from_table
@@ -96,6 +96,23 @@ def test_the_flux_of_a_component_has_the_profile_of_its_norm(smooth: SkyModel, f
     assert flux.quantity.axis is None
     np.testing.assert_allclose(flux.log_likelihood, by_hand(smooth, flux.values), atol=1e-4)
     np.testing.assert_allclose(flux.interval(0.95), found.interval(0.95), rtol=0.01)
+
+
+def test_a_support_without_ends_is_profiled_on_both_sides(smooth: SkyModel, found: Profile) -> None:
+    """The first steps, a few per cent of the value, are short beside the width: it is that of the next ones."""
+    table = smooth.spec.model_dump(mode="json", exclude_none=True)
+    table["parameters"]["S_peak"] = {"prior": "normal", "mean": 3.0, "sd": 2.0}
+    model = SkyModel(model_from_table(table), smooth.dataset)
+    endless = profile(model, read_quantity("S_peak", model), seed=1, points=14)
+    assert endless.below[[0, -1]].min() > DEEP
+    np.testing.assert_allclose(endless.interval(0.95), found.interval(0.95), rtol=0.01)
+
+
+def test_of_two_points_of_one_value_the_highest_is_kept(smooth: SkyModel) -> None:
+    search = _Search(smooth, read_quantity("S_peak", smooth), seed=1)
+    search.values, search.y = np.append(search.values, search.value), np.repeat(search.y, 2, axis=0)
+    search.heights = np.array([search.best.log_likelihood - 1.0, search.best.log_likelihood])
+    assert search.found().below.tolist() == [0.0]
 
 
 def test_a_fraction_is_profiled_through_all_that_it_depends_on(tiny_model: SkyModel) -> None:
