@@ -57,7 +57,7 @@ arXiv:1511.00693. This page is written by `docs/above_50_gev.py`.
   predictive checks) is a deficit towards the poles and the anticentre, of a diffuse model that was made for lower
   energies and the inner Galaxy.
 
-## How much hangs on the cut and on the bubbles
+## How much depends on the cut and on the bubbles
 
     gammasky study latitudes.toml --out latitudes
 
