@@ -115,12 +115,12 @@ def run_campaign(
         outcomes = _stored(places, listed, check)
         before = len(outcomes)
         outcomes |= _failed_before(places, [key for key in specs if key not in outcomes], retry_failed)
-        driver = MembersDriver(places, listed, outcomes, board, keep_going=keep_going)
+        again = again or f"go on with `gammasky campaign resume {folder}`"
+        driver = MembersDriver(places, listed, outcomes, board, keep_going=keep_going, again=again)
         try:
             driver.run(by_key, undertaking, runner, task, resources)
         except KeyboardInterrupt:
-            how = again or f"go on with `gammasky campaign resume {folder}`"
-            print(f"gammasky: interrupted; {how}", file=sys.stderr)
+            print(f"gammasky: interrupted; {again}", file=sys.stderr)
             raise
     done = sum(outcome.ending == "done" for outcome in driver.outcomes.values())
     return Tally(len(listed), done, len(listed) - done, done - before, time.monotonic() - began)

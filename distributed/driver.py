@@ -20,6 +20,7 @@ FAILURES = 2  # on different seats, after which a job is given up
 ALIKE = 10  # jobs given up for the same error, more than have ended otherwise, after which nothing is worth a try
 BACKOFF_SECONDS = 1.0  # before the second attempt; twice as long before each other
 POLL_SECONDS = 0.25
+AGAIN = "go on with `resume=True`"
 
 
 class Driver(ABC):
@@ -31,11 +32,12 @@ class Driver(ABC):
     Args:
         places: of the folder, held.
         keep_going: go on also where many jobs fail with one error.
+        again: how the work goes on after an interrupt.
         remedy: what a user does after that.
     """
 
-    def __init__(self, places: Places, *, keep_going: bool = False, remedy: str = "correct it") -> None:
-        self.places, self._remedy = places, remedy
+    def __init__(self, places: Places, *, keep_going: bool = False, again: str = AGAIN, remedy: str = "") -> None:
+        self.places, self._again, self._remedy = places, again, remedy or f"correct it, and {again}"
         self.waiting: deque[Job] = deque()
         self.at_work: dict[str, Job] = {}
         self._later: list[tuple[float, str, Job]] = []  # a heap of attempts, by the time of their turn
@@ -74,7 +76,7 @@ class Driver(ABC):
             except BaseException as error:
                 session.stop()
                 if isinstance(error, OSError) and is_full(error):
-                    raise no_room(self.places.folder, str(error)) from error
+                    raise no_room(self.places.folder, str(error), self._again) from error
                 raise
 
     def _hand_out(self, session: Session) -> None:
@@ -89,7 +91,7 @@ class Driver(ABC):
         """Note how an attempt ended; one that was lost, or has failed on one seat only, is put back."""
         del self.at_work[job.key]
         if outcome.ending == "full":
-            raise no_room(self.places.folder, outcome.error)
+            raise no_room(self.places.folder, outcome.error, self._again)
         if outcome.ending == "apart":  # the session uses that node no more, or has raised
             if not session.tries_elsewhere():
                 raise InputError(outcome.error)

@@ -44,14 +44,22 @@ class MembersDriver(Driver):
         listed: its members.
         outcomes: of those that have ended already, by key; the others are added.
         board: shows how far it is.
-        keep_going: see `Driver`.
+        keep_going, again: see `Driver`.
     """
 
     def __init__(
-        self, places: Places, listed: Sequence[Listed], outcomes: dict[str, Outcome], board: Board, *, keep_going: bool
+        self,
+        places: Places,
+        listed: Sequence[Listed],
+        outcomes: dict[str, Outcome],
+        board: Board,
+        *,
+        keep_going: bool,
+        again: str,
     ) -> None:
         super().__init__(
             places,
+            again=again,
             keep_going=keep_going,
             remedy=f"see {places.failed}, correct it, and go on with `retry_failed=True` (and with `keep_going=True`,"
             " if the others are worth a try)",

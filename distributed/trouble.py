@@ -79,13 +79,13 @@ def is_full(error: OSError) -> bool:
     return error.errno in FULL
 
 
-def no_room(folder: Path, line: str) -> GammaskyError:
-    """The error of a campaign whose storage is full."""
+def no_room(folder: Path, line: str, again: str) -> GammaskyError:
+    """The error of work whose storage is full; `again` says how it goes on."""
     try:
         free = f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB free there)"
     except OSError:
         free = ""
     return GammaskyError(
-        f"folder {folder}: no room for results: {line}{free}; make room or raise the quota, and go on with"
-        f" `gammasky campaign resume {folder}`: nothing that was stored is lost"
+        f"folder {folder}: no room for results: {line}{free}; make room or raise the quota, and {again}: nothing that"
+        " was stored is lost"
     )

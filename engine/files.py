@@ -66,7 +66,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(read_bytes(path).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of the syntax, of the encoding, or of a whole number with thousands of digits
         raise InputError(f"{path}: not a TOML file: {error}") from None
     except RecursionError:
         raise InputError(f"{path}: nested too deep; expected tables in tables, a few levels of them") from None

@@ -14,7 +14,7 @@ from gammasky.analyses.calibration.run import FACTS, Calibration, CalibrationRes
 from gammasky.analyses.calibration.statistics import coverage_markdown, coverage_table, ranks
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
-from gammasky.engine.files import write_text
+from gammasky.engine.files import write_json, write_text
 from gammasky.engine.folders import folder_made
 
 RESULT, TABLES = "calibration.json", "coverage.md"
@@ -95,7 +95,7 @@ def write_report(folder: Path, results: Sequence[CalibrationResult]) -> str:
         **{fact: {of.study.scenario: int(np.nansum(of.members[fact])) for of in results} for fact in FACTS},
     }
     write_text(folder / TABLES, text)
-    write_text(folder / RESULT, json.dumps(numbers, indent=2) + "\n")
+    write_json(folder / RESULT, numbers)
     n_draws = results[0].members["draws"].shape[1]
     by_name = {name: ranks(result.members["truth"], draws) for name, (result, draws) in drawn.items()}
     save_figures(by_name, n_draws, results[0].names, folder)

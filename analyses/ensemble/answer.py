@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -105,6 +106,9 @@ def read_answer(folder: Path, *, every: bool = False) -> Answer:
     done = [row for row in rows if row["state"] == "done"]
     if not done:
         raise InputError(f"{folder}: no member is done yet; run `gammasky campaign resume {folder}`")
+    if any("verdict" not in row for row in done):
+        what = "got skies, whose report is written by the command that made them"
+        raise InputError(f"{folder}: expected the campaign of an ensemble, {what}")
     finished = {row["name"] for row in rows}
     counted = [row for row in done if every or row.get("verdict") == RELIABLE]
     axes: dict[str, list[str]] = {}
@@ -219,9 +223,14 @@ def movers(effects: Mapping[str, Effects]) -> list[tuple[str, str, str, float, f
     """Choices that move the answer by more than its error, the strongest first: quantity, axis, choice, shift, and
     shift in units of the posterior's sd."""
     found = [
-        (name, effect.axis, effect.choice, effect.shift, effect.shift / entry.sd)
+        (name, effect.axis, effect.choice, effect.shift, _ratio(effect.shift, entry.sd))
         for name, entry in effects.items()
         for effect in entry.effects
         if effect.moves
     ]
     return sorted(found, key=lambda entry: -abs(entry[-1]))
+
+
+def _ratio(shift: float, sd: float) -> float:
+    """A shift in units of an sd; without end where there is none, as of a number that is fixed in every member."""
+    return shift / sd if sd else math.copysign(math.inf, shift)

@@ -120,7 +120,7 @@ def moving(answer: Answer, pictures: Mapping[str, Path]) -> Section:
 
 
 def _signed(value: float, spread: float) -> str:
-    return ("+" if value > 0 else "") + number(value, spread)
+    return ("+" if 0 < value < math.inf else "") + number(value, spread)
 
 
 def _picture(pictures: Mapping[str, Path], name: str, caption: str) -> Picture | None:

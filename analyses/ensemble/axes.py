@@ -6,6 +6,7 @@ made, but they are made in the order of `ORDER`: the diffuse maps before their m
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -67,6 +68,8 @@ def _of_region(**settings: Any) -> Callable[[Plan], Plan]:
 def _mask(value: Any, known: Known) -> Choice:
     """`none`, a mask of the dataset, or a list of masks, all of which take pixels away."""
     names = value if isinstance(value, list) else [value]
+    if not names:
+        raise InputError("expected a mask, a list of masks, or 'none', got an empty list")
     if value == "none":
         return Choice("none", _of_region(mask=None))
     for name in names:
@@ -77,7 +80,7 @@ def _mask(value: Any, known: Known) -> Choice:
 
 def _angle(setting: str, value: Any, _known: Known) -> Choice:
     """A number of degrees; the region of interest checks its range."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         raise InputError(f"expected a number [deg], got {value!r:.60}")
     return Choice(f"{value:.12g}", _of_region(**{setting: float(value)}))
 
@@ -134,8 +137,9 @@ def _priors(value: Any, known: Known) -> Choice:
 
 def _sky(value: Any, _known: Known) -> Choice:
     """A dataset, or a table with its `name` here and the dataset as `data`."""
-    name = value.get("name") if isinstance(value, Mapping) else value
-    if not isinstance(name, str) or (isinstance(value, Mapping) and set(value) - {"name", "data"}):
+    name, data = (value.get("name"), value.get("data")) if isinstance(value, Mapping) else (value, value)
+    known = not isinstance(value, Mapping) or set(value) == {"name", "data"}
+    if not (known and isinstance(name, str) and isinstance(data, str)):
         raise InputError(f"expected a dataset or a table with name and data, got {value!r:.60}")
     return Choice(name, lambda plan: replace(plan, sky=name))
 
@@ -149,6 +153,16 @@ def _one_of(kind: str, value: Any, choices: Sequence[str]) -> str:
     if value not in choices:
         raise unknown_name(kind, str(value), choices)
     return str(value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number that double precision can hold; TOML has whole numbers of any length."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _whole(value: Any, low: int, high: int) -> int:

@@ -11,6 +11,7 @@ from gammasky.analyses.ensemble.axes import (
     NUMBERS,
     Choice,
     Known,
+    is_number,
     labelled,
     ordered,
     own_choice,
@@ -51,7 +52,7 @@ class Axis:
         """
         assert self.numbers is not None
         assert self.choose is not None
-        if isinstance(number, bool) or not isinstance(number, int | float) or number not in self.numbers:
+        if not is_number(number) or number not in self.numbers:
             kind = "a whole number" if self.numbers.integer else "a number"
             raise InputError(f"axis {self.name}: expected {kind} from {self.numbers}, got {number!r:.60}")
         return self.choose(int(number) if self.numbers.integer else float(number))
@@ -149,12 +150,12 @@ def _number(name: str, paths: Iterable[str], number: float) -> Choice:
             plan = with_number(plan, path, number, f"axis {name}")
         return plan
 
-    return labelled(name, Choice(f"{number:g}" if isinstance(number, int) else f"{number:.12g}", change))
+    return labelled(name, Choice(_label(number), change))
 
 
 def _checked_number(where: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{where}: values: expected numbers, got {value!r:.60}")
+    if not is_number(value):
+        raise InputError(f"{where}: values: expected finite numbers, got {value!r:.60}")
     return value
 
 
@@ -187,8 +188,7 @@ def condition(where: str, wanted: Any, axes: Mapping[str, Axis]) -> dict[str, tu
 
 
 def _label(value: Any) -> str:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:.12g}" if number else str(value)
+    return f"{value:.12g}" if is_number(value) else str(value)
 
 
 def _parents_first(axes: Mapping[str, Axis]) -> list[str]:

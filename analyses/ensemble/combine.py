@@ -16,6 +16,7 @@ from gammasky.engine.errors import InputError, unknown_name
 
 AS_IN_THE_MODEL = "base"  # the choice of an axis that a listed member leaves out
 MOST_MEMBERS = 100_000
+MOST_COUNTED = 2**63 - 1  # what NumPy's integers hold
 Choices = dict[str, Choice]
 
 
@@ -40,6 +41,8 @@ def combinations(ensemble: EnsembleFile, axes: Mapping[str, Axis], known: Known)
         raise InputError(f"ensemble: {wanted} members asked for, but {limit}; ask for fewer")
     numbers: Any = range(total)
     if ensemble.combine != "product":
+        if total > MOST_COUNTED:
+            raise InputError("ensemble: a sample is drawn of at most 2^63 members; the axes have more, shorten some")
         numbers = _sample(total, wanted, ensemble.seed)
     for number in numbers:
         if not free:

@@ -39,7 +39,7 @@ class Effects:
     """Main effects on one quantity.
 
     Attributes:
-        grand_mean: of the members, every choice of an axis counting alike.
+        grand_mean: of the members, every choice of an axis counting alike, and repeats of a fit as one.
         sd: posterior sd of a member, root mean square: the error of the answer of one fit.
         spread: sd of the members' answers.
         repeats: sd of answers of the same choices, which is what another seed does; NaN where none was repeated.
@@ -63,7 +63,8 @@ def main_effects(labels: Sequence[Mapping[str, str]], means: Floats, sds: Floats
 
     For a full product the shifts are means over the other axes minus the grand mean; with members missing they are
     what such means would estimate. The posteriors of the members share their data, so their own errors do not average
-    out and are not in the error of a shift; they are what a shift is compared with.
+    out and are not in the error of a shift; they are what a shift is compared with. Members of the same choices are one
+    value, their mean: that each choice was made with more seeds says nothing more of how the axes depend on each other.
 
     Args:
         labels: choice of each axis, of each member (K).
@@ -78,13 +79,14 @@ def main_effects(labels: Sequence[Mapping[str, str]], means: Floats, sds: Floats
     axes = {axis: choices for axis, choices in axes.items() if len(choices) > 1}
     if not axes:
         return None
-    fit = _Fit(chosen, axes, means[has])
+    cells = _cells(chosen, means[has])
+    fit = _Fit(chosen, axes, cells)
     error = float(np.sqrt(np.mean(sds[has] ** 2)))
     return Effects(
         grand_mean=fit.grand_mean,
         sd=error,
         spread=float(means[has].std(ddof=1)),
-        repeats=_within(chosen, means[has]),
+        repeats=_within(cells),
         effects=tuple(effect for axis in axes for effect in fit.effects(axis, error)),
         explained={axis: fit.explained(axis) for axis in axes},
         rest=fit.rest,
@@ -92,25 +94,38 @@ def main_effects(labels: Sequence[Mapping[str, str]], means: Floats, sds: Floats
     )
 
 
-def _within(labels: Sequence[Mapping[str, str]], y: Floats) -> float:
-    """Pooled sd of the values (K,) of members with the same choices."""
-    cells: dict[tuple[str, ...], list[float]] = {}
+_Cell = tuple[Mapping[str, str], Floats]  # choices, and the values of all members that made them
+
+
+def _cells(labels: Sequence[Mapping[str, str]], y: Floats) -> list[_Cell]:
+    """The values (K,) by the choices of their members."""
+    found: dict[tuple[str, ...], tuple[Mapping[str, str], list[float]]] = {}
     for entry, value in zip(labels, y, strict=True):
-        cells.setdefault(tuple(entry.values()), []).append(value)
-    left = sum(float(((np.array(cell) - np.mean(cell)) ** 2).sum()) for cell in cells.values())
-    free = len(y) - len(cells)
+        found.setdefault(tuple(entry.values()), (entry, []))[1].append(value)
+    return [(entry, np.array(values)) for entry, values in found.values()]
+
+
+def _within(cells: Sequence[_Cell]) -> float:
+    """Pooled sd of the values of members with the same choices."""
+    left = sum(float(((values - values.mean()) ** 2).sum()) for _, values in cells)
+    free = sum(len(values) - 1 for _, values in cells)
     return float(np.sqrt(left / free)) if free else np.nan
 
 
 class _Fit:
-    """The least-squares fit of values y (K,) with these labels."""
+    """The least-squares fit of the mean values of cells; `labels` are of all members."""
 
-    def __init__(self, labels: Sequence[Mapping[str, str]], axes: Mapping[str, list[str]], y: Floats) -> None:
-        self._labels, self._axes, self._y = labels, axes, y
-        self._blocks = {axis: _contrasts([entry[axis] for entry in labels], axes[axis]) for axis in axes}
+    def __init__(
+        self, labels: Sequence[Mapping[str, str]], axes: Mapping[str, list[str]], cells: Sequence[_Cell]
+    ) -> None:
+        self._labels, self._axes = labels, axes
+        self._y = y = np.array([values.mean() for _, values in cells])
+        self._blocks = {axis: _contrasts([entry[axis] for entry, _ in cells], axes[axis]) for axis in axes}
         self._design = self._design_of(axes)
         self._solution = np.linalg.lstsq(self._design, y, rcond=None)[0]
         self._left = _residual(self._design, y)
+        # variance of such a mean from the seeds alone; NaN where nothing was repeated
+        self._of_seeds = _within(cells) ** 2 * float(np.mean([1.0 / len(values) for _, values in cells]))
         self._total = float(((y - y.mean()) ** 2).sum())
         self._varies = self._total > _ROUNDING * len(y) * float(np.abs(y).max()) ** 2
         self._rank = int(np.linalg.matrix_rank(self._design))
@@ -152,7 +167,7 @@ class _Fit:
         at = slice(first, first + width)
         weights = np.vstack([np.eye(width), -np.ones(width)])  # the last shift is minus the sum of the others
         free = len(self._y) - self._rank
-        noise = self._left / free if free else np.nan
+        noise = np.fmax(self._left / free if free else np.nan, self._of_seeds)  # the one that is known, or the larger
         covariance = np.linalg.pinv(self._design.T @ self._design)[at, at] * noise
         variances = np.einsum("ij,jk,ik->i", weights, covariance, weights)
         return weights @ self._solution[at], np.sqrt(variances.clip(min=0.0))

@@ -61,9 +61,13 @@ class Expansion:
         skies = {ensemble.data: ensemble.beside(ensemble.data)}
         entries = [*listed_choices(ensemble.axes.get("sky", [])), *(e["sky"] for e in ensemble.listed if "sky" in e)]
         for entry in entries:
+            if isinstance(entry, str) and entry in skies:  # a choice of the axis by its name
+                continue
             name, data = (entry.get("name"), entry.get("data")) if isinstance(entry, dict) else (entry, entry)
-            if isinstance(name, str) and isinstance(data, str):
-                skies[name] = ensemble.beside(data)
+            if not (isinstance(name, str) and isinstance(data, str)):
+                continue  # which is refused when the choice is read
+            if skies.setdefault(name, ensemble.beside(data)) != ensemble.beside(data):
+                raise InputError(f"axis sky: '{name}' names two data sets; give each sky its own name")
         return skies
 
     @cached_property

@@ -31,7 +31,7 @@ from gammasky.engine.model.spec import presets
 from gammasky.engine.sky.manifest import shipped_manifests
 from gammasky.engine.sky.schema import Schema, first_problem, validated
 
-_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
 Axes = dict[str, list[Any] | dict[str, Any]]
 
 
@@ -204,7 +204,7 @@ class EnsembleFile(Schema):
         InputError: anything that cannot be used, in one line.
     """
 
-    name: Annotated[str, Field(pattern=f"^{_NAME.pattern}$")]
+    name: Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
     description: str = ""
     model: str = "fiducial"
     data: str = "fermi"
@@ -234,7 +234,7 @@ class EnsembleFile(Schema):
     @model_validator(mode="after")
     def _combination(self) -> Self:
         for axis in dict.fromkeys([*self.axes, *(axis for member in self.listed for axis in member)]):
-            if not _NAME.fullmatch(axis):
+            if not NAME.fullmatch(axis):
                 raise ValueError(f"axis {axis!r:.60}: expected a name of letters, digits and _ . - only; rename it")
         if self.listed and self.combine != "list":
             raise ValueError("[[members]] are of combine = 'list'; set that, or remove them")
@@ -273,6 +273,14 @@ class EnsembleFile(Schema):
         """A file or folder that the ensemble names, from its own folder; shipped names and others as they are."""
         return beside(self._place, name)
 
+    def _placed(self, sky: Any) -> Any:
+        """A choice of the axis `sky`, its data by their whole path."""
+        entry = {"name": sky, "data": sky} if isinstance(sky, str) else sky
+        if not (isinstance(entry, dict) and isinstance(entry.get("data"), str)):
+            return sky
+        placed = self.beside(entry["data"])
+        return sky if placed == sky else {**entry, "data": placed}
+
     def manifest(self, data_dir: Path | str | None = None) -> dict[str, Any]:
         """The ensemble as plain JSON that `Ensemble(**manifest)` takes anywhere: its files by their whole paths.
 
@@ -283,12 +291,12 @@ class EnsembleFile(Schema):
         if self._overrides:
             plain["resources"]["overrides"] = [{"when": o.when, **o.changes} for o in self._overrides]
         plain |= {name: self.beside(plain[name]) for name in ("model", "data", "data_dir") if plain[name]}
-        for entry in (
-            *listed_choices(plain["axes"].get("sky", [])),
-            *(member.get("sky") for member in plain["members"]),
-        ):
-            if isinstance(entry, dict) and isinstance(entry.get("data"), str):
-                entry["data"] = self.beside(entry["data"])
+        listed = listed_choices(plain["axes"].get("sky", []))
+        names = [entry.get("name") if isinstance(entry, dict) else entry for entry in listed]
+        listed[:] = map(self._placed, listed)
+        for member in plain["members"]:
+            if "sky" in member and member["sky"] not in names:
+                member["sky"] = self._placed(member["sky"])
         return plain if data_dir is None else {**plain, "data_dir": str(Path(data_dir).resolve())}
 
 

@@ -52,11 +52,16 @@ def _nested(changes: Mapping[str, Any], where: str) -> Table:
             here = here.setdefault(parent, {})
             if not isinstance(here, dict):
                 raise InputError(f"{where}: '{path}' is inside something that is given as a whole; give it once")
-        if isinstance(value, Mapping) and isinstance(here.get(last), dict):
-            here[last] = {**here[last], **value}
-        else:
-            here[last] = dict(value) if isinstance(value, Mapping) else value
+        here[last] = _both(here.get(last), value)
     return nested
+
+
+def _both(old: Any, new: Any) -> Any:
+    """Tables in tables put together, as tables that can be changed; anything else takes the place of what was there."""
+    if not isinstance(new, Mapping):
+        return new
+    known = old if isinstance(old, Mapping) else {}
+    return {**known, **{name: _both(known.get(name), value) for name, value in new.items()}}
 
 
 def _remove(table: Table, names: Any, where: str) -> None:

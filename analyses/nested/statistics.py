@@ -12,6 +12,7 @@ from scipy.stats import beta, chi2, norm
 from gammasky.engine.errors import InputError
 
 CONFIDENCE = 0.68  # of the interval of a p-value
+SMALLEST = 1e-9  # p-value that skies can be asked for
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def require_enough(skies: int, smallest: float | None) -> None:
     """
     if smallest is None:
         return
-    if not 0 < smallest < 1:
-        raise InputError(f"`smallest_p`: expected a number between 0 and 1, got {smallest:g}")
+    if not SMALLEST <= smallest < 1:
+        raise InputError(f"`smallest_p`: expected a number from {SMALLEST:g} to below 1, got {smallest:g}")
     needed = math.ceil(1.0 / smallest - 1e-9) - 1
     if skies < needed:
         raise InputError(

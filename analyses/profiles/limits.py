@@ -76,7 +76,8 @@ def limits(skies: SimulatedStatistics, observed: Floats, best: float, level: flo
         observed (k,): the observed ones, of the same values; best: where the likelihood is highest.
         level: of the interval and the limits.
     """
-    critical = np.quantile(skies.own, level, axis=1)
+    # the quantile that another sky exceeds with probability 1 - level, however few there are: NumPy's own is too low
+    critical = np.quantile(skies.own, level, axis=1, method="weibull")
     inside = critical - observed
     tails = _Tails(skies)
     cls = tails.cls(_one_sided(observed, best, skies.values))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from gammasky.analyses.profiles.result import ProfileResult
 from gammasky.distributed.table import write_csv
-from gammasky.engine.files import write_text
+from gammasky.engine.files import write_json, write_text
 from gammasky.engine.infer.figures.style import save, styled
 from gammasky.engine.infer.report.html import Head, Section, Table, page, picture
 from gammasky.engine.infer.report.numbers import ABSENT, number
@@ -34,7 +33,7 @@ def write_report(result: ProfileResult, folder: Path) -> Path:
     with styled():
         figure = save(result.plot(), folder / FIGURE)
     write_csv(folder / POINTS, result.table().to_dict("records"))
-    write_text(folder / NUMBERS, json.dumps(result.summary(), indent=2) + "\n")
+    write_json(folder / NUMBERS, result.summary())
     write_text(folder / MARKDOWN, markdown(result))
     write_text(folder / REPORT, _page(result, figure))
     return folder / REPORT

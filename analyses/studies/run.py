@@ -101,6 +101,8 @@ def _small(name: str, path: Path) -> str:
     grid = spec.source_grid.model_copy(update={"nodes": QUICK_NODES})
     text = model_toml(spec.model_copy(update={"region": region, "source_grid": grid}))
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if path.exists() and not (path.parent / CAMPAIGN).exists():
+            raise InputError(f"`out` {path.parent}: holds a {path.name} of something else; choose another folder")
         write_text(path, text)
     return str(path.resolve())
 

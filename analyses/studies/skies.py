@@ -13,8 +13,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.analyses.ensemble.axes import Known, Plan, read_choice
 from gammasky.analyses.ensemble.datasets import data_identity
-from gammasky.analyses.ensemble.diffuse import with_diffuse, with_modulation
 from gammasky.analyses.ensemble.patch import patched
 from gammasky.analyses.studies.study import InjectedSkies, SmoothSkies
 from gammasky.engine.errors import InputError
@@ -27,6 +27,7 @@ from gammasky.engine.sky.manifest import read_any_manifest
 from gammasky.engine.sky.simulated import sky_name, write_sky
 
 _STARTS = 4  # of the climb to a best fit
+_AXES = ("diffuse", "l_max")  # of an ensemble, that a truth may choose on
 SEPARATOR = "."  # between a truth and the number of its sky
 
 
@@ -96,11 +97,11 @@ def _plans(skies: SmoothSkies | InjectedSkies, base: ModelSpec, data: Dataset) -
 def _smooth(skies: SmoothSkies, label: str, base: ModelSpec, data: Dataset) -> Drawn:
     """Model, counts (n_region,) and parameters of each sky: Poisson counts of the best fit."""
     table, changes = base.model_dump(mode="json"), skies.truths[label]
-    if "diffuse" in changes:
-        table = with_diffuse(table, changes["diffuse"])
-    if "l_max" in changes:
-        table = with_modulation(table, changes["l_max"])
-    table = patched(table, {k: v for k, v in changes.items() if k not in ("diffuse", "l_max")}, "truths")
+    plan = Plan(table, skies.seed, label)
+    for axis in _AXES:
+        if axis in changes:
+            plan = read_choice(axis, changes[axis], Known((), (), ())).change(plan)
+    table = patched(plan.model, {k: v for k, v in changes.items() if k not in _AXES}, f"truth '{label}'")
     spec = model_from_table(table | {"parameters": used_parameters(table)})
     sources = [component.name for component in spec.populations]
     if sources:

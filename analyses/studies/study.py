@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PrivateAttr, model_validator
 
-from gammasky.analyses.ensemble.file import FitTable, beside
+from gammasky.analyses.ensemble.file import NAME, FitTable, beside
 from gammasky.analyses.ensemble.tables import Table
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import named_file, read_toml, shipped_files
@@ -39,6 +39,13 @@ class SmoothSkies(Schema):
     number: Annotated[int, Field(ge=1)] = 10
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _with_names_of_folders(self) -> SmoothSkies:
+        for name in self.truths:
+            if not NAME.fullmatch(name):
+                raise ValueError(f"truth {name!r:.60}: expected a name of letters, digits and _ . - only; rename it")
+        return self
+
 
 class InjectedSkies(Schema):
     """The counts of the data plus photons of a smooth NFW^2 signal.
@@ -58,8 +65,9 @@ class InjectedSkies(Schema):
 
     @model_validator(mode="after")
     def _with_the_data_alone(self) -> InjectedSkies:
-        if 0.0 not in self.strengths or len(set(self.strengths)) < len(self.strengths):
-            raise ValueError("strengths: expected 0 (the data alone, to compare with) and others, each once")
+        names = {f"{strength:g}" for strength in self.strengths}  # of their folders
+        if 0.0 not in self.strengths or len(names) < len(self.strengths):
+            raise ValueError("strengths: expected 0 (the data alone, to compare with) and others, six digits apart")
         return self
 
 

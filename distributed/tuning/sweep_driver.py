@@ -104,7 +104,7 @@ class SweepDriver(Driver):
         lanes: int,
         tell: Callable[[str], None],
     ) -> None:
-        super().__init__(places, remedy="correct it, and go on with `resume=True`")
+        super().__init__(places)
         self._study, self._sought, self._wanted = study, sought, wanted
         self._resources, self._tell, self._lanes = resources, tell, lanes
         self._structure = getattr(task, "structure", None) if lanes > 1 else None

@@ -57,7 +57,7 @@ class TrialsDriver(Driver):
         spared: Sequence[Params],
         tell: Callable[[str], None],
     ) -> None:
-        super().__init__(places, remedy="correct it, and go on with `resume=True`")
+        super().__init__(places)
         self._study, self._rungs, self._at_once = study, list(rungs), at_once
         self._space, self._given = space, given
         self._tell, self._wanted = tell, wanted

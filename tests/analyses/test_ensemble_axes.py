@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gammasky.analyses.ensemble.axes import BUILT_IN, Known, Plan, ordered, own_choice, read_choice
+from gammasky.analyses.ensemble.fixed import fixed
 from gammasky.analyses.ensemble.morphology import with_morphology
 from gammasky.analyses.ensemble.patch import patched
 from gammasky.analyses.ensemble.quantities import _shape
@@ -190,6 +191,9 @@ def test_order() -> None:
         ("mask", 3, "axis mask: unknown mask '3'"),
         ("radius_max", "wide", r"axis radius_max: expected a number \[deg\], got 'wide'"),
         ("latitude_min", True, "axis latitude_min: expected a number"),
+        ("latitude_min", float("nan"), r"axis latitude_min: expected a number \[deg\], got nan"),
+        ("radius_max", 10**400, r"axis radius_max: expected a number \[deg\], got 1000"),
+        ("mask", [], "axis mask: expected a mask, a list of masks, or 'none', got an empty list"),
         ("hemisphere", "nort", r"axis hemisphere: unknown hemisphere 'nort'; did you mean 'north'\?"),
         ("morphology", "hybird", r"axis morphology: unknown morphology 'hybird'; did you mean 'hybrid'\?"),
         ("diffuse", "p6v12", r"axis diffuse: unknown diffuse model 'p6v12'; did you mean 'p6v11'\?"),
@@ -200,6 +204,8 @@ def test_order() -> None:
         ("priors", {"name": "a", "sb_gce": {}}, r"axis priors: unknown parameter 'sb_gce'; did you mean 'sb1_gce'\?"),
         ("priors", {"name": "a=b"}, "axis priors: name 'a=b': expected letters, digits"),
         ("sky", {"name": "a", "dta": "b"}, "axis sky: expected a dataset or a table with name and data"),
+        ("sky", {"name": "a"}, "axis sky: expected a dataset or a table with name and data"),
+        ("sky", {"name": "a", "data": 5}, "axis sky: expected a dataset or a table with name and data"),
     ],
 )
 def test_refused(axis: str, value: Any, message: str) -> None:
@@ -253,6 +259,18 @@ def test_changes_of_ones_own() -> None:
     assert component(spec, "psc") == component(read_model("fiducial"), "psc") | {"template": "psc_4fgl"}
     assert [c.name for c in spec.components][-1] == "extra"
     assert "bub" not in [c.name for c in spec.components]
+
+
+def test_changes_of_one_component_by_paths_and_by_a_table_are_put_together() -> None:
+    changes = {"components.psc.template": "psc_4fgl", "components": {"psc": {"norm": 2.0}}}
+    base = read_model("fiducial").model_dump(mode="json")
+    for given in (changes, fixed(changes), dict(reversed(fixed(changes).items()))):
+        spec = model_from_table(own_choice("mine", "all", given).change(Plan(base, 0, "fermi")).model)
+        assert component(spec, "psc") == component(read_model("fiducial"), "psc") | {
+            "template": "psc_4fgl",
+            "norm": 2.0,
+        }
+    assert changes["components"] == {"psc": {"norm": 2.0}}
 
 
 @pytest.mark.parametrize(

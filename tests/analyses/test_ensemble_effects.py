@@ -51,6 +51,22 @@ def test_interaction_is_the_error_of_the_shifts() -> None:
     assert errors[2] == pytest.approx(np.sqrt(noise * (1 / 2) * (2 / 3)))  # mean of 2 minus the mean of all 6
 
 
+def test_repeats_tell_no_more_of_interactions() -> None:
+    """However many seeds each fit was made with, its shifts depend as much on the other axes."""
+    d = 0.2
+    y = [d, 0.0, -d, -d, 0.0, d]
+    once, often = found(y), found(y * 10, labels=LABELS * 10)
+    assert often.effects[0].n == 10 * once.effects[0].n
+    assert [e.error for e in often.effects] == pytest.approx([e.error for e in once.effects])
+    assert (often.repeats, often.rest) == (0.0, pytest.approx(once.rest))
+
+
+def test_where_nothing_else_is_left_the_seeds_are_the_error() -> None:
+    effects = found([0.9, 1.1, 2.9, 3.1], labels=[{"mask": mask} for mask in "aabb"])
+    assert effects.repeats == pytest.approx(np.sqrt(0.02))
+    assert [e.error for e in effects.effects] == pytest.approx([np.sqrt(0.02 / 2 / 2)] * 2)
+
+
 def test_a_missing_member_changes_nothing_in_an_additive_ensemble() -> None:
     y = [5.0 + MASKS[mask] + SHAPES[shape] for mask, shape in CELLS]
     effects = found([*y[:4], np.nan, y[5]])

@@ -172,6 +172,30 @@ def test_another_sky(tiny: Path) -> None:
     assert real.spec["model"] == simulated.spec["model"]
     counts = [ensemble.expansion.task.model(member.spec).pixels.counts for member in (real, simulated)]
     assert counts[0].sum() != counts[1].sum()
+    # a list names it as the axis does
+    listed = tiny_ensemble(axes=ensemble.axes, combine="list", members=[{"sky": "sim"}])
+    assert listed.expansion.members[0].spec == simulated.spec
+
+
+def test_skies_by_the_names_of_their_folders_are_found_from_anywhere(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `resume` has to, from the manifest."""
+    shutil.copytree(tiny / "sky", tiny / "other")
+    np.save(tiny / "other" / "counts.npy", np.load(tiny / "sky" / "counts.npy")[::-1])
+    for axes, members in (({"sky": ["sky", "other"]}, []), ({}, [{"sky": "sky"}, {"sky": "other"}])):
+        made = tiny_ensemble(axes=axes, members=members, combine="list" if members else "product")
+        manifest, fits = json.loads(json.dumps(made.manifest())), made.expansion.members
+        with monkeypatch.context() as patch:
+            patch.chdir(tiny.parent)
+            assert Ensemble(**manifest).expansion.members == fits
+
+
+@pytest.mark.usefixtures("tiny")
+def test_one_name_of_two_skies_is_refused() -> None:
+    skies = [{"sky": {"name": "a", "data": "sky"}}, {"sky": {"name": "a", "data": "demo"}}]
+    with pytest.raises(InputError, match=r"^axis sky: 'a' names two data sets; give each sky its own name$"):
+        _ = tiny_ensemble(combine="list", members=skies).expansion
 
 
 @pytest.mark.parametrize(
@@ -258,6 +282,7 @@ def test_missing_data_of_any_member_are_told_first(file: Path) -> None:
         ("name = ", r"ensemble\.toml: not a TOML file"),
         ("name = 'x'\nmodle = 'y'", r"ensemble\.toml: unknown field 'modle'; did you mean 'model'\?"),
         ("model = 'fiducial'", r"ensemble\.toml: field 'name' is missing"),
+        ("a = 1" + "0" * 5000, r"ensemble\.toml: not a TOML file: Exceeds the limit"),
         ("a = " + "[" * 5000 + "]" * 5000, r"ensemble\.toml: nested too deep; expected tables in tables, a few levels"),
     ],
 )

@@ -176,7 +176,7 @@ def test_numbers_are_what_their_labels_say(numbers: Numbers, number: float, near
         ({"top": {"sets": "components.smoth.norm", "values": [2]}}, r"unknown entry of comp.* 'smoth'; did you mean"),
         ({"top": {"sets": "fit.stpes", "values": [2]}}, "unknown setting of method emulator 'stpes'"),
         ({"top": {"sets": [], "values": [2]}}, "axis top: `sets` names nothing"),
-        ({"top": {"sets": TOP, "values": ["a"]}}, "axis top: values: expected numbers, got 'a'"),
+        ({"top": {"sets": TOP, "values": ["a"]}}, "axis top: values: expected finite numbers, got 'a'"),
         ({"top": {"sets": TOP, "values": [0.1]}}, r"member 'tiny': model: .*S_flat.*low must be below high"),
         ({"fit": ["nust"]}, r"axis fit: unknown method 'nust'; did you mean 'nuts'\?"),
         ({"fit": [{"name": "a", "method": "laplace", "steps": 3}]}, "axis fit: steps is a setting of method svi"),
@@ -197,6 +197,27 @@ def test_bad_axes_are_one_line(axes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as found:
         ensemble(axes).plan()
     assert "\n" not in str(found.value)
+
+
+def test_whole_numbers_of_many_digits_are_told_apart() -> None:
+    assert labels({"top": {"sets": TOP, "values": [1_000_000, 1_000_001]}}, "top") == ["1000000", "1000001"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 10**400])
+def test_numbers_that_are_none_are_one_line(number: float) -> None:
+    with pytest.raises(InputError, match="axis top: values: expected finite numbers, got "):
+        labels({"top": {"sets": TOP, "values": [number]}}, "top")
+    with pytest.raises(InputError, match="axis seed: expected a whole number from 0 to 9, got "):
+        labels({"seed": {"low": 0, "high": 9}}, "seed", combine="list", members=[{"seed": number}])
+    overrides = [{"when": {"seed": number}, "cpus": 2}]
+    with pytest.raises(InputError, match="resources: when: unknown choice of axis seed '"):
+        labels({"seed": [0, 1]}, "seed", resources={"overrides": overrides})
+
+
+def test_a_sample_of_more_members_than_can_be_counted_is_refused() -> None:
+    axes = {f"a{number}": {"sets": TOP, "low": 2.5, "high": 6.0, "count": 1000} for number in range(7)}
+    with pytest.raises(InputError, match=r"^ensemble: a sample is drawn of at most 2\^63 members; the axes have more"):
+        labels(axes, "a0", combine={"sample": 3})
 
 
 def test_resources_by_choice() -> None:

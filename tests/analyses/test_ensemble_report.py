@@ -291,8 +291,29 @@ def test_seeds_are_repeats_and_no_axis_of_effects(tmp_path: Path) -> None:
     assert effects.repeats == pytest.approx(0.02 / np.sqrt(2.0))
     bulge = next(effect for effect in effects.effects if effect.choice == "bulge")
     assert bulge.shift == pytest.approx(0.1)
-    # eight values, three coefficients: the residuals of the seeds alone, 0.01 each
-    assert bulge.error == pytest.approx(np.sqrt(8 * 0.01**2 / 5 / 8))
+    # the means of two seeds each have no residuals: what is left is the error of four such means
+    assert bulge.error == pytest.approx(np.sqrt(0.02**2 / 2 / 2 / 4))
+
+
+def test_a_number_that_is_fixed_in_every_member_moves_without_end(tmp_path: Path) -> None:
+    def fixed(spec: dict[str, Any], desk: Desk) -> Result:
+        found = made_up(spec, desk)
+        found.row |= quantity("excess_flux", 1.0 + (spec["labels"]["mask"] == "4fgl"), 0.0)
+        return found
+
+    place = run(tmp_path / "fixed", [entry for entry in LABELS if entry["morphology"] != "bulge"], fixed)
+    found = [entry for entry in movers(read_answer(place, every=True).effects) if entry[0] == "excess_flux"]
+    assert sorted((choice, round(shift, 9), sds) for _, _, choice, shift, sds in found) == [
+        ("3fgl", -0.5, -np.inf),
+        ("4fgl", 0.5, np.inf),
+    ]
+    assert "+–" not in write_report(place, every=True).read_text(encoding="utf-8")
+
+
+def test_the_skies_of_a_test_are_no_answer(tmp_path: Path) -> None:
+    place = run(tmp_path / "skies", LABELS[:1], lambda _spec, _desk: Result({}, {"ts": 1.0}))
+    with pytest.raises(InputError, match="expected the campaign of an ensemble, got skies, whose report"):
+        read_answer(place)
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:

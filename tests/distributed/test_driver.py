@@ -174,7 +174,7 @@ def test_a_disk_that_is_full_for_the_driver(tmp_path: Path) -> None:
                 raise OSError(errno.EDQUOT, "Disk quota exceeded", str(self.places.table))
 
     session = Answers(ends("done"))
-    with pytest.raises(GammaskyError, match=r"no room for results: .*quota exceeded.*`gammasky campaign resume "):
+    with pytest.raises(GammaskyError, match=r"no room for results: .*quota exceeded.* and go on with `resume=True`: "):
         Full(tmp_path, 20).drive(session)
     assert session.stopped
 

@@ -85,8 +85,7 @@ def test_a_callback_that_raises_is_the_fit_s_own() -> None:
 def test_what_a_full_disk_asks_for(tmp_path: Path) -> None:
     assert is_full(os_error(errno.EDQUOT))
     assert not is_full(os_error(errno.EIO))
-    text = str(no_room(tmp_path, "line"))
+    text = str(no_room(tmp_path, "line", "go on with it"))
     assert text.startswith(f"folder {tmp_path}: no room for results: line (")
-    assert text.endswith("make room or raise the quota, and go on with `gammasky campaign resume "
-                         f"{tmp_path}`: nothing that was stored is lost")  # fmt: skip
-    assert "GB free" not in str(no_room(tmp_path / "gone", "line"))
+    assert text.endswith("make room or raise the quota, and go on with it: nothing that was stored is lost")
+    assert "GB free" not in str(no_room(tmp_path / "gone", "line", ""))

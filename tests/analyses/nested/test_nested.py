@@ -17,6 +17,7 @@ from scipy.stats import binom, chi2
 from gammasky.analyses.nested import observed
 from gammasky.analyses.nested import task as task_module
 from gammasky.analyses.nested.nested import NestedTest
+from gammasky.analyses.nested.report import write_report
 from gammasky.analyses.nested.result import NestedResult, ends_of
 from gammasky.analyses.nested.statistics import chi_square, p_value, require_enough
 from gammasky.analyses.nested.task import CompareSky
@@ -54,7 +55,8 @@ def test_chi_square_is_that_of_its_degrees() -> None:
     [
         (200, 0.003, r"200 give no p-value below 1/201 = 0.00498; for 0.003 ask for `skies=333`"),
         (98, 0.01, r"98 give no p-value below 1/99 = 0.0101; for 0.01 ask for `skies=99`"),
-        (10, 1.5, r"`smallest_p`: expected a number between 0 and 1, got 1.5"),
+        (10, 1.5, r"`smallest_p`: expected a number from 1e-09 to below 1, got 1.5"),
+        (10, 1e-320, r"`smallest_p`: expected a number from 1e-09 to below 1, got 9.99989e-321"),
     ],
 )
 def test_too_few_skies_are_refused(skies: int, smallest: float, message: str) -> None:
@@ -96,6 +98,23 @@ def test_the_numbers_of_a_test_are_in_its_files(done: tuple[Path, NestedResult])
     text = (folder / "test.md").read_text()
     assert f"| TS | {result.ts:,.1f}" in text
     assert "| S_flat | 4 | fixed |" in text
+
+
+def strict(path: Path) -> Any:
+    """A JSON file as other programs read it, which know no NaN and no Infinity."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{path.name} holds {word}")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_numbers_without_end_are_null_in_the_file(done: tuple[Path, NestedResult], tmp_path: Path) -> None:
+    """Every sky has a TS of at least 0: p is 1, at minus infinity of a normal distribution."""
+    even = replace(done[1], observed=replace(done[1].observed, full=done[1].observed.null))
+    write_report(even, tmp_path)
+    found = strict(tmp_path / "test.json")
+    assert (found["p"], found["sigma"]) == (1.0, None)
 
 
 def test_a_maximum_at_the_end_of_a_prior_is_said(done: tuple[Path, NestedResult]) -> None:

@@ -64,6 +64,16 @@ def test_a_feldman_cousins_interval_is_that_of_a_gaussian(x: float, skies: Simul
         np.testing.assert_allclose(high, 1.96, atol=0.005)  # as in their table X
 
 
+@pytest.mark.parametrize("n", [20, 50])
+def test_critical_values_hold_their_level_with_few_skies(n: int) -> None:
+    """Over many studies of n skies: of statistics that are uniform, the level of a critical value is itself."""
+    own = np.random.default_rng(2).random((4000, n))
+    none = np.zeros((1, len(own)))
+    found = SimulatedStatistics(np.arange(4000.0), own, own, none, np.zeros(1))
+    critical = limits(found, np.zeros(len(own)), 0.0, 0.95).critical
+    assert critical.mean() == pytest.approx(0.95, abs=0.003)
+
+
 def limit(x: float) -> float:
     """The CLs limit of a measurement, Phi(x - s) / Phi(x) = 0.05 (Read 2002)."""
     return float(brentq(lambda s: norm.cdf(x - s) / norm.cdf(x) - 0.05, 0.0, 8.0))

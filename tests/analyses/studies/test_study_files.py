@@ -42,6 +42,16 @@ def test_the_small_model_is_the_model_otherwise(tmp_path: Path) -> None:
     assert small.region.radius_max < whole.region.radius_max
 
 
+def test_the_small_model_takes_no_other_s_place(tmp_path: Path) -> None:
+    path = tmp_path / "model.toml"
+    path.write_text("mine")
+    with pytest.raises(InputError, match=r"holds a model\.toml of something else; choose another folder"):
+        _small("fiducial", path)
+    assert path.read_text() == "mine"
+    (tmp_path / "campaign").mkdir()  # it is of the study that has its campaign there
+    assert read_model(_small("fiducial", path)).components
+
+
 def test_merging() -> None:
     table = {"a": {"b": 1, "c": [1, 2]}, "axes": {"x": [1]}, "d": 3}
     assert merged(table, {"a": {"c": [3]}, "axes": {"y": [2]}}) == {"a": {"b": 1, "c": [3]}, "axes": {"y": [2]}, "d": 3}
@@ -77,6 +87,7 @@ def test_number_of_skies() -> None:
 
 
 OWN = 'asks = "why?"\ncost = "nothing"\n'
+SMOOTH = OWN + '[skies]\nkind = "smooth"\n[skies.truths."{}"]\n'
 INJECTED = OWN + '[skies]\nkind = "injected"\nstrengths = [0.0, 1.0]\n'
 
 
@@ -89,6 +100,9 @@ INJECTED = OWN + '[skies]\nkind = "injected"\nstrengths = [0.0, 1.0]\n'
         (INJECTED + "[ensemble.axes]\nsky = []\n", "which the ensemble has already"),
         ("power_scaling = true\n" + INJECTED + "[ensemble]\n", "are of studies that make none"),
         (INJECTED.replace("0.0, ", "0.5, ") + "[ensemble]\n", r"expected 0 \(the data alone"),
+        (INJECTED.replace("1.0", "1.0, 1.0000001") + "[ensemble]\n", "and others, six digits apart"),
+        (SMOOTH.format("../up") + "[ensemble]\n", r"truth '\.\./up': expected a name of letters, digits"),
+        (SMOOTH.format("..") + "[ensemble]\n", r"truth '\.\.': expected a name of letters, digits"),
     ],
 )
 def test_studies_that_cannot_be(text: str, message: str, tmp_path: Path) -> None:

@@ -111,6 +111,20 @@ def test_skies_of_other_settings_are_never_taken(demo: Dataset, tmp_path: Path) 
             make_skies(other, model, demo, "demo", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"diffuse": "B"}, "axis diffuse: unknown diffuse model 'B'"),
+        ({"l_max": -1}, "axis l_max: expected a whole number from 0 to 16, got -1"),
+        ({"regoin": {}}, "truth 'base': unknown section of a model 'regoin'; did you mean 'region'"),
+    ],
+)
+def test_a_truth_that_cannot_be(changes: dict[str, Any], message: str, demo: Dataset, tmp_path: Path) -> None:
+    skies = SmoothSkies(kind="smooth", truths={"base": changes})
+    with pytest.raises(InputError, match=message):
+        make_skies(skies, model_from_table(TABLE), demo, "demo", tmp_path)
+
+
 def test_a_smooth_truth_has_no_sources(demo: Dataset, tmp_path: Path) -> None:
     skies = SmoothSkies(kind="smooth", truths={"base": {}})
     with pytest.raises(InputError, match=r"truth 'base': expected smooth emission only, got point sources \(gce_ps\)"):
