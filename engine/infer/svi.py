@@ -177,7 +177,7 @@ class VariationalFit:
         if float(state["last"]) <= float(state["first"]):
             return dict(state["frame"])
         x = self.draws.draw(state["guide"], state["frame"], _FRAME_DRAWS)[2]
-        return frame_of(x.mean(axis=0), np.cov(x.T))
+        return frame_of(x.mean(axis=0), np.atleast_2d(np.cov(x.T)))
 
     def draw(self, state: State, n_draws: int) -> tuple[Floats, Floats]:
         """Draws z (n, D) from the guide and their log density log q (n,)."""

@@ -65,7 +65,7 @@ class _Part:
         if not self.operation:
             return theta[self.text]
         found = [part.evaluate(theta) for part in self.parts]
-        if self.operation == "**" and isinstance(found[1], float) and found[1] == round(found[1]):
+        if self.operation == "**" and isinstance(found[1], float) and found[1].is_integer():
             return jnp.asarray(found[0]) ** int(found[1])  # by products: of a negative number, too, with its derivative
         return _EVALUATE[self.operation](*found)
 

@@ -69,7 +69,7 @@ def power(a: Interval, b: Interval) -> Interval:
         Undefined: a may be negative, or zero under a power that may be negative.
     """
     low, high = a
-    whole = b[0] == b[1] and b[0] == round(b[0])
+    whole = b[0] == b[1] and float(b[0]).is_integer()  # which infinity is not
     if low < 0.0 and not whole:
         raise Undefined(0, "a number that may be negative, under a power that is no fixed whole number")
     if low <= 0.0 <= high and b[0] < 0.0:

@@ -18,6 +18,7 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.svi import State, VariationalFit, check_diverged, is_flat
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.flux_axes import FluxAxes
+from tests.engine.infer.emulator.toys import Toy
 
 MEAN = jnp.array([0.5, -1.0, 0.2])
 COVARIANCE = jnp.array([[0.6, 0.3, 0.0], [0.3, 0.5, 0.1], [0.0, 0.1, 0.2]])
@@ -93,6 +94,15 @@ def test_windows_widen_a_frame_that_is_too_narrow(steps: int) -> None:
     Over ten seeds, with and without AVX-512, the smallest width is 0.96.
     """
     assert width(steps) > 0.9
+
+
+def test_the_next_frame_of_one_parameter_is_a_matrix() -> None:
+    model = Toy(1, lambda z: -0.5 * jnp.sum(z**2))
+    fit = VariationalFit(model, Settings(method="svi", emulator=False, guide="flow", steps=100))
+    state = fit.start(Laplace(np.full(1, 0.4), np.full((1, 1), 0.3), 0.0, np.zeros(1)))
+    frame = fit._next_frame({**state, "last": jnp.asarray(1.0)})
+    np.testing.assert_allclose(frame["centre"], [0.4], atol=0.1)
+    np.testing.assert_allclose(frame["scale_tril"], [[0.3]], rtol=0.2)
 
 
 @pytest.mark.slow

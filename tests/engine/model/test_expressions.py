@@ -73,10 +73,15 @@ def test_values_and_slopes_are_those_of_python(text: str) -> None:
         ("max(x, f)", (0.0, 3.0)),
         ("f - f", (-1.0, 1.0)),
         ("n - n", (-math.inf, math.inf)),
+        ("F ** (1e308 * 10)", (0.0, math.inf)),
     ],
 )
 def test_limits_by_the_priors(text: str, limits: tuple[float, float]) -> None:
     np.testing.assert_allclose(read(text).limits(SUPPORTS), limits, rtol=1e-15)
+
+
+def test_a_power_without_end_has_a_value() -> None:
+    assert float(read("F ** (1e308 * 10)").value({"F": jnp.asarray(0.5)})) == 0.0
 
 
 def texts(depth: int) -> st.SearchStrategy[str]:
@@ -146,6 +151,7 @@ UNDEFINED = {
     "log(f)": "character 5: the logarithm of a number that may be zero or less: by the priors 'f' lies in 0 to 1",
     "sqrt(x)": "character 6: the square root of a number that may be negative: by the priors 'x' lies in -2 to 3",
     "x ** F": "character 1: a number that may be negative, under a power that is no fixed whole number",
+    "x ** exp(1000)": "character 1: a number that may be negative, under a power that is no fixed whole number",
     "f ** (0 - F)": "character 1: a number that may be zero, under a power that may be negative",
     "F - 10.5": "character 1: norm must be at least 0, and by the priors may be -10.4 to -0.5",
     "f - f * f": r"may be -1 to 1 \(worked out term by term: .*\); change the priors, write each name once, or put max",
