@@ -13,11 +13,12 @@ from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.model_fit import ModelFit
 from gammasky.engine.infer.outputs import CHECKPOINT
+from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages.stage import Stage
 from gammasky.engine.interrupt import Interrupts
-from gammasky.engine.model import Density
+from gammasky.engine.model import Density, SkyModel
 
 N_DRAWS = 5000
 
@@ -50,7 +51,8 @@ def fit(
     Raises:
         NonFiniteLikelihoodError: names the pixel and the parameters.
         DivergedFitError: the fit ran away; names the parameters. The last good checkpoint stays.
-        InputError: a checkpoint that is damaged or of another fit; another fit is at work in the folder.
+        InputError: a checkpoint that is damaged or of another fit; another fit is at work in the folder; a parameter
+            whose name stands for something else in results.
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is on disk.
 
     Example:
@@ -64,6 +66,8 @@ def fit(
         '19.9 counts/pixel'
         >>> folder = fit.save("fits/demo")
     """
+    if isinstance(model, SkyModel):  # a parameter called `flux` would be lost among the numbers that follow from all
+        check_parameter_names(model.spec)
     settings = settings or Settings()
     identity = fit_identity(model, settings)
     path = folder / CHECKPOINT if folder is not None else None

@@ -91,7 +91,6 @@ def run_fit(
     from gammasky.engine.infer.honest import adjust_fit
     from gammasky.engine.infer.honest import told as told_of
     from gammasky.engine.infer.outputs import write_outputs
-    from gammasky.engine.infer.posterior import check_parameter_names
     from gammasky.engine.infer.run import fit as fit_model
     from gammasky.engine.interrupt import Interrupts
     from gammasky.engine.model import SkyModel
@@ -104,7 +103,6 @@ def run_fit(
         for note in [] if quiet else dataset.notes:
             click.echo(f"gammasky: {note}", err=True)
         sky_model = SkyModel(model, dataset)
-        check_parameter_names(sky_model.spec)
         if honest is not None:
             require_enough(honest, sky_model.n_latent)
         result = fit_model(sky_model, settings, folder=out, resume=resume, quiet=quiet)

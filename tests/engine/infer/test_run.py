@@ -25,7 +25,7 @@ from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages import stage
 from gammasky.engine.infer.stages import svi as methods_svi
 from gammasky.engine.infer.svi import VariationalFit
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.sky.dataset import Dataset
 
 pytestmark = pytest.mark.usefixtures("compiled_fast", "programs_shared")
@@ -49,6 +49,18 @@ def toml(tmp_path_factory: pytest.TempPathFactory, small_table: dict[str, Any]) 
     path = tmp_path_factory.mktemp("model") / "small.toml"
     path.write_text(tomli_w.dumps(small_table))
     return path
+
+
+def test_a_name_that_results_need_themselves_is_refused_at_once(
+    tiny_model: SkyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tiny_model.spec.model_dump(mode="json", exclude_none=True)
+    table["parameters"]["flux"] = table["parameters"].pop("S_flat")
+    table["components"][0]["norm"] = "flux"
+    model = SkyModel(model_from_table(table), tiny_model.dataset)
+    monkeypatch.setattr(model, "value_and_gradient", None)  # nothing is worked out
+    with pytest.raises(InputError, match="parameter 'flux': this name stands for something else"):
+        fit(model, Settings(method="laplace"))
 
 
 def test_result_of_a_fit_that_ends_early_at_a_flat_elbo(small_model: SkyModel, monkeypatch: pytest.MonkeyPatch) -> None:
