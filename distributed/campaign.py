@@ -89,7 +89,8 @@ def run_campaign(
         check: read every result that is there whole, not only its record.
         allow_mixed: packages of which this run may have other versions than the fits that are there, or its workers.
         quiet: nothing on stderr but warnings.
-        again: what a user does to go on after an interrupt; empty: `gammasky campaign resume`.
+        again: what a user does to go on after an interrupt, where that tries failures again, too; empty: `gammasky
+            campaign resume`.
 
     Returns:
         how many members are done and failed. A member that fails stops no other.
@@ -115,8 +116,8 @@ def run_campaign(
         outcomes = _stored(places, listed, check)
         before = len(outcomes)
         outcomes |= _failed_before(places, [key for key in specs if key not in outcomes], retry_failed)
-        again = again or f"go on with `gammasky campaign resume {folder}`"
-        driver = MembersDriver(places, listed, outcomes, board, keep_going=keep_going, again=again)
+        retried, again = bool(again), again or f"go on with `gammasky campaign resume {folder}`"
+        driver = MembersDriver(places, listed, outcomes, board, keep_going=keep_going, again=again, retried=retried)
         try:
             driver.run(by_key, undertaking, runner, task, resources)
         except KeyboardInterrupt:

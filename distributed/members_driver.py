@@ -44,7 +44,7 @@ class MembersDriver(Driver):
         listed: its members.
         outcomes: of those that have ended already, by key; the others are added.
         board: shows how far it is.
-        keep_going, again: see `Driver`.
+        keep_going, again: see `Driver`. retried: going on tries what has failed again, unasked.
     """
 
     def __init__(
@@ -56,13 +56,14 @@ class MembersDriver(Driver):
         *,
         keep_going: bool,
         again: str,
+        retried: bool,
     ) -> None:
         super().__init__(
             places,
             again=again,
             keep_going=keep_going,
-            remedy=f"see {places.failed}, correct it, and go on with `retry_failed=True` (and with `keep_going=True`,"
-            " if the others are worth a try)",
+            remedy=f"see {places.failed}, correct it, and {again}{'' if retried else ' and `retry_failed=True`'} (with"
+            " `keep_going=True`, if the others are worth a try)",
         )
         self.outcomes = outcomes
         self._board, self._listed = board, {member.key: member for member in listed}

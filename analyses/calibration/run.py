@@ -21,7 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.analyses.ensemble.cost import estimated_seconds
 from gammasky.analyses.ensemble.datasets import data_identity
+from gammasky.analyses.ensemble.expansion import has_points
 from gammasky.analyses.ensemble.file import beside
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.sky_study import SkyTask
@@ -245,10 +247,10 @@ def run_calibration(
         InputError: a model, dataset or posterior that cannot be used, before any fit; or fits that failed.
     """
     skies = simulate_skies(study)
-    about = identity(study, skies.model)
+    about, model = identity(study, skies.model), skies.model
+    cost = estimated_seconds(study.method, model.pixels, model.n_latent, points=has_points(model.spec))
     members = [
-        Member(f"sky {number}", {**about, "sky": number}, {"sky": str(number)}, cost=1.0)
-        for number in range(study.skies)
+        Member(f"sky {number}", {**about, "sky": number}, {"sky": str(number)}, cost) for number in range(study.skies)
     ]
     tally = run_campaign(
         folder, FitSky(_absolute(study)), members, resources, runner,

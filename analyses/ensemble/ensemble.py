@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gammasky.analyses.ensemble.axis import WHEN
 from gammasky.analyses.ensemble.campaign import Campaign
 from gammasky.analyses.ensemble.expansion import Expansion
 from gammasky.analyses.ensemble.file import EnsembleFile, listed_choices
@@ -65,7 +66,7 @@ class Ensemble(EnsembleFile):
             elif isinstance(axis, dict) and "low" in axis:
                 found[name] = f"from {axis['low']} to {axis['high']}"
             else:
-                found[name] = ", ".join(map(str, axis))
+                found[name] = ", ".join(choice for choice in axis if choice != WHEN)
         return found
 
     @cached_property

@@ -74,7 +74,10 @@ def _running() -> str | None:
     if asked := os.environ.get("RAY_ADDRESS"):
         return asked
     note = Path(os.environ.get("RAY_TMPDIR") or "/tmp") / "ray" / "ray_current_cluster"
-    address = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    try:
+        address = note.read_text(encoding="utf-8").strip()
+    except OSError:  # none there, or another user's, who keeps it private
+        return None
     return address if address and _answers(address) else None
 
 

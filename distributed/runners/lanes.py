@@ -106,15 +106,16 @@ class LanesSession:
         end = time.monotonic() + GRACE_SECONDS
         for thread in self._threads.values():
             thread.join(max(end - time.monotonic(), 0.0))
-        atexit.register(_leave, list(self._threads.values()))
+        interrupted = isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        atexit.register(_leave, list(self._threads.values()), 130 if interrupted else 2)
 
 
-def _leave(threads: Sequence[threading.Thread]) -> None:
-    """As this process ends: do not wait for a compiler that has not heard of it, nor let it crash.
+def _leave(threads: Sequence[threading.Thread], code: int) -> None:
+    """As this process ends: do not wait for a compiler that has not heard of it, nor let it crash; exit with `code`.
 
     Nothing is lost: files are written aside and renamed, checkpoints among them.
     """
     if any(thread.is_alive() for thread in threads):
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(130)
+        os._exit(code)

@@ -169,6 +169,21 @@ def test_a_failed_member_is_named_and_the_others_are_kept(
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
+def test_slow_methods_have_time(study: Calibration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit of a fit goes by its estimate, which chains raise."""
+    costs: list[float] = []
+
+    def noted(_folder: Path, _task: Any, members: Any, *_: Any, **_options: Any) -> None:
+        costs.extend(member.cost for member in members)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "run_campaign", noted)
+    for method in (Settings(method="laplace"), Settings(method="nuts", draws=1_000_000)):
+        with pytest.raises(KeyboardInterrupt):
+            run_calibration(replace(study, method=method, skies=2), InlineRunner(), tmp_path)
+    assert 1.0 < costs[0] == costs[1] < 0.1 * costs[2]
+
+
 def test_other_settings_are_other_members(study: Calibration, posterior: str) -> None:
     model = simulate_skies(study).model
     others = [

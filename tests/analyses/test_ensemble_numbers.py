@@ -199,6 +199,11 @@ def test_bad_axes_are_one_line(axes: dict[str, Any], message: str) -> None:
     assert "\n" not in str(found.value)
 
 
+def test_a_condition_is_no_choice() -> None:
+    axes = {"mask": ["none", "spot"], "mine": {"a": {}, "b": {}, "when": {"mask": "spot"}}}
+    assert "mine (a, b)>" in repr(ensemble(axes))
+
+
 def test_whole_numbers_of_many_digits_are_told_apart() -> None:
     assert labels({"top": {"sets": TOP, "values": [1_000_000, 1_000_001]}}, "top") == ["1000000", "1000001"]
 

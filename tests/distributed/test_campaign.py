@@ -100,6 +100,18 @@ def test_a_member_that_raises_stops_no_other(run: Run, members_of: MembersOf, tm
 
 
 @pytest.mark.parametrize(
+    ("again", "way"),
+    [
+        ("", "correct it, and go on with `gammasky campaign resume .*` and `retry_failed=True` \\(with `keep_going"),
+        ("the same command goes on", "correct it, and the same command goes on \\(with `keep_going=True`"),
+    ],
+)
+def test_where_all_fail_alike_it_is_said_how_to_go_on(run: Run, members_of: MembersOf, again: str, way: str) -> None:
+    with pytest.raises(GammaskyError, match=way):
+        run(members_of(12, do="fail"), again=again)
+
+
+@pytest.mark.parametrize(
     ("deed", "error"),
     [
         ("wrong value", "TypeError: row 'draws': expected a number or text, got list"),

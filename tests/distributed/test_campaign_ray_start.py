@@ -17,7 +17,7 @@ import pytest
 
 from gammasky.distributed.campaign import Tally, read_rows
 from gammasky.distributed.member import Resources
-from gammasky.distributed.runners.connect import _answers, _start, room_on
+from gammasky.distributed.runners.connect import _answers, _running, _start, room_on
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError
 
@@ -48,6 +48,20 @@ def test_room() -> None:
         (Resources(gpus=1, cpus=5), 0),
     ):
         assert room_on(nodes, resources) == room, resources
+
+
+def test_the_note_of_another_user_s_cluster_is_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = tmp_path / "ray" / "ray_current_cluster"
+    note.parent.mkdir()
+    note.write_text("127.0.0.1:1")
+
+    def private(path: Path, **_options: Any) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(Path, "read_text", private)
+    assert _running() is None
 
 
 @pytest.mark.parametrize(

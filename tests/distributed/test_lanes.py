@@ -17,6 +17,8 @@ import pytest
 
 from gammasky.distributed.campaign import Tally, load_member, read_rows, status
 from gammasky.distributed.member import Member, Resources
+from gammasky.distributed.runners import lanes
+from gammasky.distributed.runners.base import Job, Work
 from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.distributed.runners.place import runner_at
 from gammasky.distributed.runners.ray import RayRunner
@@ -128,6 +130,26 @@ def test_a_lane_that_is_deaf_is_not_waited_for(
         assert "gammasky: interrupted; " in driver.stderr.read()
 
 
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (InputError("no room"), 2)])
+def test_a_process_that_waits_for_no_lane_says_why_it_ends(
+    error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    over, codes = threading.Event(), list[int]()
+    session = lanes.LanesSession(Work(lambda _spec, _desk: over.wait(), tmp_path, Resources(), lanes=2))
+    (tmp_path / "manifest.json").touch()
+    monkeypatch.setattr(lanes, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(lanes.atexit, "register", lambda leave, *given: leave(*given))
+    monkeypatch.setattr(lanes.os, "_exit", codes.append)
+    session.submit(Job("0" * 32, "deaf", {}))
+    session.poll(0.0)
+    try:
+        raise error
+    except BaseException:
+        session.stop()
+    over.set()
+    assert codes == [code]
+
+
 def test_progress_of_every_lane(
     side_by_side: Run, members_of: MembersOf, tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -165,11 +187,11 @@ def test_lanes_of_seats(side_by_side: Run, members_of: MembersOf, tmp_path: Path
     assert max(int(row["beside"]) for row in rows.values() if row["state"] == "done") > 0
 
 
-@pytest.mark.parametrize("lanes", [0, True, 1.5])
+@pytest.mark.parametrize("number", [0, True, 1.5])
 @pytest.mark.parametrize("address", [None, "local"])
-def test_bad_lanes(lanes: object, address: str | None) -> None:
+def test_bad_lanes(number: object, address: str | None) -> None:
     with pytest.raises(InputError, match=r"^lanes: expected a whole number of at least 1, got "):
-        runner_at(address, None, lanes)  # type: ignore[arg-type]
+        runner_at(address, None, number)  # type: ignore[arg-type]
 
 
 def test_the_event_of_a_thread_is_a_signal_to_it_alone() -> None:
