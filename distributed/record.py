@@ -41,12 +41,21 @@ def save_record(places: Places, job: Job, arrays: Mapping[str, np.ndarray], outc
 
 
 def load_record(places: Places, key: str) -> Outcome | None:
-    """How a stored member ended; None where its file is not there or damaged."""
+    """How a stored member ended; None where its file is not there, damaged, or of another release."""
     array = Store(places.members).load_one(key, RECORD)
-    if array is None:
+    record = None if array is None else _read(array)
+    return None if record is None else Outcome("done", record["row"], record["seconds"], record["attempts"])
+
+
+def _read(array: np.ndarray) -> dict[str, Any] | None:
+    """A record; None where it is none."""
+    try:
+        record = json.loads(str(array))
+    except ValueError:
         return None
-    record = json.loads(str(array))
-    return Outcome("done", record["row"], record["seconds"], record["attempts"])
+    kinds = {"row": dict, "spec": dict, "seconds": int | float, "attempts": int}
+    is_one = isinstance(record, dict) and all(isinstance(record.get(name), kind) for name, kind in kinds.items())
+    return record if is_one else None
 
 
 def load_member(folder: Path | str, key: str) -> Finished:
@@ -57,8 +66,8 @@ def load_member(folder: Path | str, key: str) -> Finished:
     """
     store = Store(Places(Path(folder)).members)
     arrays = store.load(key)
-    if arrays is None or RECORD not in arrays:
+    record = _read(arrays.pop(RECORD)) if arrays and RECORD in arrays else None
+    if arrays is None or record is None:
         what, how = ("damaged", " with `check=True`") if store.path(key).exists() else ("not there", "")
         raise InputError(f"{store.path(key)}: {what}; run `gammasky campaign resume {folder}`{how}")
-    record = json.loads(str(arrays.pop(RECORD)))
     return Finished(arrays, record["row"], record["spec"])

@@ -148,6 +148,7 @@ def test_usage_errors_are_one_line(words: list[str], message: str, capsys: pytes
         (OSError(errno.ENOSPC, "No space left on device", "a.nc"), "file 'a.nc': No space left on device; free some"),
         (PermissionError(errno.EACCES, "Permission denied", "b"), "file 'b': Permission denied; check its permissions"),
         (OSError(errno.ENOSPC, "No space left on device"), "error: file: No space left on device; free some space"),
+        (FileExistsError(errno.EEXIST, "File exists", "c"), "file 'c': File exists; something else of that name is in"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "c/d"), "file 'c/d': Not a directory; a part of"),
     ],
 )

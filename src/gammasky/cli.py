@@ -44,6 +44,7 @@ FILE_REMEDIES = {
     errno.EPERM: "check its permissions or choose another folder",
     errno.EROFS: "choose a folder that can be written to",
     errno.ENOTDIR: "a part of the path is a file: choose another path",
+    errno.EEXIST: "something else of that name is in the way: choose another path",
     errno.EISDIR: "expected a file, got a folder: choose another path",
     errno.ENAMETOOLONG: "choose a shorter path",
     errno.ENOENT: "its folder is not there or takes no files: choose another path",

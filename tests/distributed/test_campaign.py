@@ -199,6 +199,21 @@ def test_a_damaged_member_is_set_aside_and_fitted_again(
     assert load_member(folder, key).row["square"] == 1
 
 
+@pytest.mark.parametrize("record", ["", "3", "{}", '{"row": 3, "seconds": 1, "attempts": 1, "spec": {}}'])
+def test_a_record_of_another_release_is_none(
+    run: Run, members_of: MembersOf, tmp_path: Path, record: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = members_of(2)
+    run(members)
+    key = Store.key(members[1].spec)
+    Store(tmp_path / "campaign" / "members").save(key, {"campaign_record": np.array(record)})
+    assert len(read_rows(tmp_path / "campaign")) == 1
+    with pytest.raises(InputError, match=r"npz: damaged; run `gammasky campaign resume "):
+        load_member(tmp_path / "campaign", key)
+    assert run(members, resume=True).fitted == 1
+    assert "warning: the file of 'number=1' is damaged" in capsys.readouterr().err
+
+
 def test_going_on_reads_the_records_only(
     run: Run, members_of: MembersOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
