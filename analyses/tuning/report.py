@@ -68,18 +68,19 @@ def _shown(value: object) -> str:
 
 def swept_table(found: Swept) -> Table:
     """The best trials of a sweep that meet all constraints; of several objectives those of the front."""
+    from rich.markup import escape
     from rich.table import Table
 
     several = len(found.goals) > 1
     shown = found.front if several else found.ranked[:SHOWN]
     title = "the trials that none is better than in every respect" if several else "the best trials"
-    table = Table(title=f"{title}, by {objectives(found)}")
+    table = Table(title=escape(f"{title}, by {objectives(found)}"))
     axes = list(dict.fromkeys(name for trial in found.trials for name in trial.params))
     table.add_column("trial", no_wrap=True)
     for name in axes:
         table.add_column(name)
     for goal in found.goals:
-        table.add_column(title_of(goal.column), justify="right")
+        table.add_column(escape(title_of(goal.column)), justify="right")
     table.add_column("verdict", no_wrap=True)
     for trial in shown:
         chosen = [_shown(trial.params.get(name, "")) for name in axes]

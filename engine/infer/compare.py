@@ -280,7 +280,7 @@ def comparison_table(comparison: Comparison) -> Table:
     )
     table.add_column("number")
     for heading in (*(["of"] if several else []), "distance [sd]", "shift [sd]", "sd ratio"):
-        table.add_column(heading, justify="left" if heading == "of" else "right")
+        table.add_column(escape(heading), justify="left" if heading == "of" else "right")
     for entry in shown:
         ratio = "" if entry.sd_ratio is None else f"{entry.sd_ratio:.2f}"
         name = f"log10 {entry.name}" if entry.log10 else entry.name

@@ -118,9 +118,10 @@ def _by_energy(
 
 def summary_table(summary: Mapping[str, Any]) -> Table:
     """The main parameters and the derived numbers that results are quoted with, for the terminal."""
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=f"{summary['model_name']} on {summary['dataset']}")
+    table = Table(title=escape(f"{summary['model_name']} on {summary['dataset']}"))
     table.add_column("parameter")
     shown = {"mean": "mean", "sd": "sd", "5 %": "q05", "50 %": "q50", "95 %": "q95"}
     if any("truth" in entry for entry in summary["parameters"].values()):
@@ -131,7 +132,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     rows = {name: summary["parameters"][name] for name in summary["main_parameters"]}
     for name, numbers in (rows | quoted_entries(summary)).items():
         cells = (f"{numbers[key]:.4g}" if key in numbers else "" for key in shown.values())
-        table.add_row(name, *cells, "" if numbers["unit"] == "1" else numbers["unit"])
+        table.add_row(escape(name), *cells, "" if numbers["unit"] == "1" else escape(numbers["unit"]))
     return table
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from click.testing import CliRunner
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from rich.console import Console
 
-from gammasky.analyses.tuning.report import best_table, is_paper, summary
+from gammasky.analyses.tuning.report import best_table, is_paper, summary, swept_table
 from gammasky.analyses.tuning.settings import (
     PAPER,
     default_params,
@@ -17,7 +20,9 @@ from gammasky.analyses.tuning.settings import (
 from gammasky.commands.fit import command
 from gammasky.commands.fit import fit as fit_command
 from gammasky.commands.tune import tune
+from gammasky.distributed.tuning.goals import Goal
 from gammasky.distributed.tuning.search import Found
+from gammasky.distributed.tuning.sweep import SweepTrial, Swept
 from gammasky.distributed.tuning.trials import TrialRow, ranked
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.settings import Settings
@@ -138,3 +143,12 @@ def test_the_table_has_the_best_and_the_paper() -> None:
 
 def test_a_tie_of_one_setting_is_shown_once() -> None:
     assert [row.number for row in ranked((trial(0, 1.0), trial(1, 1.0)), "maximize")] == [0]
+
+
+def test_the_table_of_a_sweep_has_units() -> None:
+    trial = SweepTrial(0, "m", "k", {"mask": "none"}, {}, "", (1.0,), (0.1,), (), True)
+    stream = io.StringIO()
+    Console(file=stream, width=120).print(
+        swept_table(Swept((trial,), (Goal("excess_flux_mean", "minimize"),), (), 1.0))
+    )
+    assert stream.getvalue().count("flux of the excess [counts/pixel]") == 2  # in the title, and above the values

@@ -201,3 +201,12 @@ def test_one_draw_that_is_not_finite_leaves_no_number(weights: np.ndarray | None
     assert np.isfinite(list(described(draws, weights).values())).all()
     draws[3] = np.nan
     assert np.isnan(list(described(draws, weights).values())).all()
+
+
+def test_names_and_units_in_brackets_are_shown() -> None:
+    entry = {"mean": 0.5, "unit": "counts [per pixel]"}
+    summary = {"model_name": "my [own]", "dataset": "x", "parameters": {"mix[flat]": entry}}
+    stream = io.StringIO()
+    Console(file=stream, width=100).print(summary_table({**summary, "main_parameters": ["mix[flat]"]}))
+    for text in ("my [own] on x", "mix[flat]", "counts [per pixel]"):
+        assert text in stream.getvalue()
