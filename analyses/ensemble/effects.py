@@ -66,6 +66,9 @@ def main_effects(labels: Sequence[Mapping[str, str]], means: Floats, sds: Floats
     out and are not in the error of a shift; they are what a shift is compared with. Members of the same choices are one
     value, their mean: that each choice was made with more seeds says nothing more of how the axes depend on each other.
 
+    Axes that the members cannot tell apart, as in a list in which each member changes another one, count as one axis:
+    its name is all of theirs, its choices are those combinations that there are.
+
     Args:
         labels: choice of each axis, of each member (K).
         means, sds (K,): of the quantity; NaN for members that do not have it, which are left out.
@@ -81,6 +84,10 @@ def main_effects(labels: Sequence[Mapping[str, str]], means: Floats, sds: Floats
         return None
     cells = _cells(chosen, means[has])
     fit = _Fit(chosen, axes, cells)
+    if (alike := [axis for axis in axes if not fit.apart(axis)])[1:]:
+        chosen, axes = _joined(chosen, alike)
+        cells = _cells(chosen, means[has])
+        fit = _Fit(chosen, axes, cells)
     error = float(np.sqrt(np.mean(sds[has] ** 2)))
     return Effects(
         grand_mean=fit.grand_mean,
@@ -92,6 +99,20 @@ def main_effects(labels: Sequence[Mapping[str, str]], means: Floats, sds: Floats
         rest=fit.rest,
         n=len(chosen),
     )
+
+
+def _joined(
+    labels: Sequence[Mapping[str, str]], alike: Sequence[str]
+) -> tuple[list[dict[str, str]], dict[str, list[str]]]:
+    """Labels in which these axes are one, and the choices of every axis that has two."""
+    name = ", ".join(alike)
+    joined = [
+        {axis: choice for axis, choice in entry.items() if axis not in alike}
+        | {name: ", ".join(entry[axis] for axis in alike)}
+        for entry in labels
+    ]
+    choices = {axis: list(dict.fromkeys(entry[axis] for entry in joined)) for axis in joined[0]}
+    return joined, {axis: found for axis, found in choices.items() if len(found) > 1}
 
 
 _Cell = tuple[Mapping[str, str], Floats]  # choices, and the values of all members that made them
@@ -138,13 +159,13 @@ class _Fit:
     def _without(self, axis: str) -> Floats:
         return self._design_of(name for name in self._axes if name != axis)
 
-    def _apart(self, axis: str) -> bool:
+    def apart(self, axis: str) -> bool:
         """Whether the members can tell this axis from the others."""
         return self._rank - int(np.linalg.matrix_rank(self._without(axis))) == len(self._axes[axis]) - 1
 
     def explained(self, axis: str) -> float:
         """Share of the variance that the fit loses without an axis."""
-        if not self._apart(axis):
+        if not self.apart(axis):
             return np.nan
         return (_residual(self._without(axis), self._y) - self._left) / self._total if self._varies else 0.0
 
@@ -159,7 +180,7 @@ class _Fit:
     def _shifts(self, axis: str) -> tuple[Floats, Floats]:
         """Shift of each choice of an axis, and its standard error."""
         width = len(self._axes[axis]) - 1
-        if not self._apart(axis):
+        if not self.apart(axis):
             return np.full(width + 1, np.nan), np.full(width + 1, np.nan)
         if not self._varies:
             return np.zeros(width + 1), np.zeros(width + 1)

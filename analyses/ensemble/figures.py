@@ -68,6 +68,7 @@ def _lines(answer: Answer, quantity: str) -> tuple[str, dict[str, dict[str, Any]
     """The axis that explains most of the variance of a quantity, and the look of each of its choices."""
     entry = answer.effects.get(quantity)
     shares = {axis: share for axis, share in entry.explained.items() if np.isfinite(share)} if entry else {}
+    shares = {axis: share for axis, share in shares.items() if axis in answer.axes}  # several that count as one are not
     if not shares:
         return "", {}
     axis = max(shares, key=lambda name: shares[name])

@@ -81,13 +81,21 @@ def test_the_shift_must_exceed_the_posterior_error() -> None:
     assert not any(e.moves for e in found(y, sd=1.1).effects)
 
 
-def test_axes_that_go_together_cannot_be_told_apart() -> None:
-    labels = [{"mask": m, "twin": m, "shape": s} for m, s in CELLS]
+def test_axes_that_go_together_count_as_one() -> None:
+    labels = [{"mask": m, "shape": s, "twin": m} for m, s in CELLS]
     effects = found([MASKS[m] + SHAPES[s] for m, s in CELLS], labels=labels)
-    assert all(np.isnan(e.shift) and not e.moves for e in effects.effects if e.axis in ("mask", "twin"))
-    assert np.isnan(effects.explained["twin"])
-    assert effects.explained["shape"] > 0
-    assert {e.choice: e.shift for e in effects.effects if e.axis == "shape"} == pytest.approx(SHAPES)
+    assert {e.axis for e in effects.effects} == {"shape", "mask, twin"}
+    assert shifts(effects) == pytest.approx({**SHAPES, "a, a": 1.0, "b, b": -1.0})
+    assert effects.explained.keys() == {"shape", "mask, twin"}
+    assert all(np.isfinite(share) and share > 0 for share in effects.explained.values())
+
+
+def test_a_list_of_one_change_each_has_effects() -> None:
+    """No member has the usual choice of both axes: which axis does it nobody can say, but each member is another."""
+    labels = [{"shape": "nfw", "bar": "base"}, {"shape": "bulge", "bar": "base"}, {"shape": "base", "bar": "free"}]
+    effects = found([0.5, 0.2, 0.8], sd=0.1, labels=labels)
+    assert shifts(effects) == pytest.approx({"nfw, base": 0.0, "bulge, base": -0.3, "base, free": 0.3}, abs=1e-12)
+    assert [e.moves for e in effects.effects] == [False, True, True]
 
 
 def test_as_many_members_as_numbers_leave_no_error() -> None:
