@@ -16,13 +16,18 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import gammasky
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.studies.skies import SEPARATOR
 from gammasky.analyses.studies.study import InjectedSkies, Study, read_study, studies
 from gammasky.distributed.table import write_csv
+
+if TYPE_CHECKING:
+    from xarray import DataArray
 
 HERE = Path(__file__).parent / "studies"
 TABLES, FIGURES, PAGE = HERE / "tables", HERE / "figures", HERE / "results.md"
@@ -35,6 +40,8 @@ DRAWN = {
     "fractions.png": "Point-source fraction found in every sky",
     "campaign/figures/effects_ps_fraction.png": "Shift of the point-source fraction with every choice",
 }
+#: Of one member: parameters whose posterior is shown, by the beginning of their names.
+SHAPE = {"morphology": ("morphology=base,shape=free_bar", "bar_")}
 HEAD = """# Studies of the Fermi-LAT data: what they found
 
 Written by `docs/make_results.py` from the studies themselves. Each section is one command on two cores, by the default
@@ -50,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="Of the studies, each in a folder of its name.")
     folder = parser.parse_args().folder
+    gammasky.configure()
     for name in studies():
         if (folder / name / "study.csv").is_file():
             _keep(name, folder / name)
@@ -74,6 +82,17 @@ def _keep(name: str, folder: Path) -> None:
     norms = {truth: sky["truth"]["S_gce"] for truth, sky in made.items() if "S_gce" in sky["truth"]}
     if norms:  # a norm is the mean number of counts per pixel
         write_csv(TABLES / f"{name}_truths.csv", [{"truth": name, "excess_flux": norm} for name, norm in norms.items()])
+    if name in SHAPE:
+        member, prefix = SHAPE[name]
+        posterior = gammasky.Campaign(folder / "campaign").posterior(member)["posterior"]
+        numbers = [posterior[parameter] for parameter in posterior.data_vars if str(parameter).startswith(prefix)]
+        write_csv(TABLES / f"{name}_shape.csv", [_quantiles(number) for number in numbers])
+
+
+def _quantiles(number: DataArray) -> dict[str, Any]:
+    low, middle, high = number.quantile([0.05, 0.5, 0.95]).values
+    about = {"unit": number.attrs["units"], "prior": number.attrs["prior"]}
+    return {"parameter": number.name, "q05": low, "q50": middle, "q95": high, **about}
 
 
 def _overview(known: list[Study]) -> Iterator[str]:
@@ -112,6 +131,7 @@ def _section(study: Study) -> Iterator[str]:
     gradients, seconds = (_column(rows, name) for name in ("gradients", "fit_seconds"))
     yield f"{np.median(gradients):,.0f} gradients and {np.median(seconds):.0f} s of a fit in the median.\n"
     yield from _skies(study) if study.skies is not None else _members(rows)
+    yield from _shape(study)
     yield from _effects(study)
     yield from _sensitivities(study)
     for source, caption in DRAWN.items():
@@ -184,6 +204,19 @@ def _smooth(study: Study, groups: dict[tuple[str, str], list[Row]]) -> Iterator[
         yield f"| {truth} | {truths.get(truth, '')} | {choices.rpartition('= ')[2]} | {len(rows)} | {reliable} |"\
             f" {medians.min():.3f} to {medians.max():.3f} | {highs.max():.2f} | {flux.mean():.2f}{scatter} |"\
             f" {sd.mean():.2f} | {below.min():.1f} to {below.max():.1f} |"  # fmt: skip
+
+
+def _shape(study: Study) -> Iterator[str]:
+    """The posterior of the parameters of a shape that was fitted, with their priors."""
+    rows = _read(study.name, "shape")
+    if not rows:
+        return
+    yield f"\nThe shape that was fitted, of `{SHAPE[study.name][0]}`:\n"
+    yield "| parameter | 5 / 50 / 95 % | unit | prior |"
+    yield "| --- | --- | --- | --- |"
+    for row in rows:
+        values = " / ".join(f"{_number(row, q):.3g}" for q in ("q05", "q50", "q95"))
+        yield f"| `{row['parameter']}` | {values} | {row['unit']} | {row['prior']} |"
 
 
 def _effects(study: Study) -> Iterator[str]:

@@ -103,10 +103,10 @@ def main_effects(labels: Sequence[Mapping[str, str]], means: Floats, sds: Floats
 
 def _joined(
     labels: Sequence[Mapping[str, str]], alike: Sequence[str]
-) -> tuple[list[dict[str, str]], dict[str, list[str]]]:
+) -> tuple[list[Mapping[str, str]], dict[str, list[str]]]:
     """Labels in which these axes are one, and the choices of every axis that has two."""
     name = ", ".join(alike)
-    joined = [
+    joined: list[Mapping[str, str]] = [
         {axis: choice for axis, choice in entry.items() if axis not in alike}
         | {name: ", ".join(entry[axis] for axis in alike)}
         for entry in labels
