@@ -85,7 +85,7 @@ class Emulation:
         self.model, self.seed = model, seed
         self.target = Target(model)
         self.sampler = Sampler(self.target)
-        fields = self.target.has_fields
+        self._fields = fields = self.target.has_fields
         self._enough, self._most_tests = (ENOUGH_WITH_FIELDS, MOST_WITH_FIELDS) if fields else (ENOUGH, MOST_TESTS)
         self.phase, self.pieces_done, self.ticks = "first", 0, 0
         self.design = Design.empty(model.n_latent, model.n_latent - model.latent.n_plain)
@@ -213,10 +213,9 @@ class Emulation:
         yield from self._move("cold", 20)
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
         # between modes that chains hardly leave, excursions may lead; with fields, none ever comes back
-        fields = self.target.has_fields
-        for thinning, least in ((60, SLOW),) if fields else ((10, SLOW), (40, MIXED)):
+        for excursions, least in ((0, SLOW),) if self._fields else ((1, SLOW), (4, MIXED)):
             if r_hat(x) >= least:
-                x = yield from self._draw("cold", len(x), thinning, excursions=not fields)
+                x = yield from self._draw("cold", len(x), 60 if self._fields else 10, excursions=excursions)
         parts: list[dict[str, Floats]] = []
         work = (
             weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE])
@@ -345,14 +344,15 @@ class Emulation:
         yield self._told()
 
     def _draw(
-        self, which: str, n: int, thinning: int, heat: float = 1.0, *, excursions: bool = False
+        self, which: str, n: int, thinning: int, heat: float = 1.0, *, excursions: int = 0
     ) -> Generator[str, None, Floats]:
-        """n draws of the copy, from as many chains as there are walkers."""
+        """n draws of the copy, from as many chains as there are walkers, each after so many excursions."""
         draws: list[Floats] = []
         while len(draws) * CHAINS < n:
-            if excursions:
-                yield from self._walk(which, lambda u: self.sampler.excursion(self.copy, u, self._key(), self.step))
-            yield from self._move(which, thinning, heat)
+            for _ in range(max(excursions, 1)):
+                if excursions:
+                    yield from self._walk(which, lambda u: self.sampler.excursion(self.copy, u, self._key(), self.step))
+                yield from self._move(which, thinning, heat)
             draws.append(self.walkers[which])
         return np.concatenate(draws)[:n]
 

@@ -64,17 +64,16 @@ def test_modes_far_apart_are_found_out() -> None:
 
 @pytest.mark.parametrize(
     ("r_hats", "draws"),
-    [([1.04], [(10, False)]), ([1.08, 1.08], [(10, False), (10, True)]),
-     ([1.3, 1.15], [(10, False), (10, True), (40, True)])],
-)  # fmt: skip
+    [([1.04], [0]), ([1.08, 1.08], [0, 1]), ([1.3, 1.15], [0, 1, 4])],
+)
 def test_a_pool_is_drawn_anew_until_its_chains_mix(
-    r_hats: list[float], draws: list[tuple[int, bool]], monkeypatch: pytest.MonkeyPatch
+    r_hats: list[float], draws: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By excursions to flatter likelihoods first, by longer chains if these do not suffice."""
+    """By excursions to flatter likelihoods, and by several for each draw if one does not suffice."""
     emulated, left, asked = emulation.Emulation(toys.prior(), 0), [*r_hats, r_hats[-1]], []
 
-    def drawn(which: str, n: int, thinning: int, *, excursions: bool = False) -> Iterator[str]:
-        asked.append((thinning, excursions))
+    def drawn(which: str, n: int, _thinning: int, *, excursions: int = 0) -> Iterator[str]:
+        asked.append(excursions)
         yield which
         return np.zeros((n, 1))
 
