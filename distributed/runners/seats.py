@@ -197,9 +197,10 @@ class Seats:
             return False
         return seat.name not in job.avoid and self._another_may(seat.place, job)
 
-    def needs_fresh(self, seat: Seat, jobs: Iterable[Job]) -> bool:
+    def needs_fresh(self, seat: Seat, jobs: Collection[Job]) -> bool:
         """Whether a seat has nothing left but what has failed on it, and a new process in its place could try that."""
-        if self._opens_soon() or any(other.is_free for other in self.seats if other is not seat):
+        others = [other for other in self.seats if other.is_free and other is not seat]
+        if self._opens_soon() or any(self.may_take(other, job) for other in others for job in jobs):
             return False
         return any(self._another_may(seat.place, job) for job in jobs)
 

@@ -149,6 +149,7 @@ def test_a_fresh_process_where_there_is_no_other_seat(office: Office) -> None:
     assert not office.seats.needs_fresh(one, [])
     (other,) = office.hire(2, ("b",))
     assert not office.seats.needs_fresh(one, [job(one)])  # that one is free
+    assert office.seats.needs_fresh(one, [job(one, other)])  # which is of no use
     office.begin(other)
     assert not office.seats.needs_fresh(one, [job(one)])  # it will be
     assert office.seats.needs_fresh(one, [job(one, other)])
