@@ -47,8 +47,7 @@ T = TypeVar("T")
 FIRST = 512  # Student-t draws about the best point
 PER_ROUND = 320  # new points of a round at full heat, and as many with the likelihood's power HEAT
 HEAT = 0.65
-ENOUGH, MOST_ROUNDS = 0.4, 12  # importance efficiency that ends the rounds, and their largest number
-ENOUGH_WITH_FIELDS = 0.25  # chains on the likelihood make up for the rest
+ENOUGH, ENOUGH_WITH_FIELDS, MOST_ROUNDS = 0.4, 0.25, 12  # importance efficiency that ends rounds, and most of these
 FIRST_STEPS, ROUND_STEPS, LAST_STEPS = 800, 500, 2000  # of training
 MORE_STEPS = 2  # of them, where there are fields
 LEAST_STEPS, WELL, SURPRISE = 0.1, 0.3, 3.0  # share of steps where nothing is new; residual, and largest one, for all
@@ -170,6 +169,7 @@ class Emulation:
         t[:, :n_plain] /= np.sqrt(rng.chisquare(6, (FIRST, 1)) / 6)  # many dimensions together leave no room for tails
         x = placed(self.copy, t)
         values = yield from self._learn(x)
+        _exists(values)
         self.copy = self.copy._replace(reference=np.float64(self.design.top))
         self.copy = training.begun(self.target, self.copy, self.design, self._key())
         yield from self._train(FIRST_STEPS)
@@ -395,6 +395,6 @@ class Emulation:
 
 
 def _exists(log_weights: Floats) -> None:
-    """Raise a DivergedFitError if there is no likelihood at any of the copy's draws."""
+    """Raise a DivergedFitError if there is no likelihood at any of the draws."""
     if not np.isfinite(log_weights).any():
         raise DivergedFitError("the likelihood exists at none of the draws of its copy; use `method='nuts'`")

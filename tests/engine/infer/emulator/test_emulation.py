@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from gammasky.engine.errors import InputError, NonFiniteLikelihoodError
+from gammasky.engine.errors import DivergedFitError, InputError, NonFiniteLikelihoodError
 from gammasky.engine.infer.emulator import chains, emulation
 from gammasky.engine.infer.emulator.sampling import GROUPS
 from gammasky.engine.infer.gradients import check_gradients
@@ -132,6 +132,19 @@ def test_a_wrong_gradient_is_found_before_anything_is_learnt() -> None:
 def test_a_likelihood_that_exists_nowhere() -> None:
     with pytest.raises(NonFiniteLikelihoodError):
         by_emulator(toys.nowhere())
+
+
+def test_a_likelihood_that_exists_at_the_best_point_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def learnt(x: np.ndarray) -> Iterator[str]:
+        yield "likelihood"
+        return np.full(len(x), -np.inf)
+
+    emulated = emulation.Emulation(toys.prior(), 0)
+    monkeypatch.setattr(emulated, "copy", None, raising=False)
+    monkeypatch.setattr(emulated, "_learn", learnt)
+    monkeypatch.setattr(emulation, "placed", lambda _, t: t)
+    with pytest.raises(DivergedFitError, match="exists at none of the draws"):
+        list(emulated._first())
 
 
 def test_a_kink_is_no_wrong_gradient() -> None:
