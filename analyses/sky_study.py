@@ -103,6 +103,7 @@ def run_skies(
     specs: Sequence[dict[str, Any]],
     runner: Runner,
     *,
+    cost: float,
     manifest: dict[str, Any],
     resources: Resources = ONE_CORE,
     **options: Any,
@@ -113,6 +114,7 @@ def run_skies(
         folder: of the campaign.
         task: of each sky; specs: what it is for, `sky` being its number in a group whose other labels are texts.
         runner: where they run; resources: of each of them.
+        cost: time that one may take on one core [s], which a limit of its time follows from.
         manifest: what all of them depend on, and part of the identity of each.
         options: `keep_going`, `allow_mixed` and `quiet`, as of `run_campaign`.
 
@@ -121,7 +123,7 @@ def run_skies(
     """
     members = [
         Member(" ".join(f"{name} {value}" for name, value in spec.items()), {**manifest, **spec},
-               {name: str(value) for name, value in spec.items()}, cost=1.0)
+               {name: str(value) for name, value in spec.items()}, cost)
         for spec in specs
     ]  # fmt: skip
     tally = run_campaign(

@@ -32,6 +32,11 @@ def gradient_seconds(pixels: Observation, *, points: bool) -> float:
     return MODEL_SECONDS * share + (KERNEL_SECONDS * squares if points else 0.0)
 
 
+def climbing_seconds(climbs: int, pixels: Observation, *, points: bool) -> float:
+    """Time of so many climbs to a maximum of the likelihood on one core [s]; see `gradient_seconds`."""
+    return round(START_SECONDS + climbs * CLIMB * gradient_seconds(pixels, points=points), 1)
+
+
 def gradients(settings: Settings, n_parameters: int) -> float:
     """Gradients of the log density that a fit asks for."""
     climbs = N_STARTS * CLIMB + 2 * n_parameters

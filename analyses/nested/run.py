@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gammasky.analyses.ensemble.cost import climbing_seconds
+from gammasky.analyses.ensemble.expansion import has_points
 from gammasky.analyses.nested.evidence import bayes_factor
 from gammasky.analyses.nested.observed import climbed, known
 from gammasky.analyses.nested.report import write_report
@@ -15,6 +17,7 @@ from gammasky.analyses.sky_study import ONE_CORE, run_skies
 from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.folders import folder_made
+from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.interrupt import Interrupts
 
@@ -56,6 +59,7 @@ def run_test(
         task = CompareSky(study.absolute(), tuple(truth))
         skies = run_skies(
             out / SKIES, task, [{"sky": number} for number in range(study.skies)], runner,
+            cost=climbing_seconds(2 * BATCH, model.pixels, points=has_points(model.spec)),
             manifest={**study.about(model, null), "truth": truth}, resources=resources, quiet=quiet, **options,
         )  # fmt: skip
         rows = [sky.row for sky in skies]

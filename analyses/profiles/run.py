@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gammasky.analyses.ensemble.cost import climbing_seconds
+from gammasky.analyses.ensemble.expansion import has_points
 from gammasky.analyses.profiles.limits import SimulatedStatistics, limits
 from gammasky.analyses.profiles.observed import Observed, climbed, known
 from gammasky.analyses.profiles.report import write_report
@@ -17,6 +19,7 @@ from gammasky.analyses.sky_study import ONE_CORE, run_skies
 from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.folders import folder_made
+from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.interrupt import Interrupts
 
@@ -54,9 +57,11 @@ def run_profile(
                 found = climbed(study, model, quantity, out)
         simulated = None
         if study.skies:
+            climbs = 2 * BATCH + 2 * len(found.values)  # of `scan`
+            cost = climbing_seconds(climbs, model.pixels, points=has_points(model.spec))
             about = {**study.about(model), "values": found.values.tolist(), "places": found.places.tolist()}
             simulated = _simulated(
-                study, found, runner, out, manifest=about, resources=resources, quiet=quiet, **options
+                study, found, runner, out, cost=cost, manifest=about, resources=resources, quiet=quiet, **options
             )
         answer = None if simulated is None else limits(simulated, found.ts, found.profile.value, study.level)
         result = ProfileResult(study, model, found.profile, found.values, answer)

@@ -49,7 +49,7 @@ def test_a_null_that_is_not_nested(null: list[str], message: str, here: Path, ca
             ["--skies", "20", "--p", "0.01"],
             "--skies: 20 give no p-value below 1/21 = 0.0476; for 0.01 ask for --skies 99",
         ),
-        (["--p", "0"], "--p: expected a number between 0 and 1, got 0"),
+        (["--p", "0"], "--p: expected a number from 1e-09 to below 1, got 0"),
         (["--simulator", "photon"], "unknown simulator 'photon'; did you mean 'photons'?"),
         (["--skies", "0"], "Invalid value for '--skies': 0 is not in the range x>=1"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chi2
 
+from gammasky.analyses import sky_study
+from gammasky.analyses.ensemble import cost
 from gammasky.analyses.nested import observed
 from gammasky.analyses.nested import task as task_module
 from gammasky.analyses.nested.nested import NestedTest
@@ -185,8 +188,6 @@ def test_a_sky_is_drawn_from_the_fitted_null_and_compared(
 def test_finished_skies_are_not_done_again_and_more_may_be_asked_for(
     done: tuple[Path, NestedResult], study: NestedTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
     folder, before = done
     shutil.copytree(folder, tmp_path / "out")
     calls: list[int] = []
@@ -203,6 +204,25 @@ def test_finished_skies_are_not_done_again_and_more_may_be_asked_for(
     more = replace(study, skies=4).run(tmp_path / "out", address=None, quiet=True)
     assert calls == [3]
     np.testing.assert_array_equal(more.simulated[:3], before.simulated)
+
+
+def test_slow_models_have_time(
+    done: tuple[Path, NestedResult], study: NestedTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time limit of a sky goes by how long its climbs take."""
+    shutil.copytree(done[0], tmp_path / "out")
+    costs: list[float] = []
+
+    def noted(_folder: Path, _task: Any, members: Any, *_: Any, **_options: Any) -> None:
+        costs.append(members[0].cost)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sky_study, "run_campaign", noted)
+    for slower in (1.0, 1e6):
+        monkeypatch.setattr(cost, "MODEL_SECONDS", slower * cost.MODEL_SECONDS)
+        with pytest.raises(KeyboardInterrupt):
+            study.run(tmp_path / "out", address=None, quiet=True)
+    assert 1.0 < costs[0] < 1e-3 * costs[1]
 
 
 @pytest.mark.parametrize(
