@@ -14,6 +14,7 @@ from types import ModuleType
 
 import click
 import pytest
+import yaml
 
 from gammasky.cli import cli
 from gammasky.schemas import FILES, json_schema
@@ -141,7 +142,11 @@ def test_notebooks_say_so() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         has_cells = any(kind == "code-cell" for kind, _ in code_blocks(text))
-        assert has_cells == ("file_format: mystnb" in text.partition("\n---\n")[0]), named(page)
+        header = yaml.safe_load(text.partition("\n---\n")[0].removeprefix("---")) if text.startswith("---\n") else {}
+        notebook = {"file_format": "mystnb", "kernelspec": {"name": "python3"}}
+        assert {name: header.get(name) for name in notebook} == (notebook if has_cells else dict.fromkeys(notebook)), (
+            page
+        )
 
 
 def test_every_key_has_an_example_and_none_is_unknown() -> None:
