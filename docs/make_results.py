@@ -23,7 +23,7 @@ import numpy as np
 import gammasky
 from gammasky.analyses.ensemble.quantities import QUANTITIES
 from gammasky.analyses.studies.skies import SEPARATOR
-from gammasky.analyses.studies.study import InjectedSkies, Study, read_study, studies
+from gammasky.analyses.studies.study import InjectedSkies, SmoothSkies, Study, read_study, studies
 from gammasky.distributed.table import write_csv
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ Written by `docs/make_results.py` from the studies themselves. Each section is o
 method ([inference](../inference.md)), with its table; whole tables are in `docs/studies/tables`. Fractions are
 5 / 50 / 95 % of the posterior, fluxes mean ± standard deviation in counts per pixel. Ranges and shifts are those of the
 members whose verdict is *reliable*. log Z compares fits of the same photons in the same pixels only. Masks x shapes x
-diffuse models: [campaigns](../campaigns.md#measured-36-fits-of-the-fermi-lat-data). Studies that are not here
-were not run again since the default method is the emulator: [earlier](earlier.md).
+diffuse models: [campaigns](../campaigns.md#measured-36-fits-of-the-fermi-lat-data).
 """
 
 
@@ -125,7 +124,8 @@ def _section(study: Study) -> Iterator[str]:
     rows = _read(study.name, "members")
     yield f"## {study.name}"
     yield f"\n{study.asks}\n"
-    yield f"    gammasky study {study.name} --data fermi --out studies/{study.name}\n"
+    skies = f" --skies {_most_skies(rows)}" if isinstance(study.skies, SmoothSkies) else ""
+    yield f"    gammasky study {study.name}{skies} --data fermi --out studies/{study.name}\n"
     verdicts = Counter(row["verdict"] for row in rows).most_common()
     yield f"{len(rows)} {'fit' if len(rows) == 1 else 'fits'}: {', '.join(f'{n} *{name}*' for name, n in verdicts)};"
     gradients, seconds = (_column(rows, name) for name in ("gradients", "fit_seconds"))
@@ -138,6 +138,14 @@ def _section(study: Study) -> Iterator[str]:
         name = f"{study.name}_{Path(source).name}"
         if (FIGURES / name).is_file():
             yield f"\n![{caption}](figures/{name})"
+
+
+def _most_skies(rows: list[Row]) -> int:
+    """How many skies of a truth were fitted under the same choices."""
+    truths = Counter(
+        row["axis.sky"].rpartition(SEPARATOR)[0] for row in {row["axis.sky"]: row for row in rows}.values()
+    )
+    return max(truths.values())
 
 
 def _members(rows: list[Row]) -> Iterator[str]:
