@@ -105,7 +105,7 @@ class Seats:
         self._held_back = missing > 0 and now < self._not_before
         if self._held_back:
             return
-        shuns = self._failed_everywhere(queue, nodes) if self._shuns else frozenset[str]()
+        shuns = self._failed_everywhere(queue, nodes) if self._shuns and missing > 0 else frozenset[str]()
         for _ in range(missing):
             self._number += 1
             name = f"seat {self._number}"
