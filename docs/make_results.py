@@ -124,7 +124,8 @@ def _section(study: Study) -> Iterator[str]:
     rows = _read(study.name, "members")
     yield f"## {study.name}"
     yield f"\n{study.asks}\n"
-    skies = f" --skies {_most_skies(rows)}" if isinstance(study.skies, SmoothSkies) else ""
+    made = max((int(row["skies"]) for row in _read(study.name, "study")), default=0)  # of a truth
+    skies = f" --skies {made}" if isinstance(study.skies, SmoothSkies) else ""
     yield f"    gammasky study {study.name}{skies} --data fermi --out studies/{study.name}\n"
     verdicts = Counter(row["verdict"] for row in rows).most_common()
     yield f"{len(rows)} {'fit' if len(rows) == 1 else 'fits'}: {', '.join(f'{n} *{name}*' for name, n in verdicts)};"
@@ -138,14 +139,6 @@ def _section(study: Study) -> Iterator[str]:
         name = f"{study.name}_{Path(source).name}"
         if (FIGURES / name).is_file():
             yield f"\n![{caption}](figures/{name})"
-
-
-def _most_skies(rows: list[Row]) -> int:
-    """How many skies of a truth were fitted under the same choices."""
-    truths = Counter(
-        row["axis.sky"].rpartition(SEPARATOR)[0] for row in {row["axis.sky"]: row for row in rows}.values()
-    )
-    return max(truths.values())
 
 
 def _members(rows: list[Row]) -> Iterator[str]:

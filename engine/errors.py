@@ -7,7 +7,9 @@ arguments as in Python, in backquotes, `out` or `overwrite=True`: the command li
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
+from functools import cache
 
 
 class GammaskyError(Exception):
@@ -36,3 +38,9 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return InputError(f"unknown {kind} '{name}'{hint} (known: {', '.join(known) or 'none'})")
+
+
+@cache
+def warn_once(text: str) -> None:
+    """Warn of something that a user can change, in one line and once in a process."""
+    warnings.warn_explicit(text, UserWarning, "gammasky", 0)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import ctypes
 import logging
 import os
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
 from importlib.util import find_spec
 
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import InputError, warn_once
 from gammasky.engine.files import cache_folder
 from gammasky.engine.kernels.threads import thread_count
 
@@ -103,7 +101,7 @@ def _require_gpu(majors: Sequence[int]) -> None:
     version = _driver()
     if version is None:
         jax.config.update("jax_platforms", "cpu")
-        _warn_once(
+        warn_once(
             f"GPU: JAX is installed for CUDA {min(majors)}, but there is no driver of NVIDIA's here: all runs on the "
             "CPU; set JAX_PLATFORMS=cpu where that is meant"
         )
@@ -113,11 +111,6 @@ def _require_gpu(majors: Sequence[int]) -> None:
             f"{_cuda(version)}, got none; what JAX lacks it says above: install gammasky[cuda{min(majors)}] again, or "
             "set JAX_PLATFORMS=cpu"
         )
-
-
-@cache
-def _warn_once(text: str) -> None:
-    warnings.warn_explicit(text, UserWarning, "gammasky", 0)
 
 
 def _cuda(version: int) -> str:

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import io
 import json
-import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gammasky.engine.errors import warn_once
 from gammasky.engine.files import cache_folder, replacing
 
 Arrays = dict[str, np.ndarray]
@@ -75,11 +75,7 @@ def _save(path: Path, arrays: Arrays) -> None:
         with replacing(path) as temporary:
             np.savez(temporary, allow_pickle=False, **arrays)
     except OSError as error:
-        _warn_once(str(path.parent.parent), str(error.strerror or error))
-
-
-@functools.cache
-def _warn_once(folder: str, reason: str) -> None:
-    """Warn once that a folder of the cache cannot be written, whatever was to be kept there."""
-    text = f"nothing is kept between runs in {folder} ({reason}); set XDG_CACHE_HOME to a folder that can be written"
-    warnings.warn_explicit(text, UserWarning, "gammasky", 0)
+        folder, reason = path.parent.parent, error.strerror or error
+        warn_once(
+            f"nothing is kept between runs in {folder} ({reason}); set XDG_CACHE_HOME to a folder that can be written"
+        )

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from gammasky.engine import runtime
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import InputError, warn_once
 
 # a program that another thread is writing at this moment: JAX's own write, slowed down to half a second
 SLOW_WRITER = """
@@ -134,7 +134,7 @@ def test_without_a_driver_the_cpu_is_used_and_said_so_once(
     monkeypatch.setattr(runtime, "_driver", lambda: None)
     monkeypatch.setattr(runtime, "find_spec", lambda name: name if name == runtime.CUDA_PLUGINS[13] else None)
     before = jax.config.jax_platforms
-    runtime._warn_once.cache_clear()
+    warn_once.cache_clear()
     try:
         runtime.configure()
         assert jax.config.jax_platforms == "cpu"

@@ -214,13 +214,11 @@ class Emulation:
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
         # between modes that chains hardly leave, excursions may lead; with fields, none ever comes back
         for excursions, least in ((0, SLOW),) if self._fields else ((1, SLOW), (4, MIXED)):
-            if r_hat(x) >= least:
-                x = yield from self._draw("cold", len(x), 60 if self._fields else 10, excursions=excursions)
+            if r_hat(x) < least:
+                break
+            x = yield from self._draw("cold", len(x), 60 if self._fields else 10, excursions=excursions)
         parts: list[dict[str, Floats]] = []
-        work = (
-            weighed(self.target, self.sampler, self.copy, x[first : first + _PIECE])
-            for first in range(0, len(x), _PIECE)
-        )
+        work = (weighed(self.target, self.sampler, self.copy, x[at : at + _PIECE]) for at in range(0, len(x), _PIECE))
         for part in self._timed("likelihood", work):
             parts.append(part)
             yield f"likelihood of the copy's draws, {len(parts) * _PIECE} of {len(x)}"

@@ -67,9 +67,8 @@ def recall(emulation: Emulation, checkpoint: Checkpoint) -> None:
         return {name.removeprefix(begin): values for name, values in tables.items() if name.startswith(begin)}
 
     design = part("design")
-    for first, last in pairwise(
-        [0, *np.cumsum(design["sizes"])]
-    ):  # the same batches: to the last bit the same features
+    # in the same batches: to the last bit the same features
+    for first, last in pairwise([0, *np.cumsum(design["sizes"])]):
         rows = slice(first, last)
         emulation.design.append(emulation.target, design["x"][rows], design["values"][rows], design["gradients"][rows])
     network = {name: jnp.asarray(values) for name, values in part("network").items()}
