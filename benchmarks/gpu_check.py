@@ -42,13 +42,15 @@ WORKERS = {
     "kernels": Worker(("kernels",), 60),  # and then the tools, while the others compile
     "tests": Worker(("tests",), 60),
     "model": Worker(("model",), 30),
+    "profile": Worker(("profile",), 30, "--xla_gpu_enable_command_buffer="),
     "svi iaf": Worker(("svi", "iaf"), 30),
     "svi flow": Worker(("svi", "flow"), 30),
     "svi iaf, one graph": Worker(("svi", "iaf"), 20, RECORD_LOOPS),
     "svi flow, one graph": Worker(("svi", "flow"), 20, RECORD_LOOPS),
     "nuts": Worker(("nuts",), 20),
-    "fit": Worker(("fit",), 90),
-    "numba": Worker(("numba",), 20),  # last: nobody compiles any more
+    "numba": Worker(("numba",), 20),  # nobody compiles any more
+    "fit": Worker(("fit",), 120),
+    "lanes": Worker(("lanes",), 150),
 }
 _OF_NCU = ("SpeedOfLight", "Occupancy", "LaunchStats", "SchedulerStats", "WarpStateStats", "MemoryWorkloadAnalysis")
 _TOLD = (

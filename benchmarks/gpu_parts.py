@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import cProfile
+import io
+import pstats
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from gpu_kernels import kernels, launch, numba
-from gpu_turn import DRY, PARTICLES, STEPS, TURNS, USUAL, fiducial, median_ms, prior_draws, ready, row, say
+from gpu_turn import DRY, PARTICLES, ROOM, STEPS, TURNS, USUAL, fiducial, median_ms, prior_draws, ready, row, say
 
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "engine" / "kernels"
 
@@ -94,6 +98,41 @@ def svi(guide: str) -> None:
     row(f"svi {guide}, B={USUAL}: mean of the last bounds", float(np.mean(bound[-50:])))
 
 
+def profile() -> None:
+    """Where value and gradient of the model spend their time on the device, kernel by kernel, without graphs."""
+    sky = fiducial()
+    import jax
+
+    points = [prior_draws(sky, b) for b in PARTICLES[1:]]
+    for z in points:
+        jax.block_until_ready(sky.value_and_gradient(z))
+    ready()
+    for z in points:
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder):
+                for _ in range(TURNS):
+                    jax.block_until_ready(sky.value_and_gradient(z))
+            taken = on_device(Path(folder))
+        total = sum(seconds for seconds, _ in taken.values()) / TURNS
+        row(f"model, value and gradient, B={len(z)}: kernels alone, without graphs", 1e3 * total, "ms")
+        for name, (seconds, times) in sorted(taken.items(), key=lambda item: -item[1][0]):
+            say(f"B={len(z)}: {1e6 * seconds / TURNS:8.2f} us in {times / TURNS:g} launches of {name}")
+
+
+def on_device(folder: Path) -> dict[str, tuple[float, int]]:
+    """Of a trace, the time [s] and the launches of each kernel."""
+    import jax
+
+    taken: dict[str, tuple[float, int]] = {}
+    for path in folder.rglob("*.xplane.pb"):
+        for plane in jax.profiler.ProfileData.from_file(str(path)).planes:
+            for line in plane.lines if plane.name.startswith("/device:GPU") else ():
+                for event in line.events if line.name.startswith("Stream") else ():
+                    seconds, times = taken.get(event.name, (0.0, 0))
+                    taken[event.name] = seconds + 1e-9 * event.duration_ns, times + 1
+    return taken
+
+
 def nuts() -> None:
     """Leapfrogs of four chains in step."""
     sky = fiducial()
@@ -111,23 +150,57 @@ def nuts() -> None:
 
 
 def fit() -> None:
-    """A whole fit by the default method, twice: the second finds its programs compiled."""
+    """A whole fit by the default method, twice: the second finds its programs compiled. A third one is looked into."""
     sky = fiducial()
     from gammasky.engine.infer.run import fit as whole
     from gammasky.engine.infer.settings import Settings
 
     ready()
     for name in ("a fit by the default method, compilation included", "the same again"):
-        start = time.perf_counter()
-        found = whole(sky, Settings())
+        start, told = time.perf_counter(), ""
+
+        def watch(stage: Any, begun: float = start) -> None:
+            nonlocal told
+            if (text := stage.progress()[2]) != told:
+                told = text
+                say(f"{time.perf_counter() - begun:7.2f} s {text}")
+
+        found = whole(sky, Settings(), watch=watch)
         row(name, time.perf_counter() - start, "s")
         say(found.verdict, found.diagnostics)
+    looked, words = cProfile.Profile(), io.StringIO()
+    looked.runcall(whole, sky, Settings())
+    for order in ("cumulative", "tottime"):
+        pstats.Stats(looked, stream=words).sort_stats(order).print_stats(70)
+    (ROOM / "fit, by function.txt").write_text(words.getvalue(), encoding="utf-8")
+
+
+def lanes() -> None:
+    """Members side by side against one after the other; see `lanes.py`, whose part this is."""
+    ready()
+    import gammasky
+
+    gammasky.configure()
+    from lanes import Way, run
+
+    from gammasky.analyses.calibration.run import Calibration, simulate_skies
+    from gammasky.engine.model.programs import Programs
+
+    skies = simulate_skies(Calibration("fiducial", "fermi", skies=2 if DRY else 32))
+    for number, together in ((1, False), (2, True)) if DRY else ((1, False), (32, True), (8, True)):
+        way, programs = Way(number, together), Programs(number if together else 1)
+        start = time.perf_counter()
+        run(skies, range(number), way, programs)
+        row(f"fiducial, {number} side by side: the first {number}", time.perf_counter() - start, "s")
+        start, fits = time.perf_counter(), max(number, 1 if DRY else 2)
+        run(skies, range(fits), way, programs)
+        row(f"fiducial, {number} side by side: a fit", (time.perf_counter() - start) / fits, "s")
 
 
 if __name__ == "__main__":
     known: dict[str, Callable[..., None]] = {
-        "kernels": kernels, "launch": launch, "numba": numba, "tests": tests, "model": model, "svi": svi, "nuts": nuts,
-        "fit": fit,
+        "kernels": kernels, "launch": launch, "numba": numba, "tests": tests, "model": model, "profile": profile,
+        "svi": svi, "nuts": nuts, "fit": fit, "lanes": lanes,
     }  # fmt: skip
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # of the tests
     known[sys.argv[1]](*sys.argv[2:] if sys.argv[1] == "svi" else ())
