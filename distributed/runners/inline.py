@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Event
 from types import FrameType
 
 from gammasky.distributed.attempt import attempt, interrupt_main
@@ -46,11 +47,12 @@ class InlineSession:
     def __init__(self, work: Work) -> None:
         self._work, self._about = work, about_of(work)
         self._queue: deque[Job] = deque()
+        self._interrupts = _AtOnce()
         self._written = -float("inf")
 
     def interrupts(self) -> Interrupts:
         """See `Session.interrupts`."""
-        return _AtOnce()
+        return self._interrupts
 
     def slots(self) -> int:
         """See `Session.slots`."""
@@ -85,7 +87,16 @@ class InlineSession:
                 here = (socket.gethostname(), os.getpid())
                 write_running(places, [Running(job.key, job.name, fraction, now - began, job.attempt, values, *here)])
 
-        return [(job, attempt(self._work, job, tell, self._about, interrupt_main))]
+        time_is_up = Event()
+
+        def expire() -> None:
+            time_is_up.set()
+            interrupt_main()
+
+        outcome = attempt(self._work, job, tell, self._about, expire)
+        if time_is_up.is_set():  # that was the signal, and others go on
+            self._interrupts.forget()
+        return [(job, outcome)]
 
     def leave_room(self) -> None:
         """See `Session.leave_room`: this process is needed."""
@@ -96,7 +107,15 @@ class InlineSession:
 
 
 class _AtOnce(Interrupts):
-    """Ctrl-C reaches the member at work, which may write its checkpoint first."""
+    """Ctrl-C reaches the member at work, which may write its checkpoint first.
+
+    It is remembered, too: raised within a hook of garbage collection, of which JAX has one, it reaches nobody.
+    """
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self._pending = True
         raise KeyboardInterrupt
+
+    def forget(self) -> None:
+        """A signal has been acted on, and all goes on."""
+        self._pending = False

@@ -198,6 +198,23 @@ def heed(spec: dict[str, Any], desk: Desk) -> None:
         interrupts.raise_if_pending()
 
 
+class _Hook:
+    """What is raised as it goes reaches nobody, as in a hook of garbage collection."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __del__(self) -> None:
+        if self._seconds:
+            time.sleep(self._seconds)  # until the time is up
+        else:
+            signal.raise_signal(signal.SIGINT)
+
+
+def interrupted_in_a_hook(spec: dict[str, Any], _desk: Desk) -> None:
+    _Hook(spec["seconds"])
+
+
 def environment(spec: dict[str, Any], _desk: Desk) -> dict[str, str]:
     return {name: os.environ.get(name, "") for name in spec["names"]}
 
@@ -242,6 +259,7 @@ DEEDS: dict[str, Callable[[dict[str, Any], Desk], Any]] = {
     "fill": fill,
     "sleep": sleep,
     "heed": heed,
+    "interrupted in a hook": interrupted_in_a_hook,
     "stand still": stand_still,
     "environment": environment,
     "checkpoint": checkpoint,

@@ -346,6 +346,22 @@ def test_an_interrupt_says_how_to_go_on(
         assert [row["state"] for row in read_rows(folder)] == ["done", "done"]
 
 
+@pytest.mark.parametrize("seconds", [0.0, 20.0])  # of a user; because the member's time is up
+def test_an_interrupt_that_a_hook_swallows(
+    run: Run, members_of: MembersOf, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    swallowed: list[type[BaseException]] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda of: swallowed.append(of.exc_type))
+    members = [*members_of(1), *members_of([5], do="interrupted in a hook", seconds=seconds), *members_of([6, 7])]
+    if seconds:
+        assert run(members, resources=Resources(hours=0.5 / 3600)).done == 4
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            run(members)
+        assert run(members, resume=True).fitted == 2  # what was at work had ended
+    assert swallowed == [KeyboardInterrupt]
+
+
 @pytest.mark.parametrize(
     ("bad", "match"),
     [
