@@ -45,8 +45,8 @@ WORKERS = {
     "profile": Worker(("profile",), 30, "--xla_gpu_enable_command_buffer="),
     "svi iaf": Worker(("svi", "iaf"), 30),
     "svi flow": Worker(("svi", "flow"), 30),
-    "svi iaf, one graph": Worker(("svi", "iaf"), 20, RECORD_LOOPS),
-    "svi flow, one graph": Worker(("svi", "flow"), 20, RECORD_LOOPS),
+    "svi iaf as one graph": Worker(("svi", "iaf"), 20, RECORD_LOOPS),
+    "svi flow as one graph": Worker(("svi", "flow"), 20, RECORD_LOOPS),
     "nuts": Worker(("nuts",), 20),
     "numba": Worker(("numba",), 20),  # nobody compiles any more
     "fit": Worker(("fit",), 120),
