@@ -8,7 +8,8 @@ from typing import Any
 from gammasky.engine.kernels import gpu
 from gammasky.engine.kernels.profiles.geometry import LANES, DiskSky, NFWSky
 
-PER_PROCESSOR = 8
+#: Blocks side by side on a multiprocessor, and threads that share a block of lines of the disk (TEAM in the source).
+PER_PROCESSOR, TEAM = 16, 64
 
 
 def prepare(sky: NFWSky | DiskSky) -> None:
@@ -20,7 +21,7 @@ def prepare(sky: NFWSky | DiskSky) -> None:
 def _arrays(sky: NFWSky | DiskSky) -> tuple[Any, ...]:
     """The arrays of a sky on the current device, those of its groups last."""
     own = (sky.log_shape, sky.weight, sky.cardinal) if isinstance(sky, NFWSky) else sky.nodes
-    return gpu.kept_on_device(sky, (*own, sky.groups.order, sky.groups.starts))
+    return gpu.kept_on_device(sky, (*own, sky.groups.order, sky.groups.starts, sky.groups.inverse))
 
 
 def scratch_shapes(sky: NFWSky | DiskSky) -> list[tuple[int, ...]]:
@@ -29,24 +30,24 @@ def scratch_shapes(sky: NFWSky | DiskSky) -> list[tuple[int, ...]]:
 
 
 def nfw_squared(sky: NFWSky, outputs: Sequence[Any], scratch: Sequence[Any], gamma: Any) -> None:
-    """Fill J and dJ/dgamma, each (..., N), for gamma (...), on the current stream."""
-    log_shape, weight, cardinal, order, starts = _arrays(sky)
+    """Fill J and dJ/dgamma (..., 2, N), for gamma (...), on the current stream."""
+    log_shape, weight, cardinal, *groups = _arrays(sky)
     (nodes, angles), lines, batch = log_shape.shape, cardinal.shape[1], gamma.size
     gpu.launch(
-        "profiles", "nfw_nodes", gpu.blocks_for(batch * angles, 1, 2 * PER_PROCESSOR), gpu.WARP,
+        "profiles", "nfw_nodes", gpu.blocks_for(batch * angles, 1, PER_PROCESSOR), gpu.WARP,
         batch, angles, nodes, gamma, log_shape, weight, scratch[0],
     )  # fmt: skip
     gpu.launch(
-        "profiles", "nfw_pixels", gpu.blocks_for(batch * lines, gpu.THREADS, PER_PROCESSOR), gpu.THREADS,
-        batch, angles, lines, sky.n_pixels, cardinal, order, starts, scratch[0], *outputs,
+        "profiles", "nfw_pixels", gpu.blocks_for(batch * -(-lines // gpu.WARP), 1, PER_PROCESSOR), gpu.WARP,
+        batch, angles, lines, sky.n_pixels, cardinal, *groups, scratch[0], *outputs,
     )  # fmt: skip
 
 
 def lorimer_disk(sky: DiskSky, outputs: Sequence[Any], _scratch: Sequence[Any], *parameters: Any) -> None:
-    """Fill D and its derivatives by z_s, C and B, each (..., N), for parameters (...), on the current stream."""
-    *nodes, order, starts = _arrays(sky)
+    """Fill D and its derivatives by z_s, C and B (..., 4, N), for parameters (...), on the current stream."""
+    arrays = _arrays(sky)
     batch, lines = parameters[0].size, sky.groups.starts.size - 1
     gpu.launch(
-        "profiles", "disk_pixels", gpu.blocks_for(batch * lines, gpu.WARP, 4 * PER_PROCESSOR), gpu.WARP,
-        batch, LANES, lines, sky.n_pixels, *nodes, order, starts, *parameters, *outputs,
+        "profiles", "disk_pixels", gpu.blocks_for(batch * -(-lines // LANES), 1, PER_PROCESSOR), TEAM,
+        batch, LANES, lines, sky.n_pixels, *arrays, *parameters, *outputs,
     )  # fmt: skip

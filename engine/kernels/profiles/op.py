@@ -9,8 +9,9 @@ and for the disk D = int (R / R0)^B exp(-C (R - R0) / R0) exp(-|z| / z_s) ds, li
     dD/dz_s = int |z| / z_s^2 ..., dD/dC = int -(R - R0) / R0 ..., dD/dB = int log(R / R0) ...
 
 The kernel returns these next to the template; the reverse pass is sum_p cotangent_p * derivative_p. Where a template
-T = J / mean(J) of a given mean is wanted, its derivatives dT = (dJ - T mean(dJ)) / mean(J) are found on the lines of
-sight, before pixels that share one are told apart.
+T = J / mean(J) of a given mean is wanted, its derivatives are dT = (dJ - T mean(dJ)) / mean(J). On a CPU they are found
+on the lines of sight, before pixels that share one are told apart. On a device J and its derivatives are only summed
+over pixels, all together: once for their means, once for sum_p cotangent_p dJ_p.
 Sources: generalised NFW squared as in arXiv:2604.08648; disk of Lorimer et al. 2006 (astro-ph/0607640) as in eq. 6 of
 arXiv:1805.11097.
 
@@ -70,7 +71,7 @@ def nfw_squared(
     """
     (value,) = _double("nfw_squared", gamma=gamma)
     if (chosen := _chosen(backend, sky)) == "reference":
-        return _over_mean(over, reference.nfw_squared(value, sky))[0]
+        return _over_mean(over, reference.nfw_squared(value, sky))
     return _integral(chosen, "nfw_squared", sky, over, value)
 
 
@@ -106,7 +107,7 @@ def lorimer_disk(
     """
     height, shape, power = jnp.broadcast_arrays(*_double("lorimer_disk", scale_height=scale_height, C=C, B=B))
     if (chosen := _chosen(backend, sky)) == "reference":
-        return _over_mean(over, reference.lorimer_disk(height, shape, power, sky))[0]
+        return _over_mean(over, reference.lorimer_disk(height, shape, power, sky))
     return _integral(chosen, "lorimer_disk", sky, over, height, shape, power)
 
 
@@ -128,17 +129,11 @@ def _double(operation: str, **parameters: ArrayLike) -> list[jax.Array]:
     return [jnp.asarray(value) for value in converted.values()]
 
 
-def _over_mean(over: Normalisation | None, template: jax.Array, *derivatives: jax.Array) -> tuple[jax.Array, ...]:
-    """The template over its mean and the derivatives of that, in the pixels that are wanted, from all pixels."""
+def _over_mean(over: Normalisation | None, template: jax.Array) -> jax.Array:
+    """The template over its mean in the pixels that are wanted, from all pixels."""
     if over is None:
-        return template, *derivatives
-    mean = jnp.sum(template * over.weight, axis=-1, keepdims=True)
-    values = template[..., : over.size] / mean
-    slopes = [
-        (slope[..., : over.size] - values * jnp.sum(slope * over.weight, axis=-1, keepdims=True)) / mean
-        for slope in derivatives
-    ]
-    return values, *slopes
+        return template
+    return template[..., : over.size] / jnp.sum(template * over.weight, axis=-1, keepdims=True)
 
 
 def _nfw_lines(sky: NFWSky, gamma: Floats) -> Floats:
@@ -185,18 +180,19 @@ _ON_LINES: dict[str, Callable[..., Floats]] = {"nfw_squared": _nfw_lines, "lorim
 _ON_DEVICE: dict[str, Callable[..., None]] = {"nfw_squared": cuda.nfw_squared, "lorimer_disk": cuda.lorimer_disk}
 
 
-def _template_and_derivatives(
-    backend: str, operation: str, sky: Sky, over: Normalisation | None, *parameters: jax.Array
-) -> tuple[jax.Array, ...]:
-    """Template and its derivative by each parameter, each (..., N) or, with `over`, (..., size)."""
+def _on_host(operation: str, sky: Sky, over: Normalisation | None, *parameters: jax.Array) -> tuple[jax.Array, ...]:
+    """Template and its derivative by each parameter, each (..., N) or, with `over`, (..., size), by Numba."""
+    size = sky.n_pixels if over is None else over.size
+    result = [jax.ShapeDtypeStruct((*parameters[0].shape, size), jnp.float64)] * (1 + len(parameters))
+    return callbacks.call(operation, partial(_fill, _ON_LINES[operation], sky, over), result, *parameters)
+
+
+def _on_device(operation: str, sky: Sky, *parameters: jax.Array) -> jax.Array:
+    """J and its derivative by each parameter (..., 1 + parameters, N), on a GPU."""
     shape = parameters[0].shape
-    size = sky.n_pixels if over is None or backend != "numba" else over.size
-    result = [jax.ShapeDtypeStruct((*shape, size), jnp.float64)] * (1 + len(parameters))
-    if backend == "numba":
-        return callbacks.call(operation, partial(_fill, _ON_LINES[operation], sky, over), result, *parameters)
-    found = callbacks.launch(operation, partial(_ON_DEVICE[operation], sky), result, *parameters,
-                             scratch=partial(_room, sky, math.prod(shape)))  # fmt: skip
-    return _over_mean(over, *found)
+    result = [jax.ShapeDtypeStruct((*shape, 1 + len(parameters), sky.n_pixels), jnp.float64)]
+    return callbacks.launch(operation, partial(_ON_DEVICE[operation], sky), result, *parameters,
+                            scratch=partial(_room, sky, math.prod(shape)))[0]  # fmt: skip
 
 
 def _room(sky: Sky, points: int, entries: int) -> list[jax.ShapeDtypeStruct]:
@@ -207,27 +203,44 @@ def _room(sky: Sky, points: int, entries: int) -> list[jax.ShapeDtypeStruct]:
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
 def _integral(backend: str, operation: str, sky: Sky, over: Normalisation | None, *parameters: jax.Array) -> jax.Array:
     """The template of one operation, differentiable in reverse mode."""
-    return _template_and_derivatives(backend, operation, sky, over, *parameters)[0]
+    return _integral_fwd(backend, operation, sky, over, *parameters)[0]
 
 
 def _integral_fwd(
     backend: str, operation: str, sky: Sky, over: Normalisation | None, *parameters: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """The template; its derivatives are all that the reverse pass needs."""
-    template, *derivatives = _template_and_derivatives(backend, operation, sky, over, *parameters)
-    return template, tuple(derivatives)
+    """The template, and what the reverse pass needs.
+
+    That is the derivative by each parameter; or, of a device, J and its derivatives in one array, and their means.
+    """
+    if backend == "numba":
+        template, *derivatives = _on_host(operation, sky, over, *parameters)
+        return template, tuple(derivatives)
+    found = _on_device(operation, sky, *parameters)
+    if over is None:
+        return found[..., 0, :], (found,)
+    means = jnp.sum(found * over.weight, axis=-1)
+    return found[..., 0, : over.size] / means[..., :1], (found, means)
 
 
 def _integral_rev(
-    _backend: str,
+    backend: str,
     _operation: str,
     _sky: Sky,
-    _over: Normalisation | None,
-    derivatives: tuple[jax.Array, ...],
+    over: Normalisation | None,
+    kept: tuple[jax.Array, ...],
     cotangent: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """sum_p cotangent_p derivative_p for each parameter."""
-    return tuple(jnp.sum(cotangent * derivative, axis=-1) for derivative in derivatives)
+    if backend == "numba":
+        return tuple(jnp.sum(cotangent * derivative, axis=-1) for derivative in kept)
+    found = kept[0] if over is None else kept[0][..., : over.size]
+    along = jnp.sum(cotangent[..., None, :] * found, axis=-1)
+    slopes = along[..., 1:]
+    if over is not None:
+        mean = kept[1][..., :1]
+        slopes = (slopes - along[..., :1] * (kept[1][..., 1:] / mean)) / mean
+    return tuple(slopes[..., number] for number in range(slopes.shape[-1]))
 
 
 _integral.defvjp(_integral_fwd, _integral_rev)

@@ -1,17 +1,29 @@
 // The two line-of-sight integrals on a GPU, with their derivatives by the parameters from the same pass; see cpu.py.
 //
-// But for `nfw_nodes` a thread is one line of sight of one parameter point. Neighbouring threads read neighbouring entries
-// of the nodes.
+// A block of threads works on some lines of sight of one parameter point. Neighbouring threads read neighbouring entries of
+// the nodes; sums are taken in one order, whatever the grid.
 
 typedef long long Index;
 
+constexpr int TEAM = 64;  // threads that share a block of lines of sight of the disk
+
 __device__ bool finite_number(double value) { return value - value == 0.0; }
 
-// Give every pixel that shares the integral `line` its value: order[starts[line]] .. order[starts[line + 1] - 1].
-__device__ void give(Index line, const Index *order, const Index *starts, double value, double *pixels)
+// Give every pixel of the lines first .. last - 1 what its line has in `values` (KINDS, width), which all threads see.
+//
+// order (pixels,) and starts (lines + 1,): pixels of a line are order[starts[line]] .. order[starts[line + 1] - 1];
+// inverse (pixels,): the line of a pixel; result (KINDS, pixels).
+template <int KINDS>
+__device__ void give(
+    Index first, Index last, Index width, const double *values, const Index *order, const Index *starts,
+    const Index *inverse, Index pixels, double *result)
 {
-    for (Index at = starts[line]; at < starts[line + 1]; ++at)
-        pixels[order[at]] = value;
+    const Index end = starts[last];
+    for (Index at = starts[first] + threadIdx.x; at < end; at += blockDim.x) {
+        const Index pixel = order[at], line = inverse[pixel] - first;
+        for (int kind = 0; kind < KINDS; ++kind)
+            result[kind * pixels + pixel] = values[kind * width + line];
+    }
 }
 
 // log J and d log J / d gamma at the Chebyshev angles, J = sum_q weight exp(-2 gamma log_shape).
@@ -53,56 +65,78 @@ extern "C" __global__ void nfw_nodes(
 
 // J and dJ/dgamma in every pixel, by interpolation of log J between the Chebyshev angles.
 //
-// cardinal (angles, lines); at_nodes (batch, 2, angles); order (pixels,), starts (lines + 1,);
-// value, d_gamma (batch, pixels).
+// A block of LANES threads is as many lines of one point.
+// cardinal (angles, lines); at_nodes (batch, 2, angles); order, starts, inverse: as `give` takes them;
+// result (batch, 2, pixels).
 extern "C" __global__ void nfw_pixels(
     Index batch, Index angles, Index lines, Index pixels, const double *cardinal, const Index *order,
-    const Index *starts, const double *at_nodes, double *value, double *d_gamma)
+    const Index *starts, const Index *inverse, const double *at_nodes, double *result)
 {
-    const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;
-    for (Index at = first; at < batch * lines; at += (Index)gridDim.x * blockDim.x) {
-        const Index b = at / lines, line = at % lines;
-        const double *log_j = at_nodes + 2 * b * angles, *slopes = log_j + angles;
-        double log_value = 0.0, slope = 0.0;
-        for (Index angle = 0; angle < angles; ++angle) {
-            log_value += log_j[angle] * cardinal[angle * lines + line];
-            slope += slopes[angle] * cardinal[angle * lines + line];
+    __shared__ double values[2 * LANES];
+    const Index lane = threadIdx.x, groups = (lines + LANES - 1) / LANES;
+    for (Index at = blockIdx.x; at < batch * groups; at += gridDim.x) {
+        const Index b = at / groups, first = at % groups * LANES;
+        const Index last = first + LANES < lines ? first + LANES : lines;
+        if (first + lane < last) {
+            const double *log_j = at_nodes + 2 * b * angles, *slopes = log_j + angles;
+            double log_value = 0.0, slope = 0.0;
+            for (Index angle = 0; angle < angles; ++angle) {
+                const double share = cardinal[angle * lines + first + lane];
+                log_value += log_j[angle] * share;
+                slope += slopes[angle] * share;
+            }
+            values[lane] = exp(log_value);
+            values[LANES + lane] = slope * values[lane];
         }
-        const double integral = exp(log_value);
-        give(line, order, starts, integral, value + b * pixels);
-        give(line, order, starts, slope * integral, d_gamma + b * pixels);
+        __syncthreads();  // the values of all lines are there
+        give<2>(first, last, LANES, values, order, starts, inverse, pixels, result + 2 * b * pixels);
+        __syncthreads();  // nobody reads them any more
     }
 }
 
 // The disk's integral and its derivatives by scale height, C and B; NaN outside their domain.
 //
 // Nodes lie in blocks of `lanes` lines: rows block_starts[i] .. block_starts[i + 1] - 1 of excess, log_radius, height,
-// weight (rows, lanes). scale_height, C, B (batch,); order (pixels,), starts (lines + 1,); results (batch, pixels).
+// weight (rows, lanes). A block of TEAM threads is one of these at one point: of every line TEAM / lanes threads each take
+// every so many-th row, and one thread for each line and kind of result adds up their sums.
+// scale_height, C, B (batch,); order, starts, inverse: as `give` takes them; result (batch, 4, pixels).
 extern "C" __global__ void disk_pixels(
     Index batch, Index lanes, Index lines, Index pixels, const Index *block_starts, const double *excess,
     const double *log_radius, const double *height, const double *weight, const Index *order, const Index *starts,
-    const double *scale_height, const double *C, const double *B, double *value, double *d_height, double *d_C,
-    double *d_B)
+    const Index *inverse, const double *scale_height, const double *C, const double *B, double *result)
 {
-    const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;
-    for (Index at = first; at < batch * lines; at += (Index)gridDim.x * blockDim.x) {
-        const Index b = at / lines, line = at % lines, lane = line % lanes;
-        const double zs = scale_height[b], shape = C[b], power = B[b], inverse = 1.0 / zs;
+    __shared__ double sums[4 * TEAM], values[TEAM];
+    const Index thread = threadIdx.x, parts = TEAM / lanes, blocks = (lines + lanes - 1) / lanes;
+    const Index lane = thread % lanes, part = thread / lanes;
+    for (Index at = blockIdx.x; at < batch * blocks; at += gridDim.x) {
+        const Index b = at / blocks, block = at % blocks, first = block * lanes;
+        const double zs = scale_height[b], shape = C[b], power = B[b], inverse_height = 1.0 / zs;
         const bool inside = zs > 0.0 && finite_number(zs) && finite_number(shape) && finite_number(power);
-        double total = inside ? 0.0 : nan(""), by_height = total, by_shape = total, by_power = total;
-        const Index end = inside ? block_starts[line / lanes + 1] : 0;
-        for (Index row = block_starts[line / lanes]; row < end; ++row) {
+        double total = 0.0, by_height = 0.0, by_shape = 0.0, by_power = 0.0;
+        const Index end = inside ? block_starts[block + 1] : 0;
+        for (Index row = block_starts[block] + part; row < end; row += parts) {
             const Index node = row * lanes + lane;
             const double e = excess[node], log_r = log_radius[node], z = height[node];
-            const double density = weight[node] * exp(power * log_r - shape * e - z * inverse);
+            const double density = weight[node] * exp(power * log_r - shape * e - z * inverse_height);
             total += density;
             by_height += density * z;
             by_shape -= density * e;
             by_power += density * log_r;
         }
-        give(line, order, starts, total, value + b * pixels);
-        give(line, order, starts, by_height * inverse * inverse, d_height + b * pixels);
-        give(line, order, starts, by_shape, d_C + b * pixels);
-        give(line, order, starts, by_power, d_B + b * pixels);
+        sums[thread] = total;
+        sums[TEAM + thread] = by_height;
+        sums[2 * TEAM + thread] = by_shape;
+        sums[3 * TEAM + thread] = by_power;
+        __syncthreads();  // the sums of all threads are there
+        if (thread < 4 * lanes) {
+            const double *own = sums + thread / lanes * TEAM + lane;
+            double value = inside ? 0.0 : nan("");
+            for (Index other = 0; other < parts; ++other)
+                value += own[other * lanes];
+            values[thread] = thread / lanes == 1 ? value * inverse_height * inverse_height : value;
+        }
+        __syncthreads();  // the values of all lines are there, and nobody reads the sums any more
+        give<4>(first, first + lanes < lines ? first + lanes : lines, lanes, values, order, starts, inverse, pixels,
+                result + 4 * b * pixels);
     }
 }

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gammasky.engine.kernels import gpu
-from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky
+from gammasky.engine.kernels.profiles.cuda import PER_PROCESSOR
+from gammasky.engine.kernels.profiles.geometry import LANES, DiskSky, NFWSky
 from gammasky.engine.kernels.profiles.op import lorimer_disk, nfw_squared
 
 
@@ -59,16 +60,16 @@ def test_the_geometry_goes_to_the_device_once(cupy: Any) -> None:
 
     compiled = step.lower(jnp.ones(4), jnp.ones(4)).compile()
     copied = cupy.copies
-    assert copied == 5 + 7
+    assert copied == 6 + 8
     jax.block_until_ready(compiled(jnp.ones(4), jnp.ones(4)))
     assert cupy.copies == copied
     launches = {launch.kernel: launch for launch in cupy.launches}
     assert set(launches) == {"nfw_nodes", "nfw_pixels", "disk_pixels"}
     angles = nfw.log_shape.shape[1]
     assert launches["nfw_nodes"].arguments["at_nodes"] == (4, 2, angles)
-    assert launches["nfw_pixels"].arguments["value"] == (4, 40)
+    assert launches["nfw_pixels"].arguments["result"] == (4, 2, 40)
     assert launches["disk_pixels"].arguments["C"] == (4,)  # not mapped, and broadcast by XLA
-    assert launches["disk_pixels"].blocks == min(-(-4 * disk.lon_rad.size // gpu.WARP), 32 * 3)
+    assert launches["disk_pixels"].blocks == min(4 * -(-disk.lon_rad.size // LANES), PER_PROCESSOR * 3)
     text = step.trace(jnp.ones(4), jnp.ones(4)).lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("@xla_buffer_python_gpu_callback_cmd_buffer") == 2
 
