@@ -188,11 +188,9 @@ class ScalarPrior(PriorKind):
     @staticmethod
     def _each(values: jax.Array, slots: Sequence[Slot]) -> Parameters:
         """Those of each parameter, of the values of all."""
-        starts = [slot.start - slots[0].start for slot in slots]
-        return {
-            slot.name: values[at : at + slot.n_latent] if slot.labels else values[at]
-            for slot, at in zip(slots, starts, strict=True)
-        }
+        # split: in the reverse pass its parts are put together at once, where those of slices are added up
+        parts = jax.lax.split(values, [slot.n_latent for slot in slots])
+        return {slot.name: part if slot.labels else part.reshape(()) for slot, part in zip(slots, parts, strict=True)}
 
     @classmethod
     def from_box(cls, x: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:

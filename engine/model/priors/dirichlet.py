@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, ClassVar, Literal, Self
 
 import jax
@@ -49,15 +50,19 @@ class Dirichlet(PriorKind):
         return n_elements - 1
 
     @classmethod
-    def tables(cls, slots: Sequence[Slot]) -> dict[str, Floats]:
-        return {slot.name: sticks.stick_tables(slot.prior.alphas(len(slot.labels))) for slot in slots}
+    def tables(cls, slots: Sequence[Slot]) -> list[Floats]:
+        """Of each run of parameters of one length the tables of all, (parameters, n - 1, 2, nodes)."""
+        of_slot = sticks.stick_tables
+        return [np.stack([of_slot(slot.prior.alphas(len(slot.labels))) for slot in run]) for run in _runs(slots)]
 
     @classmethod
     def values(cls, tables: Any, z: jax.Array, slots: Sequence[Slot]) -> Parameters:
-        found = {}
-        for slot in slots:
-            at = slot.start - slots[0].start
-            found[slot.name] = sticks.fractions(tables[slot.name], z[at : at + slot.n_latent])
+        found: Parameters = {}
+        for of_run, run in zip(tables, _runs(slots), strict=True):
+            first, size = run[0].start - slots[0].start, run[0].n_latent
+            own = z[first : first + len(run) * size].reshape(len(run), size)
+            shares = jnp.unstack(jax.vmap(sticks.fractions)(of_run, own))
+            found |= {slot.name: row for slot, row in zip(run, shares, strict=True)}
         return found
 
     def support(self) -> tuple[float, float]:
@@ -109,3 +114,8 @@ class Dirichlet(PriorKind):
 
     def require_inside(self, name: str, value: Floats) -> None:
         self.require_possible(name, value)
+
+
+def _runs(slots: Sequence[Slot]) -> list[list[Slot]]:
+    """Parameters that follow each other and have as many elements: they are one operation."""
+    return [list(run) for _, run in groupby(slots, lambda slot: len(slot.labels))]

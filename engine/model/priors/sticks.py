@@ -7,10 +7,16 @@ tabulated with its exact slope
     dg/dz = phi(z) / (f(v) v (1 - v)),        f the Beta density,
 
 and interpolated by cubic Hermite polynomials (relative error of v and 1 - v below 1e-9), so that fractions as small as
-1e-100 keep their digits and gradients are those of the very function that is evaluated.
+1e-100 keep their digits and gradients are those of the very function that is evaluated:
+
+    d theta_j / d z_i = theta_j g'(z_i) (1 - v_i  if i = j,  -v_i  if i < j,  0 otherwise)
+
+is found along with theta, so that a reverse pass has no more to do than a small product.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,19 +61,44 @@ def _log1m(log_x: Floats) -> Floats:
     return np.log(-np.expm1(np.minimum(log_x, -1e-300)))
 
 
+@jax.custom_jvp
 def fractions(tables: jax.Array, z: jax.Array) -> jax.Array:
-    """theta (n,) on the simplex from the latent z (n - 1,); `tables` from `stick_tables`."""
+    """theta (n,) on the simplex from the latent z (n - 1,); `tables` from `stick_tables`, which are fixed."""
+    return _with_jacobian(tables, z)[0]
+
+
+@fractions.defjvp
+def _fractions_jvp(given: tuple[jax.Array, jax.Array], steps: tuple[Any, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    # the barrier keeps XLA from working the derivatives out anew in the reverse pass, in one kernel with all others
+    theta, jacobian = jax.lax.optimization_barrier(_with_jacobian(*given))
+    return theta, jacobian @ steps[1]
+
+
+def _with_jacobian(tables: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """theta (n,) and d theta_j / d z_i (n, n - 1)."""
+    logit, slope = _logits(tables, z)
+    log_v, log_rest = -jax.nn.softplus(-logit), -jax.nn.softplus(logit)
+    n = logit.size + 1
+    own, earlier = np.eye(n, n - 1), np.tri(n, n - 1, -1)
+    theta = jnp.exp(jnp.sum(own * log_v + earlier * log_rest, axis=1))
+    return theta, theta[:, None] * slope * (own * jnp.exp(log_rest) - earlier * jnp.exp(log_v))
+
+
+def _logits(tables: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """g(z) and dg/dz (n - 1,) of all sticks; straight beyond the table."""
     cell = jnp.clip(jnp.floor((z + LIMIT) / STEP), 0, NODES.size - 2).astype(jnp.int32)
     t = (z + LIMIT) / STEP - cell
-    stick = jnp.arange(tables.shape[0])
-    left, right = tables[stick, :, cell].T, tables[stick, :, cell + 1].T
+    nodes = tables[np.arange(z.size)[:, None], :, cell[:, None] + np.arange(2)]
+    left, right = nodes[:, 0].T, nodes[:, 1].T
     inside = (
         (2 * t**3 - 3 * t**2 + 1) * left[0]
         + (3 * t**2 - 2 * t**3) * right[0]
         + STEP * ((t**3 - 2 * t**2 + t) * left[1] + (t**3 - t**2) * right[1])
     )
-    beyond = jnp.where(t < 0, left[0] + STEP * t * left[1], right[0] + STEP * (t - 1) * right[1])
-    logit = jnp.where((t < 0) | (t > 1), beyond, inside)
-    log_v, log_rest = -jax.nn.softplus(-logit), -jax.nn.softplus(logit)
-    before = jnp.concatenate([jnp.zeros(1), jnp.cumsum(log_rest)])
-    return jnp.exp(before + jnp.concatenate([log_v, jnp.zeros(1)]))
+    slope = (
+        6 * (t - t**2) / STEP * (right[0] - left[0]) + (3 * t**2 - 4 * t + 1) * left[1] + (3 * t**2 - 2 * t) * right[1]
+    )
+    below, above = t < 0, t > 1
+    beyond = jnp.where(below, left[0] + STEP * t * left[1], right[0] + STEP * (t - 1) * right[1])
+    outside = below | above
+    return jnp.where(outside, beyond, inside), jnp.where(outside, jnp.where(below, left[1], right[1]), slope)

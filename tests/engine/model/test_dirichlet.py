@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from scipy.special import ndtr
 
-from gammasky.engine.model.priors import sticks
+from gammasky.engine.model.priors import Dirichlet, Slot, sticks
 
 ALPHAS = [[1 / 3, 1 / 3, 1 / 3], [0.2] * 5, [1.0, 1.0], [5.0, 0.5, 30.0], [0.05, 2.0]]
 fractions, jacobian = jax.jit(sticks.fractions), jax.jit(jax.jacrev(sticks.fractions, 1))
@@ -77,3 +77,19 @@ def test_moments_of_draws() -> None:
     # every marginal, the last one too, is a Beta
     for j, alpha in enumerate(alphas):
         assert stats.kstest(draws[:20_000, j], stats.beta(alpha, alphas.sum() - alpha).cdf).pvalue > 1e-3
+
+
+def test_parameters_of_several_lengths() -> None:
+    """Runs of one length are one operation; each parameter has its own concentrations and part of z."""
+    given = [[0.3, 0.3, 0.3], [2.0, 0.5, 1.0], [0.4, 0.6], [1.0, 3.0, 0.2]]
+    slots, start = [], 5
+    for number, alphas in enumerate(given):
+        prior = Dirichlet(prior="dirichlet", concentration=alphas)
+        slots.append(Slot(f"theta_{number}", prior, tuple("abc"[: len(alphas)]), start))
+        start += len(alphas) - 1
+    z = jnp.asarray(np.random.default_rng(8).normal(size=start - 5))
+    found = Dirichlet.values(Dirichlet.tables(slots), z, slots)
+    assert list(found) == [slot.name for slot in slots]
+    for slot, alphas in zip(slots, given, strict=True):
+        own = z[slot.start - 5 :][: slot.n_latent]
+        np.testing.assert_allclose(found[slot.name], fractions(tables(alphas), own), rtol=1e-14)
