@@ -137,9 +137,9 @@ def broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence
 def log_broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence[jax.Array]) -> jax.Array:
     """The logarithm of `broken_power_law` (...) at s (...)."""
     log_s, slope, knots = jnp.log(s), jnp.stack(slopes), jnp.log(jnp.stack(breaks))
-    beyond, knots = log_s - knots[0], knots - knots[0]
-    # straight on each piece, and continuous where two of them meet
-    height = jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.diff(slope) * knots)])
+    # straight on each piece, height - slope log s, and continuous where two of them meet: a reverse pass then has only
+    # sums over each piece to find, with and without log s
+    height = slope * knots[0] + jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.diff(slope) * (knots - knots[0]))])
     below, height, slope = (part.reshape(-1, *[1] * log_s.ndim) for part in (knots, height, slope))
-    piece = jnp.sum(beyond < below, axis=0) == jnp.arange(len(height)).reshape(height.shape)
-    return jnp.sum(jnp.where(piece, height - slope * beyond, 0.0), axis=0)
+    piece = jnp.sum(log_s < below, axis=0) == jnp.arange(len(height)).reshape(height.shape)
+    return jnp.sum(jnp.where(piece, height - slope * log_s, 0.0), axis=0)
