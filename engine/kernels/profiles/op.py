@@ -50,7 +50,12 @@ DISK_CHUNK = 32  # blocks of lines of sight per task; each serves all batch entr
 
 @partial(reverse_only, "nfw_squared")
 def nfw_squared(
-    gamma: ArrayLike, sky: NFWSky, *, over: Normalisation | None = None, backend: str = "auto"
+    gamma: ArrayLike,
+    sky: NFWSky,
+    *,
+    over: Normalisation | None = None,
+    times: ArrayLike = 1.0,
+    backend: str = "auto",
 ) -> jax.Array:
     """Line-of-sight integral of the squared generalised-NFW density.
 
@@ -60,19 +65,20 @@ def nfw_squared(
         gamma (...): inner slope, float64. Relative error below 1e-8 for gamma in [0, 2] and psi >= 0.1 deg.
         sky: pixels and lengths, from `NFWSky.build`.
         over: what J is divided by, and of how many pixels it is wanted; None: as it is, of all.
+        times (...): what it is multiplied by, float64; broadcast to gamma.
         backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `callbacks.choose`.
 
     Returns:
-        (..., N) [kpc]: J at every pixel; NaN where gamma is not finite. With `over` (..., size), of mean 1.
+        (..., N) [kpc]: J at every pixel; NaN where gamma is not finite. With `over` (..., size), of mean `times`.
 
     Raises:
-        TypeError: gamma is not float64.
+        TypeError: gamma or times is not float64.
         InputError: unknown backend.
     """
-    (value,) = _double("nfw_squared", gamma=gamma)
+    value, factor = _double("nfw_squared", gamma=gamma, times=times)
     if (chosen := _chosen(backend, sky)) == "reference":
-        return _over_mean(over, reference.nfw_squared(value, sky))
-    return _integral(chosen, "nfw_squared", sky, over, value)
+        return _times(factor, _over_mean(over, reference.nfw_squared(value, sky)))
+    return _integral(chosen, "nfw_squared", sky, over, jnp.broadcast_to(factor, value.shape), value)
 
 
 @partial(reverse_only, "lorimer_disk")
@@ -83,6 +89,7 @@ def lorimer_disk(
     sky: DiskSky,
     *,
     over: Normalisation | None = None,
+    times: ArrayLike = 1.0,
     backend: str = "auto",
 ) -> jax.Array:
     """Line-of-sight integral of the Lorimer disk.
@@ -95,20 +102,22 @@ def lorimer_disk(
             1e-7 for z_s in [0.1, 2.5], C in [0.05, 8] and B in [0, 3].
         sky: pixels and lengths, from `DiskSky.build`.
         over: what D is divided by, and of how many pixels it is wanted; None: as it is, of all.
+        times (...): what it is multiplied by, float64; broadcast to the others.
         backend: "numba", "cuda", "reference" (plain JAX), or "auto": see `callbacks.choose`.
 
     Returns:
         (..., N) [kpc]: D at every pixel; NaN where z_s <= 0 or a parameter is not finite. With `over` (..., size), of
-        mean 1.
+        mean `times`.
 
     Raises:
         TypeError: a parameter is not float64.
         InputError: unknown backend.
     """
-    height, shape, power = jnp.broadcast_arrays(*_double("lorimer_disk", scale_height=scale_height, C=C, B=B))
+    *given, factor = _double("lorimer_disk", scale_height=scale_height, C=C, B=B, times=times)
+    height, shape, power = jnp.broadcast_arrays(*given)
     if (chosen := _chosen(backend, sky)) == "reference":
-        return _over_mean(over, reference.lorimer_disk(height, shape, power, sky))
-    return _integral(chosen, "lorimer_disk", sky, over, height, shape, power)
+        return _times(factor, _over_mean(over, reference.lorimer_disk(height, shape, power, sky)))
+    return _integral(chosen, "lorimer_disk", sky, over, jnp.broadcast_to(factor, height.shape), height, shape, power)
 
 
 def _chosen(backend: str, sky: Sky) -> str:
@@ -134,6 +143,11 @@ def _over_mean(over: Normalisation | None, template: jax.Array) -> jax.Array:
     if over is None:
         return template
     return template[..., : over.size] / jnp.sum(template * over.weight, axis=-1, keepdims=True)
+
+
+def _times(factor: jax.Array, template: jax.Array) -> jax.Array:
+    """The template of each entry times its number (...)."""
+    return factor[..., None] * template
 
 
 def _nfw_lines(sky: NFWSky, gamma: Floats) -> Floats:
@@ -201,26 +215,28 @@ def _room(sky: Sky, points: int, entries: int) -> list[jax.ShapeDtypeStruct]:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def _integral(backend: str, operation: str, sky: Sky, over: Normalisation | None, *parameters: jax.Array) -> jax.Array:
-    """The template of one operation, differentiable in reverse mode."""
-    return _integral_fwd(backend, operation, sky, over, *parameters)[0]
+def _integral(
+    backend: str, operation: str, sky: Sky, over: Normalisation | None, times: jax.Array, *parameters: jax.Array
+) -> jax.Array:
+    """The template of one operation times a number, differentiable in reverse mode."""
+    return _integral_fwd(backend, operation, sky, over, times, *parameters)[0]
 
 
 def _integral_fwd(
-    backend: str, operation: str, sky: Sky, over: Normalisation | None, *parameters: jax.Array
+    backend: str, operation: str, sky: Sky, over: Normalisation | None, times: jax.Array, *parameters: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
-    """The template, and what the reverse pass needs.
+    """The result, and what the reverse pass needs: the number, and the template and its derivative by each parameter.
 
-    That is the derivative by each parameter; or, of a device, J and its derivatives in one array, and their means.
+    Of a device J and its derivatives come in one array, and their means.
     """
     if backend == "numba":
-        template, *derivatives = _on_host(operation, sky, over, *parameters)
-        return template, tuple(derivatives)
-    found = _on_device(operation, sky, *parameters)
+        found = _on_host(operation, sky, over, *parameters)
+        return _times(times, found[0]), (times, *found)
+    together = _on_device(operation, sky, *parameters)
     if over is None:
-        return found[..., 0, :], (found,)
-    means = jnp.sum(found * over.weight, axis=-1)
-    return found[..., 0, : over.size] / means[..., :1], (found, means)
+        return _times(times, together[..., 0, :]), (times, together)
+    means = jnp.sum(together * over.weight, axis=-1)
+    return _times(times / means[..., 0], together[..., 0, : over.size]), (times, together, means)
 
 
 def _integral_rev(
@@ -231,16 +247,18 @@ def _integral_rev(
     kept: tuple[jax.Array, ...],
     cotangent: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    """sum_p cotangent_p derivative_p for each parameter."""
+    """sum_p cotangent_p times the template, for the number, and times each derivative, for the parameters."""
+    times, *found = kept
     if backend == "numba":
-        return tuple(jnp.sum(cotangent * derivative, axis=-1) for derivative in kept)
-    found = kept[0] if over is None else kept[0][..., : over.size]
-    along = jnp.sum(cotangent[..., None, :] * found, axis=-1)
-    slopes = along[..., 1:]
+        value, *slopes = (jnp.sum(cotangent * part, axis=-1) for part in found)
+        return value, *(times * slope for slope in slopes)
+    along = jnp.sum(cotangent[..., None, :] * found[0][..., : cotangent.shape[-1]], axis=-1)
+    value, *slopes = (along[..., number] for number in range(along.shape[-1]))
     if over is not None:
-        mean = kept[1][..., :1]
-        slopes = (slopes - along[..., :1] * (kept[1][..., 1:] / mean)) / mean
-    return tuple(slopes[..., number] for number in range(slopes.shape[-1]))
+        mean, *by = (found[1][..., number] for number in range(along.shape[-1]))
+        value = value / mean
+        slopes = [(slope - value * one) / mean for slope, one in zip(slopes, by, strict=True)]
+    return value, *(times * slope for slope in slopes)
 
 
 _integral.defvjp(_integral_fwd, _integral_rev)

@@ -141,7 +141,7 @@ class Profile(Template):
         """A function from the parameters to values (N,) in any normalisation."""
 
     def normalised(self, setting: Setting, exposure: str | None) -> Evaluate:
-        """A function of (arrays, theta, size) that gives values (size,) of mean 1 over the region.
+        """A function of (arrays, theta, size, times) that gives values (size,) of mean `times` over the region.
 
         Args:
             setting: the pixels.
@@ -149,9 +149,9 @@ class Profile(Template):
         """
         intensity, n_region = self.intensity(setting), setting.pixels.n_region
 
-        def normalised(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+        def normalised(arrays: Arrays, theta: Parameters, size: int, times: jax.Array | float) -> jax.Array:
             values = intensity(theta) if exposure is None else intensity(theta) * arrays[exposure]
-            return values[:size] / jnp.mean(values[:n_region])
+            return times * values[:size] / jnp.mean(values[:n_region])
 
         return normalised
 
@@ -162,7 +162,7 @@ class Profile(Template):
             return Function(moving=normalised)
         # nothing is free in it: integrated once
         plain = self.model_copy(update={"modulation": None, "field": None, "hemisphere": None})
-        values = normalised(setting.arrays, {}, setting.pixels.n_pixels)
+        values = normalised(setting.arrays, {}, setting.pixels.n_pixels, 1.0)
         return Function.fixed(setting.store(f"{plain!r}:{counts}", np.asarray(values)))
 
 
@@ -183,9 +183,9 @@ def _cut(function: Function, hemisphere: str, setting: Setting) -> Function:
     maps = tuple(setting.store(f"{key}:{hemisphere}", setting.arrays[key] * inside) for key in function.maps)
     whole = function.moving
 
-    def moving(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+    def moving(arrays: Arrays, theta: Parameters, size: int, times: jax.Array | float) -> jax.Array:
         assert whole is not None  # as below
-        return whole(arrays, theta, size) * arrays[cut][:size]
+        return whole(arrays, theta, size, times) * arrays[cut][:size]
 
     return Function(maps, function.shares, None if whole is None else moving)
 

@@ -74,8 +74,8 @@ class DiskTemplate(LineIntegral, InSpace):
         disk, backend = self.disk, setting.backend
         sky = setting.geometry(DiskSky, sun_kpc=disk.sun_kpc)
 
-        def integral(theta: Parameters, over: Normalisation | None) -> jax.Array:
-            return lorimer_disk(*self._numbers(theta), sky, over=over, backend=backend)
+        def integral(theta: Parameters, over: Normalisation | None, times: jax.Array | float) -> jax.Array:
+            return lorimer_disk(*self._numbers(theta), sky, over=over, times=times, backend=backend)
 
         return sky, integral
 

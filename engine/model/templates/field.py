@@ -270,11 +270,11 @@ def with_field(function: Function, field: TemplateField, setting: Setting) -> Fu
     found = field.build(setting)
     setting.fields.setdefault(field, found)
 
-    def moving(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+    def moving(arrays: Arrays, theta: Parameters, size: int, times: jax.Array | float) -> jax.Array:
         g = in_every_bin(found(arrays, theta), pixels)
         # the top of the field drops out of the ratio, but exp could not hold a high one
         values = function(arrays, theta, n_pixels) * jnp.exp(g - jax.lax.stop_gradient(jnp.max(g)))
-        return values[:size] / jnp.mean(values[:n_region])
+        return times * values[:size] / jnp.mean(values[:n_region])
 
     return Function(moving=moving)
 

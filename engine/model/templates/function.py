@@ -11,8 +11,9 @@ import numpy as np
 
 from gammasky.engine.model.values import Arrays, Parameters
 
-#: (arrays, theta, size) -> values in the first `size` of the N pixels.
-Evaluate = Callable[[Arrays, Parameters, int], jax.Array]
+#: (arrays, theta, size, times) -> values in the first `size` of the N pixels, times that number. What moves takes the
+#: number itself, so that its derivative by it needs no sum over pixels of its own where another one says it, too.
+Evaluate = Callable[[Arrays, Parameters, int, jax.Array | float], jax.Array]
 
 
 def _no_shares(_arrays: Arrays, _theta: Parameters) -> jax.Array:
@@ -52,7 +53,7 @@ class Function:
         size = maps.shape[1]
         if self.moving is None:
             return self.shares(arrays, theta) @ maps if self.maps else jnp.zeros(size)
-        moving = self.moving(arrays, theta, size)
+        moving = self.moving(arrays, theta, size, 1.0)
         return self.shares(arrays, theta) @ maps + moving if self.maps else moving
 
     @classmethod
@@ -71,12 +72,12 @@ class Function:
                 return jnp.asarray(given)
             return jnp.concatenate([given[n] * parts[n].shares(arrays, theta) for n in with_maps])
 
-        def moving(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+        def moving(arrays: Arrays, theta: Parameters, size: int, times: jax.Array | float) -> jax.Array:
             given, total = factors(theta), jnp.zeros(size)
             for n in with_moving:
                 evaluate = parts[n].moving
                 assert evaluate is not None  # as above
-                total = total + given[n] * evaluate(arrays, theta, size)
+                total = total + evaluate(arrays, theta, size, times * given[n])
             return total
 
         maps = tuple(key for part in parts for key in part.maps)

@@ -14,8 +14,8 @@ from gammasky.engine.model.templates.function import Evaluate
 from gammasky.engine.model.templates.setting import Setting
 from gammasky.engine.model.values import Arrays, Parameters
 
-#: A function of the parameters, and of what its values are divided by.
-Integral = Callable[[Parameters, Normalisation | None], jax.Array]
+#: A function of the parameters, of what its values are divided by, and of what they are multiplied by.
+Integral = Callable[[Parameters, Normalisation | None, jax.Array | float], jax.Array]
 
 
 class LineIntegral(Profile):
@@ -27,7 +27,7 @@ class LineIntegral(Profile):
 
     def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
         _, integral = self.integral(setting)
-        return lambda theta: integral(theta, None)
+        return lambda theta: integral(theta, None, 1.0)
 
     def normalised(self, setting: Setting, exposure: str | None) -> Evaluate:
         pixels, (sky, integral) = setting.pixels, self.integral(setting)
@@ -35,8 +35,8 @@ class LineIntegral(Profile):
         weight = weight if exposure is None else weight * setting.arrays[exposure]
         over = {size: Normalisation.of(sky, size, weight) for size in (pixels.n_fit, pixels.n_pixels)}
 
-        def normalised(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
-            values = integral(theta, over[size])
+        def normalised(arrays: Arrays, theta: Parameters, size: int, times: jax.Array | float) -> jax.Array:
+            values = integral(theta, over[size], times)
             return values if exposure is None else values * arrays[exposure][:size]
 
         return normalised

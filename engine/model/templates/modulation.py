@@ -71,9 +71,9 @@ def modulated(function: Function, modulation: Modulation, setting: Setting) -> F
     key, n_region, n_pixels = f"harmonics:{modulation.l_max}{sines}", pixels.n_region, pixels.n_pixels
     setting.store(key, harmonics)
 
-    def moving(arrays: Arrays, theta: Parameters, size: int) -> jax.Array:
+    def moving(arrays: Arrays, theta: Parameters, size: int, times: jax.Array | float) -> jax.Array:
         values = function(arrays, theta, n_pixels) * (1.0 + theta[modulation.coefficients] @ arrays[key])
-        return values[:size] / jnp.mean(values[:n_region])
+        return times * values[:size] / jnp.mean(values[:n_region])
 
     return Function(moving=moving)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import jax
 
 from gammasky.engine.citation import Citation
-from gammasky.engine.kernels.profiles.geometry import NFWSky
+from gammasky.engine.kernels.profiles.geometry import NFWSky, Normalisation
 from gammasky.engine.kernels.profiles.op import nfw_squared
 from gammasky.engine.kernels.spheroid.op import log_nfw_squared
 from gammasky.engine.model.templates.base import TEMPLATES, Profile
@@ -74,7 +74,11 @@ class NfwTemplate(LineIntegral, Spheroid):
     def integral(self, setting: Setting) -> tuple[NFWSky, Integral]:
         nfw, backend = self.nfw, setting.backend
         sky = setting.geometry(NFWSky, sun_kpc=nfw.sun_kpc, scale_radius_kpc=nfw.scale_radius_kpc)
-        return sky, lambda theta, over: nfw_squared(value_of(nfw.gamma, theta), sky, over=over, backend=backend)
+
+        def integral(theta: Parameters, over: Normalisation | None, times: jax.Array | float) -> jax.Array:
+            return nfw_squared(value_of(nfw.gamma, theta), sky, over=over, times=times, backend=backend)
+
+        return sky, integral
 
     def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
         kind = LineIntegral if self.nfw.is_round else Spheroid

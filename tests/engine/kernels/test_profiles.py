@@ -52,14 +52,16 @@ def test_over_the_mean_and_in_the_first_pixels(nfw: NFWSky, disk: DiskSky, backe
     for function, sky, parameters in points:
         over = Normalisation.of(sky, 50, weight)
 
-        def whole(*given: Any, function: Any = function, sky: Any = sky) -> jax.Array:
+        def whole(times: Any, *given: Any, function: Any = function, sky: Any = sky) -> jax.Array:
             values = function(*given, sky, backend="numba")
-            return values[:50] / jnp.sum(weight * values)
+            return times * values[:50] / jnp.sum(weight * values)
 
-        def normalised(*given: Any, function: Any = function, sky: Any = sky, over: Any = over) -> jax.Array:
-            return function(*given, sky, over=over, backend=backend)
+        def normalised(
+            times: Any, *given: Any, function: Any = function, sky: Any = sky, over: Any = over
+        ) -> jax.Array:
+            return function(*given, sky, over=over, times=times, backend=backend)
 
-        found, expected = (jax.vjp(f, *parameters) for f in (normalised, whole))
+        found, expected = (jax.vjp(f, jnp.asarray(0.7), *parameters) for f in (normalised, whole))
         # the reference integrates in its own way
         rtol = 1e-6 if backend == "reference" else 1e-11
         np.testing.assert_allclose(found[0], expected[0], rtol=rtol)
