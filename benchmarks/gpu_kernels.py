@@ -28,7 +28,7 @@ from gpu_turn import (
 )
 
 KERNELS = {
-    "nptf": ("nptf_pixels", "nptf_sum"),
+    "nptf": ("nptf_teams", "nptf_pixels", "nptf_regions"),
     "nptf_energy": ("joint_pixels",),
     "poisson": ("poisson_pixels",),
     "profiles": ("nfw_nodes", "nfw_pixels", "disk_pixels"),
@@ -109,8 +109,9 @@ class OnDevice:
 
         self.layout = cuda.Layout(*(cupy.asarray(part[None]) for part in cuda.Layout.of(plan)))
         self.point = [cupy.asarray(part) for part in point]
-        shapes = cuda.scratch_shapes(len(point[0]), plan.group_region.shape[-1], point[2].shape[1:])
-        self.scratch, self.partial = (cupy.full(shape, cupy.nan) for shape in shapes)
+        shapes = cuda.Scratch.shapes(len(point[0]), plan.group_region.shape[-1], point[2].shape[1:])
+        left = cupy.full(shapes.left, 7, cupy.int32)
+        self.scratch = cuda.Scratch(cupy.full(shapes.rows, cupy.nan), left, cupy.full(shapes.partial, cupy.nan))
         self.log_p = cupy.full_like(self.point[0], cupy.nan)
         self.gradient = tuple(cupy.full_like(part, cupy.nan) for part in self.point)
         self.ones, self._evaluate = cupy.ones_like(self.log_p), cuda.evaluate
@@ -121,9 +122,7 @@ class OnDevice:
 
     def both(self) -> None:
         """Launch for log p and the gradient."""
-        self._evaluate(
-            self.layout, self.log_p, self.scratch, *self.point, self.ones, self.gradient, self.partial
-        )  # fmt: skip
+        self._evaluate(self.layout, self.log_p, self.scratch, *self.point, self.ones, self.gradient)
 
     def found(self) -> list[Floats]:
         """What was filled, once it is there."""

@@ -21,9 +21,14 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.kernels.nptf.plan import LANES
 from gammasky.engine.kernels.policy import SAFE_HIGH, SAFE_LOW
 
-FAMILIES = ("bar", "nptf", "nptf_energy", "poisson", "profiles")
-#: Families whose source goes on from that of another, which comes before it.
-AFTER = {"nptf_energy": "nptf"}
+#: The files of each family's source, one after the other.
+FAMILIES = {
+    "bar": ("bar/bar.cu",),
+    "nptf": ("nptf/recursion.cu", "nptf/nptf.cu", "nptf/teams.cu"),
+    "nptf_energy": ("nptf/recursion.cu", "nptf_energy/nptf_energy.cu"),
+    "poisson": ("poisson/poisson.cu",),
+    "profiles": ("profiles/profiles.cu",),
+}
 #: How every source is compiled, here and in the tests: C++17, and the numbers that it shares with the CPU kernels.
 OPTIONS = ("-std=c++17", f"-DSAFE_LOW={SAFE_LOW!r}", f"-DSAFE_HIGH={SAFE_HIGH!r}", f"-DLANES={LANES}")
 #: Threads of a block where they have nothing to do with each other; a warp, where there are few of them or much work.
@@ -67,8 +72,7 @@ def _one_line(error: Exception) -> str:
 
 def source(family: str) -> str:
     """The CUDA source of a family, as it is compiled."""
-    before = source(AFTER[family]) if family in AFTER else ""
-    return before + (Path(__file__).parent / family / f"{family}.cu").read_text(encoding="utf-8")
+    return "".join((Path(__file__).parent / path).read_text(encoding="utf-8") for path in FAMILIES[family])
 
 
 @cache

@@ -40,7 +40,9 @@ def gradient(outputs: tuple[np.ndarray, ...], *inputs: np.ndarray) -> None:
 
 def device_value(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -> None:
     """`value` on a device, from the arrays of a `cuda.Layout` in place of a whole plan."""
-    cuda.evaluate(cuda.Layout(*inputs[:-3]), flat(outputs[0], 1), scratch[0], *_flat_point(inputs[-3:]))
+    rows, left = scratch
+    room = cuda.Scratch(rows, left, partial=None)
+    cuda.evaluate(cuda.Layout(*inputs[:-3]), flat(outputs[0], 1), room, *_flat_point(inputs[-3:]))
 
 
 def device_gradient(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any) -> None:
@@ -48,5 +50,5 @@ def device_gradient(outputs: Sequence[Any], scratch: Sequence[Any], *inputs: Any
     log_p, layout = flat(outputs[0], 1), cuda.Layout(*inputs[:-4])
     mean, templates, x, cotangent = _flat_point(inputs[-4:])
     d_mean, d_templates, d_x = _flat_point(outputs[1:])
-    rows, partial = scratch
-    cuda.evaluate(layout, log_p, rows, mean, templates, x, cotangent, (d_mean, d_templates, d_x), partial)
+    room = cuda.Scratch(*scratch)
+    cuda.evaluate(layout, log_p, room, mean, templates, x, cotangent, (d_mean, d_templates, d_x))

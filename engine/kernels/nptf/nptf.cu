@@ -1,174 +1,8 @@
-// NPTF pixel likelihood on a GPU: log p of every pixel's count and its whole gradient in one pass.
+// NPTF pixel likelihood on a GPU, for counts of any size and numbers of any range: log p of every pixel's count and its
+// whole gradient in one pass. Nearly all groups of usual data go to teams.cu, which is faster.
 //
-// With x_m = sum_i T_i X_{i,m} + mean [m = 1], x_0 = -mean + sum_i T_i X_{i,0}, q_n = (1/n) sum_{m=1..n} m x_m q_{n-m},
-// log p_k = x_0 + log q_k and d log p_k / d x_m = q_{k-m} / q_k, as in cpu.py, whose edge cases hold here too.
-//
-// A block is one warp, a thread one pixel. The plan's groups are `LANES` pixels of one region with nearly equal counts:
-// threads of a warp run recursions of like length side by side and read the same X. Row m of a block's scratch holds
-// its `LANES` pixels next to each other, so that every access is one contiguous line. d/dX sums over pixels: a block
-// adds up its groups in `partial`, `nptf_sum` adds up those sums in a fixed order: no atomics, always the same bits.
-//
-// Built with -DSAFE_LOW, -DSAFE_HIGH (policy.py) and -DLANES (plan.py).
-
-typedef long long Index;
-
-#define ZERO_POWER (-1000000000)  // power of 2 that stands for zero; twice it still fits an int
-#define LAST_SHIFT 255            // a term below 2^-255 of the largest one adds nothing
-#define BLOCK 16                  // q_n that share a power of 2, in the ranges of scaled.py
-#define NARROW 2.037035976334486e90  // 2^300
-#define LARGEST_Y 1.6069380442589903e60  // 2^200
-
-// One pixel's column of the scratch rows, entry m at m * LANES. In turn: y_m = m x_m, then the weights q_{k-m} / q_k.
-struct Column {
-    double *y, *q;
-    int *y_power, *q_power;  // 2^power is a factor of the entry, where numbers leave the safe range
-};
-
-// One parameter point as one pixel sees it: row i of x at i * x_step, template i at i * template_step.
-struct View {
-    Index populations, x_step, template_step;
-    const double *x, *templates;
-    double mean;
-};
-
-__device__ bool between(double value, double low, double high) { return value >= low && value <= high; }  // not NaN
-
-// x_m of the pixel.
-__device__ double term(const View &view, Index m)
-{
-    double total = m == 1 ? view.mean : m == 0 ? -view.mean : 0.0;
-    for (Index i = 0; i < view.populations; ++i)
-        total += view.templates[i * view.template_step] * view.x[i * view.x_step + m];
-    return total;
-}
-
-// Fill y and q up to k in plain floating point; whether all stayed in the safe range, q_n at least `low`. Four q_n at a
-// time share the loads of y and q, and run as four independent sums.
-__device__ bool recursion(Index k, const View &view, double low, Column work)
-{
-    double *y = work.y, *q = work.q;
-    bool safe = true;
-    for (Index m = 1; m <= k; ++m) {
-        y[m * LANES] = m * term(view, m);
-        safe = safe && between(y[m * LANES], 0.0, SAFE_HIGH);
-    }
-    q[0] = 1.0;
-    Index n = 1;
-    for (; n + 3 <= k; n += 4) {
-        double s0 = 0.0, s1 = 0.0, s2 = 0.0, s3 = 0.0;
-        double y1 = y[(n + 1) * LANES], y2 = y[(n + 2) * LANES], y3 = y[(n + 3) * LANES];
-#pragma unroll 4
-        for (Index j = 0; j < n; ++j) {
-            const double y0 = y[(n - j) * LANES], factor = q[j * LANES];
-            s0 += y0 * factor;
-            s1 += y1 * factor;
-            s2 += y2 * factor;
-            s3 += y3 * factor;
-            y3 = y2;
-            y2 = y1;
-            y1 = y0;
-        }
-        const double q0 = s0 / n, q1 = (s1 + y1 * q0) / (n + 1);  // y1, y2, y3 are now those of m = 1, 2, 3
-        const double q2 = (s2 + y2 * q0 + y1 * q1) / (n + 2);
-        const double q3 = (s3 + y3 * q0 + y2 * q1 + y1 * q2) / (n + 3);
-        q[n * LANES] = q0;
-        q[(n + 1) * LANES] = q1;
-        q[(n + 2) * LANES] = q2;
-        q[(n + 3) * LANES] = q3;
-        safe = safe && between(q0, low, SAFE_HIGH) && between(q1, low, SAFE_HIGH);
-        safe = safe && between(q2, low, SAFE_HIGH) && between(q3, low, SAFE_HIGH);
-    }
-    for (; n <= k; ++n) {
-        double total = 0.0;
-        for (Index j = 0; j < n; ++j)
-            total += y[(n - j) * LANES] * q[j * LANES];
-        q[n * LANES] = total / n;
-        safe = safe && between(q[n * LANES], low, SAFE_HIGH);
-    }
-    return safe;
-}
-
-// value * 2^power as a mantissa in [0.5, 1) and a power of 2.
-__device__ double scaled(double value, int power, int *result)
-{
-    int shift = 0;
-    const double mantissa = frexp(value, &shift);
-    *result = mantissa != 0.0 ? power + shift : ZERO_POWER;
-    return mantissa;
-}
-
-// The recursion of one pixel, each block of whose q_n shares a power of 2; false where they are too far apart. The power
-// of block b is q_power[b] until all q_n are there.
-__device__ bool recursion_by_blocks(Index k, const View &view, Column work)
-{
-    double *y = work.y, *q = work.q;
-    int *power = work.q_power;
-    for (Index m = 1; m <= k; ++m) {
-        y[m * LANES] = m * term(view, m);
-        if (!between(y[m * LANES], 0.0, LARGEST_Y))
-            return false;
-    }
-    q[0] = 1.0;
-    power[0] = 0;
-    for (Index n = 1; n <= k; ++n) {
-        const Index block = n / BLOCK, first = block * BLOCK;
-        const int here = power[(n > first ? block : block - 1) * LANES];
-        double total = 0.0;
-        for (Index other = 0; other < block; ++other) {
-            double of_block = 0.0;
-            for (Index i = other * BLOCK; i < (other + 1) * BLOCK; ++i)
-                of_block += q[i * LANES] * y[(n - i) * LANES];
-            total += ldexp(of_block, power[other * LANES] - here);
-        }
-        for (Index i = first; i < n; ++i)
-            total += q[i * LANES] * y[(n - i) * LANES];
-        total /= n;
-        if (n == first) {  // the first of a block chooses its power
-            int shift = 0;
-            if (!between(total, 4.9406564584124654e-324, 1.7976931348623157e308))
-                return false;
-            total = frexp(total, &shift);
-            power[block * LANES] = here + shift;
-            for (Index other = 0; other < block; ++other)
-                if (power[other * LANES] - here - shift > 300)
-                    return false;
-        }
-        if (!between(total, 1.0 / NARROW, NARROW))
-            return false;
-        q[n * LANES] = total;
-    }
-    for (Index n = k; n >= 0; --n)
-        q[n * LANES] = scaled(q[n * LANES], power[n / BLOCK * LANES], &work.q_power[n * LANES]);
-    return true;
-}
-
-// The recursion of one pixel whose numbers each carry their own power of 2; false where a y is negative, infinite, NaN.
-__device__ bool scaled_recursion(Index k, const View &view, Column work)
-{
-    if (recursion_by_blocks(k, view, work))
-        return true;
-    for (Index m = 1; m <= k; ++m) {
-        const double y = m * term(view, m);
-        if (!(y >= 0.0 && y <= 1.7976931348623157e308))
-            return false;
-        work.y[m * LANES] = scaled(y, 0, &work.y_power[m * LANES]);
-    }
-    work.q[0] = 0.5;
-    work.q_power[0] = 1;
-    for (Index n = 1; n <= k; ++n) {
-        int top = 2 * ZERO_POWER;
-        for (Index m = 1; m <= n; ++m)
-            top = max(top, work.y_power[m * LANES] + work.q_power[(n - m) * LANES]);
-        double total = 0.0;
-        for (Index m = 1; m <= n && top > ZERO_POWER; ++m) {
-            const int shift = top - work.y_power[m * LANES] - work.q_power[(n - m) * LANES];
-            if (shift <= LAST_SHIFT)
-                total += ldexp(work.y[m * LANES] * work.q[(n - m) * LANES], -shift);
-        }
-        work.q[n * LANES] = scaled(total / n, top, &work.q_power[n * LANES]);
-    }
-    return true;
-}
+// It follows recursion.cu, whose text comes before this one. d/dX sums over pixels: each group has a row of `partial`,
+// whose sums are taken in a fixed order: no atomics, always the same bits.
 
 // log q_k of a pixel with k >= 1, and in y, y_power the weights q_{k-m} / q_k for m = 1 .. k.
 __device__ double log_q_and_weights(Index k, const View &view, Column work)
@@ -192,16 +26,6 @@ __device__ double log_q_and_weights(Index k, const View &view, Column work)
     return log(last) + (last > 0.0 ? last_power * 0.6931471805599453 : 0.0);  // -inf for an impossible count
 }
 
-// a * weight * 2^power, where neither a nor 2^power alone needs to be in range.
-__device__ double product(double a, double weight, int power)
-{
-    if (power == 0)
-        return a * weight;
-    int shift = 0;
-    const double mantissa = frexp(a, &shift);
-    return ldexp(mantissa * weight, shift + power);
-}
-
 // log p of one pixel, or NaN where x_1 < 0, which no distribution of counts has; its weights are in `work`.
 __device__ double pixel_value(Index k, const View &view, Column work)
 {
@@ -209,114 +33,64 @@ __device__ double pixel_value(Index k, const View &view, Column work)
     return k > 0 ? no_photon + log_q_and_weights(k, view, work) : no_photon;
 }
 
-// cotangent * d log p / d T_i of one pixel from its weights.
-__device__ double by_template(Index k, const double *x, double cotangent, Column work)
-{
-    double total = x[0];
-    for (Index m = 1; m <= k; ++m)
-        total += product(x[m], work.y[m * LANES], work.y_power[m * LANES]);
-    return cotangent * total;
-}
-
-// What the threads of a block tell each other of the pixels of a group: counts, -1 for none, and cotangents.
-struct Group {
-    Index pixel[LANES], photons[LANES];
-    double factor[LANES];
-};
-
-// Add d/dX_m of one population in the region of a group, m = 0 .. reach, to `sums`, from the weights of all lanes.
-//
-// Rows lie pixel by pixel, sums are over pixels: a tile of LANES rows turns them, so that memory is read in whole lines.
-__device__ void add_by_x(
-    const Group &group, Index reach, const double *templates, const double *rows, const int *powers, double *sums)
-{
-    __shared__ double tile[LANES][LANES + 1];
-    const Index lane = threadIdx.x, photons = group.photons[lane];
-    const double scale = photons >= 0 ? group.factor[lane] * templates[group.pixel[lane]] : 0.0;
-    for (Index first = 0; first <= reach; first += LANES) {
-        for (Index m = first; m < first + LANES && m <= reach; ++m) {
-            const Index entry = m * LANES + lane;
-            tile[m - first][lane] = m > photons ? 0.0 : m == 0 ? scale : product(scale, rows[entry], powers[entry]);
-        }
-        __syncthreads();  // the tile is there
-        if (first + lane <= reach) {
-            double total = 0.0;
-            for (Index other = 0; other < LANES; ++other)
-                total += tile[lane][other];
-            sums[first + lane] += total;
-        }
-        __syncthreads();  // nobody reads it any more
-    }
-}
-
-// log p and gradient of `batch` parameter points.
+// log p and gradient of `batch` parameter points in the groups that are `left` (batch, groups) to this kernel.
 //
 // plans, means, ..., cotangents: leading axes of the inputs, batch where each point has its own, 1 where all share one, or
-// what divides batch where neighbours do. terms: M + 1. slots: partial sums of each point.
+// what divides batch where neighbours do. terms: M + 1.
 // lanes (plans, groups, LANES), group_region, group_counts (plans, groups), counts (plans, pixels);
 // mean (means, pixels), cotangent (cotangents, pixels), log_p, d_mean (batch, pixels); templates (factors, populations,
 // pixels), d_templates (batch, populations, pixels); x (responses, populations, regions, terms);
-// partial (batch, slots, populations, regions, terms); scratch (blocks, 3, terms, LANES). Without `want_gradient` cotangent, d_mean, d_templates and partial are not
-// used. A count that x does not reach gives NaN.
+// partial (batch, groups, populations, terms): d/dX of each group, up to its largest count; scratch (blocks, 3, terms,
+// LANES). Without `want_gradient` cotangent, d_mean, d_templates and partial are not used. A count that x does not reach
+// gives NaN.
 extern "C" __global__ void nptf_pixels(
     Index batch, Index plans, Index means, Index factors, Index responses, Index cotangents, Index pixels,
-    Index populations, Index regions, Index terms, Index groups, Index slots, Index want_gradient, const Index *lanes, const Index *group_region, const Index *group_counts, const Index *counts,
-    const double *mean, const double *templates, const double *x, const double *cotangent, double *log_p,
-    double *d_mean, double *d_templates, double *partial, double *scratch)
+    Index populations, Index regions, Index terms, Index groups, Index want_gradient, const Index *lanes,
+    const Index *group_region, const Index *group_counts, const Index *counts, const double *mean,
+    const double *templates, const double *x, const double *cotangent, double *log_p, double *d_mean,
+    double *d_templates, double *partial, const int *left, double *scratch)
 {
     __shared__ Group own_group;
-    const Index lane = threadIdx.x, rows = terms * LANES, size = populations * regions * terms;
+    const Index lane = threadIdx.x, rows = terms * LANES;
     double *own_rows = scratch + (Index)blockIdx.x * 3 * rows;
     int *powers = (int *)(own_rows + 2 * rows);
     const Column work = {own_rows + lane, own_rows + rows + lane, powers + lane, powers + rows + lane};
 
-    for (Index item = blockIdx.x; item < batch * slots; item += gridDim.x) {
-        const Index b = item / slots, own = b * plans / batch;
-        const double *means_here = mean + b * means / batch * pixels;
+    for (Index item = blockIdx.x; item < batch * groups; item += gridDim.x) {
+        if (left[item] == 0)
+            continue;
+        const Index b = item / groups, own = b * plans / batch;
         const double *factors_here = templates + b * factors / batch * populations * pixels;
-        double *sums = partial + item * size;
-        for (Index at = lane; want_gradient && at < size; at += LANES)
-            sums[at] = 0.0;
-        for (Index group = item % slots; group < groups; group += slots) {
-            const Index place = own * groups + group, region = group_region[place];
-            const Index pixel = lanes[place * LANES + lane], at = b * pixels + pixel;
-            const Index k = pixel >= 0 ? counts[own * pixels + pixel] : -1;
-            const bool within = pixel >= 0 && k < terms;
-            const double *own_x = x + b * responses / batch * size + region * terms;
-            own_group.pixel[lane] = pixel;
-            own_group.photons[lane] = within ? k : -1;
-            if (pixel >= 0) {
-                const View view = {populations, regions * terms, pixels, own_x, factors_here + pixel, means_here[pixel]};
-                log_p[at] = within ? pixel_value(k, view, work) : nan("");
-            }
-            if (pixel >= 0 && want_gradient) {
-                const double factor = within ? cotangent[b * cotangents / batch * pixels + pixel] : nan("");
-                const Index reach = within ? k : 0;
-                own_group.factor[lane] = factor;
-                d_mean[at] = (reach > 0 ? product(factor, work.y[LANES], work.y_power[LANES]) : 0.0) - factor;
-                for (Index i = 0; i < populations; ++i)
-                    d_templates[(b * populations + i) * pixels + pixel] =
-                        by_template(reach, own_x + i * regions * terms, factor, work);
-            }
-            __syncthreads();  // the weights of all lanes are there
-            const Index reach = min(group_counts[place], terms - 1);
-            for (Index i = 0; want_gradient && i < populations; ++i)
-                add_by_x(own_group, reach, factors_here + i * pixels, own_rows, powers,
-                         sums + (i * regions + region) * terms);
-            __syncthreads();  // nobody reads the weights any more
+        const Index place = own * groups + item % groups, region = group_region[place];
+        const Index pixel = lanes[place * LANES + lane], at = b * pixels + pixel;
+        const Index k = pixel >= 0 ? counts[own * pixels + pixel] : -1;
+        const bool within = pixel >= 0 && k < terms;
+        const double *own_x = x + (b * responses / batch * populations * regions + region) * terms;
+        own_group.pixel[lane] = pixel;
+        own_group.photons[lane] = within ? k : -1;
+        if (pixel >= 0) {
+            const View view = {populations, regions * terms, pixels, own_x, factors_here + pixel,
+                               mean[b * means / batch * pixels + pixel]};
+            log_p[at] = within ? pixel_value(k, view, work) : nan("");
         }
+        if (pixel >= 0 && want_gradient) {
+            const double factor = within ? cotangent[b * cotangents / batch * pixels + pixel] : nan("");
+            const Index reach = within ? k : 0;
+            own_group.factor[lane] = factor;
+            d_mean[at] = (reach > 0 ? product(factor, work.y[LANES], work.y_power[LANES]) : 0.0) - factor;
+            for (Index i = 0; i < populations; ++i)
+                d_templates[(b * populations + i) * pixels + pixel] =
+                    by_template(reach, own_x + i * regions * terms, factor, work);
+        }
+        const Index reach = min(group_counts[place], terms - 1);
+        double *sums = partial + item * populations * terms;
+        for (Index i = 0; want_gradient && i < populations; ++i)
+            for (Index m = lane; m <= reach; m += LANES)
+                sums[i * terms + m] = 0.0;
+        __syncthreads();  // the weights of all lanes are there
+        for (Index i = 0; want_gradient && i < populations; ++i)
+            add_by_x(own_group, reach, factors_here + i * pixels, own_rows, powers, sums + i * terms);
+        __syncthreads();  // nobody reads the weights any more
     }
 }
 
-// d_x (batch, size) = sum over slots of partial (batch, slots, size), in the order of the slots.
-extern "C" __global__ void nptf_sum(Index batch, Index size, Index slots, const double *partial, double *d_x)
-{
-    const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;
-    for (Index at = first; at < batch * size; at += (Index)gridDim.x * blockDim.x) {
-        const double *of_point = partial + at / size * slots * size + at % size;
-        double total = 0.0;
-        for (Index slot = 0; slot < slots; ++slot)
-            total += of_point[slot * size];
-        d_x[at] = total;
-    }
-}

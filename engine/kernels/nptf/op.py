@@ -152,10 +152,11 @@ def _like(*arrays: jax.Array) -> list[jax.ShapeDtypeStruct]:
 def _room(plan: PixelPlan, x: jax.Array, parts: int) -> callbacks.Room:
     """Room to work in on a device: of the kernel, and for its partial sums."""
 
-    def room(entries: int) -> list[jax.ShapeDtypeStruct]:
+    def room(entries: int) -> tuple[jax.ShapeDtypeStruct, ...]:
         points = entries * math.prod(x.shape[:-3])
-        shapes = cuda.scratch_shapes(points, plan.group_region.shape[-1], x.shape[-3:])
-        return [jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes[:parts]]
+        shapes = cuda.Scratch.shapes(points, plan.group_region.shape[-1], x.shape[-3:])
+        room = cuda.Scratch(*(jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes))
+        return room._replace(left=jax.ShapeDtypeStruct(shapes.left, jnp.int32))[:parts]
 
     return room
 
@@ -167,7 +168,7 @@ def _gradient(backend: str, plan: PixelPlan, *point: jax.Array) -> Any:
     if backend == "numba":
         return callbacks.call(_NAME, calls.gradient, result, *point, constants=plan)
     return callbacks.launch(_NAME, calls.device_gradient, result, *point, constants=cuda.Layout.of(plan),
-                            scratch=_room(plan, x, 2), shared=mean.ndim - 1)  # fmt: skip
+                            scratch=_room(plan, x, 3), shared=mean.ndim - 1)  # fmt: skip
 
 
 def _value(backend: str, plan: PixelPlan, *point: jax.Array) -> jax.Array:
@@ -176,7 +177,7 @@ def _value(backend: str, plan: PixelPlan, *point: jax.Array) -> jax.Array:
     if backend == "numba":
         return callbacks.call(_NAME, calls.value, result, *point, constants=plan)[0]
     return callbacks.launch(_NAME, calls.device_value, result, *point, constants=cuda.Layout.of(plan),
-                            scratch=_room(plan, point[2], 1), shared=point[0].ndim - 1)[0]  # fmt: skip
+                            scratch=_room(plan, point[2], 2), shared=point[0].ndim - 1)[0]  # fmt: skip
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))

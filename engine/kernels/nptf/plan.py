@@ -35,6 +35,7 @@ class PixelPlan(NamedTuple):
         group_region (G,): region of each group.
         group_counts (G,): largest count of each group.
         chunks (CHUNKS + 1,): first group of each chunk, and G.
+        order (G,): groups by falling largest count; a device begins with the longest.
     """
 
     counts: NDArray[np.int64]
@@ -45,6 +46,7 @@ class PixelPlan(NamedTuple):
     group_region: NDArray[np.int64]
     group_counts: NDArray[np.int64]
     chunks: NDArray[np.int64]
+    order: NDArray[np.int64]
 
     @property
     def n_pixels(self) -> int:
@@ -87,8 +89,8 @@ class PixelPlan(NamedTuple):
         group_counts = np.where(lanes >= 0, largest[lanes] if counts.size else 0, 0).max(axis=1, initial=0)
         group_region = np.repeat(np.arange(n_regions), [len(g) for g in groups])
         sizes = np.bincount(region, minlength=n_regions)
-        chunks = _equal_work(group_counts)
-        return cls(counts, gammaln(counts + 1.0), region, sizes, lanes, group_region, group_counts, chunks)
+        chunks, order = _equal_work(group_counts), np.argsort(-group_counts, kind="stable")
+        return cls(counts, gammaln(counts + 1.0), region, sizes, lanes, group_region, group_counts, chunks, order)
 
 
 def _any(values: NDArray[Any]) -> NDArray[Any]:

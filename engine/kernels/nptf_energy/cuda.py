@@ -6,10 +6,13 @@ import math
 from typing import Any, NamedTuple
 
 from gammasky.engine.kernels import gpu
-from gammasky.engine.kernels.nptf.cuda import PER_PROCESSOR, SLOTS, blocks_of
+from gammasky.engine.kernels.nptf.cuda import PER_PROCESSOR, blocks_of
 from gammasky.engine.kernels.nptf.plan import LANES
 from gammasky.engine.kernels.nptf_energy.plan import JointPlan
 
+#: Partial sums of d/dX for each point, and blocks that share its groups: with a few points they fill a GPU, and with
+#: many of them the scratch stays small.
+SLOTS = 64
 Shape = tuple[int, ...]
 
 
@@ -28,7 +31,7 @@ class Layout(NamedTuple):
 
 def prepare() -> None:
     """Compile and load the kernels on the current device."""
-    gpu.prepare("nptf_energy", "joint_pixels", "nptf_sum")
+    gpu.prepare("nptf_energy", "joint_pixels", "joint_sum")
 
 
 def scratch_shapes(
@@ -37,7 +40,7 @@ def scratch_shapes(
     """Shapes of `scratch`, `by_share`, `partial` and `partial_spectrum` for B points with G groups, x of shape
     (I, R, M + 1) and a spectrum (R, E)."""
     rows, slots = (6, x_shape[-1], LANES), min(groups, SLOTS)
-    blocks = blocks_of(points, groups, math.prod(rows))
+    blocks = blocks_of(points * slots, math.prod(rows))
     of_points = (points, slots, *x_shape), (points, slots, *spectrum_shape)
     return (blocks, *rows), (blocks, spectrum_shape[-1], LANES), *of_points
 
@@ -78,4 +81,4 @@ def evaluate(
         (partial_spectrum, d_spectrum, regions * bins),
     ):
         blocks = gpu.blocks_for(batch * size, gpu.THREADS, PER_PROCESSOR)
-        gpu.launch("nptf_energy", "nptf_sum", blocks, gpu.THREADS, batch, size, slots, sums, result)
+        gpu.launch("nptf_energy", "joint_sum", blocks, gpu.THREADS, batch, size, slots, sums, result)

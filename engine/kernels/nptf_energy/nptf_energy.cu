@@ -1,6 +1,6 @@
 // Joint likelihood of several energy bins on a GPU: log p of every pixel's counts and its whole gradient in one pass.
 //
-// It follows nptf.cu, whose text comes before this one: a block is one warp, a thread one pixel. With q_n for the sources
+// It follows nptf/recursion.cu, whose text comes before this one: a block is one warp, a thread one pixel. With q_n for the sources
 // alone, P = exp(x_0 - M) sum_n n! q_n c_n, sum_n c_n t^n = prod_e (mu_e + phi_e t)^k_e / k_e!; cpu.py has the formulae of
 // the gradient, the units that keep numbers in range, and the edge cases, which hold here too.
 
@@ -318,5 +318,18 @@ extern "C" __global__ void joint_pixels(
             }
             __syncthreads();  // nobody reads the weights any more
         }
+    }
+}
+
+// d_x (batch, size) = sum over slots of partial (batch, slots, size), in the order of the slots.
+extern "C" __global__ void joint_sum(Index batch, Index size, Index slots, const double *partial, double *d_x)
+{
+    const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;
+    for (Index at = first; at < batch * size; at += (Index)gridDim.x * blockDim.x) {
+        const double *of_point = partial + at / size * slots * size + at % size;
+        double total = 0.0;
+        for (Index slot = 0; slot < slots; ++slot)
+            total += of_point[slot * size];
+        d_x[at] = total;
     }
 }

@@ -28,7 +28,7 @@ def test_value_and_gradient_of_the_fiducial_model(small_fiducial: SkyModel, cupy
     again = jax.block_until_ready(model.value_and_gradient(z))
     assert cupy.copies == copied
     kernels = {launch.kernel for launch in cupy.launches}
-    assert kernels == {"nptf_pixels", "nptf_sum", "nfw_nodes", "nfw_pixels", "disk_pixels"}
+    assert kernels == {"nptf_teams", "nptf_pixels", "nptf_regions", "nfw_nodes", "nfw_pixels", "disk_pixels"}
     for one, same, other in zip(found, again, on_cpu.value_and_gradient(z), strict=True):
         np.testing.assert_array_equal(one, same)
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10 * np.abs(other).max())
@@ -61,8 +61,8 @@ def test_members_side_by_side_are_one_launch(tiny_model: SkyModel, cupy: Any) ->
                 gathering._turn.notify_all()
         found = [jax.block_until_ready(one.result()) for one in asked]
     launched = [launch.kernel for launch in cupy.launches]
-    assert sorted(set(launched)) == ["nptf_pixels", "nptf_sum"]
-    assert len(launched) == 2
+    assert sorted(set(launched)) == ["nptf_pixels", "nptf_regions", "nptf_teams"]
+    assert len(launched) == 3
     for (values, gradients), spec, of, at in zip(found, specs, counts, z, strict=True):
         on_cpu = SkyModel(spec, tiny_model.dataset, backend="numba").with_counts(of)
         expected = on_cpu.value_and_gradient(at)

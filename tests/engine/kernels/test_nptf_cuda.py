@@ -84,6 +84,18 @@ def test_no_photon_and_thousands(make_problem: Any) -> None:
 
 
 @pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize(("count", "mean"), [(30, 1e-12), (60, 1e-5), (100, 1e-3)])  # a team of each size
+def test_probabilities_below_the_range(count: int, mean: float, make_problem: Any) -> None:
+    """No source has more than one photon: p is mean^k / k!."""
+    problem = make_problem(2, [count, 2, count, 1])
+    problem.mean[:], problem.templates[:], problem.x[..., 2:] = mean, 1e-300, 0.0
+    plan, batch = plan_of(problem), batch_of(problem, 2)
+    found, expected = (value_and_gradient(plan, batch, name) for name in ("cuda", "numba"))
+    assert (expected[0][:, 0] < np.log(policy.SAFE_LOW)).all()
+    assert_close(found, expected, plan, batch)
+
+
+@pytest.mark.usefixtures("cupy")
 def test_no_pixel_and_no_particle(make_problem: Any) -> None:
     problem = make_problem(1, np.zeros(0))
     log_p, *gradient = value_and_gradient(plan_of(problem), batch_of(problem, 3), "cuda")
@@ -97,25 +109,30 @@ def test_no_pixel_and_no_particle(make_problem: Any) -> None:
 
 @pytest.fixture
 def many_groups(make_problem: Any) -> tuple[PixelPlan, tuple[np.ndarray, ...]]:
-    """More groups than partial sums, in five regions, some of which are scaled."""
-    counts = np.random.default_rng(3).poisson(5.0, (cuda.SLOTS + 6) * LANES - 20)
-    problem = make_problem(3, counts, regions=5)
-    problem.mean[::50], problem.templates[:, ::50] = 1e-12, 1e-150
+    """Groups of each size of team, in five regions, some of which are scaled or have too large counts."""
+    rng = np.random.default_rng(3)
+    bright = rng.choice([2.0, 40.0, 90.0, 150.0], (30, 1), p=(0.7, 0.1, 0.1, 0.1))
+    counts = rng.poisson(bright, (30, LANES)).ravel()[20:]
+    problem = make_problem(3, counts, regions=5, mean=20.0)
+    few = np.flatnonzero(counts < 12)[:3]
+    problem.mean[few], problem.templates[:, few] = 1e-12, 1e-150
     plan = plan_of(problem)
-    assert plan.group_counts.size > cuda.SLOTS
+    for least, limit in ((0, 32), (32, 64), (64, 128), (128, 500)):
+        assert ((plan.group_counts >= least) & (plan.group_counts < limit)).any()
     return plan, batch_of(problem, 5)
 
 
 def test_any_grid_and_order_of_threads_gives_the_same_bits(many_groups: Any, cupy: Any) -> None:
     """A race, a missing barrier, or work that depends on the number of blocks would show."""
     plan, batch = many_groups
-    expected = value_and_gradient(plan, batch, "numba")
+    expected, groups = value_and_gradient(plan, batch, "numba"), plan.group_counts.size
     runs = []
     for multiprocessors, falling in ((1, False), (1, True), (7, False), (132, True)):
         gpu._multiprocessors.cache_clear()
         cupy.cuda.Device.multiprocessors, cupy.falling = multiprocessors, falling
         runs.append(value_and_gradient(plan, batch, "cuda"))
-        assert cupy.launches[-2].blocks == min(5 * cuda.SLOTS, cuda.PER_PROCESSOR * multiprocessors)
+        blocks = [launch.blocks for launch in cupy.launches[-3:-1]]
+        assert blocks == [5 * groups, min(5 * groups, cuda.PER_PROCESSOR * multiprocessors)]
     assert_close(runs[0], expected, plan, batch)
     for run in runs[1:]:
         for one, other in zip(run, runs[0], strict=True):
@@ -125,7 +142,7 @@ def test_any_grid_and_order_of_threads_gives_the_same_bits(many_groups: Any, cup
 def test_value_alone_is_that_of_the_gradient(many_groups: Any, cupy: Any) -> None:
     plan, batch = many_groups
     values = np.array(jax.vmap(lambda *point: pixel_log_likelihood(plan, *point, backend="cuda"))(*batch))
-    assert [launch.kernel for launch in cupy.launches] == ["nptf_pixels"]
+    assert [launch.kernel for launch in cupy.launches] == ["nptf_teams", "nptf_pixels"]
     assert cupy.launches[0].arguments["want_gradient"] == 0
     np.testing.assert_array_equal(values, value_and_gradient(plan, batch, "cuda")[0])
 
@@ -142,25 +159,28 @@ def test_launches(many_groups: Any, cupy: Any) -> None:
         return jax.vmap(function)(mean, x)
 
     jax.block_until_ready(step(mean, x))
-    pixels, total = cupy.launches
-    assert (pixels.kernel, total.kernel) == ("nptf_pixels", "nptf_sum")
+    teams, pixels, total = cupy.launches
+    assert (teams.kernel, pixels.kernel, total.kernel) == ("nptf_teams", "nptf_pixels", "nptf_regions")
     assert cupy.copies == 0
-    sizes = {"batch": 5, "pixels": plan.n_pixels, "populations": 2, "regions": 5, "terms": x.shape[-1], "slots": 64}
+    sizes = {"batch": 5, "pixels": plan.n_pixels, "populations": 2, "regions": 5, "terms": x.shape[-1]}
+    assert teams.arguments.items() >= sizes.items()
     assert pixels.arguments.items() >= sizes.items()
-    assert pixels.threads == LANES
-    assert pixels.arguments["groups"] == plan.group_counts.size
+    assert (teams.threads, pixels.threads) == (cuda.TEAM_THREADS, LANES)
+    groups = plan.group_counts.size
+    assert pixels.arguments["groups"] == groups
     for name, shape in {
         "templates": templates.shape[1:],
         "cotangent": mean.shape[1:],
         "counts": plan.counts.shape,
     }.items():
         assert pixels.arguments[name] == (1, *shape), name  # what vmap does not map is not copied for every particle
-    assert pixels.arguments["scratch"] == (5 * 64, 3, x.shape[-1], LANES)
-    assert pixels.arguments["partial"] == (5, 64, *x.shape[1:])
+    assert pixels.arguments["scratch"] == (5 * groups, 3, x.shape[-1], LANES)
+    assert teams.arguments["partial"] == pixels.arguments["partial"] == (5, groups, 2, x.shape[-1])
+    assert teams.arguments["left"] == pixels.arguments["left"] == (5, groups)
     assert total.arguments["d_x"] == x.shape
-    assert total.blocks == min(-(-x.size // gpu.THREADS), cuda.PER_PROCESSOR * 3)
+    assert total.blocks == min(-(-x.size // cuda.WARPS), cuda.PER_PROCESSOR * 3)
     jax.block_until_ready(step(2 * mean, x))
-    assert len(cupy.launches) == 4
+    assert len(cupy.launches) == 6
 
 
 @pytest.mark.usefixtures("cupy")

@@ -1,0 +1,218 @@
+// Counts below 128: a team of 8, 16 or 32 threads for each pixel, a block for each group of pixels at a parameter point.
+//
+// It follows recursion.cu and nptf.cu, whose text comes before this one. A thread owns four neighbouring q_n, n = 4 lane + c, and keeps
+// their sums in registers. One thread after the other completes its four and tells them to its team; those that own later
+// ones add y_{n-j} q_j at once. So a step of the recursion waits for registers alone, not for memory.
+//
+// A group in which a number leaves the safe range, or that has no likelihood, is marked, and left to `nptf_pixels`.
+
+#define TEAM_THREADS 256   // of a block: all pixels of a group at once, by 8
+#define OWN 4              // q_n of a thread
+#define TEAM_TERMS 128     // counts must be below
+#define MOST_POPULATIONS 8
+#define ALL_LANES 0xffffffffu
+
+// One group at one parameter point; arrays begin at its own entries.
+struct Piece {
+    int most, populations, terms, x_step, pixels;  // most: the largest count; x_step: from population to population
+    const Index *lanes, *counts;
+    const double *mean, *templates, *x, *cotangent;
+    double *log_p, *d_mean, *d_templates, *partial;  // cotangent: null without a gradient
+    int *left;
+};
+
+// What the threads of a block share. y_m of a pixel is entry m / 4 of its column m % 4, columns of TEAM + 2 entries: the
+// teams of half a warp read from different banks. Then its weights, one after the other.
+struct Room {
+    double rows[TEAM_THREADS / 8 * OWN * (8 + 2)], inverse[TEAM_TERMS], scaled[MOST_POPULATIONS][TEAM_THREADS / 8];
+    Piece piece;
+};
+
+// x_n of a pixel.
+__device__ double x_of(const Piece &piece, int pixel, int n)
+{
+    double total = n == 1 ? piece.mean[pixel] : n == 0 ? -piece.mean[pixel] : 0.0;
+    for (int i = 0; i < piece.populations; ++i)
+        total += piece.templates[(Index)i * piece.pixels + pixel] * piece.x[i * piece.x_step + n];
+    return total;
+}
+
+// The sum of the numbers of a team, for its first thread.
+template <int TEAM> __device__ double sum_of_team(double value)
+{
+    for (int distance = TEAM / 2; distance > 0; distance /= 2)
+        value += __shfl_down_sync(ALL_LANES, value, distance, TEAM);
+    return value;
+}
+
+// log p and gradient of a group, by teams of so many threads; whether what this thread has seen is in the safe range.
+template <int TEAM> __device__ bool by_teams(Room &room)
+{
+    constexpr int COLUMN = TEAM + 2, AT_ONCE = TEAM_THREADS / TEAM;
+    static_assert(AT_ONCE * OWN * COLUMN <= sizeof(room.rows) / sizeof(double), "the rows fit");
+    const Piece &piece = room.piece;
+    const int lane = threadIdx.x % TEAM, team = threadIdx.x / TEAM, most = piece.most;
+    double *row = room.rows + team * OWN * COLUMN;
+    bool safe = true;
+    for (int first = 0; first < LANES; first += AT_ONCE) {
+        const int pixel = (int)piece.lanes[first + team];
+        const bool there = pixel >= 0;
+        const int k = there ? (int)piece.counts[pixel] : 0;
+#pragma unroll 2
+        for (int n = lane; n < OWN * TEAM; n += TEAM) {
+            const double y = there && n <= max(most, 1) ? n * x_of(piece, pixel, n) : 0.0;
+            safe = safe && (n == 0 || n > max(k, 1) || between(y, 0.0, SAFE_HIGH));
+            row[n % OWN * COLUMN + n / OWN] = y;
+        }
+        __syncwarp();  // the y of the team are there
+        double sum[OWN], high[OWN];
+#pragma unroll
+        for (int c = 0; c < OWN; ++c) {
+            sum[c] = lane == 0 && c == 0 ? 1.0 : 0.0;
+            high[c] = row[c * COLUMN + lane];
+        }
+        const double y1 = row[COLUMN], y2 = row[2 * COLUMN], y3 = row[3 * COLUMN];
+#pragma unroll 1
+        for (int owner = 0; owner <= most / OWN; ++owner) {
+            const double *inverse = room.inverse + OWN * owner;  // those of the owner, whose numbers alone are right
+            const double own0 = sum[0] * inverse[0], own1 = (sum[1] + y1 * own0) * inverse[1];
+            const double own2 = (sum[2] + y2 * own0 + y1 * own1) * inverse[2];
+            const double own3 = (sum[3] + y3 * own0 + y2 * own1 + y1 * own2) * inverse[3];
+            const double q0 = __shfl_sync(ALL_LANES, own0, owner, TEAM), q1 = __shfl_sync(ALL_LANES, own1, owner, TEAM);
+            const double q2 = __shfl_sync(ALL_LANES, own2, owner, TEAM), q3 = __shfl_sync(ALL_LANES, own3, owner, TEAM);
+            if (lane == owner) {
+                sum[0] = q0;
+                sum[1] = q1;
+                sum[2] = q2;
+                sum[3] = q3;
+            } else if (lane > owner) {  // m = n - j is 4 (lane - owner) + c - j: in entries `high` and, below them, `low`
+                const double *below = row + lane - owner - 1;
+                const double low0 = below[0], low1 = below[COLUMN], low2 = below[2 * COLUMN], low3 = below[3 * COLUMN];
+                sum[0] += high[0] * q0 + low3 * q1 + low2 * q2 + low1 * q3;
+                sum[1] += high[1] * q0 + high[0] * q1 + low3 * q2 + low2 * q3;
+                sum[2] += high[2] * q0 + high[1] * q1 + high[0] * q2 + low3 * q3;
+                sum[3] += high[3] * q0 + high[2] * q1 + high[1] * q2 + high[0] * q3;
+                high[0] = low0;
+                high[1] = low1;
+                high[2] = low2;
+                high[3] = low3;
+            }
+        }
+#pragma unroll
+        for (int c = 0; c < OWN; ++c)
+            safe = safe && (OWN * lane + c > k || between(sum[c], SAFE_LOW, SAFE_HIGH));
+        const int at = k % OWN;
+        const double own_last = at == 0 ? sum[0] : at == 1 ? sum[1] : at == 2 ? sum[2] : sum[3];
+        const double last = __shfl_sync(ALL_LANES, own_last, k / OWN, TEAM);
+        if (there && lane == 0)
+            piece.log_p[pixel] = x_of(piece, pixel, 0) + log(last);
+        __syncwarp();  // nobody reads y any more
+        if (piece.cotangent == nullptr)
+            continue;
+        const double inverse_last = 1.0 / last, factor = there ? piece.cotangent[pixel] : 0.0;
+#pragma unroll
+        for (int c = 0; c < OWN; ++c)
+            if (OWN * lane + c <= k)
+                row[k - OWN * lane - c] = there ? sum[c] * inverse_last : 0.0;
+        for (int m = k + 1 + lane; m <= most; m += TEAM)
+            row[m] = 0.0;
+        __syncwarp();  // the weights of the team are there
+        if (there && lane == 0)
+            piece.d_mean[pixel] = (k > 0 ? factor * row[1] : 0.0) - factor;
+        for (int i = 0; i < piece.populations; ++i) {
+            double total = 0.0;
+#pragma unroll 2
+            for (int m = lane; m <= k; m += TEAM)
+                total += piece.x[i * piece.x_step + m] * row[m];
+            total = sum_of_team<TEAM>(total);
+            if (lane == 0) {
+                room.scaled[i][team] = there ? factor * piece.templates[(Index)i * piece.pixels + pixel] : 0.0;
+                if (there)
+                    piece.d_templates[(Index)i * piece.pixels + pixel] = factor * total;
+            }
+        }
+        __syncthreads();  // the weights of all teams are there
+        for (int entry = threadIdx.x; entry < piece.populations * (most + 1); entry += TEAM_THREADS) {
+            const int i = entry / (most + 1), m = entry % (most + 1);
+            double *found = piece.partial + i * piece.terms + m, total = first == 0 ? 0.0 : *found;
+#pragma unroll 4
+            for (int other = 0; other < AT_ONCE; ++other)
+                total += room.scaled[i][other] * room.rows[other * OWN * COLUMN + m];
+            *found = total;
+        }
+        __syncthreads();  // nobody reads the weights any more
+    }
+    return safe;
+}
+
+// Which of `entries` leading entries the point b of `batch` has; divisions take long.
+__device__ Index share(Index b, Index entries, Index batch)
+{
+    return entries == 1 ? 0 : entries == batch ? b : (unsigned)b / ((unsigned)batch / (unsigned)entries);
+}
+
+// log p and gradient of `batch` parameter points, a block for each group of each; `left` (batch, groups) is 1 for those
+// that it leaves.
+//
+// order (plans, groups): groups by falling count, so that the longest begin first. partial (batch, groups, populations,
+// terms): d/dX of each group, up to its largest count. All others: as for `nptf_pixels`.
+extern "C" __global__ void __launch_bounds__(TEAM_THREADS, 4) nptf_teams(
+    Index batch, Index plans, Index means, Index factors, Index responses, Index cotangents, Index pixels,
+    Index populations, Index regions, Index terms, Index groups, Index want_gradient, const Index *lanes,
+    const Index *group_region, const Index *group_counts, const Index *counts, const Index *order, const double *mean,
+    const double *templates, const double *x, const double *cotangent, double *log_p, double *d_mean,
+    double *d_templates, double *partial, int *left)
+{
+    __shared__ Room room;
+    if (threadIdx.x < TEAM_TERMS)
+        room.inverse[threadIdx.x] = threadIdx.x == 0 ? 1.0 : 1.0 / threadIdx.x;
+    const unsigned points = (unsigned)batch;
+    const Index b = blockIdx.x % points, own = share(b, plans, batch), group = order[own * groups + blockIdx.x / points];
+    const Index place = own * groups + group, most = group_counts[place];
+    bool safe = most < min(terms, (Index)TEAM_TERMS) && populations <= MOST_POPULATIONS;
+    if (threadIdx.x == 0)
+        room.piece = {
+            (int)most, (int)populations, (int)terms, (int)(regions * terms), (int)pixels, lanes + place * LANES,
+            counts + own * pixels, mean + share(b, means, batch) * pixels,
+            templates + share(b, factors, batch) * populations * pixels,
+            x + (share(b, responses, batch) * populations * regions + group_region[place]) * terms,
+            want_gradient ? cotangent + share(b, cotangents, batch) * pixels : nullptr, log_p + b * pixels,
+            d_mean + b * pixels, d_templates + b * populations * pixels,
+            partial + (b * groups + group) * populations * terms, left + b * groups + group};
+    __syncthreads();  // the piece and the inverse numbers are there
+    if (safe)
+        safe = most < 32 ? by_teams<8>(room) : most < 64 ? by_teams<16>(room) : by_teams<32>(room);
+    const int marked = __syncthreads_or(!safe);
+    if (threadIdx.x == 0)
+        *room.piece.left = marked;
+}
+
+// d_x (batch, populations, regions, terms): sums of partial (batch, groups, populations, terms) over the groups of a
+// region, which follow each other, in their order.
+extern "C" __global__ void nptf_regions(
+    Index batch, Index plans, Index populations, Index regions, Index terms, Index groups, const Index *group_region,
+    const Index *group_counts, const double *partial, double *d_x)
+{
+    const Index start = (Index)blockIdx.x * blockDim.x + threadIdx.x;
+    for (Index at = start; at < batch * populations * regions * terms; at += (Index)gridDim.x * blockDim.x) {
+        const Index m = at % terms, region = at / terms % regions, i = at / terms / regions % populations;
+        const Index b = at / terms / regions / populations, own = b * plans / batch * groups;
+        Index limits[2];
+        for (int side = 0; side < 2; ++side) {  // the first group of a region that is not below this, or the next, one
+            Index low = 0, high = groups;
+            while (low < high) {
+                const Index middle = (low + high) / 2;
+                if (group_region[own + middle] < region + side)
+                    low = middle + 1;
+                else
+                    high = middle;
+            }
+            limits[side] = low;
+        }
+        double total = 0.0;
+#pragma unroll 4
+        for (Index group = limits[0]; group < limits[1]; ++group)
+            total += m <= group_counts[own + group] ? partial[((b * groups + group) * populations + i) * terms + m] : 0.0;
+        d_x[at] = total;
+    }
+}
