@@ -57,6 +57,7 @@ def kernels() -> None:
         of_device(plan, points[b], expected[b])
     run_others(others)
     if not DRY:
+        many_and_large()
         captured_in_a_new_thread()
 
 
@@ -164,19 +165,36 @@ def of_device(plan: Any, point: list[Floats], expected: tuple[Floats, ...]) -> N
         )
 
 
-def events_ms(stream: Any, function: Callable[[], None]) -> float:
+def many_and_large() -> None:
+    """Times of many pixels, and of large counts."""
+    import cupy
+
+    from gammasky.engine.kernels.nptf.plan import PixelPlan
+
+    rng, stream = np.random.default_rng(0), cupy.cuda.Stream(non_blocking=True)
+    for pixels, count in ((10**5, 2), (10**6, 2), (7000, 20), (7000, 100), (7000, 300), (132, 1000), (132, 5000)):
+        plan = PixelPlan.build(rng.poisson(count, pixels), np.zeros(pixels, np.int64), 1)
+        x = np.exp(-0.5 * np.arange(plan.max_count + 1.0))[None, None, None]  # sources of a few photons
+        x[..., 0] = -x.sum()
+        arrays = OnDevice(plan, [np.full((1, pixels), 0.9 * count), np.full((1, 1, pixels), 0.1 * count), x])
+        cupy.cuda.Device().synchronize()
+        with stream:
+            row(f"NPTF, {pixels} pixels of {count} photons, B=1", events_ms(stream, arrays.both, 5), "ms")
+
+
+def events_ms(stream: Any, function: Callable[[], None], repeats: int = REPEATS) -> float:
     """Time of what is put into a stream, by its own clock."""
     import cupy
 
     times = []
-    for _ in range(5 + REPEATS):
+    for _ in range(2 + repeats):
         begin, end = cupy.cuda.Event(), cupy.cuda.Event()
         begin.record(stream)
         function()
         end.record(stream)
         end.synchronize()
         times.append(cupy.cuda.get_elapsed_time(begin, end))
-    return float(np.median(times[5:]))
+    return float(np.median(times[2:]))
 
 
 def captured_in_a_new_thread() -> None:

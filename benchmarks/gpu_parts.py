@@ -150,33 +150,32 @@ def nuts() -> None:
 
 
 def fit() -> None:
-    """A whole fit by the default method, twice: the second finds its programs compiled. A third one is looked into."""
+    """A whole fit by the default method, twice: the second finds its programs compiled, and is looked into."""
     sky = fiducial()
     from gammasky.engine.infer.run import fit as whole
     from gammasky.engine.infer.settings import Settings
 
     ready()
     for name in ("a fit by the default method, compilation included", "the same again"):
-        start, told = time.perf_counter(), ""
+        start, told, looked, words = time.perf_counter(), "", cProfile.Profile(), io.StringIO()
 
         def watch(stage: Any, begun: float = start) -> None:
             nonlocal told
-            if (text := stage.progress()[2]) != told:
+            text = stage.progress()[2].partition(",")[0].lstrip("0123456789 ")
+            if text != told:
                 told = text
-                say(f"{time.perf_counter() - begun:7.2f} s {text}")
+                say(f"{time.perf_counter() - begun:7.2f} s {stage.progress()[2]}")
 
-        found = whole(sky, Settings(), watch=watch)
+        found = looked.runcall(whole, sky, Settings(), watch=watch)
         row(name, time.perf_counter() - start, "s")
         say(found.verdict, found.diagnostics)
-    looked, words = cProfile.Profile(), io.StringIO()
-    looked.runcall(whole, sky, Settings())
-    for order in ("cumulative", "tottime"):
-        pstats.Stats(looked, stream=words).sort_stats(order).print_stats(70)
-    (ROOM / "fit, by function.txt").write_text(words.getvalue(), encoding="utf-8")
+        for order in ("cumulative", "tottime"):
+            pstats.Stats(looked, stream=words).sort_stats(order).print_stats(70)
+        (ROOM / f"{name}, by function.txt").write_text(words.getvalue(), encoding="utf-8")
 
 
 def lanes() -> None:
-    """Members side by side against one after the other; see `lanes.py`, whose part this is."""
+    """Fits side by side, to be held against one after the other; see `lanes.py`, whose part this is."""
     ready()
     import gammasky
 
@@ -186,15 +185,14 @@ def lanes() -> None:
     from gammasky.analyses.calibration.run import Calibration, simulate_skies
     from gammasky.engine.model.programs import Programs
 
-    skies = simulate_skies(Calibration("fiducial", "fermi", skies=2 if DRY else 32))
-    for number, together in ((1, False), (2, True)) if DRY else ((1, False), (32, True), (8, True)):
-        way, programs = Way(number, together), Programs(number if together else 1)
+    number = 2 if DRY else 32
+    skies = simulate_skies(Calibration("fiducial", "fermi", skies=number))
+    programs = Programs(number)
+    for name in ("the first time, compilation included", "again"):
         start = time.perf_counter()
-        run(skies, range(number), way, programs)
-        row(f"fiducial, {number} side by side: the first {number}", time.perf_counter() - start, "s")
-        start, fits = time.perf_counter(), max(number, 1 if DRY else 2)
-        run(skies, range(fits), way, programs)
-        row(f"fiducial, {number} side by side: a fit", (time.perf_counter() - start) / fits, "s")
+        run(skies, range(number), Way(number, True), programs)
+        row(f"fits of fiducial, {number} side by side, each, {name}", (time.perf_counter() - start) / number, "s")
+        say(f"a call answers {programs.gathering.answers / programs.gathering.calls:.1f}")
 
 
 if __name__ == "__main__":
