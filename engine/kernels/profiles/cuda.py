@@ -30,7 +30,7 @@ def scratch_shapes(sky: NFWSky | DiskSky) -> list[tuple[int, ...]]:
 
 
 def nfw_squared(sky: NFWSky, outputs: Sequence[Any], scratch: Sequence[Any], gamma: Any) -> None:
-    """Fill J and dJ/dgamma (..., 2, N), for gamma (...), on the current stream."""
+    """Fill J and dJ/dgamma (..., 2, N), for gamma (..., 1), on the current stream."""
     log_shape, weight, cardinal, *groups = _arrays(sky)
     (nodes, angles), lines, batch = log_shape.shape, cardinal.shape[1], gamma.size
     gpu.launch(
@@ -43,11 +43,11 @@ def nfw_squared(sky: NFWSky, outputs: Sequence[Any], scratch: Sequence[Any], gam
     )  # fmt: skip
 
 
-def lorimer_disk(sky: DiskSky, outputs: Sequence[Any], _scratch: Sequence[Any], *parameters: Any) -> None:
-    """Fill D and its derivatives by z_s, C and B (..., 4, N), for parameters (...), on the current stream."""
+def lorimer_disk(sky: DiskSky, outputs: Sequence[Any], _scratch: Sequence[Any], parameters: Any) -> None:
+    """Fill D and its derivatives by z_s, C and B (..., 4, N), for these parameters (..., 3), on the current stream."""
     arrays = _arrays(sky)
-    batch, lines = parameters[0].size, sky.groups.starts.size - 1
+    batch, lines = parameters.size // 3, sky.groups.starts.size - 1
     gpu.launch(
         "profiles", "disk_pixels", gpu.blocks_for(batch * -(-lines // LANES), 1, PER_PROCESSOR), TEAM,
-        batch, LANES, lines, sky.n_pixels, *arrays, *parameters, *outputs,
+        batch, LANES, lines, sky.n_pixels, *arrays, parameters, *outputs,
     )  # fmt: skip

@@ -205,7 +205,7 @@ def _on_device(operation: str, sky: Sky, *parameters: jax.Array) -> jax.Array:
     """J and its derivative by each parameter (..., 1 + parameters, N), on a GPU."""
     shape = parameters[0].shape
     result = [jax.ShapeDtypeStruct((*shape, 1 + len(parameters), sky.n_pixels), jnp.float64)]
-    return callbacks.launch(operation, partial(_ON_DEVICE[operation], sky), result, *parameters,
+    return callbacks.launch(operation, partial(_ON_DEVICE[operation], sky), result, jnp.stack(parameters, axis=-1),
                             scratch=partial(_room, sky, math.prod(shape)))[0]  # fmt: skip
 
 

@@ -99,18 +99,19 @@ extern "C" __global__ void nfw_pixels(
 // Nodes lie in blocks of `lanes` lines: rows block_starts[i] .. block_starts[i + 1] - 1 of excess, log_radius, height,
 // weight (rows, lanes). A block of TEAM threads is one of these at one point: of every line TEAM / lanes threads each take
 // every so many-th row, and one thread for each line and kind of result adds up their sums.
-// scale_height, C, B (batch,); order, starts, inverse: as `give` takes them; result (batch, 4, pixels).
+// parameters (batch, 3): scale height, C and B; order, starts, inverse: as `give` takes them; result (batch, 4, pixels).
 extern "C" __global__ void disk_pixels(
     Index batch, Index lanes, Index lines, Index pixels, const Index *block_starts, const double *excess,
     const double *log_radius, const double *height, const double *weight, const Index *order, const Index *starts,
-    const Index *inverse, const double *scale_height, const double *C, const double *B, double *result)
+    const Index *inverse, const double *parameters, double *result)
 {
     __shared__ double sums[4 * TEAM], values[TEAM];
     const Index thread = threadIdx.x, parts = TEAM / lanes, blocks = (lines + lanes - 1) / lanes;
     const Index lane = thread % lanes, part = thread / lanes;
     for (Index at = blockIdx.x; at < batch * blocks; at += gridDim.x) {
         const Index b = at / blocks, block = at % blocks, first = block * lanes;
-        const double zs = scale_height[b], shape = C[b], power = B[b], inverse_height = 1.0 / zs;
+        const double zs = parameters[3 * b], shape = parameters[3 * b + 1], power = parameters[3 * b + 2];
+        const double inverse_height = 1.0 / zs;
         const bool inside = zs > 0.0 && finite_number(zs) && finite_number(shape) && finite_number(power);
         double total = 0.0, by_height = 0.0, by_shape = 0.0, by_power = 0.0;
         const Index end = inside ? block_starts[block + 1] : 0;

@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.engine.kernels import callbacks
 from gammasky.engine.model.values import Arrays, Parameters
 
+FEW = 4  # maps that are added up without a product of matrices on a GPU
 #: (arrays, theta, size, times) -> values in the first `size` of the N pixels, times that number. What moves takes the
 #: number itself, so that its derivative by it needs no sum over pixels of its own where another one says it, too.
 Evaluate = Callable[[Arrays, Parameters, int, jax.Array | float], jax.Array]
@@ -18,6 +20,17 @@ Evaluate = Callable[[Arrays, Parameters, int, jax.Array | float], jax.Array]
 
 def _no_shares(_arrays: Arrays, _theta: Parameters) -> jax.Array:
     return jnp.zeros(0)
+
+
+def _together(shares: jax.Array, maps: jax.Array) -> jax.Array:
+    """The sum (size,) of maps (maps, size), each times its share.
+
+    Of a few maps on a GPU it is no product of matrices, which would be launches of its own, and for the derivatives by
+    the shares ones that are badly parallel.
+    """
+    if callbacks.platform() == "gpu" and len(maps) <= FEW:
+        return jnp.sum(shares[:, None] * maps, axis=0)
+    return shares @ maps
 
 
 def _one(_arrays: Arrays, _theta: Parameters) -> jax.Array:
@@ -52,9 +65,9 @@ class Function:
         """The same, from the fixed maps (maps, size) in those pixels."""
         size = maps.shape[1]
         if self.moving is None:
-            return self.shares(arrays, theta) @ maps if self.maps else jnp.zeros(size)
+            return _together(self.shares(arrays, theta), maps) if self.maps else jnp.zeros(size)
         moving = self.moving(arrays, theta, size, 1.0)
-        return self.shares(arrays, theta) @ maps + moving if self.maps else moving
+        return _together(self.shares(arrays, theta), maps) + moving if self.maps else moving
 
     @classmethod
     def sum(cls, factors: Callable[[Parameters], jax.Array | list[jax.Array]], parts: Sequence[Function]) -> Function:

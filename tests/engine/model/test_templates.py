@@ -12,10 +12,12 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import sph_harm_y
 
+from gammasky.engine.kernels import callbacks
 from gammasky.engine.kernels.profiles.geometry import NFWSky
 from gammasky.engine.kernels.profiles.op import nfw_squared
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.templates import nfw
+from gammasky.engine.model.templates.function import FEW, Function
 from gammasky.engine.sky.dataset import Dataset
 
 Build = Callable[..., SkyModel]
@@ -200,3 +202,22 @@ def test_a_profile_of_fixed_numbers_is_integrated_once(
     sky = NFWSky.build(model.pixels.lon_deg, model.pixels.lat_deg, sun_kpc=8.224, scale_radius_kpc=20.0)
     expected = np.asarray(nfw_squared(jnp.asarray(1.2), sky, backend=model.backend)) * model.pixels.relative_exposure
     np.testing.assert_allclose(first, expected / expected[: model.pixels.n_region].mean(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("maps", [1, FEW, FEW + 1])
+def test_fixed_maps_are_added_up_alike_on_a_gpu(maps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With or without a product of matrices: the same sum, and the same derivatives by the shares."""
+    rng = np.random.default_rng(maps)
+    table, weights = {str(n): jnp.asarray(rng.uniform(size=30)) for n in range(maps)}, rng.normal(size=20)
+    function = Function(tuple(table), lambda _arrays, theta: theta["shares"])
+    shares = jnp.asarray(rng.uniform(size=maps))
+
+    def total(shares: jax.Array) -> jax.Array:
+        return weights @ function(table, {"shares": shares}, 20)
+
+    expected = np.stack([np.asarray(values)[:20] for values in table.values()]) @ weights
+    for platform in ("cpu", "gpu"):
+        monkeypatch.setattr(callbacks, "platform", lambda platform=platform: platform)
+        value, slopes = jax.value_and_grad(total)(shares)
+        np.testing.assert_allclose(value, shares @ expected, rtol=1e-13)
+        np.testing.assert_allclose(slopes, expected, rtol=1e-12, atol=1e-14)
