@@ -8,8 +8,9 @@ from typing import Any
 from gammasky.engine.kernels import gpu
 from gammasky.engine.kernels.profiles.geometry import LANES, DiskSky, NFWSky
 
-#: Blocks side by side on a multiprocessor, and threads that share a block of lines of the disk (TEAM in the source).
-PER_PROCESSOR, TEAM = 16, 64
+PER_PROCESSOR = 16
+#: Threads that share a block of lines of the disk, and points that they take together; as in the source.
+TEAM, POINTS = 64, 4
 
 
 def prepare(sky: NFWSky | DiskSky) -> None:
@@ -48,6 +49,6 @@ def lorimer_disk(sky: DiskSky, outputs: Sequence[Any], _scratch: Sequence[Any], 
     arrays = _arrays(sky)
     batch, lines = parameters.size // 3, sky.groups.starts.size - 1
     gpu.launch(
-        "profiles", "disk_pixels", gpu.blocks_for(batch * -(-lines // LANES), 1, PER_PROCESSOR), TEAM,
+        "profiles", "disk_pixels", gpu.blocks_for(-(-batch // POINTS) * -(-lines // LANES), 1, PER_PROCESSOR), TEAM,
         batch, LANES, lines, sky.n_pixels, *arrays, parameters, *outputs,
     )  # fmt: skip

@@ -1,28 +1,27 @@
 // The two line-of-sight integrals on a GPU, with their derivatives by the parameters from the same pass; see cpu.py.
 //
-// A block of threads works on some lines of sight of one parameter point. Neighbouring threads read neighbouring entries of
+// A block of threads works on some lines of sight of one parameter point, of the disk of up to POINTS. Neighbouring threads read neighbouring entries of
 // the nodes; sums are taken in one order, whatever the grid.
 
 typedef long long Index;
 
-constexpr int TEAM = 64;  // threads that share a block of lines of sight of the disk
+constexpr int TEAM = 64, POINTS = 4;  // threads that share a block of lines of sight of the disk, and points
 
 __device__ bool finite_number(double value) { return value - value == 0.0; }
 
-// Give every pixel of the lines first .. last - 1 what its line has in `values` (KINDS, width), which all threads see.
+// Give every pixel of the lines first .. last - 1 what its line has in `values` (rows, width), which all threads see.
 //
 // order (pixels,) and starts (lines + 1,): pixels of a line are order[starts[line]] .. order[starts[line + 1] - 1];
-// inverse (pixels,): the line of a pixel; result (KINDS, pixels).
-template <int KINDS>
+// inverse (pixels,): the line of a pixel; result (rows, pixels).
 __device__ void give(
-    Index first, Index last, Index width, const double *values, const Index *order, const Index *starts,
+    Index first, Index last, Index rows, Index width, const double *values, const Index *order, const Index *starts,
     const Index *inverse, Index pixels, double *result)
 {
     const Index end = starts[last];
     for (Index at = starts[first] + threadIdx.x; at < end; at += blockDim.x) {
         const Index pixel = order[at], line = inverse[pixel] - first;
-        for (int kind = 0; kind < KINDS; ++kind)
-            result[kind * pixels + pixel] = values[kind * width + line];
+        for (Index row = 0; row < rows; ++row)
+            result[row * pixels + pixel] = values[row * width + line];
     }
 }
 
@@ -89,7 +88,7 @@ extern "C" __global__ void nfw_pixels(
             values[LANES + lane] = slope * values[lane];
         }
         __syncthreads();  // the values of all lines are there
-        give<2>(first, last, LANES, values, order, starts, inverse, pixels, result + 2 * b * pixels);
+        give(first, last, 2, LANES, values, order, starts, inverse, pixels, result + 2 * b * pixels);
         __syncthreads();  // nobody reads them any more
     }
 }
@@ -97,47 +96,55 @@ extern "C" __global__ void nfw_pixels(
 // The disk's integral and its derivatives by scale height, C and B; NaN outside their domain.
 //
 // Nodes lie in blocks of `lanes` lines: rows block_starts[i] .. block_starts[i + 1] - 1 of excess, log_radius, height,
-// weight (rows, lanes). A block of TEAM threads is one of these at one point: of every line TEAM / lanes threads each take
-// every so many-th row, and one thread for each line and kind of result adds up their sums.
+// weight (rows, lanes). A block of TEAM threads is one of these at POINTS points, for which a node is read once: of every
+// line TEAM / lanes threads each take every so many-th row, and then the sums of all threads are added up.
 // parameters (batch, 3): scale height, C and B; order, starts, inverse: as `give` takes them; result (batch, 4, pixels).
 extern "C" __global__ void disk_pixels(
     Index batch, Index lanes, Index lines, Index pixels, const Index *block_starts, const double *excess,
     const double *log_radius, const double *height, const double *weight, const Index *order, const Index *starts,
     const Index *inverse, const double *parameters, double *result)
 {
-    __shared__ double sums[4 * TEAM], values[TEAM];
-    const Index thread = threadIdx.x, parts = TEAM / lanes, blocks = (lines + lanes - 1) / lanes;
-    const Index lane = thread % lanes, part = thread / lanes;
-    for (Index at = blockIdx.x; at < batch * blocks; at += gridDim.x) {
-        const Index b = at / blocks, block = at % blocks, first = block * lanes;
-        const double zs = parameters[3 * b], shape = parameters[3 * b + 1], power = parameters[3 * b + 2];
-        const double inverse_height = 1.0 / zs;
-        const bool inside = zs > 0.0 && finite_number(zs) && finite_number(shape) && finite_number(power);
-        double total = 0.0, by_height = 0.0, by_shape = 0.0, by_power = 0.0;
-        const Index end = inside ? block_starts[block + 1] : 0;
-        for (Index row = block_starts[block] + part; row < end; row += parts) {
-            const Index node = row * lanes + lane;
-            const double e = excess[node], log_r = log_radius[node], z = height[node];
-            const double density = weight[node] * exp(power * log_r - shape * e - z * inverse_height);
-            total += density;
-            by_height += density * z;
-            by_shape -= density * e;
-            by_power += density * log_r;
+    __shared__ double sums[4 * POINTS * TEAM], values[POINTS * TEAM];
+    const Index thread = threadIdx.x, parts = TEAM / lanes, lane = thread % lanes, part = thread / lanes;
+    const Index blocks = (lines + lanes - 1) / lanes, tiles = (batch + POINTS - 1) / POINTS;
+    for (Index at = blockIdx.x; at < tiles * blocks; at += gridDim.x) {
+        const Index b = at / blocks * POINTS, block = at % blocks, first = block * lanes;
+        const Index points = b + POINTS < batch ? POINTS : batch - b;
+        const double *own = parameters + 3 * b;
+        double inverse_height[POINTS], shape[POINTS], power[POINTS], moments[POINTS][4] = {};
+        for (int point = 0; point < POINTS; ++point) {
+            const Index given = point < points ? 3 * point : 0;
+            inverse_height[point] = 1.0 / own[given];
+            shape[point] = own[given + 1];
+            power[point] = own[given + 2];
         }
-        sums[thread] = total;
-        sums[TEAM + thread] = by_height;
-        sums[2 * TEAM + thread] = by_shape;
-        sums[3 * TEAM + thread] = by_power;
+        for (Index row = block_starts[block] + part; row < block_starts[block + 1]; row += parts) {
+            const Index node = row * lanes + lane;
+            const double e = excess[node], log_r = log_radius[node], z = height[node], ds = weight[node];
+            for (int point = 0; point < POINTS; ++point) {
+                if (point < points) {
+                    const double density = ds * exp(power[point] * log_r - shape[point] * e - z * inverse_height[point]);
+                    moments[point][0] += density;
+                    moments[point][1] += density * z;
+                    moments[point][2] -= density * e;
+                    moments[point][3] += density * log_r;
+                }
+            }
+        }
+        for (int point = 0; point < POINTS; ++point)
+            for (int kind = 0; kind < 4; ++kind)
+                sums[(4 * point + kind) * TEAM + thread] = moments[point][kind];
         __syncthreads();  // the sums of all threads are there
-        if (thread < 4 * lanes) {
-            const double *own = sums + thread / lanes * TEAM + lane;
-            double value = inside ? 0.0 : nan("");
+        for (Index at_line = thread; at_line < 4 * points * lanes; at_line += TEAM) {
+            const Index row = at_line / lanes;  // 4 results of each point
+            const double zs = own[row / 4 * 3], C = own[row / 4 * 3 + 1], B = own[row / 4 * 3 + 2];
+            double value = zs > 0.0 && finite_number(zs) && finite_number(C) && finite_number(B) ? 0.0 : nan("");
             for (Index other = 0; other < parts; ++other)
-                value += own[other * lanes];
-            values[thread] = thread / lanes == 1 ? value * inverse_height * inverse_height : value;
+                value += sums[row * TEAM + other * lanes + at_line % lanes];
+            values[at_line] = row % 4 == 1 ? value / (zs * zs) : value;
         }
         __syncthreads();  // the values of all lines are there, and nobody reads the sums any more
-        give<4>(first, first + lanes < lines ? first + lanes : lines, lanes, values, order, starts, inverse, pixels,
-                result + 4 * b * pixels);
+        give(first, first + lanes < lines ? first + lanes : lines, 4 * points, lanes, values, order, starts, inverse,
+             pixels, result + 4 * b * pixels);
     }
 }

@@ -69,7 +69,7 @@ def test_the_geometry_goes_to_the_device_once(cupy: Any) -> None:
     assert launches["nfw_nodes"].arguments["at_nodes"] == (4, 2, angles)
     assert launches["nfw_pixels"].arguments["result"] == (4, 2, 40)
     assert launches["disk_pixels"].arguments["parameters"] == (4, 3)
-    assert launches["disk_pixels"].blocks == min(4 * -(-disk.lon_rad.size // LANES), PER_PROCESSOR * 3)
+    assert launches["disk_pixels"].blocks == min(-(-disk.lon_rad.size // LANES), PER_PROCESSOR * 3)
     text = step.trace(jnp.ones(4), jnp.ones(4)).lower(lowering_platforms=("cuda",)).as_text()
     assert text.count("@xla_buffer_python_gpu_callback_cmd_buffer") == 2
 
