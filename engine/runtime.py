@@ -14,6 +14,9 @@ from gammasky.engine.files import cache_folder
 from gammasky.engine.kernels.threads import thread_count
 
 CACHE_BYTES = 2 * 1024**3
+#: Of XLA for a GPU. By default it times candidates for every product of matrices while it compiles; that takes time,
+#: and makes the last bits of a result hang on which of them was fastest that day.
+GPU_FLAGS = {"xla_gpu_autotune_level": "0", "xla_gpu_enable_triton_gemm": "false"}
 CUDA_PLUGINS = {12: "jax_cuda12_plugin", 13: "jax_cuda13_plugin"}
 
 
@@ -21,7 +24,8 @@ def configure() -> None:
     """Switch JAX to float64 and give it a persistent compilation cache.
 
     Call it before anything is traced; calling it again changes nothing. `JAX_COMPILATION_CACHE_DIR`, where it is set,
-    decides where compiled programs are kept.
+    decides where compiled programs are kept. Where JAX is installed for a GPU, `GPU_FLAGS` are added to `XLA_FLAGS`,
+    but for those that are set there; they count if JAX has not been used yet.
 
     Raises:
         InputError: `GAMMASKY_NUM_THREADS` is no number of threads (in the middle of a kernel it would be XLA's error);
@@ -35,6 +39,8 @@ def configure() -> None:
     thread_count()
     majors = _majors()
     _require_driver(majors)
+    if majors:
+        _set_flags()
     # healpy imports Matplotlib, which tells of a home that cannot be written; our own cache tells it once
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import jax
@@ -50,6 +56,14 @@ def configure() -> None:
             jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # JAX keeps only what took a second to compile; a fit is many programs just below that
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def _set_flags() -> None:
+    """Add our flags of XLA to those of the user, which come first."""
+    given = os.environ.get("XLA_FLAGS", "").split()
+    known = {flag.partition("=")[0].lstrip("-") for flag in given}
+    ours = (f"--{name}={value}" for name, value in GPU_FLAGS.items() if name not in known)
+    os.environ["XLA_FLAGS"] = " ".join([*given, *ours])
 
 
 def _require_platform() -> None:

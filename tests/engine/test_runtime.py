@@ -17,6 +17,7 @@ import pytest
 from gammasky.engine import runtime
 from gammasky.engine.errors import InputError, warn_once
 
+OURS = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"  # flags of XLA
 # a program that another thread is writing at this moment: JAX's own write, slowed down to half a second
 SLOW_WRITER = """
 import pathlib, time, warnings
@@ -54,6 +55,12 @@ with ThreadPoolExecutor(2) as pool:
     one, other = pool.map(compiled, range(2))
 assert one == other
 """
+
+
+@pytest.fixture(autouse=True)
+def _no_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that a test lets `configure` set are gone after it."""
+    monkeypatch.setenv("XLA_FLAGS", "")
 
 
 def test_a_program_that_another_thread_is_writing_is_not_read(tmp_path: Path) -> None:
@@ -153,3 +160,31 @@ def test_the_driver_says_how_new_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     load = ctypes.CDLL
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: load(str(library) if name == library.name else name))
     assert runtime._driver() == 12040
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("", OURS),
+        (f"--xla_a=1 {OURS}", f"--xla_a=1 {OURS}"),
+        ("--xla_gpu_autotune_level=4", "--xla_gpu_autotune_level=4 --xla_gpu_enable_triton_gemm=false"),
+    ],
+)
+def test_flags_of_the_user_stay(given: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", given)
+    monkeypatch.setattr(runtime, "_driver", lambda: 13000)
+    monkeypatch.setattr(runtime, "_require_gpu", lambda _: None)
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    runtime.configure()
+    assert os.environ["XLA_FLAGS"] == given  # of a CPU alone
+    monkeypatch.setattr(runtime, "_majors", lambda: [13])
+    runtime.configure()
+    assert os.environ["XLA_FLAGS"] == expected
+
+
+def test_this_xla_knows_our_flags() -> None:
+    """One that it does not know would end the process."""
+    environment = os.environ | {"XLA_FLAGS": OURS, "JAX_PLATFORMS": "cpu"}
+    script = "import jax; jax.devices()"
+    result = subprocess.run([sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr

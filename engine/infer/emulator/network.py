@@ -7,13 +7,15 @@ The quadratic form holds what a Laplace approximation knows; the perceptron (two
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-Network = dict[str, jax.Array]
+Network = dict[str, Any]  # arrays of JAX or NumPy
 WIDTH, NARROW, FEW = 256, 96, 32  # of the layers; of those of few inputs, and how many these are
 _LAST = 0.01  # of the last layer's weights at the start: the function begins as its quadratic form
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gammasky.engine.infer.emulator import network as networks
 from gammasky.engine.infer.emulator.copy import Copy
@@ -36,14 +37,15 @@ def train(target: Target, copy: Copy, design: Design, key: jax.Array, n_steps: i
     """The copy after every PIECE of steps."""
     n, columns = design.table(target, copy, MOST_POINTS)
     table = {name: jnp.asarray(column) for name, column in columns.items()}
-    optimiser = _optimiser()
+    # zeros: made by JAX they would be a program for every shape
+    state = jax.tree.map(lambda of: np.zeros(of.shape, of.dtype), jax.eval_shape(_optimiser().init, copy.network))
     program = target.model.program(("emulator", "training"), lambda: jax.jit(_run))
-    network, state = copy.network, optimiser.init(copy.network)
+    network = copy.network
     for first in range(0, n_steps, PIECE):
         last = min(first + PIECE, n_steps)
         network, state = program(network, state, table, jnp.int32(n), key, jnp.int32(first), jnp.int32(last), n_steps)
         jax.block_until_ready(network)
-        yield copy._replace(network=symmetric(network))
+        yield copy._replace(network=symmetric({**network, "A": np.asarray(network["A"])}))
 
 
 def _optimiser() -> Any:

@@ -13,6 +13,7 @@ from gammasky.engine import interrupt
 from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint
 from gammasky.engine.infer.convergence import chain_diagnostics
+from gammasky.engine.infer.emulator.ahead import compiled_ahead
 from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.emulator.evidence import evidence
 from gammasky.engine.infer.emulator.memory import recall, remembered
@@ -54,12 +55,12 @@ class EmulatorStage(Stage):
         if self._known:
             return
         recorded: list[tuple[Floats, Floats, Floats]] = []
-        if self.start is None:
-            note("finding the best point")
-            record: Record = lambda z, values, gradients: recorded.append((z, values, gradients))  # noqa: E731
-            with self.timed():
+        with self.timed(), compiled_ahead(self.model):
+            if self.start is None:
+                note("finding the best point")
+                record: Record = lambda z, values, gradients: recorded.append((z, values, gradients))  # noqa: E731
                 self.start = laplace(self.model, self.settings.seed, N_STARTS, record)
-        note("compiling")
+            note("compiling")
         with self.timed():
             self.emulation.target.n_gradients += check_gradients(self.model, self.start, self.settings.seed)
             self.emulation.begin(self.start, recorded)

@@ -1,0 +1,93 @@
+"""Programs of an emulation that are compiled side by side before they are needed."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from jax._src import compiler
+
+from gammasky.engine.infer.emulator import ahead, emulation
+from gammasky.engine.infer.emulator.ahead import compiled_ahead
+from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages.emulator import EmulatorStage
+from gammasky.engine.model import SkyModel
+from tests.engine.infer.emulator import toys
+
+#: What JAX compiles for single operations on arrays, which are no programs of ours.
+SINGLE = {"jit_convert_element_type", "jit_add", "jit_true_divide", "jit_matmul", "jit_multiply", "jit__normal",
+          "jit__threefry_fold_in", "jit__uniform", "jit_broadcast_in_dim", "jit_transpose"}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _many_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "thread_count", lambda: 6)
+    for name, value in {"FIRST_STEPS": 200, "ROUND_STEPS": 100, "LAST_STEPS": 200, "FIRST": 256}.items():
+        monkeypatch.setattr(emulation, name, value)
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of what is compiled from here on."""
+    names, compile_one = [], compiler.backend_compile_and_load
+
+    def noted(backend: Any, module: Any, *rest: Any) -> Any:
+        names.append(str(module.operation.attributes["sym_name"]).strip('"'))
+        return compile_one(backend, module, *rest)
+
+    monkeypatch.setattr(compiler, "backend_compile_and_load", noted)
+    return names
+
+
+def ended(stage: EmulatorStage) -> np.ndarray:
+    while not stage.done():
+        stage.advance()
+    return stage.finish().z
+
+
+def test_nothing_is_left_to_compile_and_no_draw_changes(compiled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = EmulatorStage(toys.prior(), Settings(seed=0), 100)
+    stage.begin(lambda _: None)
+    first, known = set(compiled), set(stage.model.programs)
+    assert len(first) > len(SINGLE)
+    compiled.clear()
+    found = ended(stage)
+    assert set(compiled) <= SINGLE
+    assert set(stage.model.programs) == known
+    monkeypatch.setattr(ahead, "thread_count", lambda: 3)  # too few
+    alone = EmulatorStage(toys.prior(), Settings(seed=0), 100)
+    alone.begin(lambda _: None)
+    assert set(alone.model.programs) < known
+    np.testing.assert_array_equal(ended(alone), found)
+
+
+def test_what_is_known_is_not_asked_for_again(compiled: list[str]) -> None:
+    model = toys.prior()
+    with compiled_ahead(model):
+        pass
+    compiled.clear()
+    with compiled_ahead(model):
+        pass
+    assert not compiled
+
+
+def test_fields_have_a_program_more(field_model: SkyModel) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        stand_in, stand_ins = copy.copy(field_model), ahead.StandIns(field_model.programs, pool)
+        stand_in.programs = stand_ins
+        try:
+            ahead.rehearse(stand_in)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    assert ("emulator", "weights of fields") in stand_ins.compiled
+    assert ("emulator", "from latent") not in stand_ins.compiled
+
+
+def test_a_failure_leaves_no_thread_behind() -> None:
+    with pytest.raises(KeyboardInterrupt), compiled_ahead(toys.prior()):
+        raise KeyboardInterrupt
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gammasky-compile")]
