@@ -110,13 +110,15 @@ class Expectation:
     def sky(self, theta: Parameters, arrays: Arrays) -> Sky:
         """The sky at `theta`."""
         norms, dnds, shells = {}, {}, {}
+        counted = [c for c in self.populations.components if c.luminosity is None]
+        of_sources = self.populations.evaluate_together(counted, theta, arrays["populations"])
         for component in self.spec.components:
             name = component.name
             if component.luminosity is not None:
                 shells[name] = self.populations.in_shells(component, theta, arrays["populations"])
                 norms[name], dnds[name] = shells[name].norm, shells[name].dnds
             elif component.of_sources:
-                norms[name], dnds[name] = self.populations.evaluate(component, theta, arrays["populations"])
+                norms[name], dnds[name] = of_sources[name]
             else:
                 norms[name] = _norm(component, theta)
         shares = {c.name: self.bins.shares(c, theta) for c in self.spec.components if c.spectrum is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -68,16 +68,38 @@ class Populations:
         if component.luminosity is not None:
             found = self.in_shells(component, theta, arrays)
             return found.norm, found.dnds
-        counts, weights = component.source_counts, arrays["quadrature"] * arrays["s_grid"]
-        assert counts is not None  # as of every population
-        shape = counts.shape(theta, arrays["s_grid"], arrays["tables"][component.name])
-        if component.norm is not None:
-            norm = total_norm(component.norm, theta)
-            mean = norm if not self._in_flux else norm / self._exposure(component, theta)
-            return norm, mean / jnp.sum(weights * shape) * shape
-        dnds = shape if component.amplitude is None else value_of(component.amplitude, theta) * shape
-        mean = jnp.sum(weights * dnds)
-        return mean if not self._in_flux else mean * self._exposure(component, theta), dnds
+        return self.evaluate_together([component], theta, arrays)[component.name]
+
+    def evaluate_together(
+        self, components: Sequence[Component], theta: Parameters, arrays: Arrays
+    ) -> dict[str, tuple[jax.Array, jax.Array]]:
+        """What `evaluate` gives, by name, of populations with a source-count function; all alike are one operation."""
+        if not components:
+            return {}
+        shapes = self._shapes(components, theta, arrays)
+        totals = jnp.unstack(jnp.sum(arrays["quadrature"] * arrays["s_grid"] * shapes, axis=-1))
+        norms, factors = [], []
+        for component, total in zip(components, totals, strict=True):
+            exposure = self._exposure(component, theta) if self._in_flux else jnp.asarray(1.0)
+            if component.norm is not None:
+                norms.append(total_norm(component.norm, theta))
+                factors.append(norms[-1] / exposure / total)
+            else:
+                amplitude = component.amplitude
+                factors.append(jnp.asarray(1.0) if amplitude is None else value_of(amplitude, theta))
+                norms.append(factors[-1] * total * exposure)
+        dnds = jnp.unstack(jnp.stack(factors)[:, None] * shapes)
+        return {c.name: (norm, own) for c, norm, own in zip(components, norms, dnds, strict=True)}
+
+    def _shapes(self, components: Sequence[Component], theta: Parameters, arrays: Arrays) -> jax.Array:
+        """dN/dS (components, S) up to factors."""
+        found: dict[str, jax.Array] = {}
+        given = {c.name: c.source_counts for c in components if c.source_counts is not None}  # all of them
+        for kind in dict.fromkeys(type(counts) for counts in given.values()):
+            own = {name: counts for name, counts in given.items() if type(counts) is kind}
+            tables = [arrays["tables"][name] for name in own]
+            found |= zip(own, kind.shapes(list(own.values()), theta, arrays["s_grid"], tables), strict=True)
+        return jnp.stack([found[component.name] for component in components])
 
     def in_shells(self, component: Component, theta: Parameters, arrays: Arrays) -> InShells:
         """What a population with a luminosity function is in the pixels.

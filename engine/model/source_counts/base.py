@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import jax
 from numpy.typing import ArrayLike
@@ -40,6 +40,13 @@ class SourceCounts(Schema):
     @abstractmethod
     def shape(self, theta: Parameters, s: jax.Array, tables: Arrays) -> jax.Array:
         """dN/dS (S,) at s (S,) [counts], in the unit that `absolute` says; `tables` as this class has made them."""
+
+    @classmethod
+    def shapes(
+        cls, several: Sequence[Self], theta: Parameters, s: jax.Array, tables: Sequence[Arrays]
+    ) -> list[jax.Array]:
+        """`shape` of several of this class."""
+        return [one.shape(theta, s, own) for one, own in zip(several, tables, strict=True)]
 
     def tables(self, s: ArrayLike) -> Arrays:
         """Fixed numbers that `shape` needs, for s (S,) [counts]."""

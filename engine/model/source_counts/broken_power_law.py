@@ -54,8 +54,25 @@ class BrokenPowerLaw(SourceCounts):
     def shape(self, theta: Parameters, s: jax.Array, tables: Arrays) -> jax.Array:
         """dN/dS (S,) relative to its value at the highest break."""
         del tables
+        return broken_power_law(s, *self._numbers(theta))
+
+    @classmethod
+    def shapes(
+        cls, several: Sequence[Self], theta: Parameters, s: jax.Array, tables: Sequence[Arrays]
+    ) -> list[jax.Array]:
+        """Those with one number of breaks are one operation."""
+        if len({len(one.slopes) for one in several}) > 1:
+            return super().shapes(several, theta, s, tables)
+        slopes, breaks = zip(*(one._numbers(theta) for one in several), strict=True)
+        together = jax.vmap(broken_power_law, (None, 0, 0))
+        return list(
+            jnp.unstack(together(s, *(jnp.stack([jnp.stack(own) for own in part]) for part in (slopes, breaks))))
+        )
+
+    def _numbers(self, theta: Parameters) -> tuple[list[jax.Array], list[jax.Array]]:
+        """Slopes, and breaks [counts]."""
         breaks = absolute_breaks([value_of(value, theta) for value in self.breaks], self.relative)
-        return broken_power_law(s, [value_of(value, theta) for value in self.slopes], breaks)
+        return [value_of(value, theta) for value in self.slopes], breaks
 
     def require_priors(self, where: str, priors: Mapping[str, PriorKind], limits: Limits) -> None:
         """Breaks are positive, stay in order for all values that their priors allow, and lie on the grid of S."""
@@ -116,7 +133,9 @@ def absolute_breaks(breaks: Sequence[jax.Array], relative: bool) -> list[jax.Arr
     return absolute
 
 
-def broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence[jax.Array]) -> jax.Array:
+def broken_power_law(
+    s: jax.Array, slopes: Sequence[jax.Array] | jax.Array, breaks: Sequence[jax.Array] | jax.Array
+) -> jax.Array:
     """Continuous broken power law, 1 at the highest break.
 
         dN/dS ~ S^-n1 above b1, S^-n2 between b2 and b1, ..., S^-n_{k+1} below b_k
@@ -134,9 +153,12 @@ def broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence
     return jnp.exp(log_broken_power_law(s, slopes, breaks))
 
 
-def log_broken_power_law(s: jax.Array, slopes: Sequence[jax.Array], breaks: Sequence[jax.Array]) -> jax.Array:
+def log_broken_power_law(
+    s: jax.Array, slopes: Sequence[jax.Array] | jax.Array, breaks: Sequence[jax.Array] | jax.Array
+) -> jax.Array:
     """The logarithm of `broken_power_law` (...) at s (...)."""
-    log_s, slope, knots = jnp.log(s), jnp.stack(slopes), jnp.log(jnp.stack(breaks))
+    slope, high = (part if isinstance(part, jax.Array) else jnp.stack(part) for part in (slopes, breaks))
+    log_s, knots = jnp.log(s), jnp.log(high)
     # straight on each piece, height - slope log s, and continuous where two of them meet: a reverse pass then has only
     # sums over each piece to find, with and without log s
     height = slope * knots[0] + jnp.concatenate([jnp.zeros(1), jnp.cumsum(jnp.diff(slope) * (knots - knots[0]))])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gammasky.engine.model.source_counts import absolute_breaks, broken_power_law
+from gammasky.engine.model.source_counts import BrokenPowerLaw, absolute_breaks, broken_power_law
 
 S = np.geomspace(0.02, 300.0, 400)
 
@@ -73,3 +73,15 @@ def test_relative_breaks() -> None:
     given = [jnp.asarray(20.0), jnp.asarray(0.5), jnp.asarray(0.1)]
     assert [float(b) for b in absolute_breaks(given, True)] == [20.0, 10.0, 1.0]
     assert [float(b) for b in absolute_breaks(given, False)] == [20.0, 0.5, 0.1]
+
+
+def test_several_laws_together() -> None:
+    """Alike or not, each has the shape that it has alone."""
+    two = BrokenPowerLaw(slopes=[4.0, "n", -0.5], breaks=[20.0, 0.5], relative=True)
+    other = BrokenPowerLaw(slopes=["n", 1.2, 0.3], breaks=[15.0, 2.0])
+    one = BrokenPowerLaw(slopes=[3.0, "n"], breaks=["b"])
+    theta, s = {"n": jnp.asarray(1.7), "b": jnp.asarray(9.0)}, jnp.asarray(S)
+    for several in ([two], [two, other], [two, one, other]):
+        found = BrokenPowerLaw.shapes(several, theta, s, [{}] * len(several))
+        for shape, law in zip(found, several, strict=True):
+            np.testing.assert_allclose(shape, law.shape(theta, s, {}), rtol=1e-13)
