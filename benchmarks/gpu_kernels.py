@@ -28,7 +28,7 @@ from gpu_turn import (
 )
 
 KERNELS = {
-    "nptf": ("nptf_teams", "nptf_pixels", "nptf_regions"),
+    "nptf": ("nptf_teams", "nptf_large", "nptf_pixels", "nptf_regions"),
     "nptf_energy": ("joint_pixels",),
     "poisson": ("poisson_pixels",),
     "profiles": ("nfw_nodes", "nfw_pixels", "disk_pixels"),

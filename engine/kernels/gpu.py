@@ -24,7 +24,7 @@ from gammasky.engine.kernels.policy import SAFE_HIGH, SAFE_LOW
 #: The files of each family's source, one after the other.
 FAMILIES = {
     "bar": ("bar/bar.cu",),
-    "nptf": ("nptf/recursion.cu", "nptf/nptf.cu", "nptf/teams.cu"),
+    "nptf": ("nptf/recursion.cu", "nptf/nptf.cu", "nptf/teams.cu", "nptf/large.cu"),
     "nptf_energy": ("nptf/recursion.cu", "nptf_energy/nptf_energy.cu"),
     "poisson": ("poisson/poisson.cu",),
     "profiles": ("profiles/profiles.cu",),

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from gammasky.engine.kernels import gpu
 from gammasky.engine.kernels.nptf.plan import LANES, PixelPlan
 
-#: Threads of a block of the kernel that serves usual counts.
-TEAM_THREADS = 256
+#: Threads of a block of the kernels that serve counts up to TEAM_COUNT, and larger ones.
+TEAM_THREADS, LARGE_THREADS, TEAM_COUNT = 256, 512, 127
 #: Threads of a block of the kernel that adds up regions: small blocks, which reach all multiprocessors.
 WARPS = 64
 #: Blocks side by side on a multiprocessor: their rows of 100 counts just fit its first-level cache.
@@ -34,7 +34,7 @@ class Layout(NamedTuple):
 
 def prepare() -> None:
     """Compile and load the kernels on the current device."""
-    gpu.prepare("nptf", "nptf_teams", "nptf_pixels", "nptf_regions")
+    gpu.prepare("nptf", "nptf_teams", "nptf_large", "nptf_pixels", "nptf_regions")
 
 
 def blocks_of(items: int, numbers: int) -> int:
@@ -92,6 +92,9 @@ def evaluate(
     )  # fmt: skip
     inputs, outputs = (mean, templates, x, cotangent), (log_p, d_mean, d_templates, partial, scratch.left)
     gpu.launch("nptf", "nptf_teams", batch * groups, TEAM_THREADS, *sizes, *layout, *inputs, *outputs)
+    if terms - 1 > TEAM_COUNT:
+        blocks = min(gpu.blocks_for(batch * groups, 1, 1), len(scratch.rows))
+        gpu.launch("nptf", "nptf_large", blocks, LARGE_THREADS, *sizes, *layout, *inputs, *outputs, scratch.rows)
     blocks = min(gpu.blocks_for(batch * groups, 1, PER_PROCESSOR), len(scratch.rows))
     gpu.launch("nptf", "nptf_pixels", blocks, LANES, *sizes, *layout[:-1], *inputs, *outputs, scratch.rows)
     if gradient is not None:

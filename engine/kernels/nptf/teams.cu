@@ -48,13 +48,13 @@ template <int TEAM> __device__ double sum_of_team(double value)
 // log p and gradient of a group, by teams of so many threads; whether what this thread has seen is in the safe range.
 template <int TEAM> __device__ bool by_teams(Room &room)
 {
-    constexpr int COLUMN = TEAM + 2, AT_ONCE = TEAM_THREADS / TEAM;
-    static_assert(AT_ONCE * OWN * COLUMN <= sizeof(room.rows) / sizeof(double), "the rows fit");
+    constexpr int COLUMN = TEAM + 2, TOGETHER = TEAM_THREADS / TEAM;  // pixels
+    static_assert(TOGETHER * OWN * COLUMN <= sizeof(room.rows) / sizeof(double), "the rows fit");
     const Piece &piece = room.piece;
     const int lane = threadIdx.x % TEAM, team = threadIdx.x / TEAM, most = piece.most;
     double *row = room.rows + team * OWN * COLUMN;
     bool safe = true;
-    for (int first = 0; first < LANES; first += AT_ONCE) {
+    for (int first = 0; first < LANES; first += TOGETHER) {
         const int pixel = (int)piece.lanes[first + team];
         const bool there = pixel >= 0;
         const int k = there ? (int)piece.counts[pixel] : 0;
@@ -136,7 +136,7 @@ template <int TEAM> __device__ bool by_teams(Room &room)
             const int i = entry / (most + 1), m = entry % (most + 1);
             double *found = piece.partial + i * piece.terms + m, total = first == 0 ? 0.0 : *found;
 #pragma unroll 4
-            for (int other = 0; other < AT_ONCE; ++other)
+            for (int other = 0; other < TOGETHER; ++other)
                 total += room.scaled[i][other] * room.rows[other * OWN * COLUMN + m];
             *found = total;
         }
@@ -149,6 +149,25 @@ template <int TEAM> __device__ bool by_teams(Room &room)
 __device__ Index share(Index b, Index entries, Index batch)
 {
     return entries == 1 ? 0 : entries == batch ? b : (unsigned)b / ((unsigned)batch / (unsigned)entries);
+}
+
+// The group of the plan `own` at the point b.
+__device__ Piece piece_of(
+    Index b, Index own, Index group, Index batch, Index means, Index factors, Index responses, Index cotangents,
+    Index pixels, Index populations, Index regions, Index terms, Index groups, Index want_gradient, const Index *lanes,
+    const Index *group_region, const Index *group_counts, const Index *counts, const double *mean,
+    const double *templates, const double *x, const double *cotangent, double *log_p, double *d_mean,
+    double *d_templates, double *partial, int *left)
+{
+    const Index place = own * groups + group;
+    return {
+        (int)group_counts[place], (int)populations, (int)terms, (int)(regions * terms), (int)pixels,
+        lanes + place * LANES, counts + own * pixels, mean + share(b, means, batch) * pixels,
+        templates + share(b, factors, batch) * populations * pixels,
+        x + (share(b, responses, batch) * populations * regions + group_region[place]) * terms,
+        want_gradient ? cotangent + share(b, cotangents, batch) * pixels : nullptr, log_p + b * pixels,
+        d_mean + b * pixels, d_templates + b * populations * pixels,
+        partial + (b * groups + group) * populations * terms, left + b * groups + group};
 }
 
 // log p and gradient of `batch` parameter points, a block for each group of each; `left` (batch, groups) is 1 for those
@@ -168,17 +187,13 @@ extern "C" __global__ void __launch_bounds__(TEAM_THREADS, 4) nptf_teams(
         room.inverse[threadIdx.x] = threadIdx.x == 0 ? 1.0 : 1.0 / threadIdx.x;
     const unsigned points = (unsigned)batch;
     const Index b = blockIdx.x % points, own = share(b, plans, batch), group = order[own * groups + blockIdx.x / points];
-    const Index place = own * groups + group, most = group_counts[place];
+    const Index most = group_counts[own * groups + group];
     bool safe = most < min(terms, (Index)TEAM_TERMS) && populations <= MOST_POPULATIONS;
     if (threadIdx.x == 0)
-        room.piece = {
-            (int)most, (int)populations, (int)terms, (int)(regions * terms), (int)pixels, lanes + place * LANES,
-            counts + own * pixels, mean + share(b, means, batch) * pixels,
-            templates + share(b, factors, batch) * populations * pixels,
-            x + (share(b, responses, batch) * populations * regions + group_region[place]) * terms,
-            want_gradient ? cotangent + share(b, cotangents, batch) * pixels : nullptr, log_p + b * pixels,
-            d_mean + b * pixels, d_templates + b * populations * pixels,
-            partial + (b * groups + group) * populations * terms, left + b * groups + group};
+        room.piece = piece_of(
+            b, own, group, batch, means, factors, responses, cotangents, pixels, populations, regions, terms, groups,
+            want_gradient, lanes, group_region, group_counts, counts, mean, templates, x, cotangent, log_p, d_mean,
+            d_templates, partial, left);
     __syncthreads();  // the piece and the inverse numbers are there
     if (safe)
         safe = most < 32 ? by_teams<8>(room) : most < 64 ? by_teams<16>(room) : by_teams<32>(room);

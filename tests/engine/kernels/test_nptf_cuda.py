@@ -45,7 +45,8 @@ def assert_close(found: Any, expected: Any, plan: PixelPlan, batch: Any) -> None
     for name, one, other, part in zip(("log p", "mean", "templates", "x"), found, expected, parts, strict=True):
         assert one.shape == other.shape, name
         assert np.isfinite(other).all(), name
-        assert (np.abs(one - other) <= PRECISION * (np.abs(other) + part)).all(), name
+        # XLA's threads on a CPU round to zero what is below the normal range
+        assert (np.abs(one - other) <= PRECISION * (np.abs(other) + part) + 1e-307).all(), name
 
 
 @pytest.mark.usefixtures("cupy")
@@ -84,7 +85,7 @@ def test_no_photon_and_thousands(make_problem: Any) -> None:
 
 
 @pytest.mark.usefixtures("cupy")
-@pytest.mark.parametrize(("count", "mean"), [(30, 1e-12), (60, 1e-5), (100, 1e-3)])  # a team of each size
+@pytest.mark.parametrize(("count", "mean"), [(30, 1e-12), (60, 1e-5), (100, 1e-3), (200, 1.5)])  # a team of each size
 def test_probabilities_below_the_range(count: int, mean: float, make_problem: Any) -> None:
     """No source has more than one photon: p is mean^k / k!."""
     problem = make_problem(2, [count, 2, count, 1])
@@ -113,11 +114,13 @@ def many_groups(make_problem: Any) -> tuple[PixelPlan, tuple[np.ndarray, ...]]:
     rng = np.random.default_rng(3)
     bright = rng.choice([2.0, 40.0, 90.0, 150.0], (30, 1), p=(0.7, 0.1, 0.1, 0.1))
     counts = rng.poisson(bright, (30, LANES)).ravel()[20:]
+    counts[:2] = 600, 1200
     problem = make_problem(3, counts, regions=5, mean=20.0)
+    problem.mean[:2] = 550.0, 1100.0
     few = np.flatnonzero(counts < 12)[:3]
     problem.mean[few], problem.templates[:, few] = 1e-12, 1e-150
     plan = plan_of(problem)
-    for least, limit in ((0, 32), (32, 64), (64, 128), (128, 500)):
+    for least, limit in ((0, 32), (32, 64), (64, 128), (128, 5000)):
         assert ((plan.group_counts >= least) & (plan.group_counts < limit)).any()
     return plan, batch_of(problem, 5)
 
@@ -131,8 +134,8 @@ def test_any_grid_and_order_of_threads_gives_the_same_bits(many_groups: Any, cup
         gpu._multiprocessors.cache_clear()
         cupy.cuda.Device.multiprocessors, cupy.falling = multiprocessors, falling
         runs.append(value_and_gradient(plan, batch, "cuda"))
-        blocks = [launch.blocks for launch in cupy.launches[-3:-1]]
-        assert blocks == [5 * groups, min(5 * groups, cuda.PER_PROCESSOR * multiprocessors)]
+        blocks = [launch.blocks for launch in cupy.launches[-4:-1]]
+        assert blocks == [5 * groups, *(min(5 * groups, n * multiprocessors) for n in (1, cuda.PER_PROCESSOR))]
     assert_close(runs[0], expected, plan, batch)
     for run in runs[1:]:
         for one, other in zip(run, runs[0], strict=True):
@@ -142,7 +145,7 @@ def test_any_grid_and_order_of_threads_gives_the_same_bits(many_groups: Any, cup
 def test_value_alone_is_that_of_the_gradient(many_groups: Any, cupy: Any) -> None:
     plan, batch = many_groups
     values = np.array(jax.vmap(lambda *point: pixel_log_likelihood(plan, *point, backend="cuda"))(*batch))
-    assert [launch.kernel for launch in cupy.launches] == ["nptf_teams", "nptf_pixels"]
+    assert [launch.kernel for launch in cupy.launches] == ["nptf_teams", "nptf_large", "nptf_pixels"]
     assert cupy.launches[0].arguments["want_gradient"] == 0
     np.testing.assert_array_equal(values, value_and_gradient(plan, batch, "cuda")[0])
 
@@ -159,13 +162,14 @@ def test_launches(many_groups: Any, cupy: Any) -> None:
         return jax.vmap(function)(mean, x)
 
     jax.block_until_ready(step(mean, x))
-    teams, pixels, total = cupy.launches
-    assert (teams.kernel, pixels.kernel, total.kernel) == ("nptf_teams", "nptf_pixels", "nptf_regions")
+    teams, large, pixels, total = cupy.launches
+    kernels = ["nptf_teams", "nptf_large", "nptf_pixels", "nptf_regions"]
+    assert [launch.kernel for launch in cupy.launches] == kernels
     assert cupy.copies == 0
     sizes = {"batch": 5, "pixels": plan.n_pixels, "populations": 2, "regions": 5, "terms": x.shape[-1]}
     assert teams.arguments.items() >= sizes.items()
     assert pixels.arguments.items() >= sizes.items()
-    assert (teams.threads, pixels.threads) == (cuda.TEAM_THREADS, LANES)
+    assert (teams.threads, large.threads, pixels.threads) == (cuda.TEAM_THREADS, cuda.LARGE_THREADS, LANES)
     groups = plan.group_counts.size
     assert pixels.arguments["groups"] == groups
     for name, shape in {
@@ -180,7 +184,7 @@ def test_launches(many_groups: Any, cupy: Any) -> None:
     assert total.arguments["d_x"] == x.shape
     assert total.blocks == min(-(-x.size // cuda.WARPS), cuda.PER_PROCESSOR * 3)
     jax.block_until_ready(step(2 * mean, x))
-    assert len(cupy.launches) == 6
+    assert len(cupy.launches) == 8
 
 
 @pytest.mark.usefixtures("cupy")
@@ -237,6 +241,7 @@ def test_a_count_beyond_the_response_of_a_traced_plan_is_nan(make_problem: Any) 
 @pytest.mark.usefixtures("cupy")
 def test_concurrent_callers(many_groups: Any) -> None:
     plan, batch = many_groups
+    batch = [part[:1] for part in batch]
     function = jax.jit(jax.vmap(lambda *point: total_log_likelihood(plan, *point, backend="cuda")))
     expected = np.array(function(*batch))
     with ThreadPoolExecutor(4) as pool:
