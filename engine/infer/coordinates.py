@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr, ndtri
+from jax.scipy.special import ndtri
 from jax.scipy.stats.norm import logpdf as norm_logpdf
 from jax.scipy.stats.norm import pdf as norm_pdf
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ from scipy import special
 
 from gammasky.engine.infer.field_coordinates import FieldAxes, field_axes
 from gammasky.engine.infer.field_frame import frame_of_fields
+from gammasky.engine.normal import normal_cdf
 
 if TYPE_CHECKING:
     from gammasky.engine.infer.optimise import Laplace
@@ -48,8 +49,8 @@ _SOFT = 1 / 10  # s: width of the ends, of the prior's range
 _CLOUD = 1000  # draws of the Laplace approximation that its shape in x is measured on
 _SOFT_AMPLITUDE = 1 / 40  # that of amplitudes, whose priors are wide: some 16 powers of e
 _END = 3.0  # k: where they begin, in standard deviations of z
-_NEWTON = 8  # steps: the solution to all its digits, anywhere
 _NODES = 4096  # of a table, from which one step of Halley gives all digits: a fifth of the time
+_LOWEST = -2.0  # z up to which the upper end is nothing, to a part in 10^6
 _STRAIGHT = _END + 4.0  # z from which on ends are straight, to a part in 10^6
 
 
@@ -97,7 +98,7 @@ class Coordinates:
     def from_latent(self, z: jax.Array) -> jax.Array:
         """Turn latent z (D,) to coordinates x (D,)."""
         alone = _soft(z[self.norms], self.soft) + (0.0 if self.shift is None else self.shift(z))
-        shares = jnp.stack([ndtr(z[self.share]), ndtr(-z[self.share])])
+        shares = jnp.stack([normal_cdf(z[self.share]), normal_cdf(-z[self.share])])
         first, second = _soft(_inverse_open(_open(z[self.norm]) * shares), _SOFT)
         x = z.at[self.norms].set(alone).at[self.share].set(first).at[self.norm].set(second)
         for field in self.fields:
@@ -162,16 +163,16 @@ def _counts_shift(model: Density, amplitudes: tuple[Amplitude, ...], n_norms: in
 
 def _ramp(z: jax.Array) -> jax.Array:
     """0 below the end of a prior's middle, z beyond it: the integral of Phi(z - k)."""
-    return (z - _END) * ndtr(z - _END) + norm_pdf(z - _END)
+    return (z - _END) * normal_cdf(z - _END) + norm_pdf(z - _END)
 
 
 def _open(z: jax.Array, s: Floats | float = _SOFT) -> jax.Array:
     """T(z): the quantile Phi(z) at its lower end, without an upper one."""
-    return ndtr(z) + s * _ramp(z)
+    return normal_cdf(z) + s * _ramp(z)
 
 
 def _open_slope(z: jax.Array, s: Floats | float = _SOFT) -> jax.Array:
-    return norm_pdf(z) + s * ndtr(z - _END)
+    return norm_pdf(z) + s * normal_cdf(z - _END)
 
 
 def _soft(z: jax.Array, s: Floats | float) -> jax.Array:
@@ -180,7 +181,7 @@ def _soft(z: jax.Array, s: Floats | float) -> jax.Array:
 
 
 def _soft_slope(z: jax.Array, s: Floats | float) -> jax.Array:
-    return _open_slope(z, s) + s * ndtr(-z - _END)
+    return _open_slope(z, s) + s * normal_cdf(-z - _END)
 
 
 def _inverse_soft(x: jax.Array, s: Floats) -> jax.Array:
@@ -223,10 +224,21 @@ def _refined_jvp(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[j
 
 @jax.custom_jvp
 def _inverse_open(t: jax.Array) -> jax.Array:
-    z = jnp.minimum(ndtri(jnp.minimum(t, 0.5)), 0.0)
-    for _ in range(_NEWTON):
-        z += (t - _open(z)) / _open_slope(z)
-    return z
+    lowest, highest, table = _open_starts()
+    place = (t - lowest) * (_NODES - 1) / (highest - lowest)
+    row = jnp.clip(place.astype(int), 0, _NODES - 2)
+    z = jnp.asarray(table)[row] + (place - row) * jnp.asarray(np.diff(table))[row]  # beyond the table too
+    z = jnp.where(t < lowest, ndtri(jnp.minimum(t, lowest)), z)
+    slope, bend = _open_slope(z), _SOFT * norm_pdf(z - _END) - z * norm_pdf(z)
+    newton = (_open(z) - t) / slope
+    return z - newton / (1.0 - 0.5 * newton * bend / slope)
+
+
+def _open_starts() -> tuple[float, float, Floats]:
+    """T at the ends of a table, and the table (_NODES,): z over T between them."""
+    z = np.linspace(_LOWEST, _STRAIGHT, 8 * _NODES)
+    t = special.ndtr(z) + _SOFT * _numpy_ramp(z)
+    return t[0], t[-1], np.interp(np.linspace(t[0], t[-1], _NODES), t, z)
 
 
 @_inverse_open.defjvp

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
 from numpy.typing import NDArray
 
 from gammasky.engine import interrupt
@@ -16,6 +15,7 @@ from gammasky.engine.infer.optimise import evaluate
 from gammasky.engine.infer.result import log_likelihoods, log_prior
 from gammasky.engine.model.latent import log_standard_normal
 from gammasky.engine.model.values import Arrays
+from gammasky.engine.normal import normal_cdf
 
 if TYPE_CHECKING:
     from gammasky.engine.model import Density
@@ -104,7 +104,7 @@ class Target:
         plain coordinates. `arrays` are those of the target: models that share programs may differ in them.
         """
         fluxes = self.model.mixture_fluxes(self.model.parameters(z, arrays))
-        quantiles = ndtr(z[: self.n_plain] if self.has_fields else z)
+        quantiles = normal_cdf(z[: self.n_plain] if self.has_fields else z)
         return jnp.concatenate([quantiles, jnp.stack(fluxes)] if fluxes else [quantiles])
 
     def features_and_slopes(self, x: Floats) -> tuple[Floats, Singles]:

@@ -7,11 +7,12 @@ from typing import Annotated, ClassVar, Literal
 
 import jax
 import numpy as np
-from jax.scipy.special import ndtr, ndtri
+from jax.scipy.special import ndtri
 from pydantic import Field
 from scipy import special
 
 from gammasky.engine.model.priors.base import PRIORS, Floats, ScalarPrior
+from gammasky.engine.normal import normal_cdf
 
 REACH = 3.0  # standard deviations of a prior without an end that an axis shows
 
@@ -73,7 +74,7 @@ class HalfNormal(ScalarPrior):
     @staticmethod
     def quantile(z: jax.Array, low: jax.Array, sd: jax.Array) -> jax.Array:
         # (1 + Phi(z)) / 2 = 1 - Phi(-z) / 2: the small side keeps its digits
-        return low - sd * ndtri(0.5 * ndtr(-z))
+        return low - sd * ndtri(0.5 * normal_cdf(-z))
 
     def support(self) -> tuple[float, float]:
         return self.low, math.inf

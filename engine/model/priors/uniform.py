@@ -8,10 +8,10 @@ from typing import Annotated, ClassVar, Literal, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
 from pydantic import Field, model_validator
 
 from gammasky.engine.model.priors.base import PRIORS, Floats, ScalarPrior
+from gammasky.engine.normal import normal_cdf
 
 NOTHING = 1e-300  # what stands for zero on a logarithmic scale
 
@@ -53,7 +53,7 @@ class Uniform(Between):
 
     @staticmethod
     def quantile(z: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-        return low + (high - low) * ndtr(z)
+        return low + (high - low) * normal_cdf(z)
 
     @classmethod
     def from_box(cls, x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
@@ -81,7 +81,7 @@ class LogUniform(Between):
 
     @staticmethod
     def quantile(z: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-        return jnp.exp(low + (high - low) * ndtr(z))
+        return jnp.exp(low + (high - low) * normal_cdf(z))
 
     @classmethod
     def from_box(cls, x: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:

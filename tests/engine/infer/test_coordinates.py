@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from gammasky.engine.infer import coordinates
 from gammasky.engine.infer.coordinates import Coordinates, flux_coordinates, latent_coordinates
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.model import SkyModel, model_from_table
@@ -156,3 +157,12 @@ def test_of_a_model(small_model: SkyModel) -> None:
     # S_iso is log-uniform: its latent scale is its own
     assert sorted(found.norms) == sorted(slots[name].start for name in ("S_dif", "Sps_gce"))
     assert found.norm.size == found.share.size == 0
+
+
+def test_the_inverse_of_an_open_end_has_all_digits() -> None:
+    """Below the table, within it, and on the straight line beyond."""
+    z = np.concatenate([np.linspace(-30.0, 9.0, 4001), [20.0, 100.0, 1e4]])
+    back = np.asarray(jax.jit(coordinates._inverse_open)(jax.jit(coordinates._open)(z)))
+    slope = np.asarray(coordinates._open_slope(z))  # T is flat at its low end: z is as good as T is there
+    error = np.abs(back - z) * slope / np.asarray(coordinates._open(z))
+    assert error.max() < 4e-13  # the exponential of -450 has no more
