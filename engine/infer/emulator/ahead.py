@@ -18,6 +18,7 @@ import numpy as np
 
 from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.derived import derive
+from gammasky.engine.infer.emulator import network as networks
 from gammasky.engine.infer.emulator import training
 from gammasky.engine.infer.emulator.copy import framed, reframed
 from gammasky.engine.infer.emulator.design import Design
@@ -85,7 +86,7 @@ class StandIns(Programs):
             lowered = program.lower(*arguments)
             if key not in self.compiled:
                 self.compiled[key] = self._pool.submit(lowered.compile)
-            return jax.tree.map(lambda of: np.zeros(of.shape, of.dtype), lowered.out_info)
+            return _zeros(lowered.out_info)
 
         return run
 
@@ -93,15 +94,15 @@ class StandIns(Programs):
 def rehearse(model: Density) -> None:
     """Ask for all that an emulation asks of programs: what is needed first, then the largest.
 
-    The small things that JAX does one by one, such as random numbers, are done, and so are compiled.
+    The small things that JAX does one by one, such as random numbers, are done last, and so are compiled.
     """
     target, size, key = Target(model), model.n_latent, jax.random.key(0)
     sampler, x, zeros = Sampler(target), np.zeros((CHAINS, size)), np.zeros(CHAINS)
     model.value_and_gradient(x[:BATCH])
     emulated = framed(target, x[0], np.eye(size))
-    design = Design.empty(size, size - target.n_plain)
-    design.append(target, x, zeros, x)
-    emulated = training.begun(target, emulated, design, key)
+    width = size + len(emulated.middle)
+    network = jax.eval_shape(networks.start, key, 0.0, np.zeros(width), np.zeros((width, width)))
+    emulated = emulated._replace(network=_zeros(network))
     sampler.move(emulated, x, key, 1.0, 1, 1)
     sampler.log_density(emulated, x)
     target.of_latent(x, zeros, x, x)
@@ -109,7 +110,15 @@ def rehearse(model: Density) -> None:
     target.prior(x)
     if not target.has_fields:
         target.from_latent(x)
+    design = Design.empty(size, size - target.n_plain)
+    design.append(target, x, zeros, x)
     for _ in training.train(target, emulated, design, key, 1):
         pass
     derive(model, x)
+    emulated = training.begun(target, emulated, design, key)
     reframed(target, emulated, x[0], np.eye(size))
+
+
+def _zeros(shapes: Any) -> Any:
+    """Arrays of zeros of some shapes and dtypes."""
+    return jax.tree.map(lambda of: np.zeros(of.shape, of.dtype), shapes)
