@@ -37,6 +37,8 @@ class Worker(NamedTuple):
     flags: str = ""
 
 
+TRITON = "--xla_gpu_enable_triton_gemm=true"
+AS_XLA_WOULD = f"{TRITON} --xla_gpu_autotune_level=4"  # in place of what `configure` sets
 WORKERS = {
     "tests": Worker(("tests",), 90),  # at once, while the others compile: nothing is timed there
     "kernels": Worker(("kernels",), 60),  # and then the tools, while the others compile
@@ -44,6 +46,9 @@ WORKERS = {
     "profile": Worker(("profile",), 30, "--xla_gpu_enable_command_buffer="),
     "svi iaf": Worker(("svi", "iaf"), 30),
     "svi flow": Worker(("svi", "flow"), 30),
+    "model by Triton": Worker(("model",), 20, TRITON),
+    "model by XLA's own choice": Worker(("model",), 20, AS_XLA_WOULD),
+    "svi flow by XLA's own choice": Worker(("svi", "flow"), 20, AS_XLA_WOULD),
     "nuts": Worker(("nuts",), 20),
     "numba": Worker(("numba",), 20),  # nobody compiles any more
     "fit": Worker(("fit",), 120),
