@@ -50,8 +50,13 @@ def on_both(function: Callable[..., Any], *arguments: Any) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("particles", [1, 8, 64])
 def test_nptf(particles: int, make_problem: Any) -> None:
-    counts = np.concatenate([np.random.default_rng(1).poisson(15.0, 2000), [0, 5000]])
+    rng = np.random.default_rng(1)
+    counts = np.concatenate(
+        [rng.poisson(mean, n) for mean, n in ((15.0, 2000), (50.0, 500), (90.0, 500), (300.0, 200))]
+    )
+    counts = np.concatenate([counts, [0, 900, 5000]])
     problem = make_problem(1, counts, regions=7, mean=8.0)
+    problem.mean[-2] = 850.0
     problem.mean[::50], problem.templates[:, ::50] = 1e-12, 1e-150
     plan = PixelPlan.build(problem.counts, problem.region, 7)
     factors = np.random.default_rng(2).uniform(0.5, 2.0, (particles, 3))
