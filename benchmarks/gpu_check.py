@@ -40,7 +40,7 @@ class Worker(NamedTuple):
 TRITON = "--xla_gpu_enable_triton_gemm=true"
 AS_XLA_WOULD = f"{TRITON} --xla_gpu_autotune_level=4"  # in place of what `configure` sets
 WORKERS = {
-    "tests": Worker(("tests",), 90),  # at once, while the others compile: nothing is timed there
+    "tests": Worker(("tests",), 100),  # at once, while the others compile: nothing is timed there
     "kernels": Worker(("kernels",), 60),  # and then the tools, while the others compile
     "model": Worker(("model",), 30),
     "profile": Worker(("profile",), 30, "--xla_gpu_enable_command_buffer="),
