@@ -140,7 +140,10 @@ class Compiler:
         if nvcc is None:
             raise ImportError("nvcc is not on the PATH: ptxas and libdevice are of its CUDA")
         toolkit = _toolkit(Path(nvcc))
-        flags = [os.environ.get("XLA_FLAGS", ""), f"--xla_gpu_cuda_data_dir={toolkit}"]
+        from gammasky.engine.runtime import GPU_FLAGS
+
+        ours = (f"--{name}={value}" for name, value in GPU_FLAGS.items())  # as `configure` sets them
+        flags = [os.environ.get("XLA_FLAGS", ""), f"--xla_gpu_cuda_data_dir={toolkit}", *ours]
         flags += [f"--xla_dump_to={self.folder}", "--xla_dump_hlo_as_text", "--xla_dump_hlo_module_re=jit_measured"]
         os.environ["XLA_FLAGS"] = " ".join([*flags, RECORD_LOOPS if loops_recorded else ""])
         os.environ["PATH"] = f"{toolkit / 'bin'}{os.pathsep}{os.environ['PATH']}"
