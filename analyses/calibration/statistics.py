@@ -64,7 +64,12 @@ class LevelCoverage:
 
 @dataclass(frozen=True)
 class ParameterCalibration:
-    """Coverage of one parameter; mean `bias` and standard deviation `spread` of (posterior mean - truth) / sd."""
+    """Coverage of one parameter; mean `bias` and standard deviation `spread` of (posterior mean - truth) / sd.
+
+    Attributes:
+        points: skies on which all draws are the same point, as where one of them has all the weight. Such a posterior
+            counts in the coverage, where it is wrong; without an sd it does not in `bias` and `spread`.
+    """
 
     name: str
     coverage: tuple[LevelCoverage, ...]
@@ -72,6 +77,7 @@ class ParameterCalibration:
     bias_error: float
     spread: float
     p_uniform: float
+    points: int = 0
 
 
 @dataclass(frozen=True)
@@ -206,7 +212,7 @@ def coverage_table(
         seed: of ties and of the PIT.
 
     Raises:
-        InputError: shapes that do not agree, fewer than two skies or draws, or draws that do not vary.
+        InputError: shapes that do not agree, fewer than two skies or draws, or draws that vary on fewer than two skies.
     """
     truths, posterior = _checked(truth, draws)
     n_skies, n_draws, n_parameters = posterior.shape
@@ -214,10 +220,11 @@ def coverage_table(
         raise InputError(f"names: expected one for each of {n_parameters} parameters, got {len(names)}")
     if n_skies < 2 or n_draws < 2:
         raise InputError(f"calibration: expected at least 2 skies and 2 draws, got {n_skies} and {n_draws}")
-    sd = posterior.std(axis=1, ddof=1)
-    for name, smallest in zip(names, sd.min(axis=0), strict=True):
-        if smallest == 0:
-            raise InputError(f"draws of '{name}': they do not vary on at least one sky; leave fixed parameters out")
+    spreads = np.ptp(posterior, axis=1) > 0
+    for name, varied in zip(names, spreads.sum(axis=0), strict=True):
+        if varied < 2:
+            raise InputError(f"draws of '{name}': they vary on {varied} of {n_skies} skies; leave fixed parameters out")
+    sd = np.where(spreads, posterior.std(axis=1, ddof=1), np.nan)
     z = (posterior.mean(axis=1) - truths) / sd
     rank = ranks(truths, posterior, seed)
     u = pit(rank, n_draws, seed + 1)
@@ -226,10 +233,11 @@ def coverage_table(
         ParameterCalibration(
             name=name,
             coverage=_levels(u[:, k], levels),
-            bias=float(z[:, k].mean()),
-            bias_error=float(z[:, k].std(ddof=1) / np.sqrt(n_skies)),
-            spread=float(z[:, k].std(ddof=1)),
+            bias=float(np.nanmean(z[:, k])),
+            bias_error=float(np.nanstd(z[:, k], ddof=1) / np.sqrt(spreads[:, k].sum())),
+            spread=float(np.nanstd(z[:, k], ddof=1)),
             p_uniform=rank_histogram(rank[:, k], n_draws, bins).p_value(),
+            points=int((~spreads[:, k]).sum()),
         )
         for k, name in enumerate(names)
     ]
@@ -253,6 +261,12 @@ def coverage_markdown(table: CoverageTable) -> str:
         f" {0.05 * len(verdicts):.1f} expected by chance). Bias and spread: mean and standard deviation of (posterior"
         " mean - truth) / posterior sd.",
     ]
+    if points := {row.name: row.points for row in table.parameters if row.points}:
+        told = ", ".join(f"{name} on {number}" for name, number in points.items())
+        lines += [
+            "",
+            f"Skies on which all draws are the same, so that there is no sd: {told}. They count as coverage alone.",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -303,6 +303,23 @@ def test_bad_tables() -> None:
         coverage_table(truth, draws, ["a"])
     with pytest.raises(InputError, match=r"expected at least 2 skies and 2 draws, got 1 and 4"):
         coverage_table(truth[:1], draws[:1], ["a", "b"])
-    draws[3, :, 1] = 0.25
-    with pytest.raises(InputError, match=r"draws of 'b': they do not vary on at least one sky"):
+    draws[1:, :, 1] = 0.25
+    with pytest.raises(InputError, match=r"draws of 'b': they vary on 1 of 5 skies; leave fixed parameters out"):
         coverage_table(truth, draws, ["a", "b"])
+
+
+def test_a_sky_on_which_one_draw_has_all_weight() -> None:
+    truth, draws = conjugate(5, 40, 2)
+    without = coverage_table(np.delete(truth, 3, 0), np.delete(draws, 3, 0), ["a", "b"])
+    draws[3, :, 1] = truth[3, 1] - 0.1
+    found = coverage_table(truth, draws, ["a", "b"])
+    assert [row.points for row in found.parameters] == [0, 1]
+    a, b = found.parameters
+    assert (b.bias, b.bias_error, b.spread) == pytest.approx(
+        [getattr(without.parameters[1], name) for name in ("bias", "bias_error", "spread")]
+    )
+    assert all(cell.fraction <= 0.8 for cell in b.coverage if cell.level < 0.95)  # that sky is missed
+    text = coverage_markdown(found)
+    assert "Skies on which all draws are the same, so that there is no sd: b on 1." in text
+    assert a.points == 0
+    assert "all draws are the same" not in coverage_markdown(without)
