@@ -24,6 +24,8 @@ from gammasky.analyses.ensemble.paths import with_number
 from gammasky.engine.errors import InputError, unknown_name
 
 WHEN = "when"
+#: What a plan tells of each member beside its choices; no axis is called so.
+COLUMNS = ("name", "n_pixels", "n_photons", "n_parameters", "seconds")
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ def read_axes(given: Axes, known: Known) -> dict[str, Axis]:
 def _read_axis(name: str, content: Any, known: Known) -> Axis:
     """One axis; its condition as the file has it."""
     where = f"axis {name}"
+    if name in COLUMNS:
+        raise InputError(
+            f"{where}: the table of an ensemble's members has a column of that name; give the axis another"
+        )
     if isinstance(content, list):
         if name not in BUILT_IN:
             raise unknown_axis(name)

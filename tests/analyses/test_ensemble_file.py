@@ -225,6 +225,7 @@ def test_one_name_of_two_skies_is_refused() -> None:
         ({"combine": "list", "members": [{"maks": "spot"}]}, "unknown axis 'maks'"),
         ({"combine": "list", "axes": {"mine": {"a": {}}}, "members": [{"mine": "aa"}]},
          r"unknown choice of axis mine 'aa'; did you mean 'a'\?"),
+        ({"axes": {"seconds": {"a": {}, "b": {}}}}, "axis seconds: the table of .* has a column of that name"),
         ({"combine": "produkt"}, "ensemble: field 'combine': expected 'product', 'list' or .*, got 'produkt'"),
         ({"combine": {"sample": 0}}, "field 'combine': expected .* with N of at least 1, got {'sample': 0}"),
         ({"model": "fiducal"}, r"unknown model 'fiducal'; did you mean 'fiducial'\?"),
