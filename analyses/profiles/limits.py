@@ -108,12 +108,17 @@ class _Tails:
         self._none = np.sort(_one_sided(skies.none, skies.best_none[:, None], skies.values[None]), axis=0).T
 
     def cls(self, q: Floats) -> Floats:
-        """CLs (k,) of an observed one-sided statistic (k,)."""
+        """CLs (k,) of an observed one-sided statistic (k,).
+
+        The observed sky counts among those simulated: of n skies none may be as extreme, and p is 1 / (n + 1), not 0.
+        So a few skies exclude nothing.
+        """
         with_signal, without = (
-            np.array([1.0 - np.searchsorted(row, one) / row.size for row, one in zip(rows, q, strict=True)])
+            np.array([1 + row.size - np.searchsorted(row, one) for row, one in zip(rows, q, strict=True)])
+            / (1 + rows.shape[1])
             for rows in (self._own, self._none)
         )
-        return np.divide(with_signal, without, out=np.ones(len(q)), where=without > 0)
+        return np.asarray(with_signal / without)
 
 
 def _excluded_from(values: Floats, cls: Floats, size: float) -> float | None:

@@ -90,6 +90,14 @@ def limits_of(skies: SimulatedStatistics, x: float) -> float | None:
     return _excluded_from(skies.values, _Tails(skies).cls(q), 0.05)
 
 
+@pytest.mark.parametrize(("n", "some"), [(15, False), (40, True)])
+def test_a_few_skies_exclude_nothing(n: int, some: bool, skies: SimulatedStatistics) -> None:
+    """Among 15 skies none is as extreme one time in 16, which is more than 5 %."""
+    few = replace(skies, own=skies.own[:, :n], best_own=skies.best_own[:, :n])
+    assert (limits_of(few, 0.0) is not None) == some
+    assert (limits(few, ts(0.0, few.values), 0.0, 0.95).expected["median"] is not None) == some
+
+
 def test_expected_limits_are_those_of_skies_without_a_signal(skies: SimulatedStatistics) -> None:
     found = limits(skies, np.zeros(len(VALUES)), 0.0, 0.95).expected
     for name, x in (("median", 0.0), ("low_68", norm.ppf(0.16)), ("high_68", norm.ppf(0.84))):
