@@ -14,7 +14,8 @@ from gammasky.engine.kernels import gpu
 ARCHITECTURES = ("sm_80", "sm_90")
 _ENTRY = re.compile(
     r"Compiling entry function '(\w+)' for '\w+'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
-    r"(\d+) bytes spill loads.*?Used (\d+) registers(?:, used \d+ barriers)?(?:, (\d+) bytes smem)?",
+    r"(\d+) bytes spill loads.*?Used (\d+) registers(?:, used \d+ barriers)?(?:, \d+ bytes cumulative stack size)?"
+    r"(?:, (\d+) bytes smem)?",
     re.DOTALL,
 )
 

@@ -10,7 +10,8 @@ from gammasky.engine.kernels.bar.falloff import FAR_SERIES
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.quadrature import LANES
 
-PER_PROCESSOR = 16
+#: Blocks on a multiprocessor, as in the source, and threads that share a line of sight.
+PER_PROCESSOR, TEAM = 16, gpu.WARP
 
 
 def prepare(sky: BarSky) -> None:
@@ -29,7 +30,7 @@ def triaxial_bar(sky: BarSky, outputs: Sequence[Any], _scratch: Sequence[Any], p
     """Fill the template (..., N) and its derivatives (..., 8, N) for points (..., 8), on the current stream."""
     batch, lines = point.size // point.shape[-1], sky.groups.starts.size - 1
     gpu.launch(
-        "bar", "bar_pixels", gpu.blocks_for(batch * lines, gpu.WARP, PER_PROCESSOR), gpu.WARP,
+        "bar", "bar_pixels", gpu.blocks_for(batch * lines, 1, PER_PROCESSOR), TEAM,
         batch, LANES, lines, sky.n_pixels, sky.step.shape[1], sky.falloff, FAR_SERIES.shape[1] - 1,
         *_arrays(sky), point, *outputs,
     )  # fmt: skip

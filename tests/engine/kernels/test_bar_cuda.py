@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gammasky.engine.kernels import gpu
-from gammasky.engine.kernels.bar import op
+from gammasky.engine.kernels.bar import cuda, op
 from gammasky.engine.kernels.bar.geometry import BarSky
 from gammasky.engine.kernels.bar.op import FREUDENREICH_S, triaxial_bar
 
@@ -78,7 +78,8 @@ def test_through_jit_and_vmap_without_a_copy(cupy: Any) -> None:
     assert launch.arguments["points"] == (4, 8)
     assert launch.arguments["value"] == (4, 40)
     assert launch.arguments["derivatives"] == (4, 8, 40)
-    assert launch.blocks == min(-(-4 * sky.lon_rad.size // gpu.WARP), 16 * 3)
+    assert launch.blocks == min(4 * sky.lon_rad.size, cuda.PER_PROCESSOR * 3)
+    assert launch.threads == cuda.TEAM
     expected = jax.vmap(jax.value_and_grad(lambda p: triaxial_bar(*p, sky, backend="numba").sum()), 1)(points)
     np.testing.assert_allclose(value, expected[0], rtol=1e-10)
     np.testing.assert_allclose(slopes, expected[1], rtol=1e-9, atol=1e-9)
@@ -102,10 +103,24 @@ def _prepared(sky: BarSky) -> BarSky:
     return sky
 
 
-@pytest.mark.parametrize("multiprocessors", [1, 132])
-def test_any_grid_gives_the_same_bits(multiprocessors: int, cupy: Any) -> None:
-    sky, points = sky_of(300), bars(5)
-    expected = np.array(triaxial_bar(*points, sky, backend="cuda"))
+def test_any_grid_and_order_of_threads_gives_the_same_bits(cupy: Any) -> None:
+    """A race, a missing barrier, or work that depends on the number of blocks would show."""
+    sky, points = _prepared(sky_of(100, **FRAMES[1])), bars(5).at[7, 2].set(0.0)  # one outside its domain
+    lines, runs = 5 * sky.lon_rad.size, []
+    for multiprocessors, falling in ((1, False), (1, True), (7, False), (132, True)):
+        gpu._multiprocessors.cache_clear()
+        cupy.cuda.Device.multiprocessors, cupy.falling = multiprocessors, falling
+        runs.append(template_and_slopes("cuda", sky, points))
+        assert cupy.launches[-1].blocks == min(lines, cuda.PER_PROCESSOR * multiprocessors)
+    for run in runs[1:]:
+        for one, other in zip(run, runs[0], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_one_point_reaches_every_multiprocessor(cupy: Any) -> None:
+    """The lines of a map of 137 pixels lie on more of them than the largest GPU has."""
     gpu._multiprocessors.cache_clear()
-    cupy.cuda.Device.multiprocessors = multiprocessors
-    np.testing.assert_array_equal(np.array(triaxial_bar(*points, sky, backend="cuda")), expected)
+    cupy.cuda.Device.multiprocessors = 132
+    sky = sky_of(137, pitch_deg=1.0)
+    triaxial_bar(*S, sky, backend="cuda").block_until_ready()
+    assert cupy.launches[-1].blocks == sky.lon_rad.size > 132
