@@ -79,9 +79,11 @@ def _with_jacobian(tables: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Arra
     logit, slope = _logits(tables, z)
     log_v, log_rest = -jax.nn.softplus(-logit), -jax.nn.softplus(logit)
     n = logit.size + 1
-    own, earlier = np.eye(n, n - 1), np.tri(n, n - 1, -1)
-    theta = jnp.exp(jnp.sum(own * log_v + earlier * log_rest, axis=1))
-    return theta, theta[:, None] * slope * (own * jnp.exp(log_rest) - earlier * jnp.exp(log_v))
+    own, earlier = np.eye(n, n - 1, dtype=bool), np.tri(n, n - 1, -1, dtype=bool)
+    # chosen, not multiplied by 0 or 1: at an infinite z a logarithm is infinite, too
+    theta = jnp.exp(jnp.sum(jnp.where(own, log_v, jnp.where(earlier, log_rest, 0.0)), axis=1))
+    by_logit = jnp.where(own, jnp.exp(log_rest), jnp.where(earlier, -jnp.exp(log_v), 0.0))
+    return theta, theta[:, None] * slope * by_logit
 
 
 def _logits(tables: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -79,6 +79,20 @@ def test_moments_of_draws() -> None:
         assert stats.kstest(draws[:20_000, j], stats.beta(alpha, alphas.sum() - alpha).cdf).pvalue > 1e-3
 
 
+def test_an_infinite_latent_number_is_a_share_of_all_or_nothing() -> None:
+    table = tables([0.3, 0.3, 0.3])
+    middle = fractions(tables([0.3, 0.3]), jnp.zeros(1))
+    for z, expected in (
+        ([np.inf, 0.0], [1.0, 0.0, 0.0]),
+        ([-np.inf, 0.0], [0.0, *middle]),
+        ([-np.inf, np.inf], [0.0, 1.0, 0.0]),
+        ([-np.inf, -np.inf], [0.0, 0.0, 1.0]),
+    ):
+        np.testing.assert_allclose(fractions(table, jnp.asarray(z)), expected, rtol=1e-9)
+        slopes = jacobian(table, jnp.asarray(z))
+        np.testing.assert_array_equal(slopes[:, np.isinf(z)], 0.0)
+
+
 def test_parameters_of_several_lengths() -> None:
     """Runs of one length are one operation; each parameter has its own concentrations and part of z."""
     given = [[0.3, 0.3, 0.3], [2.0, 0.5, 1.0], [0.4, 0.6], [1.0, 3.0, 0.2]]
