@@ -60,8 +60,8 @@ class BrokenPowerLaw(SourceCounts):
     def shapes(
         cls, several: Sequence[Self], theta: Parameters, s: jax.Array, tables: Sequence[Arrays]
     ) -> list[jax.Array]:
-        """Those with one number of breaks are one operation."""
-        if len({len(one.slopes) for one in several}) > 1:
+        """Those with one number of breaks are one operation, but not those of a class with a shape of its own."""
+        if cls.shape is not BrokenPowerLaw.shape or len({len(one.slopes) for one in several}) > 1:
             return super().shapes(several, theta, s, tables)
         slopes, breaks = zip(*(one._numbers(theta) for one in several), strict=True)
         together = jax.vmap(broken_power_law, (None, 0, 0))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gammasky.engine.model.source_counts import BrokenPowerLaw, absolute_breaks, broken_power_law
+from gammasky.engine.model.values import Arrays, Parameters
 
 S = np.geomspace(0.02, 300.0, 400)
 
@@ -85,3 +86,19 @@ def test_several_laws_together() -> None:
         found = BrokenPowerLaw.shapes(several, theta, s, [{}] * len(several))
         for shape, law in zip(found, several, strict=True):
             np.testing.assert_allclose(shape, law.shape(theta, s, {}), rtol=1e-13)
+
+
+class CutOff(BrokenPowerLaw):
+    """A broken power law that ends exponentially at 50 counts."""
+
+    def shape(self, theta: Parameters, s: jax.Array, tables: Arrays) -> jax.Array:
+        return super().shape(theta, s, tables) * jnp.exp(-s / 50.0)
+
+
+def test_a_law_built_on_it_keeps_its_own_shape() -> None:
+    laws = [CutOff(slopes=[4.0, "n"], breaks=[20.0]), CutOff(slopes=[3.0, 1.0], breaks=[9.0])]
+    theta, s = {"n": jnp.asarray(1.7)}, jnp.asarray(S)
+    found = CutOff.shapes(laws, theta, s, [{}, {}])
+    for shape, (n1, n2, b) in zip(found, ((4.0, 1.7, 20.0), (3.0, 1.0, 9.0)), strict=True):
+        expected = np.where(b < S, (S / b) ** -n1, (S / b) ** -n2) * np.exp(-S / 50.0)
+        np.testing.assert_allclose(shape, expected, rtol=1e-12)
