@@ -29,7 +29,7 @@ _LEFT_TO_CLIMB = 0.05  # nat that a climb may still expect to gain, by its own c
 
 
 def in_batches(evaluate: Callable[[Floats], Any], points: Floats) -> tuple[Floats, Floats]:
-    """Values (n,) and gradients (n, D) at points (n, D), BATCH at a time; the last batch is filled up."""
+    """Values (n,) and gradients (n, D) at points (n, D), BATCH or, on a GPU, BATCH_ON_GPU at a time, filled up."""
     values, gradients = np.empty(len(points)), np.empty(points.shape)
     at_once = BATCH_ON_GPU if recorded() else BATCH
     for first in range(0, len(points), at_once):

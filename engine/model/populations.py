@@ -73,7 +73,10 @@ class Populations:
     def evaluate_together(
         self, components: Sequence[Component], theta: Parameters, arrays: Arrays
     ) -> dict[str, tuple[jax.Array, jax.Array]]:
-        """What `evaluate` gives, by name, of populations with a source-count function; all alike are one operation."""
+        """What `evaluate` gives, by name, of populations with a source-count function.
+
+        Source-count functions of one form are worked out in one operation: see `SourceCounts.shapes`.
+        """
         if not components:
             return {}
         shapes = self._shapes(components, theta, arrays)

@@ -50,7 +50,7 @@ class Maximum:
 
 
 def evaluate(model: Density, x: Floats) -> tuple[Floats, Floats]:
-    """Log-likelihood (n,) and its gradient (n, D) at points x (n, D) of the box, BATCH at a time."""
+    """Log-likelihood (n,) and its gradient (n, D) at points x (n, D) of the box; see `in_batches`."""
     return in_batches(model.likelihood_in_box, x)
 
 

@@ -1,8 +1,8 @@
 // Counts below 128: a team of 8, 16 or 32 threads for each pixel, a block for each group of pixels at a parameter point.
 //
-// It follows recursion.cu and nptf.cu, whose text comes before this one. A thread owns four neighbouring q_n, n = 4 lane + c, and keeps
-// their sums in registers. One thread after the other completes its four and tells them to its team; those that own later
-// ones add y_{n-j} q_j at once. So a step of the recursion waits for registers alone, not for memory.
+// It follows recursion.cu and nptf.cu, whose text comes before this one. A thread owns four neighbouring q_n, n = 4 lane +
+// c, and keeps their sums in registers. One thread after the other completes its four and tells them to its team; those
+// that own later ones add y_{n-j} q_j at once. So a step of the recursion waits for registers alone, not for memory.
 //
 // A group in which a number leaves the safe range, or that has no likelihood, is marked, and left to `nptf_pixels`.
 

@@ -1,8 +1,8 @@
 // Joint likelihood of several energy bins on a GPU: log p of every pixel's counts and its whole gradient in one pass.
 //
-// It follows nptf/recursion.cu, whose text comes before this one: a block is one warp, a thread one pixel. With q_n for the sources
-// alone, P = exp(x_0 - M) sum_n n! q_n c_n, sum_n c_n t^n = prod_e (mu_e + phi_e t)^k_e / k_e!; cpu.py has the formulae of
-// the gradient, the units that keep numbers in range, and the edge cases, which hold here too.
+// It follows nptf/recursion.cu, whose text comes before this one: a block is one warp, a thread one pixel. With q_n for the
+// sources alone, P = exp(x_0 - M) sum_n n! q_n c_n, sum_n c_n t^n = prod_e (mu_e + phi_e t)^k_e / k_e!; cpu.py has the
+// formulae of the gradient, the units that keep numbers in range, and the edge cases, which hold here too.
 
 #define LARGEST 1.7976931348623157e308
 #define SMALLEST 1e-90    // of the sum: what underflowed among its terms is less than 1e-108

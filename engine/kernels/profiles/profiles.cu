@@ -1,7 +1,7 @@
 // The two line-of-sight integrals on a GPU, with their derivatives by the parameters from the same pass; see cpu.py.
 //
-// A block of threads works on some lines of sight of one parameter point, of the disk of up to POINTS. Neighbouring threads read neighbouring entries of
-// the nodes; sums are taken in one order, whatever the grid.
+// A block of threads works on some lines of sight: of the NFW profile at one parameter point, of the disk at up to POINTS
+// of them. Neighbouring threads read neighbouring entries of the nodes; sums are taken in one order, whatever the grid.
 
 typedef long long Index;
 
