@@ -10,8 +10,8 @@ from gammasky.engine.kernels.nptf.plan import LANES, PixelPlan
 
 #: Threads of a block of the kernels that serve counts up to TEAM_COUNT, and larger ones.
 TEAM_THREADS, LARGE_THREADS, TEAM_COUNT = 256, 512, 127
-#: Threads of a block of the kernel that adds up regions: small blocks, which reach all multiprocessors.
-WARPS = 64
+#: Threads of a block of the kernel that adds up regions, and blocks on a multiprocessor: small ones reach all of these.
+SUM_THREADS, SUM_BLOCKS = 64, 16
 #: Blocks side by side on a multiprocessor: their rows of 100 counts just fit its first-level cache.
 PER_PROCESSOR = 4
 #: Blocks that may run side by side, on 160 multiprocessors; and what their rows may take [float64], but for a few.
@@ -98,8 +98,8 @@ def evaluate(
     blocks = min(gpu.blocks_for(batch * groups, 1, PER_PROCESSOR), len(scratch.rows))
     gpu.launch("nptf", "nptf_pixels", blocks, LANES, *sizes, *layout[:-1], *inputs, *outputs, scratch.rows)
     if gradient is not None:
-        blocks = gpu.blocks_for(batch * populations * regions * terms, WARPS, PER_PROCESSOR)
+        blocks = gpu.blocks_for(batch * populations * regions * terms, SUM_THREADS, SUM_BLOCKS)
         gpu.launch(
-            "nptf", "nptf_regions", blocks, WARPS, batch, plans, populations, regions, terms, groups,
+            "nptf", "nptf_regions", blocks, SUM_THREADS, batch, plans, populations, regions, terms, groups,
             layout.group_region, layout.group_counts, scratch.partial, d_x,
         )  # fmt: skip

@@ -182,7 +182,7 @@ def test_launches(many_groups: Any, cupy: Any) -> None:
     assert teams.arguments["partial"] == pixels.arguments["partial"] == (5, groups, 2, x.shape[-1])
     assert teams.arguments["left"] == pixels.arguments["left"] == (5, groups)
     assert total.arguments["d_x"] == x.shape
-    assert total.blocks == min(-(-x.size // cuda.WARPS), cuda.PER_PROCESSOR * 3)
+    assert total.blocks == min(-(-x.size // cuda.SUM_THREADS), cuda.SUM_BLOCKS * 3)
     jax.block_until_ready(step(2 * mean, x))
     assert len(cupy.launches) == 8
 
