@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from gammasky.engine import interrupt
 from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator import network as networks
@@ -40,13 +39,12 @@ MOST_THREADS = 12  # there are no more programs
 def compiled_ahead(model: Density) -> Iterator[None]:
     """Compile the programs of an emulation of `model`; once that of the climbs is there, the body runs.
 
-    At the end of the body it waits for all of them; where the body has failed, or after Ctrl-C, for those that are
-    under way. Nothing is done where there are too few CPUs, where members share programs over a leading axis (those are
-    others), and where an earlier fit has compiled them.
+    At the end of the body it waits for all of them; where the body has failed, for those that are under way. Nothing
+    is done where there are too few CPUs, where members share programs over a leading axis (those are others), and where
+    an earlier fit has compiled them.
 
     Raises:
         Exception: what XLA says of a program that it cannot compile.
-        KeyboardInterrupt: after Ctrl-C; see `interrupt.check`.
     """
     threads = min(thread_count() // CPUS_EACH, MOST_THREADS)
     if threads < 2 or model.programs.width > 1 or TRAINING in model.programs:
@@ -60,7 +58,6 @@ def compiled_ahead(model: Density) -> Iterator[None]:
         stand_ins.compiled[CLIMBS].result()
         yield
         for program in stand_ins.compiled.values():
-            interrupt.check()
             program.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import copy
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 from jax._src import compiler
 
-from gammasky.engine import interrupt
 from gammasky.engine.infer.emulator import ahead, emulation
 from gammasky.engine.infer.emulator.ahead import compiled_ahead
 from gammasky.engine.infer.settings import Settings
@@ -94,22 +91,3 @@ def test_a_failure_leaves_no_thread_behind() -> None:
     with pytest.raises(KeyboardInterrupt), compiled_ahead(toys.prior()):
         raise KeyboardInterrupt
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("gammasky-compile")]
-
-
-def test_ctrl_c_leaves_out_what_is_not_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    started, go_on, compile_one = [], threading.Event(), jax.stages.Lowered.compile
-
-    def held(lowered: Any) -> Any:
-        started.append(lowered)
-        if len(started) > 1:  # the first is that of the climbs
-            go_on.wait()
-        return compile_one(lowered)
-
-    def ctrl_c() -> None:
-        signal.raise_signal(signal.SIGINT)
-        threading.Timer(0.5, go_on.set).start()
-
-    monkeypatch.setattr(jax.stages.Lowered, "compile", held)
-    with pytest.raises(KeyboardInterrupt), interrupt.Interrupts(), compiled_ahead(toys.prior()):
-        ctrl_c()
-    assert len(started) <= 4  # that of the climbs, and one in each of three threads
