@@ -55,12 +55,13 @@ class EmulatorStage(Stage):
         if self._known:
             return
         recorded: list[tuple[Floats, Floats, Floats]] = []
+        note("compiling")  # until the programs of the climbs are there
         with self.timed(), compiled_ahead(self.model):
             if self.start is None:
                 note("finding the best point")
                 record: Record = lambda z, values, gradients: recorded.append((z, values, gradients))  # noqa: E731
                 self.start = laplace(self.model, self.settings.seed, N_STARTS, record)
-            note("compiling")
+                note("compiling")
         with self.timed():
             self.emulation.target.n_gradients += check_gradients(self.model, self.start, self.settings.seed)
             self.emulation.begin(self.start, recorded)

@@ -51,7 +51,9 @@ def ended(stage: EmulatorStage) -> np.ndarray:
 
 def test_nothing_is_left_to_compile_and_no_draw_changes(compiled: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     stage = EmulatorStage(toys.prior(), Settings(seed=0), 100)
-    stage.begin(lambda _: None)
+    notes: list[str] = []
+    stage.begin(notes.append)
+    assert notes == ["compiling", "finding the best point", "compiling"]
     first, known = set(compiled), set(stage.model.programs)
     assert {"jit__transitions", "jit_evaluate", "jit_log_density", "jit_one"} <= first
     compiled.clear()
