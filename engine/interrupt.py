@@ -18,6 +18,8 @@ from typing import Any
 
 _active: list[Interrupts] = []  # contexts of the main thread, the innermost last
 _thread = threading.local()  # of each other thread, the event that it heeds
+#: Threads whose names begin so work for a fit that may have ended; a process need not wait for them.
+IN_ADVANCE = "gammasky-compile"
 noticed = threading.Event()  # set once code that acts on a signal has seen it; see `commands.watch`
 
 

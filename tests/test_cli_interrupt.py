@@ -47,6 +47,16 @@ except KeyboardInterrupt:
 """
 
 
+LEAVING = """
+import threading, time
+from gammasky.commands.watch import leave
+from gammasky.engine.interrupt import IN_ADVANCE
+print("said", end="")
+threading.Thread(target=time.sleep, args=({seconds},), name={name}).start()
+leave(130)
+"""
+
+
 def interrupted(line: list[str], number: int, after: str) -> tuple[int, str, float]:
     """Start a process, send it a signal when it has said `after`; what it printed, and how long it took to end."""
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -115,3 +125,14 @@ def test_another_error_comes_first() -> None:
 
     with pytest.raises(ValueError, match="mine"):
         fails()
+
+
+@pytest.mark.parametrize(("name", "seconds", "waits"), [("IN_ADVANCE + '_0'", 60.0, False), ("'another'", 1.0, True)])
+def test_a_process_does_not_wait_for_what_is_compiled_in_advance(name: str, seconds: float, waits: bool) -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LEAVING.format(name=name, seconds=seconds)],
+        stdout=subprocess.PIPE, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (130, "said")
+    assert (time.monotonic() - began >= seconds) == waits

@@ -1,6 +1,6 @@
 """`python -m gammasky`: the command line."""
 
-from gammasky.cli import main
+from gammasky.cli import command
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
@@ -35,6 +36,7 @@ from gammasky.commands.schema import schema
 from gammasky.commands.simulate import simulate
 from gammasky.commands.study import study
 from gammasky.commands.tune import tune
+from gammasky.commands.watch import leave
 from gammasky.engine.errors import GammaskyError
 
 FILE_REMEDIES = {
@@ -87,6 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _report(_file_trouble(error), 2)
     return status if isinstance(status, int) else 0
+
+
+def command() -> NoReturn:
+    """Run the command line as it is installed: end the process with the exit code."""
+    leave(main())
 
 
 def _command_of(words: Sequence[str]) -> click.Command:

@@ -24,6 +24,7 @@ from gammasky.engine.infer.emulator.copy import framed, reframed
 from gammasky.engine.infer.emulator.design import Design
 from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
 from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.interrupt import IN_ADVANCE
 from gammasky.engine.kernels.threads import thread_count
 from gammasky.engine.model.programs import Programs
 
@@ -39,9 +40,9 @@ MOST_THREADS = 12  # there are no more programs
 def compiled_ahead(model: Density) -> Iterator[None]:
     """Compile the programs of an emulation of `model`; once that of the climbs is there, the body runs.
 
-    At the end of the body it waits for all of them; where the body has failed, for those that are under way. Nothing
-    is done where there are too few CPUs, where members share programs over a leading axis (those are others), and where
-    an earlier fit has compiled them.
+    At the end of the body it waits for all of them; where the body has failed, or was interrupted, for none: one may
+    take a minute. Nothing is done where there are too few CPUs, where members share programs over a leading axis (those
+    are others), and where an earlier fit has compiled them.
 
     Raises:
         Exception: what XLA says of a program that it cannot compile.
@@ -50,7 +51,7 @@ def compiled_ahead(model: Density) -> Iterator[None]:
     if threads < 2 or model.programs.width > 1 or TRAINING in model.programs:
         yield
         return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="gammasky-compile")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix=IN_ADVANCE)
     try:
         stand_in, stand_ins = copy.copy(model), StandIns(model.programs, pool)
         stand_in.programs = stand_ins
@@ -60,7 +61,7 @@ def compiled_ahead(model: Density) -> Iterator[None]:
         for program in stand_ins.compiled.values():
             program.result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class StandIns(Programs):

@@ -9,8 +9,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
-from gammasky.engine.interrupt import noticed
+from gammasky.engine.interrupt import IN_ADVANCE, noticed
 
 PATIENCE = 1.0  # seconds that a computation has to notice a signal
 _SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
@@ -39,6 +40,18 @@ def answered() -> Iterator[None]:
         writer.close()  # the thread reads the end of the stream
         watch.join()
         reader.close()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code; at once where programs are compiled for a fit that has ended.
+
+    Python would wait for them, and XLA would crash if the process ended under it by and by.
+    """
+    if any(thread.name.startswith(IN_ADVANCE) for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _watch(reader: socket.socket) -> None:

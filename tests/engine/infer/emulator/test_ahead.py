@@ -15,6 +15,7 @@ from gammasky.engine.infer.emulator import ahead, emulation
 from gammasky.engine.infer.emulator.ahead import compiled_ahead
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages.emulator import EmulatorStage
+from gammasky.engine.interrupt import IN_ADVANCE
 from gammasky.engine.model import SkyModel
 from tests.engine.infer.emulator import toys
 
@@ -89,7 +90,25 @@ def test_fields_have_a_program_more(field_model: SkyModel) -> None:
     assert ("emulator", "from latent") not in stand_ins.compiled
 
 
-def test_a_failure_leaves_no_thread_behind() -> None:
+def test_an_interrupt_waits_for_no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that are under way end by themselves; the others do not begin."""
+    go_on, compile_one = threading.Event(), compiler.backend_compile_and_load
+    begun: list[str] = []
+
+    def held(backend: Any, module: Any, *rest: Any) -> Any:
+        begun.append(str(module.operation.attributes["sym_name"]))
+        if threading.current_thread().name.startswith(IN_ADVANCE) and "jit_evaluate" not in begun[-1]:
+            go_on.wait(60.0)  # all but the program of the climbs, for which the body waits
+        return compile_one(backend, module, *rest)
+
+    monkeypatch.setattr(compiler, "backend_compile_and_load", held)
     with pytest.raises(KeyboardInterrupt), compiled_ahead(toys.prior()):
         raise KeyboardInterrupt
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gammasky-compile")]
+    left = [thread for thread in threading.enumerate() if thread.name.startswith(IN_ADVANCE)]
+    assert left
+    number = len(begun)
+    go_on.set()
+    for thread in left:
+        thread.join(60.0)
+    assert not any(thread.is_alive() for thread in left)
+    assert len(begun) == number
