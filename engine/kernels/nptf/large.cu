@@ -36,7 +36,7 @@ __device__ void add(Four &sum, Four &high, const Four &q, const Four &low)
 }
 
 // log p and gradient of a group; whether all that this thread has seen stayed in range. rows: of a warp, y and q.
-__device__ bool by_warps(const Piece &piece, double *rows, double (*scaled)[AT_ONCE])
+__device__ bool by_warps(const Piece &piece, double *rows, double *scaled)
 {
     const int lane = threadIdx.x % WARP, team = threadIdx.x / WARP, most = piece.most, step = most / OWN + 1;
     double *y = rows + (Index)team * 2 * OWN * step, *q = y + OWN * step;
@@ -100,29 +100,8 @@ __device__ bool by_warps(const Piece &piece, double *rows, double (*scaled)[AT_O
         for (int m = lane; m <= most; m += WARP)
             y[m] = !there || m > k ? 0.0 : m == 0 ? 1.0 : q[place_of(k - m, step)] * inverse_last;
         __syncwarp();  // the weights of the pixel are there, in place of its y
-        if (there && lane == 0)
-            piece.d_mean[pixel] = (k > 0 ? factor * y[1] : 0.0) - factor;
-        for (int i = 0; i < piece.populations; ++i) {
-            double total = 0.0;
-            for (int m = lane; m <= k; m += WARP)
-                total += piece.x[i * piece.x_step + m] * y[m];
-            total = sum_of_team<WARP>(total);
-            if (lane == 0) {
-                scaled[i][team] = there ? factor * piece.templates[(Index)i * piece.pixels + pixel] : 0.0;
-                if (there)
-                    piece.d_templates[(Index)i * piece.pixels + pixel] = factor * total;
-            }
-        }
-        __syncthreads();  // the weights of all pixels are there
-        for (int entry = threadIdx.x; entry < piece.populations * (most + 1); entry += LARGE_THREADS) {
-            const int i = entry / (most + 1), m = entry % (most + 1);
-            double *found = piece.partial + i * piece.terms + m, total = first_pixel == 0 ? 0.0 : *found;
-#pragma unroll 4
-            for (int other = 0; other < AT_ONCE; ++other)
-                total += scaled[i][other] * rows[(Index)other * 2 * OWN * step + m];
-            *found = total;
-        }
-        __syncthreads();  // nobody reads the weights any more
+        add_gradient<WARP, LARGE_THREADS>(
+            piece, pixel, k, factor, y, rows, 2 * OWN * step, scaled, first_pixel == 0);
     }
     return safe;
 }
@@ -136,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(LARGE_THREADS, 1) nptf_large(
     const double *templates, const double *x, const double *cotangent, double *log_p, double *d_mean,
     double *d_templates, double *partial, int *left, double *scratch)
 {
-    __shared__ double scaled[MOST_POPULATIONS][AT_ONCE];
+    __shared__ double scaled[MOST_POPULATIONS * AT_ONCE];
     __shared__ Piece piece;
     double *rows = scratch + (Index)blockIdx.x * 3 * terms * LANES;
     for (Index item = blockIdx.x; item < batch * groups; item += gridDim.x) {

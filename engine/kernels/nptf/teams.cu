@@ -24,7 +24,7 @@ struct Piece {
 // What the threads of a block share. y_m of a pixel is entry m / 4 of its column m % 4, columns of TEAM + 2 entries: the
 // teams of half a warp read from different banks. Then its weights, one after the other.
 struct Room {
-    double rows[TEAM_THREADS / 8 * OWN * (8 + 2)], inverse[TEAM_TERMS], scaled[MOST_POPULATIONS][TEAM_THREADS / 8];
+    double rows[TEAM_THREADS / 8 * OWN * (8 + 2)], inverse[TEAM_TERMS], scaled[MOST_POPULATIONS * TEAM_THREADS / 8];
     Piece piece;
 };
 
@@ -43,6 +43,42 @@ template <int TEAM> __device__ double sum_of_team(double value)
     for (int distance = TEAM / 2; distance > 0; distance /= 2)
         value += __shfl_down_sync(ALL_LANES, value, distance, TEAM);
     return value;
+}
+
+// The gradient of the pixels that the teams of a block have at once, -1 for none, from the weights w_m of each, `step`
+// apart in `rows`. scaled: room for a number of each population and team. The first pixels of a group begin its d/dX.
+template <int TEAM, int THREADS>
+__device__ void add_gradient(
+    const Piece &piece, int pixel, int k, double factor, const double *weights, const double *rows, Index step,
+    double *scaled, bool first)
+{
+    constexpr int TOGETHER = THREADS / TEAM;
+    const int lane = threadIdx.x % TEAM, team = threadIdx.x / TEAM, most = piece.most;
+    const bool there = pixel >= 0;
+    if (there && lane == 0)
+        piece.d_mean[pixel] = (k > 0 ? factor * weights[1] : 0.0) - factor;
+    for (int i = 0; i < piece.populations; ++i) {
+        double total = 0.0;
+#pragma unroll 2
+        for (int m = lane; m <= k; m += TEAM)
+            total += piece.x[i * piece.x_step + m] * weights[m];
+        total = sum_of_team<TEAM>(total);
+        if (lane == 0) {
+            scaled[i * TOGETHER + team] = there ? factor * piece.templates[(Index)i * piece.pixels + pixel] : 0.0;
+            if (there)
+                piece.d_templates[(Index)i * piece.pixels + pixel] = factor * total;
+        }
+    }
+    __syncthreads();  // the weights of all teams are there
+    for (int entry = threadIdx.x; entry < piece.populations * (most + 1); entry += THREADS) {
+        const int i = entry / (most + 1), m = entry % (most + 1);
+        double *found = piece.partial + i * piece.terms + m, total = first ? 0.0 : *found;
+#pragma unroll 4
+        for (int other = 0; other < TOGETHER; ++other)
+            total += scaled[i * TOGETHER + other] * rows[other * step + m];
+        *found = total;
+    }
+    __syncthreads();  // nobody reads the weights any more
 }
 
 // log p and gradient of a group, by teams of so many threads; whether what this thread has seen is in the safe range.
@@ -117,30 +153,8 @@ template <int TEAM> __device__ bool by_teams(Room &room)
         for (int m = k + 1 + lane; m <= most; m += TEAM)
             row[m] = 0.0;
         __syncwarp();  // the weights of the team are there
-        if (there && lane == 0)
-            piece.d_mean[pixel] = (k > 0 ? factor * row[1] : 0.0) - factor;
-        for (int i = 0; i < piece.populations; ++i) {
-            double total = 0.0;
-#pragma unroll 2
-            for (int m = lane; m <= k; m += TEAM)
-                total += piece.x[i * piece.x_step + m] * row[m];
-            total = sum_of_team<TEAM>(total);
-            if (lane == 0) {
-                room.scaled[i][team] = there ? factor * piece.templates[(Index)i * piece.pixels + pixel] : 0.0;
-                if (there)
-                    piece.d_templates[(Index)i * piece.pixels + pixel] = factor * total;
-            }
-        }
-        __syncthreads();  // the weights of all teams are there
-        for (int entry = threadIdx.x; entry < piece.populations * (most + 1); entry += TEAM_THREADS) {
-            const int i = entry / (most + 1), m = entry % (most + 1);
-            double *found = piece.partial + i * piece.terms + m, total = first == 0 ? 0.0 : *found;
-#pragma unroll 4
-            for (int other = 0; other < TOGETHER; ++other)
-                total += room.scaled[i][other] * room.rows[other * OWN * COLUMN + m];
-            *found = total;
-        }
-        __syncthreads();  // nobody reads the weights any more
+        add_gradient<TEAM, TEAM_THREADS>(
+            piece, pixel, k, factor, row, room.rows, OWN * COLUMN, room.scaled, first == 0);
     }
     return safe;
 }
