@@ -16,25 +16,6 @@
 // Four numbers of every block of them: number 4 t + c is entry c * step + t.
 __device__ int place_of(int n, int step) { return n % OWN * step + n / OWN; }
 
-struct Four {
-    double a, b, c, d;
-};
-
-__device__ Four four(const double *of_block, int step)
-{
-    return {of_block[0], of_block[step], of_block[2 * step], of_block[3 * step]};
-}
-
-// What q_j of an earlier block adds to the four sums of a later one: y_m with m = n - j are `high` and, below them, `low`.
-__device__ void add(Four &sum, Four &high, const Four &q, const Four &low)
-{
-    sum.a += high.a * q.a + low.d * q.b + low.c * q.c + low.b * q.d;
-    sum.b += high.b * q.a + high.a * q.b + low.d * q.c + low.c * q.d;
-    sum.c += high.c * q.a + high.b * q.b + high.a * q.c + low.d * q.d;
-    sum.d += high.d * q.a + high.c * q.b + high.b * q.c + high.a * q.d;
-    high = low;
-}
-
 // log p and gradient of a group; whether all that this thread has seen stayed in range. rows: of a warp, y and q.
 __device__ bool by_warps(const Piece &piece, double *rows, double *scaled)
 {
@@ -66,15 +47,7 @@ __device__ bool by_warps(const Piece &piece, double *rows, double *scaled)
             const double y1 = y[place_of(1, step)], y2 = y[place_of(2, step)], y3 = y[place_of(3, step)];
 #pragma unroll 1
             for (int owner = first; owner < min(first + WARP, step); ++owner) {
-                Four told;
-                told.a = sum.a * inverse.a;
-                told.b = (sum.b + y1 * told.a) * inverse.b;
-                told.c = (sum.c + y2 * told.a + y1 * told.b) * inverse.c;
-                told.d = (sum.d + y3 * told.a + y2 * told.b + y1 * told.c) * inverse.d;
-                told.a = __shfl_sync(ALL_LANES, told.a, owner - first, WARP);
-                told.b = __shfl_sync(ALL_LANES, told.b, owner - first, WARP);
-                told.c = __shfl_sync(ALL_LANES, told.c, owner - first, WARP);
-                told.d = __shfl_sync(ALL_LANES, told.d, owner - first, WARP);
+                const Four told = completed<WARP>(sum, inverse, y1, y2, y3, owner - first);
                 if (own == owner)
                     sum = told;
                 else if (own > owner && mine)

@@ -45,6 +45,42 @@ template <int TEAM> __device__ double sum_of_team(double value)
     return value;
 }
 
+// Numbers of a block of four, or sums for them.
+struct Four {
+    double a, b, c, d;
+};
+
+__device__ Four four(const double *of_block, int step)
+{
+    return {of_block[0], of_block[step], of_block[2 * step], of_block[3 * step]};
+}
+
+// What q_j of an earlier block adds to the four sums of a later one: y_m with m = n - j are `high` and, below them, `low`.
+__device__ void add(Four &sum, Four &high, const Four &q, const Four &low)
+{
+    sum.a += high.a * q.a + low.d * q.b + low.c * q.c + low.b * q.d;
+    sum.b += high.b * q.a + high.a * q.b + low.d * q.c + low.c * q.d;
+    sum.c += high.c * q.a + high.b * q.b + high.a * q.c + low.d * q.d;
+    sum.d += high.d * q.a + high.c * q.b + high.b * q.c + high.a * q.d;
+    high = low;
+}
+
+// The four q_n of a thread from its sums, told to its team; inverse: 1 / n of these. y1, y2, y3 are y_1, y_2, y_3.
+template <int TEAM>
+__device__ Four completed(const Four &sum, const Four &inverse, double y1, double y2, double y3, int owner)
+{
+    Four q;
+    q.a = sum.a * inverse.a;
+    q.b = (sum.b + y1 * q.a) * inverse.b;
+    q.c = (sum.c + y2 * q.a + y1 * q.b) * inverse.c;
+    q.d = (sum.d + y3 * q.a + y2 * q.b + y1 * q.c) * inverse.d;
+    q.a = __shfl_sync(ALL_LANES, q.a, owner, TEAM);
+    q.b = __shfl_sync(ALL_LANES, q.b, owner, TEAM);
+    q.c = __shfl_sync(ALL_LANES, q.c, owner, TEAM);
+    q.d = __shfl_sync(ALL_LANES, q.d, owner, TEAM);
+    return q;
+}
+
 // The gradient of the pixels that the teams of a block have at once, -1 for none, from the weights w_m of each, `step`
 // apart in `rows`. scaled: room for a number of each population and team. The first pixels of a group begin its d/dX.
 template <int TEAM, int THREADS>
@@ -101,44 +137,23 @@ template <int TEAM> __device__ bool by_teams(Room &room)
             row[n % OWN * COLUMN + n / OWN] = y;
         }
         __syncwarp();  // the y of the team are there
-        double sum[OWN], high[OWN];
-#pragma unroll
-        for (int c = 0; c < OWN; ++c) {
-            sum[c] = lane == 0 && c == 0 ? 1.0 : 0.0;
-            high[c] = row[c * COLUMN + lane];
-        }
+        Four sum = {lane == 0 ? 1.0 : 0.0, 0.0, 0.0, 0.0}, high = four(row + lane, COLUMN);
         const double y1 = row[COLUMN], y2 = row[2 * COLUMN], y3 = row[3 * COLUMN];
 #pragma unroll 1
         for (int owner = 0; owner <= most / OWN; ++owner) {
-            const double *inverse = room.inverse + OWN * owner;  // those of the owner, whose numbers alone are right
-            const double own0 = sum[0] * inverse[0], own1 = (sum[1] + y1 * own0) * inverse[1];
-            const double own2 = (sum[2] + y2 * own0 + y1 * own1) * inverse[2];
-            const double own3 = (sum[3] + y3 * own0 + y2 * own1 + y1 * own2) * inverse[3];
-            const double q0 = __shfl_sync(ALL_LANES, own0, owner, TEAM), q1 = __shfl_sync(ALL_LANES, own1, owner, TEAM);
-            const double q2 = __shfl_sync(ALL_LANES, own2, owner, TEAM), q3 = __shfl_sync(ALL_LANES, own3, owner, TEAM);
-            if (lane == owner) {
-                sum[0] = q0;
-                sum[1] = q1;
-                sum[2] = q2;
-                sum[3] = q3;
-            } else if (lane > owner) {  // m = n - j is 4 (lane - owner) + c - j: in entries `high` and, below them, `low`
-                const double *below = row + lane - owner - 1;
-                const double low0 = below[0], low1 = below[COLUMN], low2 = below[2 * COLUMN], low3 = below[3 * COLUMN];
-                sum[0] += high[0] * q0 + low3 * q1 + low2 * q2 + low1 * q3;
-                sum[1] += high[1] * q0 + high[0] * q1 + low3 * q2 + low2 * q3;
-                sum[2] += high[2] * q0 + high[1] * q1 + high[0] * q2 + low3 * q3;
-                sum[3] += high[3] * q0 + high[2] * q1 + high[1] * q2 + high[0] * q3;
-                high[0] = low0;
-                high[1] = low1;
-                high[2] = low2;
-                high[3] = low3;
-            }
+            const double *of_owner = room.inverse + OWN * owner;  // whose numbers alone are right
+            const Four told = completed<TEAM>(sum, four(of_owner, 1), y1, y2, y3, owner);
+            if (lane == owner)
+                sum = told;
+            else if (lane > owner)
+                add(sum, high, told, four(row + lane - owner - 1, COLUMN));
         }
+        const double found[OWN] = {sum.a, sum.b, sum.c, sum.d};
 #pragma unroll
         for (int c = 0; c < OWN; ++c)
-            safe = safe && (OWN * lane + c > k || between(sum[c], SAFE_LOW, SAFE_HIGH));
+            safe = safe && (OWN * lane + c > k || between(found[c], SAFE_LOW, SAFE_HIGH));
         const int at = k % OWN;
-        const double own_last = at == 0 ? sum[0] : at == 1 ? sum[1] : at == 2 ? sum[2] : sum[3];
+        const double own_last = at == 0 ? sum.a : at == 1 ? sum.b : at == 2 ? sum.c : sum.d;
         const double last = __shfl_sync(ALL_LANES, own_last, k / OWN, TEAM);
         if (there && lane == 0)
             piece.log_p[pixel] = x_of(piece, pixel, 0) + log(last);
@@ -149,7 +164,7 @@ template <int TEAM> __device__ bool by_teams(Room &room)
 #pragma unroll
         for (int c = 0; c < OWN; ++c)
             if (OWN * lane + c <= k)
-                row[k - OWN * lane - c] = there ? sum[c] * inverse_last : 0.0;
+                row[k - OWN * lane - c] = there ? found[c] * inverse_last : 0.0;
         for (int m = k + 1 + lane; m <= most; m += TEAM)
             row[m] = 0.0;
         __syncwarp();  // the weights of the team are there
