@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 
 from tests.kept_programs import compile_kernels_once, keep_programs
+from tests.other_seeds import shift_seeds
 
 jax.config.update("jax_enable_x64", True)
 # programs compile in two thirds of the time, after `compiled_fast` in half, also in processes that a test starts. The
@@ -41,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--thin", action="store_true", help="of each parametrised test run the first and the last case only"
     )
+    parser.addoption("--shift-seeds", type=int, default=0, help="other random numbers for every seed; 0: as written")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(worker["programs"] if worker else config.stash[PROGRAMS])
     keep_programs(folder)
     compile_kernels_once(folder)
+    if shift := config.getoption("--shift-seeds"):
+        shift_seeds(shift)
 
 
 @pytest.hookimpl(optionalhook=True)
