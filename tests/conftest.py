@@ -24,8 +24,8 @@ import jax
 import numpy as np
 import pytest
 
-from tests.kept_programs import compile_kernels_once, keep_programs
 from tests.other_seeds import shift_seeds
+from tests.started.kept_programs import compile_kernels_once, keep_programs
 
 jax.config.update("jax_enable_x64", True)
 # programs compile in two thirds of the time, after `compiled_fast` in half, also in processes that a test starts. The
@@ -54,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(worker["programs"] if worker else config.stash[PROGRAMS])
     keep_programs(folder)
     compile_kernels_once(folder)
+    os.environ["GAMMASKY_TEST_PROGRAMS"] = str(folder)  # for processes that a test starts
+    others = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder not in ("", STARTED)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([STARTED, *others])
     if shift := config.getoption("--shift-seeds"):
         shift_seeds(shift)
 
@@ -64,6 +67,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 PROGRAMS = pytest.StashKey[str]()
+STARTED = str(Path(__file__).with_name("started"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

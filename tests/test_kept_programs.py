@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from jax._src import compiler
 
 from gammasky.engine.kernels import callbacks
-from tests.kept_programs import CAN_LOAD, kept_in
+from tests.started.kept_programs import CAN_LOAD, kept_in
 
 
 def wave(factor: float) -> Callable[[np.ndarray], jax.Array]:
@@ -39,3 +42,18 @@ def test_the_same_program_with_another_kernel(tmp_path: Path, monkeypatch: pytes
     for factor in (2.0, 5.0):
         np.testing.assert_allclose(wave(factor)(x), np.sin(factor * x))
     assert len(compiled) == 1
+
+
+@pytest.mark.skipif(not CAN_LOAD, reason="programs are not kept")
+def test_a_process_that_a_test_starts_finds_them(tmp_path: Path) -> None:
+    script = "import jax; print(jax.jit(lambda x: 3.25 * x)(2.0), jax.config.jax_enable_compilation_cache)"
+
+    def run() -> dict[str, int]:
+        environment = {**os.environ, "GAMMASKY_TEST_PROGRAMS": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+        assert done.stdout == "6.5 False\n", done.stderr
+        return {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+    kept = run()
+    assert kept
+    assert run() == kept

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gammasky.engine import interrupt
 from gammasky.engine.infer.recorded import recorded
+from gammasky.engine.kernels.threads import blas_in_one_thread, run_side_by_side
 
 Floats = NDArray[np.float64]
 Evaluate = Callable[[Floats], tuple[float, Floats]]
@@ -32,13 +33,32 @@ def in_batches(evaluate: Callable[[Floats], Any], points: Floats) -> tuple[Float
     """Values (n,) and gradients (n, D) at points (n, D), BATCH or, on a GPU, BATCH_ON_GPU at a time, filled up."""
     values, gradients = np.empty(len(points)), np.empty(points.shape)
     at_once = BATCH_ON_GPU if recorded() else BATCH
-    for first in range(0, len(points), at_once):
-        interrupt.check()
-        rows = np.arange(first, first + at_once)
+
+    def batch(number: int) -> None:
+        rows = np.arange(number * at_once, (number + 1) * at_once)
         found = evaluate(points[np.minimum(rows, len(points) - 1)])
         rows = rows[rows < len(points)]
         values[rows], gradients[rows] = (np.asarray(part)[: len(rows)] for part in found)
+
+    for_each_batch(batch, -(-len(points) // at_once))
     return values, gradients
+
+
+def for_each_batch(evaluate: Callable[[int], None], n: int) -> None:
+    """Call `evaluate(0) ... evaluate(n - 1)`, between any two of which an interrupt may come.
+
+    On CPUs two are under way at once: much of what evaluates a batch uses a single thread. A GPU has one queue.
+    """
+
+    def one(number: int) -> None:
+        interrupt.check()
+        evaluate(number)
+
+    if recorded():
+        for number in range(n):
+            one(number)
+    else:
+        run_side_by_side(one, n)
 
 
 def climb(
@@ -80,7 +100,7 @@ def climb(
             asked.put((row, None))
 
     points, under_way = starts.copy(), len(starts)
-    with ThreadPoolExecutor(len(starts)) as pool:
+    with blas_in_one_thread(), ThreadPoolExecutor(len(starts)) as pool:
         climbs = [pool.submit(run, row) for row in range(len(starts))]
         try:
             while under_way:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine import interrupt
+from gammasky.engine.infer.climb import for_each_batch
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.verdict import Verdict, unless_finite
@@ -89,11 +89,13 @@ def log_likelihoods(model: Density, z: Floats, *, checked: bool = True) -> Float
 
     program = model.program("log-likelihoods", lambda: jax.jit(evaluate))
     found = np.empty(len(z))
-    for first in range(0, len(z), BATCH):
-        interrupt.check()
+
+    def batch(number: int) -> None:
         # the last batch is filled up, so that one program does for any number of draws
-        rows = np.minimum(np.arange(first, first + BATCH), len(z) - 1)
+        rows = np.minimum(np.arange(number * BATCH, (number + 1) * BATCH), len(z) - 1)
         found[rows] = np.asarray(program(model.arrays, z[rows]))
+
+    for_each_batch(batch, -(-len(z) // BATCH))
     if checked and not np.isfinite(found).all():
         raise model.explain(model.parameters(z[int(np.argmin(np.isfinite(found)))]))
     return found

@@ -9,14 +9,20 @@ whose results are combined in task order, so results are bit-identical for any n
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
+
+from threadpoolctl import threadpool_limits
 
 from gammasky.engine.errors import InputError
 
 _pool: ThreadPoolExecutor | None = None
 _pool_pid = -1
+_lock = threading.Lock()
+_side_by_side = 0  # tasks beyond the first that call kernels now; these may run in threads of JAX's own
 
 
 def thread_count() -> int:
@@ -48,6 +54,29 @@ def run_tasks(task: Callable[[int], None], n_tasks: int) -> None:
     Raises:
         Exception: the first error of a task, after those under way have ended; no other begins. So does Ctrl-C.
     """
+    _share(task, n_tasks, max(thread_count() // (1 + _side_by_side), 1))
+
+
+def run_side_by_side(task: Callable[[int], None], n_tasks: int) -> None:
+    """The same for tasks that call kernels, two at once: while two are under way, a kernel has half of the threads.
+
+    More at once would need more memory.
+
+    Raises:
+        Exception: as of `run_tasks`.
+    """
+    global _side_by_side
+    more = max(min(thread_count(), n_tasks, 2) - 1, 0)
+    with _lock:
+        _side_by_side += more
+    try:
+        _share(task, n_tasks, 1 + more)
+    finally:
+        with _lock:
+            _side_by_side -= more
+
+
+def _share(task: Callable[[int], None], n_tasks: int, threads: int) -> None:
     tickets, stopped = count(), False  # next() is atomic: each task is taken once
 
     def work() -> None:
@@ -60,7 +89,7 @@ def run_tasks(task: Callable[[int], None], n_tasks: int) -> None:
             raise
 
     helpers: list[Future[None]] = []
-    for _ in range(min(thread_count(), n_tasks) - 1):
+    for _ in range(min(threads, n_tasks) - 1):
         helpers.append(_helpers().submit(work))
     try:
         work()
@@ -71,3 +100,27 @@ def run_tasks(task: Callable[[int], None], n_tasks: int) -> None:
     for error in errors:
         if error is not None:
             raise error
+
+
+_blas_users = 0
+_blas_limit: threadpool_limits | None = None
+
+
+@contextmanager
+def blas_in_one_thread() -> Iterator[None]:
+    """Let BLAS use one thread while the body runs, in this process.
+
+    Its products here are small, and its own threads, which wait by spinning, would take the CPUs from kernels.
+    """
+    global _blas_users, _blas_limit
+    with _lock:
+        _blas_users += 1
+        if _blas_users == 1:
+            _blas_limit = threadpool_limits(1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _lock:
+            _blas_users -= 1
+            if _blas_users == 0 and _blas_limit is not None:
+                _blas_limit.restore_original_limits()

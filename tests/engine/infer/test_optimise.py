@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -13,8 +15,9 @@ import pytest
 
 from gammasky.engine.errors import NonFiniteLikelihoodError
 from gammasky.engine.infer import optimise
-from gammasky.engine.infer.climb import climb
+from gammasky.engine.infer.climb import climb, in_batches
 from gammasky.engine.infer.optimise import BATCH, Laplace, laplace
+from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel
 
 
@@ -202,3 +205,38 @@ def test_what_goes_wrong_in_an_evaluation_ends_all_climbs() -> None:
     with pytest.raises(KeyboardInterrupt):
         laplace(density(2, value_and_gradient), seed=0, n_starts=3)
     assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("n", [1, 8, 9, 100])
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_batches_side_by_side(n: int, threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches that wait for each other end only if both are under way; each row is that of its point."""
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", threads)
+    meeting = threading.Barrier(2, timeout=20)
+
+    def evaluate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert points.shape == (BATCH, 2)
+        if n == 9 and threads == "3":
+            meeting.wait()
+        return points.sum(axis=1), -points
+
+    points = np.random.default_rng(2).normal(size=(n, 2))
+    values, gradients = in_batches(evaluate, points)
+    np.testing.assert_array_equal(values, points.sum(axis=1))
+    np.testing.assert_array_equal(gradients, -points)
+
+
+def test_an_interrupt_comes_between_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", "2")
+    done: list[int] = []
+
+    def evaluate(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        done.append(1)
+        if len(done) == 5:
+            signal.raise_signal(signal.SIGINT)  # to the process: Python acts on it in the main thread
+        time.sleep(0.01)
+        return points.sum(axis=1), -points
+
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        in_batches(evaluate, np.zeros((1000, 2)))
+    assert len(done) < 20

@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from threading import Barrier, Lock, get_ident
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.kernels.threads import run_tasks, thread_count
+from gammasky.engine.kernels.threads import blas_in_one_thread, run_side_by_side, run_tasks, thread_count
 
 
 def test_thread_count_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +122,51 @@ def test_an_error_stops_the_others(threads: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KeyboardInterrupt):
         run_tasks(task, 1000)
     assert len(begun) < 20
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "4"])
+def test_tasks_side_by_side_leave_kernels_their_part_of_the_threads(
+    threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", threads)
+    lock, under_way, most = Lock(), {"tasks": 0, "kernels": 0}, {"tasks": 0, "kernels": 0}
+
+    def counted(kind: str, then: Callable[[], None]) -> None:
+        with lock:
+            under_way[kind] += 1
+            most[kind] = max(most[kind], under_way[kind])
+        then()
+        with lock:
+            under_way[kind] -= 1
+
+    def kernel(_number: int) -> None:
+        counted("kernels", lambda: time.sleep(0.005))
+
+    done: list[int] = []
+    run_side_by_side(lambda n: counted("tasks", lambda: run_tasks(kernel, 8)) or done.append(n), 6)
+    assert sorted(done) == list(range(6))
+    assert most == {"tasks": min(int(threads), 2), "kernels": int(threads)}
+    run_side_by_side(done.append, 0)
+    most["kernels"] = 0
+    run_tasks(kernel, 8)  # alone again, a kernel has them all
+    assert most["kernels"] == int(threads)
+
+
+def _blas_threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_blas_has_its_threads_back_when_the_last_that_wants_one_has_ended(first: int) -> None:
+    with threadpool_limits(2, user_api="blas"):
+        both = [blas_in_one_thread(), blas_in_one_thread()]
+        for one in both:
+            one.__enter__()
+        assert _blas_threads() == {1}
+        both[first].__exit__(None, None, None)
+        assert _blas_threads() == {1}
+        both[1 - first].__exit__(None, None, None)
+        assert _blas_threads() == {2}
+        with suppress(KeyboardInterrupt), blas_in_one_thread():
+            raise KeyboardInterrupt
+        assert _blas_threads() == {2}
