@@ -11,7 +11,7 @@ from gammasky.analyses.ensemble.answer import Answer, read_answer
 from gammasky.analyses.ensemble.export import write_tables
 from gammasky.analyses.ensemble.figures import save_figures
 from gammasky.engine.files import write_text
-from gammasky.engine.infer.report.html import Head, page
+from gammasky.engine.infer.report.html import Head, page, require_own
 
 GENERATOR = "gammasky campaign report"
 REPORT, FIGURES = "report.html", "figures"
@@ -32,10 +32,11 @@ def write_report(folder: Path | str, answer: Answer | None = None, *, every: boo
         where the page is.
 
     Raises:
-        InputError: no campaign there, no member done, or a member's file that is damaged.
+        InputError: no campaign there, no member done, a member's file that is damaged, or another report.html there.
         OSError: what the file system refused; an older page is then still whole.
     """
     folder = Path(folder)
+    require_own(folder / REPORT, GENERATOR)
     answer = answer or read_answer(folder, every=every)
     pictures = save_figures(answer, folder / FIGURES)
     write_tables(answer, folder)

@@ -9,7 +9,7 @@ from gammasky.analyses.ensemble.cost import climbing_seconds
 from gammasky.analyses.ensemble.expansion import has_points
 from gammasky.analyses.nested.evidence import bayes_factor
 from gammasky.analyses.nested.observed import climbed, known
-from gammasky.analyses.nested.report import write_report
+from gammasky.analyses.nested.report import GENERATOR, REPORT, write_report
 from gammasky.analyses.nested.result import NestedResult
 from gammasky.analyses.nested.study import NestedStudy
 from gammasky.analyses.nested.task import CompareSky
@@ -19,6 +19,7 @@ from gammasky.distributed.runners.base import Runner
 from gammasky.engine.folders import folder_made
 from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.progress import Progress
+from gammasky.engine.infer.report.html import require_own
 from gammasky.engine.interrupt import Interrupts
 
 SKIES = "skies"
@@ -48,6 +49,7 @@ def run_test(
         InputError: a model, data set or null that cannot be used; another test in the folder; fits that failed.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
+    require_own(out / REPORT, GENERATOR)
     model, null = study.opened()
     with folder_made(out):
         found = known(study, model, null, out)

@@ -11,7 +11,7 @@ from gammasky.analyses.ensemble.cost import climbing_seconds
 from gammasky.analyses.ensemble.expansion import has_points
 from gammasky.analyses.profiles.limits import SimulatedStatistics, limits
 from gammasky.analyses.profiles.observed import Observed, climbed, known
-from gammasky.analyses.profiles.report import write_report
+from gammasky.analyses.profiles.report import GENERATOR, REPORT, write_report
 from gammasky.analyses.profiles.result import ProfileResult
 from gammasky.analyses.profiles.study import ProfileStudy
 from gammasky.analyses.profiles.task import ScanSky
@@ -21,6 +21,7 @@ from gammasky.distributed.runners.base import Runner
 from gammasky.engine.folders import folder_made
 from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.progress import Progress
+from gammasky.engine.infer.report.html import require_own
 from gammasky.engine.interrupt import Interrupts
 
 SKIES = "skies"
@@ -48,6 +49,7 @@ def run_profile(
         InputError: a model, data set or number that cannot be used; another profile in the folder; skies that failed.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
+    require_own(out / REPORT, GENERATOR)
     model, quantity = study.opened()
     with folder_made(out):
         found = known(study, model, quantity, out)

@@ -19,6 +19,7 @@ from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import write_text
 from gammasky.engine.folders import folder_made
+from gammasky.engine.infer.report.html import require_own
 
 CAMPAIGN, SKIES, BASE, REPORT = "campaign", "skies", "model.toml", "report.html"
 
@@ -42,6 +43,9 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, *
     Raises:
         InputError: a study, model or dataset that cannot be used; a folder that holds something else.
     """
+    from gammasky.analyses.studies.report import GENERATOR
+
+    require_own(out / REPORT, GENERATOR)
     with folder_made(out):
         if study.calibration is not None:
             return _calibration(study, study.calibration, out, runner, options), 0

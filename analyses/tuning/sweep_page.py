@@ -14,7 +14,7 @@ from gammasky.analyses.tuning.report import objectives, swept_lines, values_told
 from gammasky.analyses.tuning.sweep_figures import save_figures
 from gammasky.distributed.tuning.sweep import SweepTrial, Swept
 from gammasky.engine.files import write_text
-from gammasky.engine.infer.report.html import Head, Section, Table, page, picture
+from gammasky.engine.infer.report.html import Head, Section, Table, page, picture, require_own
 from gammasky.engine.infer.report.numbers import ABSENT, number
 
 GENERATOR = "gammasky tune"
@@ -30,8 +30,10 @@ def write_page(found: Swept, expansion: Expansion, folder: Path) -> Path:
     """Write report.html and figures/ into the folder of a sweep; returns where the page is.
 
     Raises:
+        InputError: another report.html is there.
         OSError: what the file system refused; an older page is then still whole.
     """
+    require_own(folder / REPORT, GENERATOR)
     pictures = save_figures(found, expansion.axes, folder / FIGURES)
     write_text(folder / REPORT, sweep_page(found, expansion, pictures))
     return folder / REPORT

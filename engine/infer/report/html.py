@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -149,6 +150,24 @@ def page(package: str, generator: str, head: Head, sections: Sequence[Section | 
         if it is not None
     ]
     return str(rendered("page.html", package, generator=generator, head=head, contents=contents))
+
+
+def require_own(path: Path, generator: str) -> None:
+    """Refuse to replace a file that is no page of the same command: a folder may hold something else, too.
+
+    Args:
+        path: where a page is to be.
+        generator: the command, without its version.
+
+    Raises:
+        InputError: another file is there.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        own = f'name="generator" content="{generator} '.encode() in file.read(1000)
+    if not own:
+        raise InputError(f"{path}: is no page of '{generator}', which would replace it; choose another folder or name")
 
 
 @cache

@@ -17,38 +17,37 @@ from gammasky.engine.infer.report import (
     spectra,
 )
 from gammasky.engine.infer.report.fit_folder import FitFolder, read_fit
-from gammasky.engine.infer.report.html import Head, page
+from gammasky.engine.infer.report.html import Head, page, require_own
 from gammasky.engine.infer.report.numbers import number
 
 GENERATOR = "gammasky report"
 REPORT = "report.html"
 
 
-def write_report(folder: Path, out: Path | None = None, *, threshold: float | None = None) -> Path:
+def write_report(
+    folder: Path, out: Path | None = None, *, threshold: float | None = None, overwrite: bool = False
+) -> Path:
     """Write the fit in `folder` as one HTML page; see `report_page`.
 
     Args:
         folder: of a finished fit.
-        out: the page; default: report.html in the folder. A file that is there is replaced.
+        out: the page; default: report.html in the folder. An older page of a fit is replaced.
         threshold [photons]: detection threshold of a catalogue; None: that of the data set, or an estimate.
+        overwrite: replace whatever file is there.
 
     Returns:
         where the page is.
 
     Raises:
-        InputError: see `read_fit`.
+        InputError: see `read_fit`; or a file that is there is no page of a fit.
         OSError: what the file system refused; an older page is then still whole.
     """
     out = folder / REPORT if out is None else out
+    if not overwrite:
+        require_own(out, GENERATOR)
     text = report_page(read_fit(folder), threshold)
     write_text(out, text)
     return out
-
-
-def is_report(path: Path) -> bool:
-    """Whether a file is a page that `write_report` wrote."""
-    with path.open("rb") as file:
-        return f'name="generator" content="{GENERATOR}'.encode() in file.read(1000)
 
 
 def report_page(fit: FitFolder, threshold: float | None = None) -> str:

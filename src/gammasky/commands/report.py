@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from gammasky.commands.options import FILE, FOLDER, positive_finite, start_engine
-from gammasky.engine.errors import InputError
 
 
 def _positive_or_none(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
@@ -31,9 +30,7 @@ def report(folder: Path, out: Path | None, threshold: float | None, overwrite: b
     It needs neither the data nor the model's files: the posterior, the summary and the figures in DIR suffice.
     """
     start_engine("gammasky.engine.infer.report")
-    from gammasky.engine.infer.report.page import is_report, write_report
+    from gammasky.engine.infer.report.page import write_report
 
-    if out is not None and out.is_file() and not overwrite and not is_report(out):
-        raise InputError(f"--out {out}: is no report of gammasky; use --overwrite, or choose another name")
-    page = write_report(folder, out, threshold=threshold)
+    page = write_report(folder, out, threshold=threshold, overwrite=overwrite)
     click.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB)")
