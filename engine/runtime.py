@@ -59,8 +59,10 @@ def configure() -> None:
 
 
 def _set_flags() -> None:
-    """Add our flags of XLA to those of the user, which come first."""
+    """Add our flags of XLA to those of the user, which come first; not where these are in a file, which XLA reads."""
     given = os.environ.get("XLA_FLAGS", "").split()
+    if given and not given[0].startswith("-"):
+        return
     known = {flag.partition("=")[0].lstrip("-") for flag in given}
     ours = (f"--{name}={value}" for name, value in GPU_FLAGS.items() if name not in known)
     os.environ["XLA_FLAGS"] = " ".join([*given, *ours])

@@ -109,6 +109,12 @@ def _compilation(request: pytest.FixtureRequest) -> None:
         jax.clear_caches()
 
 
+@pytest.fixture
+def own_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that the test starts compile, and keep what they compiled, as those of users do."""
+    monkeypatch.delenv("GAMMASKY_TEST_PROGRAMS")
+
+
 @pytest.fixture(scope="module")
 def programs_shared() -> Iterator[None]:
     """Fits by the command line share the programs of one structure, as members of an ensemble do.

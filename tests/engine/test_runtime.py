@@ -17,6 +17,7 @@ import pytest
 from gammasky.engine import runtime
 from gammasky.engine.errors import InputError, warn_once
 
+pytestmark = pytest.mark.usefixtures("own_programs")
 OURS = "--xla_gpu_autotune_level=0 --xla_gpu_enable_triton_gemm=false"  # flags of XLA
 # a program that another thread is writing at this moment: JAX's own write, slowed down to half a second
 SLOW_WRITER = """
@@ -167,6 +168,7 @@ def test_the_driver_says_how_new_it_is(tmp_path: Path, monkeypatch: pytest.Monke
     [
         ("", OURS),
         (f"--xla_a=1 {OURS}", f"--xla_a=1 {OURS}"),
+        ("flags.txt", "flags.txt"),  # a file, which XLA reads
         ("--xla_gpu_autotune_level=4", "--xla_gpu_autotune_level=4 --xla_gpu_enable_triton_gemm=false"),
     ],
 )

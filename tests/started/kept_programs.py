@@ -41,7 +41,8 @@ def kept_in(folder: Path, compile_anew: Compile) -> Compile:
         if backend.platform != "cpu":
             return compile_anew(backend, module, devices, options, callbacks)
         text = module.operation.get_asm(enable_debug_info=False).encode()
-        place = folder / hashlib.sha256(text + options.SerializeAsString()).hexdigest()
+        flags = os.environ.get("XLA_FLAGS", "").encode()  # processes that a test starts may have others
+        place = folder / hashlib.sha256(b"|".join((text, options.SerializeAsString(), flags))).hexdigest()
         if place.exists():
             return backend.deserialize_executable(place.read_bytes(), devices, options, callbacks)
         program = compile_anew(backend, module, devices, options, callbacks)
