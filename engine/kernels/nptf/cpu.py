@@ -24,7 +24,7 @@ from gammasky.engine.kernels.elementary import logarithm
 from gammasky.engine.kernels.nptf.lanes import add_scaled, collect
 from gammasky.engine.kernels.nptf.plan import CHUNKS, LANES, PixelPlan
 from gammasky.engine.kernels.nptf.recursion import Floats, Rows, Whole, recursion, rows_for
-from gammasky.engine.kernels.nptf.scaled import scaled_gradient, scaled_pixel
+from gammasky.engine.kernels.nptf.scaled import ZERO_POWER, add_product, scaled_gradient, scaled_pixel
 from gammasky.engine.kernels.policy import COMPILE
 from gammasky.engine.kernels.threads import run_tasks, thread_count
 from gammasky.engine.kernels.vectors import WIDTH
@@ -122,7 +122,12 @@ def _one_by_one(
         log_p[pixel] = work[at.total, lane] if work[at.y + 1, lane] >= 0.0 else math.nan
         weight, power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
         if k > 0:
-            log_p[pixel] += scaled_pixel(k, work[at.y : at.y + k + 1, lane], weight, power)
+            y, y_power = np.zeros(k + 1), np.full(k + 1, ZERO_POWER)
+            add_product(y, y_power, 1, 1.0, work[at.mean, lane])
+            for i in range(place.populations):
+                for m in range(1, k + 1):
+                    add_product(y, y_power, m, m * x[place.row + i * place.stride + m], work[at.template + i, lane])
+            log_p[pixel] += scaled_pixel(k, y, y_power, weight, power)
         if want_gradient:
             factor = cotangent[pixel]
             d_mean[pixel] = factor * ((math.ldexp(weight[1], power[1]) if k > 0 else 0.0) - 1.0)

@@ -96,6 +96,38 @@ __device__ double scaled(double value, int power, int *result)
     return mantissa;
 }
 
+// A number that carries a power of 2.
+struct Number {
+    double value;
+    int power;
+};
+
+__device__ Number number(double value, int power)
+{
+    Number result = {0.0, 0};
+    result.value = scaled(value, power, &result.power);
+    return result;
+}
+
+__device__ Number times(Number a, Number b) { return number(a.value * b.value, max(a.power + b.power, ZERO_POWER)); }
+
+__device__ Number plus(Number a, Number b)
+{
+    const Number large = a.power > b.power ? a : b, small = a.power > b.power ? b : a;
+    const int shift = large.power - small.power;
+    return shift > LAST_SHIFT ? large : number(large.value + ldexp(small.value, -shift), large.power);
+}
+
+// m x_m of the pixel; neither it nor one of its products T_i X_{i,m} needs to be in the range of float64.
+__device__ Number weighted_term(const View &view, Index m)
+{
+    Number total = number(m == 1 ? view.mean : 0.0, 0);
+    for (Index i = 0; i < view.populations; ++i)
+        total = plus(total, times(number(view.templates[i * view.template_step], 0),
+                                  number(view.x[i * view.x_step + m], 0)));
+    return times(total, number((double)m, 0));
+}
+
 // The recursion of one pixel, each block of whose q_n shares a power of 2; false where they are too far apart. The power
 // of block b is q_power[b] until all q_n are there.
 __device__ bool recursion_by_blocks(Index k, const View &view, Column work)
@@ -147,10 +179,11 @@ __device__ bool scaled_recursion(Index k, const View &view, Column work)
     if (recursion_by_blocks(k, view, work))
         return true;
     for (Index m = 1; m <= k; ++m) {
-        const double y = m * term(view, m);
-        if (!(y >= 0.0 && y <= 1.7976931348623157e308))
+        const Number y = weighted_term(view, m);
+        if (!(y.value >= 0.0 && between(m * term(view, m), 0.0, 1.7976931348623157e308)))
             return false;
-        work.y[m * LANES] = scaled(y, 0, &work.y_power[m * LANES]);
+        work.y[m * LANES] = y.value;
+        work.y_power[m * LANES] = y.power;
     }
     work.q[0] = 0.5;
     work.q_power[0] = 1;

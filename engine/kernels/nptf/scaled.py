@@ -15,6 +15,7 @@ from numba import njit
 from gammasky.engine.kernels.nptf.recursion import Floats, Whole
 from gammasky.engine.kernels.policy import COMPILE
 
+LOWEST = -2000  # power of 2 of which no mantissa is a float64
 ZERO_POWER = -(10**9)  # power of 2 that stands for zero: below any that occurs, and twice it still fits 32 bits
 POWERS = np.append(0.5 ** np.arange(256), 0.0)  # a term below 2^-255 of the largest one adds nothing
 USUAL = 900  # powers of 2 up to which a weight is a number by itself
@@ -31,6 +32,17 @@ def scaled(value: float, power: int) -> tuple[float, int]:
     """value * 2^power as a mantissa in [0.5, 1) and a power of 2."""
     mantissa, shift = math.frexp(value)
     return mantissa, power + shift if mantissa != 0.0 else ZERO_POWER
+
+
+@njit(**COMPILE)
+def add_product(y: Floats, y_power: Whole, m: int, a: float, b: float) -> None:
+    """Add a * b to y[m] * 2^y_power[m]; neither the product nor the sum needs to be in the range of float64."""
+    of_a, a_power = math.frexp(a)
+    of_b, b_power = math.frexp(b)
+    product, power = scaled(of_a * of_b, a_power + b_power)
+    top = max(power, y_power[m])
+    here, more = min(top - y_power[m], POWERS.size - 1), min(top - power, POWERS.size - 1)
+    y[m], y_power[m] = scaled(y[m] * POWERS[here] + product * POWERS[more], top)
 
 
 @njit(**COMPILE)
@@ -82,29 +94,33 @@ def _by_blocks(k: int, y: Floats, q: Floats, q_power: Whole) -> bool:
 
 
 @njit(**COMPILE)
-def scaled_recursion(k: int, y: Floats, q: Floats, q_power: Whole) -> bool:
-    """Fill q_n = q[n] * 2^q_power[n] (k + 1,) from y (k + 1,) = m x_m; False where a y is negative, infinite or NaN."""
-    mantissa, y_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
+def scaled_recursion(k: int, y: Floats, y_power: Whole, q: Floats, q_power: Whole) -> bool:
+    """Fill q_n = q[n] * 2^q_power[n] (k + 1,); False where a y is negative, infinite or NaN.
+
+    Args:
+        k: the last n. y, y_power (k + 1,): m x_m = y[m] * 2^y_power[m], as `add_product` leaves them.
+    """
+    plain = np.zeros(k + 1)  # what underflows here is nothing beside blocks that are narrow
     for m in range(1, k + 1):
-        if not (y[m] >= 0.0 and y[m] < math.inf):  # NaN too
+        plain[m] = math.ldexp(y[m], max(y_power[m], LOWEST))
+        if not (y[m] >= 0.0 and plain[m] < math.inf):  # NaN too
             return False
-        mantissa[m], y_power[m] = scaled(y[m], 0)
-    if _by_blocks(k, y, q, q_power):
+    if _by_blocks(k, plain, q, q_power):
         return True
     q[0], q_power[0] = 0.5, 1
     for n in range(1, k + 1):
-        q[n], q_power[n] = _scaled_dot(n, mantissa, y_power, q, q_power, n)
+        q[n], q_power[n] = _scaled_dot(n, y, y_power, q, q_power, n)
     return True
 
 
 @njit(**COMPILE)
-def scaled_pixel(k: int, y: Floats, weight: Floats, weight_power: Whole) -> float:
-    """log q_k of one pixel in the whole range of float64 and beyond, from y (k + 1,) = m x_m and k >= 1.
+def scaled_pixel(k: int, y: Floats, y_power: Whole, weight: Floats, weight_power: Whole) -> float:
+    """log q_k of one pixel in the whole range of float64 and beyond, from m x_m = y[m] * 2^y_power[m] (k + 1,), k >= 1.
 
     Fills d log p_k / d x_m = weight[m] * 2^weight_power[m] for m >= 1.
     """
     q, q_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
-    if not scaled_recursion(k, y, q, q_power):
+    if not scaled_recursion(k, y, y_power, q, q_power):
         weight[:] = math.nan
         return math.nan
     for m in range(1, k + 1):

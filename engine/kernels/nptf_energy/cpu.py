@@ -14,6 +14,9 @@ with d(t) = c(t) / (mu_e + phi_e t), the product without one photon of the bin. 
 a difference, which loses digits where it takes the smaller of the two parts from c_n. So the d_n are worked out from
 the lowest power up as long as mu d_n is the larger part, and from the highest down where phi d_{n-1} is: all factors
 of c have real roots, so d_n / d_{n-1} falls with n, and the one range begins where the other ends. Errors do not grow.
+Where c has underflowed at the end that a range begins with, what is lost there falls like 1 / s! within s steps, in
+which c may grow as fast as the larger part of a factor is above the smaller: this is too few steps for means or shares
+far below the other, whose gradient is left to `scaled`.
 
 Strips of `WIDTH` pixels run side by side as in `nptf.cpu`. A pixel's bins without photons only add their means, so that
 the bins that matter are gathered in slots, of each pixel its own. So that nothing leaves the range of float64, t is
@@ -33,7 +36,9 @@ from gammasky.engine.kernels.elementary import logarithm
 from gammasky.engine.kernels.nptf.lanes import add_scaled, add_terms, all_between, collect, convolve, convolve_four
 from gammasky.engine.kernels.nptf.plan import CHUNKS, LANES
 from gammasky.engine.kernels.nptf.recursion import Floats, Whole
+from gammasky.engine.kernels.nptf.scaled import ZERO_POWER, add_product, scaled_gradient
 from gammasky.engine.kernels.nptf_energy.lanes import (
+    VANISHING,
     binomials_two,
     clear,
     correlate_four,
@@ -54,6 +59,8 @@ from gammasky.engine.kernels.vectors import WIDTH
 
 TASKS_PER_THREAD = 4
 SMALLEST = 1e-90  # of S: what underflowed among its terms is less than 1e-108
+LOST = 1e-290  # a coefficient of c below this may have lost digits to underflow
+FAR = 1e-6  # ratio of the parts of a factor from which on c may get from LOST to what matters within fifteen steps
 
 
 @njit(**COMPILE)
@@ -144,6 +151,24 @@ def _log_p(
 
 
 @njit(**COMPILE)
+def _can_divide(k: int, slots: int, c: int, work: Floats, at: Rows) -> bool:
+    """Whether quotients of c, of degree k or less in each lane, can be worked out from its ends."""
+    if all_between(work, c, c, LOST, math.inf) and all_between(work, c + k, c + k, LOST, math.inf):
+        return True
+    for lane in range(WIDTH):
+        degree, low, high = 0.0, False, False
+        for slot in range(slots):
+            if work[at.photons + slot, lane] > 0.0:
+                mean, phi = work[at.mean + slot, lane], work[at.phi + slot, lane]
+                degree += work[at.photons + slot, lane]
+                low = low or VANISHING <= mean < FAR * phi
+                high = high or VANISHING <= phi < FAR * mean
+        if (low and work[c, lane] < LOST) or (high and work[c + int(degree), lane] < LOST):
+            return False
+    return True
+
+
+@njit(**COMPILE)
 def _by_bins(
     pixels: Whole, used: int, k: int, slots: int, c: int, bins: Short, place: int, cotangent: Floats, d_mean: Floats,
     work: Floats, at: Rows,
@@ -203,15 +228,15 @@ def _one_by_one(
         if pixel < 0:
             continue
         k = bins[:, pixel].sum()
-        y, constant = np.zeros(k + 1), -mean[:, pixel].sum()
+        y, y_power, constant = np.zeros(k + 1), np.full(k + 1, ZERO_POWER), -mean[:, pixel].sum()
         for i in range(populations):
             begin = row + i * stride
             constant += templates[i, pixel] * x[begin]
             for m in range(1, k + 1):
-                y[m] += m * x[begin + m] * templates[i, pixel]
+                add_product(y, y_power, m, m * x[begin + m], templates[i, pixel])
         weight, power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
         by_mean, by_share = np.zeros(len(bins)), np.zeros(len(bins))
-        log_s = scaled_pixel(bins[:, pixel], y, mean[:, pixel], shares, weight, power, by_mean, by_share)
+        log_s = scaled_pixel(bins[:, pixel], y, y_power, mean[:, pixel], shares, weight, power, by_mean, by_share)
         log_p[pixel] = constant + log_s
         if want_gradient:
             factor = cotangent[pixel]
@@ -219,12 +244,9 @@ def _one_by_one(
             d_shares += factor * by_share
             for i in range(populations):
                 begin, first = row + i * stride, at.d_x + i * at.step
-                total = 0.0
-                for m in range(k + 1):
-                    slope = math.ldexp(factor * weight[m], power[m])
-                    work[first + m, lane] += templates[i, pixel] * slope
-                    total += x[begin + m] * slope
-                d_templates[i, pixel] = total
+                scale, d_x = factor * templates[i, pixel], work[first : first + k + 1, lane]
+                total = scaled_gradient(k, scale, weight, power, x[begin : begin + k + 1], d_x)
+                d_templates[i, pixel] = factor * total
 
 
 @njit(**COMPILE)
@@ -260,7 +282,8 @@ def _groups(
                 weights(k, work, at)
                 weighted = k
             weigh(work, at.scale, at.z, at.weight, at.q, c, k)
-            if not (good and all_between(work, at.scale, at.scale, SMALLEST, math.inf)):
+            good = good and all_between(work, at.scale, at.scale, SMALLEST, math.inf)
+            if not (good and (not want_gradient or _can_divide(k, slots, c, work, at))):
                 _one_by_one(
                     strips, strip, bins, mean, templates, x, row, stride, shares, cotangent, log_p, d_mean,
                     d_templates, d_shares, work, at, want_gradient,

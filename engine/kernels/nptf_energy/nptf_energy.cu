@@ -7,6 +7,8 @@
 #define LARGEST 1.7976931348623157e308
 #define SMALLEST 1e-90    // of the sum: what underflowed among its terms is less than 1e-108
 #define VANISHING 1e-290  // a mean or share whose inverse might not be a float64
+#define LOST 1e-290       // a coefficient below this may have lost digits to underflow
+#define FAR 1e-6          // ratio of the parts of a factor from which on this spoils quotients; see cpu.py
 #define EULER 2.718281828459045
 
 // The energy bins of one pixel: entry e of counts, mean and d_mean at e * step, of shares at e, of by_share at e * LANES.
@@ -22,27 +24,6 @@ struct Coefficients {
     double *value;
     int *power;
 };
-
-struct Number {
-    double value;
-    int power;
-};
-
-__device__ Number number(double value, int power)
-{
-    Number result = {0.0, 0};
-    result.value = scaled(value, power, &result.power);
-    return result;
-}
-
-__device__ Number times(Number a, Number b) { return number(a.value * b.value, max(a.power + b.power, ZERO_POWER)); }
-
-__device__ Number plus(Number a, Number b)
-{
-    const Number large = a.power > b.power ? a : b, small = a.power > b.power ? b : a;
-    const int shift = large.power - small.power;
-    return shift > LAST_SHIFT ? large : number(large.value + ldexp(small.value, -shift), large.power);
-}
 
 __device__ Number entry(const double *value, const int *power, Index n)
 {
@@ -93,6 +74,20 @@ __device__ void divided(Index k, const double *c, const double *z, double mu, do
     *by_share = second;
 }
 
+// Whether quotients of c can be worked out from its ends.
+__device__ bool can_divide(Index k, const double *c, const Bins &bins, double units, double unit)
+{
+    const bool lowest = c[0] < LOST, highest = c[k * LANES] < LOST;
+    bool good = true;
+    for (Index e = 0; (lowest || highest) && e < bins.number; ++e) {
+        const double mu = bins.mean[e * bins.step] * units, phi = bins.shares[e] * (unit * units);
+        if (bins.counts[e * bins.step] > 0)
+            good = good && !(lowest && mu >= VANISHING && mu < FAR * phi) &&
+                   !(highest && phi >= VANISHING && phi < FAR * mu);
+    }
+    return good;
+}
+
 // log of the sum of one pixel in plain floating point, and with `want_gradient` its derivatives, times `factor` those by
 // means and shares, and in y the weights d log P / d x_m; false where a number left the safe range.
 __device__ bool plain(
@@ -126,7 +121,7 @@ __device__ bool plain(
         sum += y[n * LANES] * row[n * LANES];
         weight *= (n + 1) / unit;
     }
-    if (!between(sum, SMALLEST, LARGEST))
+    if (!between(sum, SMALLEST, LARGEST) || (want_gradient && !can_divide(k, row, bins, units, unit)))
         return false;
     *log_sum = log(sum) - k * log(units);
     if (!want_gradient)

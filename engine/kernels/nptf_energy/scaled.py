@@ -13,7 +13,7 @@ from gammasky.engine.kernels.policy import COMPILE
 
 
 @njit(**COMPILE)
-def _dot(
+def dot(
     a: Floats, a_power: Whole, first: int, step: int, b: Floats, b_power: Whole, begin: int, number: int
 ) -> tuple[float, int]:
     """sum_{j < number} a[first + step j] b[begin + j] for numbers that are each a mantissa times a power of 2."""
@@ -57,26 +57,27 @@ def _polynomial(bins: Whole, mean: Floats, shares: Floats, c: Floats, c_power: W
         old[: degree + 1], old_power[: degree + 1] = c[: degree + 1], c_power[: degree + 1]
         for n in range(degree + k + 1):
             first, last = max(0, n - degree), min(k, n)
-            c[n], c_power[n] = _dot(old, old_power, n - first, -1, high, high_power, first, last - first + 1)
+            c[n], c_power[n] = dot(old, old_power, n - first, -1, high, high_power, first, last - first + 1)
         degree += k
     return degree
 
 
 @njit(**COMPILE)
 def scaled_pixel(
-    bins: Whole, y: Floats, mean: Floats, shares: Floats, weight: Floats, weight_power: Whole, by_mean: Floats,
-    by_share: Floats,
+    bins: Whole, y: Floats, y_power: Whole, mean: Floats, shares: Floats, weight: Floats, weight_power: Whole,
+    by_mean: Floats, by_share: Floats,
 ) -> float:  # fmt: skip
     """log S of one pixel, the sum of n! q_n c_n with the k_e! in c, in the whole range of float64 and beyond.
 
     Args:
-        bins (E,): counts, K in all. y (K + 1,): m x_m. mean, shares (E,): as they are.
+        bins (E,): counts, K in all. mean, shares (E,): as they are.
+        y, y_power (K + 1,): m x_m, as mantissas and powers of 2.
         weight, weight_power (K + 1,): receive d log S / d x_m, as mantissas and powers of 2; 1 for m = 0.
         by_mean, by_share (E,): receive d log S / d mu_e and d log S / d phi_e.
     """
     k = bins.sum()
     q, q_power = np.zeros(k + 1), np.zeros(k + 1, dtype=np.int64)
-    good = scaled_recursion(k, y, q, q_power)
+    good = scaled_recursion(k, y, y_power, q, q_power)
     for e in range(len(bins)):
         good = good and mean[e] >= 0.0 and shares[e] >= 0.0 and mean[e] < math.inf and shares[e] < math.inf
     if not good:
@@ -92,10 +93,10 @@ def scaled_pixel(
             factorial, power = scaled(factorial * n, power)
         z[n], z_power[n] = scaled(factorial * q[n], max(power + q_power[n], ZERO_POWER))
         h[n], h_power[n] = scaled(factorial * c[n], max(power + c_power[n], ZERO_POWER))
-    total, top = _dot(z, z_power, 0, 1, c, c_power, 0, k + 1)
+    total, top = dot(z, z_power, 0, 1, c, c_power, 0, k + 1)
     possible = total > 0.0
     for m in range(k + 1):
-        found, found_power = _dot(h, h_power, m, 1, q, q_power, 0, k - m + 1)
+        found, found_power = dot(h, h_power, m, 1, q, q_power, 0, k - m + 1)
         weight[m] = found / total if possible else math.nan
         weight_power[m] = found_power - top if possible else 0
     weight[0], weight_power[0] = 1.0, 0
@@ -108,8 +109,8 @@ def scaled_pixel(
         c[:], c_power[:] = 0.0, ZERO_POWER
         _polynomial(fewer, mean, shares, c, c_power)
         fewer[e] = bins[e]
-        found, found_power = _dot(z, z_power, 0, 1, c, c_power, 0, k)
+        found, found_power = dot(z, z_power, 0, 1, c, c_power, 0, k)
         by_mean[e] = math.ldexp(found / total, found_power - top) if possible else math.nan
-        found, found_power = _dot(z, z_power, 1, 1, c, c_power, 0, k)
+        found, found_power = dot(z, z_power, 1, 1, c, c_power, 0, k)
         by_share[e] = math.ldexp(found / total, found_power - top) if possible else math.nan
     return math.log(total) + top * LOG_2 if possible else -math.inf

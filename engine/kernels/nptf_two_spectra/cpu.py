@@ -11,7 +11,9 @@ have the same part in the product, so the derivative by mu_e, phi_e and phi'_e i
 where the last one is removed; the product before it is kept from the way forward.
 
 Units: t is taken in units in which no z_n exceeds 1, and every factor is divided by the sum of its terms, so that the
-coefficients are probabilities. Then numbers stay in range to a thousand photons whatever the means (`MOST_PHOTONS`).
+coefficients are probabilities. S is then at most 1, but for a bright pixel it may be 1e-300: all three of its factors
+are lifted by powers of 2 that make use of the whole range of float64, which does for all usual pixels up to a thousand
+photons. What leaves the range all the same is done again in `scaled`, where each number carries a power of its own.
 """
 
 from __future__ import annotations
@@ -22,20 +24,36 @@ import numpy as np
 from numba import njit
 
 from gammasky.engine.kernels.nptf.recursion import Floats, Whole
-from gammasky.engine.kernels.nptf.scaled import LOG_2, POWERS, ZERO_POWER, scaled, scaled_gradient, scaled_recursion
+from gammasky.engine.kernels.nptf.scaled import (
+    LOG_2,
+    LOWEST,
+    POWERS,
+    ZERO_POWER,
+    add_product,
+    scaled,
+    scaled_gradient,
+    scaled_recursion,
+)
+from gammasky.engine.kernels.nptf_two_spectra.scaled import scaled_pixel
 from gammasky.engine.kernels.policy import COMPILE, SAFE_HIGH, SAFE_LOW
 from gammasky.engine.kernels.threads import run_tasks
 
 MOST_PHOTONS = 1000  # of all bins in a pixel
 MODERATE = 300  # powers of 2 of numbers whose products with those of the safe range stay in that of float64
+LIFT, LIFT_OF_SOURCES = 300, 350  # powers of 2 that coefficients, and z_n, are multiplied with
+LIFT_OF_ALL = LIFT + 2 * LIFT_OF_SOURCES
+#: Of S with its lifts, 2^-1130 without. The z_n and coefficients that underflow, below 2^-1322, add less than 2^-1280.
+SMALLEST = 2.0**-130
 PARTS = 16  # of the pixels, which threads share; results do not depend on the number of threads
 
 
 @njit(**COMPILE)
 def _recursion(k: int, y: Floats, q: Floats) -> bool:
-    """Fill q_n (k + 1,) from y (k + 1,) = m x_m; False where one leaves the safe range."""
+    """Fill q_n (k + 1,) from y (k + 1,) = m x_m; False where one leaves the safe range, or a y is negative."""
     q[0] = 1.0
     for n in range(1, k + 1):
+        if y[n] < 0.0:
+            return False
         total = 0.0
         for m in range(1, n + 1):
             total += y[m] * q[n - m]
@@ -46,13 +64,19 @@ def _recursion(k: int, y: Floats, q: Floats) -> bool:
 
 
 @njit(**COMPILE)
-def _photons(k: int, y: Floats, q: Floats, q_power: Whole, r: Floats, r_power: Whole, z: Floats) -> float:
-    """The numbers of one kind of sources, from y (k + 1,) = m x_m.
+def _photons(
+    k: int, y: Floats, y_power: Whole, q: Floats, q_power: Whole, r: Floats, r_power: Whole, z: Floats
+) -> float:  # fmt: skip
+    """The numbers of one kind of sources, from m x_m = y[m] * 2^y_power[m] (k + 1,).
 
-    Fills q_n, r_n and z_n = q_n r_n (k + 1,), with r_n = n! / u^n and the unit u for which the largest z_n, n > 0, is
-    about 1. Returns log2 of the unit; NaN where a y is negative, infinite or NaN.
+    Fills q_n, r_n and z_n = q_n r_n (k + 1,), with r_n = n! / u^n, lifted, and the unit u for which the largest of
+    n! q_n / u^n, n > 0, is about 1; without sources it is K / e, for which n! / u^n is. Returns log2 of the unit; NaN
+    where a y is negative, infinite or NaN.
     """
-    if not _recursion(k, y, q) and not scaled_recursion(k, y, q, q_power):
+    plain = np.zeros(k + 1)
+    for m in range(1, k + 1):
+        plain[m] = math.ldexp(y[m], max(y_power[m], LOWEST))
+    if not _recursion(k, plain, q) and not scaled_recursion(k, y, y_power, q, q_power):
         return math.nan
     log_factorial, log_unit = 0.0, -1e300
     for n in range(1, k + 1):
@@ -60,12 +84,12 @@ def _photons(k: int, y: Floats, q: Floats, q_power: Whole, r: Floats, r_power: W
         if q[n] > 0.0:
             log_unit = max(log_unit, (math.log2(q[n]) + q_power[n] + log_factorial) / n)
     if log_unit < -1e299:  # no photon of these sources
-        log_unit = 0.0
+        log_unit = math.log2(max(k, 1) / math.e)
     log_factorial = 0.0
     for n in range(k + 1):
         if n > 0:
             log_factorial += math.log2(n)
-        exponent = log_factorial - n * log_unit
+        exponent = log_factorial - n * log_unit + LIFT_OF_SOURCES
         whole = math.floor(exponent)
         r[n], r_power[n] = scaled(2.0 ** (exponent - whole), int(whole))
         z[n] = math.ldexp(q[n] * r[n], max(q_power[n] + r_power[n], -5000))
@@ -146,13 +170,14 @@ def _by_sources(
 
 @njit(**COMPILE)
 def _pixel(
-    counts: Whole, y: Floats, mean: Floats, shares: Floats, by_x: Floats, by_x_power: Whole, by_mean: Floats,
-    by_share: Floats, want_gradient: bool,
+    counts: Whole, y: Floats, y_power: Whole, mean: Floats, shares: Floats, by_x: Floats, by_x_power: Whole,
+    by_mean: Floats, by_share: Floats, want_gradient: bool,
 ) -> float:  # fmt: skip
     """log S of one pixel.
 
     Args:
-        counts (E,), mean (E,): of its bins. y (2, K + 1): m x_m of each kind. shares (2, E): their spectra.
+        counts (E,), mean (E,): of its bins. shares (2, E): the spectra.
+        y, y_power (2, K + 1): m x_m of each kind, as mantissas and powers of 2.
         by_x, by_x_power (2, K + 1): receive d log S / d x_m, where it is wanted, as mantissas and powers of 2.
         by_mean (E,), by_share (2, E): receive the other derivatives.
     """
@@ -162,7 +187,7 @@ def _pixel(
     z, unit = np.zeros((2, k + 1)), np.zeros(2)
     good = True
     for kind in range(2):
-        unit[kind] = _photons(k, y[kind], q[kind], q_power[kind], r[kind], r_power[kind], z[kind])
+        unit[kind] = _photons(k, y[kind], y_power[kind], q[kind], q_power[kind], r[kind], r_power[kind], z[kind])
         good = good and not math.isnan(unit[kind])
     for e in range(len(counts)):
         good = good and 0.0 <= mean[e] < math.inf
@@ -187,7 +212,7 @@ def _pixel(
         size[slot] = top + math.log2(total)
         log_scale += counts[e] * size[slot]
     c, kept, degree = np.zeros((k + 2, k + 2)), np.zeros((len(used), k + 1, k + 1)), 0
-    c[0, 0] = 1.0
+    c[0, 0] = 2.0**LIFT
     for slot in range(len(used)):
         for number in range(counts[used[slot]]):
             if want_gradient and number + 1 == counts[used[slot]]:
@@ -201,11 +226,9 @@ def _pixel(
             h[0, n] += c[n, j] * z[1, j]
             h[1, j] += c[n, j] * z[0, n]
         total += z[0, n] * h[0, n]
-    possible = total > 0.0 and log_scale > -1e299
+    if not (total > SMALLEST and log_scale > -1e299):  # a bin that nothing reaches has -1e300
+        return scaled_pixel(counts, q, q_power, mean, shares, by_x, by_x_power, by_mean, by_share, want_gradient)
     if want_gradient:
-        if not possible:
-            by_x[:], by_mean[:], by_share[:] = math.nan, math.nan, math.nan
-            return -math.inf
         by_mean[:], by_share[:] = 0.0, 0.0
         for kind in range(2):
             _by_sources(k, h[kind], r[kind], r_power[kind], q[kind], q_power[kind], total, by_x[kind], by_x_power[kind])
@@ -223,7 +246,7 @@ def _pixel(
                     by_share[0, e] = _unscaled(counts[e] * by_phi, unit[0] - size[slot])
                     by_share[1, e] = _unscaled(counts[e] * by_other, unit[1] - size[slot])
                 _back(c, degree, factor[slot, 0], factor[slot, 1], factor[slot, 2])
-    return math.log(total) + log_scale * LOG_2 if possible else -math.inf
+    return math.log(total) + (log_scale - LIFT_OF_ALL) * LOG_2
 
 
 @njit(**COMPILE)
@@ -245,12 +268,15 @@ def _pixels(
     for pixel in range(first, n_pixels, step):
         counts, own, factor = bins[:, pixel].copy(), region[pixel], cotangent[pixel]
         k, constant = counts.sum(), -mean[:, pixel].sum()
-        y, by_x, by_x_power = np.zeros((2, k + 1)), np.zeros((2, k + 1)), np.zeros((2, k + 1), dtype=np.int64)
+        y, y_power = np.zeros((2, k + 1)), np.full((2, k + 1), ZERO_POWER)
+        by_x, by_x_power = np.zeros((2, k + 1)), np.zeros((2, k + 1), dtype=np.int64)
         for i in range(len(kinds)):
             constant += templates[i, pixel] * x[i, own, 0]
             for m in range(1, k + 1):
-                y[kinds[i], m] += m * x[i, own, m] * templates[i, pixel]
-        log_s = _pixel(counts, y, mean[:, pixel], spectra[:, own], by_x, by_x_power, by_mean, by_share, want_gradient)
+                add_product(y[kinds[i]], y_power[kinds[i]], m, m * x[i, own, m], templates[i, pixel])
+        log_s = _pixel(
+            counts, y, y_power, mean[:, pixel], spectra[:, own], by_x, by_x_power, by_mean, by_share, want_gradient
+        )
         log_p[pixel] = constant + log_s - log_factorial[pixel]
         if want_gradient:
             for e in range(n_bins):

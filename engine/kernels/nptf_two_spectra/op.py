@@ -81,7 +81,7 @@ def two_spectra_log_likelihood(
 
 
 def require_few_photons(plan: JointPlan) -> None:
-    """Refuse counts whose likelihood would take too long and leave the range of numbers.
+    """Refuse counts whose likelihood would take too long.
 
     Raises:
         InputError: names the largest count, and the remedies.

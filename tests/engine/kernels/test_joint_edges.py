@@ -50,18 +50,36 @@ def test_many_photons(make: Any, backend: str, mean: float) -> None:
     check(make(6, [[photons, 3], [260 * photons // 700, 0], [30, 1]], mean=mean, brightness=20.0), backend)
 
 
+def test_products_below_the_range(kernel: str, make: Any) -> None:
+    """Sources so rare that T x_m is no float64, beside smooth emission that is none or as faint."""
+    joint = make(17, np.random.default_rng(17).integers(1, 9, (3, 20)))
+    mean, templates, x, spectrum = joint.point
+    mean = 1e-280 * mean * (np.arange(20) % 2)
+    check(Joint(joint.counts, joint.region, (mean, 1e-160 * templates, 1e-160 * x, spectrum)), kernel)
+
+
 def test_no_photon_and_single_ones(kernel: str, make: Any) -> None:
     check(make(7, [[0, 1, 0, 0], [0, 0, 1, 2]]), kernel)
 
 
-@pytest.mark.parametrize("share", [[0.0, 0.4, 0.6], [1.0, 0.0, 0.0], [1e-300, 0.5, 0.5], [0.0, 0.0, 1.0]])
+@pytest.mark.parametrize(
+    "share",
+    [
+        [0.0, 0.4, 0.6],
+        [1.0, 0.0, 0.0],
+        [1e-300, 0.5, 0.5],
+        [0.0, 0.0, 1.0],
+        [1e-150, 2e-150, 5e-151],
+        [1e-40, 3e-40, 1.0],
+    ],
+)
 def test_bins_that_the_sources_do_not_reach(kernel: str, make: Any, share: list[float]) -> None:
     joint = make(8, np.random.default_rng(8).integers(0, 9, (3, 20)))
     mean, templates, x, _ = joint.point
     check(Joint(joint.counts, joint.region, (mean, templates, x, np.array([share, share]))), kernel)
 
 
-@pytest.mark.parametrize("small", [0.0, 1e-300, 1e-40])
+@pytest.mark.parametrize("small", [0.0, 1e-300, 1e-150, 1e-40, 1e-20])
 def test_bins_without_smooth_emission(kernel: str, make: Any, small: float) -> None:
     joint = make(9, np.random.default_rng(9).integers(0, 9, (3, 20)))
     mean, templates, x, spectrum = joint.point

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import mpmath
 import numpy as np
@@ -93,6 +94,25 @@ def test_bright_source_far_above_a_bright_mean(make_problem: Any) -> None:
     one, none = -1500 + 100 * np.log(1500) - mpmath.loggamma(101), -1500 + 5100 * np.log(1500) - mpmath.loggamma(5101)
     expected = float(mpmath.log(mpmath.exp(one) + mpmath.exp(none)) - 1)
     np.testing.assert_allclose(log_likelihood(single_pixel(make_problem, 5100, 1500.0, x)), expected, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("cupy")
+@pytest.mark.parametrize("backend", ["numba", "cuda"])
+def test_products_below_the_range(
+    backend: str, make_problem: Any, solve_exactly: Any, differentiate_exactly: Any
+) -> None:
+    """Sources so rare that T x_m is no float64, alone and beside smooth emission that is as faint."""
+    problem = make_problem(6, [1, 2, 9, 40, 41, 1, 9, 40], mean=1e-280)
+    problem = problem._replace(templates=1e-160 * problem.templates, x=1e-160 * problem.x)
+    problem.mean[:5] = 0.0
+    solved = solve_exactly(problem)
+    expected = [float(pixel.log_p) for pixel in solved]
+    np.testing.assert_allclose(log_likelihood(problem, backend), expected, rtol=1e-12)
+    plan = PixelPlan.build(problem.counts, problem.region, problem.n_regions)
+    slopes = jax.grad(lambda *point: pixel_log_likelihood(plan, *point, backend=backend).sum(), argnums=(1, 2))
+    found = slopes(*map(jnp.asarray, problem.point))
+    for one, other in zip(found, differentiate_exactly(problem, solved)[1:], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-11)
 
 
 @pytest.mark.parametrize("mean", [1e-12, 1e-3, 8.0, 1e3, 1e4])

@@ -111,28 +111,43 @@ def test_values_are_those_of_the_generating_function_in_all_bins(make: Any, bins
     np.testing.assert_allclose(two.value(backend), expected, rtol=1e-12)
 
 
+def check_slopes(two: Two, pixel: int, digits: int = 40) -> None:
+    """Hold one entry of each kind of the gradient of a pixel against differences with that many digits."""
+    step, of_region = 1e-12, two.region[pixel]
+    alone = two.gradient(np.eye(two.counts.shape[1])[pixel])
+    entries = (0, (1, pixel)), (1, (1, pixel)), (2, (0, of_region, 2)), (3, (1, of_region, len(two.counts) - 1))
+    for part, index in entries:
+        sides = []
+        for sign in (1.0, -1.0):
+            point = [np.array(array) for array in two.point]
+            point[part][index] += sign * step * point[part][index]
+            with mpmath.workdps(digits):
+                moved = Two(two.counts, two.region, tuple(point))
+                sides.append((mpmath.log(several_variables(moved, pixel)), point[part][index]))
+        with mpmath.workdps(digits):
+            slope = float((sides[0][0] - sides[1][0]) / (mpmath.mpf(sides[0][1]) - mpmath.mpf(sides[1][1])))
+        assert alone[part][index] == pytest.approx(slope, rel=1e-8, abs=1e-9)
+
+
 def test_gradient_entry_by_entry(make: Any) -> None:
     """By JAX through the reference, and by differences of 40 digits for one pixel of all kinds of entries."""
     two, weights = make(4, np.random.default_rng(4).integers(0, 6, (3, 9))), np.linspace(0.5, 2.0, 9)
     for found, expected in zip(two.gradient(weights), two.gradient(weights, "reference"), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
-    pixel, step = 3, 1e-12
-    alone = two.gradient(np.eye(9)[pixel])
-    for part, index in (
-        (0, (1, pixel)),
-        (1, (1, pixel)),
-        (2, (0, two.region[pixel], 2)),
-        (3, (1, two.region[pixel], 2)),
-    ):
-        sides = []
-        for sign in (1.0, -1.0):
-            point = [np.array(array) for array in two.point]
-            point[part][index] += sign * step * point[part][index]
-            with mpmath.workdps(40):
-                moved = Two(two.counts, two.region, tuple(point))
-                sides.append((mpmath.log(several_variables(moved, pixel)), point[part][index]))
-        slope = float((sides[0][0] - sides[1][0]) / (mpmath.mpf(sides[0][1]) - mpmath.mpf(sides[1][1])))
-        assert alone[part][index] == pytest.approx(slope, rel=1e-8, abs=1e-9)
+    check_slopes(two, 3)
+
+
+def assert_joint_slopes(same: Two) -> None:
+    """The gradient of a problem whose two spectra are one is that of the joint likelihood."""
+
+    def joint(*point: jax.Array) -> jax.Array:
+        return joint_log_likelihood(same.plan, *point, backend="numba").sum()
+
+    mean, templates, x, spectra = same.point
+    slopes = jax.grad(joint, argnums=(0, 1, 2, 3))(*map(jnp.asarray, (mean, templates, x, spectra[0])))
+    found = same.gradient(np.ones(same.counts.shape[1]))
+    for part, slope in zip((*found[:3], found[3].sum(axis=0)), slopes, strict=True):
+        np.testing.assert_allclose(part, slope, rtol=1e-9, atol=1e-11 * np.abs(slope).max())
 
 
 @pytest.mark.parametrize("photons", [5, 90, 900])
@@ -143,13 +158,7 @@ def test_one_spectrum_twice_is_the_joint_likelihood(make: Any, photons: int) -> 
     expected = joint_log_likelihood(two.plan, mean, templates, x, spectra[0], backend="numba")
     np.testing.assert_allclose(same.value(), expected, rtol=1e-12)
 
-    def joint(*point: jax.Array) -> jax.Array:
-        return joint_log_likelihood(two.plan, *point, backend="numba").sum()
-
-    slopes = jax.grad(joint, argnums=(0, 1, 2, 3))(*map(jnp.asarray, (mean, templates, x, spectra[0])))
-    found = same.gradient(np.ones(3))
-    for part, slope in zip((*found[:3], found[3].sum(axis=0)), slopes, strict=True):
-        np.testing.assert_allclose(part, slope, rtol=1e-9, atol=1e-11 * np.abs(slope).max())
+    assert_joint_slopes(same)
 
 
 def test_kinds_may_be_exchanged_and_one_may_have_no_sources(make: Any) -> None:
@@ -176,6 +185,33 @@ def test_numbers_stay_in_range(make: Any, scale: float) -> None:
             assert np.isfinite(part).all()
 
 
+@pytest.mark.parametrize(("mean", "faint"), [(100.0, 1.0), (100.0, 1e-6), (1.0, 0.0)])
+def test_a_thousand_photons_of_usual_sources(make: Any, mean: float, faint: float) -> None:
+    """Each term of S is a product of a thousand shares of a half or a third."""
+    two = make(16, [[1000]], mean=mean)
+    mean_of_bins, templates, x, spectra = two.point
+    point = (mean_of_bins, faint * templates, x)
+    same = Two(two.counts, two.region, (*point, np.stack([spectra[1], spectra[1]])))
+    expected = joint_log_likelihood(two.plan, *point, spectra[1], backend="numba")
+    np.testing.assert_allclose(same.value(), expected, rtol=1e-12)
+    if faint:
+        assert_joint_slopes(same)
+
+
+@pytest.mark.parametrize("counts", [[[3, 1, 4], [2, 4, 0]], [[1, 2], [2, 2], [2, 3]]])
+def test_far_beyond_the_range(make: Any, counts: Any) -> None:
+    """Sources of 1e-400, whose kinds shine apart but for 1e-200: by powers of 2, with spectra that differ."""
+    two = make(17, counts)
+    mean, templates, x, spectra = two.point
+    spectra = spectra * np.where(np.arange(len(counts)) == 0, [[1.0], [1e-200]], [[1e-200], [1.0]])[:, None]
+    rare = Two(two.counts, two.region, (1e-200 * mean, 1e-200 * templates, 1e-200 * x, spectra))
+    for pixel in range(two.counts.shape[1]):
+        with mpmath.workdps(40):
+            expected = float(mpmath.log(several_variables(rare, pixel)))
+        assert rare.value()[pixel] == pytest.approx(expected, rel=1e-12)
+        check_slopes(rare, pixel, digits=1000)  # what moves may be 1e-500 of the whole
+
+
 @pytest.mark.parametrize("share", [0.0, 1e-300, 1e-40])
 def test_kinds_that_never_meet(make: Any, share: float) -> None:
     """Each kind shines in bins of its own, without smooth emission: a product of two one-bin distributions."""
@@ -197,8 +233,9 @@ def test_what_cannot_be_is_impossible_and_what_is_no_number_stays_none(make: Any
     mean, templates, x, spectra = (np.array(array) for array in two.point)
     dark = Two(two.counts, two.region, (0.0 * mean, templates, x, spectra * [1.0, 0.0]))
     assert np.isneginf(dark.value()).tolist() == [True, False, False, True]
-    for part, index in ((0, (1, 0)), (3, (1, two.region[0], 0)), (2, (1, two.region[0], 1))):
-        for bad in (np.nan, -1.0):
+    entries = (0, (1, 0)), (3, (1, two.region[0], 0)), (2, (1, two.region[0], 1)), (2, (1, two.region[0], 2))
+    for part, index in entries:
+        for bad in (np.nan, -1.0, -1e-9):
             point = [np.array(array) for array in two.point]
             point[part][index] = bad
             found = Two(two.counts, two.region, tuple(point)).value()
