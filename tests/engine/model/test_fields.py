@@ -68,7 +68,7 @@ def test_a_template_is_times_exp_g_and_of_mean_one(build: Build, smooth_table: T
     expected = np.asarray(base.sky(base.parameters(jnp.zeros(base.n_latent))).templates["peak"]) * np.exp(g)
     expected /= expected[: pixels.n_region].mean()
     np.testing.assert_allclose(sky.templates["peak"], expected, rtol=1e-11)
-    assert np.std(g) > 0.01
+    assert np.std(g) > 1e-4  # far beyond the tolerance above, which so can fail
     found = model.expectation.field("z_g", theta, model.arrays["sky"])
     np.testing.assert_allclose(found, (g - g[: pixels.n_region].mean())[: pixels.n_region], atol=1e-12)
     zero = model.sky({**theta, "a": jnp.asarray(0.0)}).templates["peak"]
