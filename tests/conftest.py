@@ -54,9 +54,10 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = Path(worker["programs"] if worker else config.stash[PROGRAMS])
     keep_programs(folder)
     compile_kernels_once(folder)
-    os.environ["GAMMASKY_TEST_PROGRAMS"] = str(folder)  # for processes that a test starts
-    others = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder not in ("", STARTED)]
-    os.environ["PYTHONPATH"] = os.pathsep.join([STARTED, *others])
+    if worker or not config.getoption("numprocesses", None):  # tests run here: for processes that they start
+        os.environ["GAMMASKY_TEST_PROGRAMS"] = str(folder)
+        others = [one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one not in ("", STARTED)]
+        os.environ["PYTHONPATH"] = os.pathsep.join([STARTED, *others])
     if shift := config.getoption("--shift-seeds"):
         shift_seeds(shift)
 

@@ -39,5 +39,5 @@ def survival(observed: float, simulated: ArrayLike, degrees: int) -> Figure:
         panel.axvline(observed, color=COLOURS[1], label=f"observed: TS = {observed:.2f}")
         panel.set_yscale("log")
         panel.set(xlim=(0, most), ylim=(0.3 / n, 1.3), xlabel="TS = 2 Δ ln L", ylabel="share of skies with TS or more")
-        panel.legend(loc="upper right")
+        panel.legend(loc="upper right", frameon=True, facecolor="white", edgecolor="none", framealpha=1.0)
     return figure

@@ -50,6 +50,8 @@ def test_one_bin_is_the_nptf_likelihood(tmp_path: Path, regions: int, rtol: floa
     """The same numbers where the nodes of S are those of F; between them dN/dF is read off, to the step squared."""
     table = joint()
     table["region"] = table["region"] | {"exposure_regions": regions}
+    if regions > 1:  # half a step: a quarter of an error of up to 3e-5
+        table["source_grid"] = table["source_grid"] | {"nodes": 2 * table["source_grid"]["nodes"]}
     counts, exposure = photons(1), tilted(MEAN_EXPOSURE[:1])
     one = model_of(tmp_path / "flux", table, counts, exposure, edges=EDGES[:2])
     reference = float(one.pixels.reference_exposure[0])
