@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -99,6 +100,7 @@ def test_configure_sets_double_precision_and_the_cache(tmp_path: Path) -> None:
         "print(jax.config.jax_enable_x64, jax.config.jax_compilation_cache_dir)"
     )
     places = {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path), "PATH": ""}
+    places["PYTHONPATH"] = os.environ.get("PYTHONPATH", "")  # where the package is, if it is not installed
 
     def answer(environment: dict[str, str]) -> list[str]:
         result = subprocess.run(

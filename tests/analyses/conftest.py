@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 
@@ -29,6 +31,15 @@ class NotingDesk:
 def desk_at() -> type[NotingDesk]:
     """`desk_at(folder, stop_at=0.1)`."""
     return NotingDesk
+
+
+@pytest.fixture(scope="session")
+def even_files(tiny_files: Path, places: tuple[np.ndarray, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny data set and model, with the counts that are expected: no sky has less need of point sources."""
+    folder = tmp_path_factory.mktemp("even")
+    shutil.copytree(tiny_files, folder, dirs_exist_ok=True)
+    np.save(folder / "sky" / "counts.npy", np.round(3.0 + 10 * np.exp(-places[2] / 8.0)).astype(np.int64))
+    return folder
 
 
 @pytest.fixture(autouse=True)

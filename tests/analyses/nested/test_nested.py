@@ -74,8 +74,8 @@ def test_as_many_skies_as_are_needed_are_enough() -> None:
 
 
 @pytest.fixture(scope="module")
-def study(tiny_files: Path) -> NestedTest:
-    return NestedTest(str(tiny_files / "model.toml"), str(tiny_files / "sky"), null=("S_flat = 4",), skies=3, seed=1)
+def study(even_files: Path) -> NestedTest:
+    return NestedTest(str(even_files / "model.toml"), str(even_files / "sky"), null=("S_flat = 2",), skies=3, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +90,17 @@ def test_the_numbers_of_a_test_are_in_its_files(done: tuple[Path, NestedResult])
     found = json.loads((folder / "test.json").read_text())
     assert found["ts"] == result.ts > 10
     assert (found["skies"], found["exceeding"], found["p"]) == (3, 0, 0.25)
-    assert found["null"] == ["S_flat = 4"]
+    assert found["null"] == ["S_flat = 2"]
     np.testing.assert_allclose(found["ts"], 2 * (found["log_likelihood"] - found["log_likelihood_null"]))
     with (folder / "ts.csv").open() as file:
         rows = list(csv.DictReader(file))
     np.testing.assert_array_equal([float(row["ts"]) for row in rows], result.simulated)
     page = (folder / "report.html").read_text()
-    for text in ("S_flat = 4", "not the posterior", "1/4 is the smallest", "data:image/png"):
+    for text in ("S_flat = 2", "not the posterior", "1/4 is the smallest", "data:image/png"):
         assert text in page
     text = (folder / "test.md").read_text()
-    assert f"| TS | {result.ts:,.1f}" in text
-    assert "| S_flat | 4 | fixed |" in text
+    assert f"| TS | {result.ts:,.2f} |" in text
+    assert "| S_flat | 2 | fixed |" in text
 
 
 def strict(path: Path) -> Any:
@@ -121,7 +121,7 @@ def test_numbers_without_end_are_null_in_the_file(done: tuple[Path, NestedResult
 
 
 def test_a_maximum_at_the_end_of_a_prior_is_said(done: tuple[Path, NestedResult]) -> None:
-    """The tiny sky has no sources, of which the prior wants 0.1 counts per pixel at least."""
+    """The sky has no sources, of which the prior wants 0.1 counts per pixel at least."""
     _, result = done
     (line,) = [line for line in result.maxima() if line["parameter"] == "Sps"]
     assert (line["model"], line["model_is"]) == (0.1, "lower end")
@@ -177,7 +177,7 @@ def test_a_sky_is_drawn_from_the_fitted_null_and_compared(
     found = task({"sky": 2}, desk_at())
     assert found.row["ts"] == result.simulated[2]
     theta = theta_of(result.model, result.observed.null.x)
-    np.testing.assert_allclose(theta["S_flat"], 4.0, rtol=1e-12)
+    np.testing.assert_allclose(theta["S_flat"], 2.0, rtol=1e-12)
     counts = build_simulator("likelihood", result.model).draw(theta, seed=1, first=2)[0]
     sky = result.model.with_counts(counts)
     for part, name in (("null", "log_likelihood_null"), ("full", "log_likelihood")):
@@ -228,7 +228,7 @@ def test_slow_models_have_time(
 @pytest.mark.parametrize(
     ("changed", "what"),
     [
-        ({"null": ("S_flat = 2",)}, "null was"),
+        ({"null": ("S_flat = 4",)}, "null was"),
         ({"seed": 2}, "seed was 1, is 2"),
         ({"simulator": "photons"}, 'simulator was "likelihood", is "photons"'),
     ],

