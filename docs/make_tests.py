@@ -102,7 +102,8 @@ models expected limits come from `--skies`.
 @PROFILES@
 
 The survival function of the first test shows why its distribution is simulated: skies of the null reach much further than
-chi-square with the one degree of `Sps_gce`, because nine shapes of the component come into being with it.
+chi-square with the one degree of `Sps_gce`, because nine shapes of the component come into being with it. For the
+bulge it is the other way round: both shares end at 0, where many skies of the null have their maximum, too.
 
 How far to trust it: TS compares the best points of two models, however small their share of the posterior, and both lie
 at the ends of many priors here (`test.md` in each folder names them). Skies by the simulator `likelihood` know nothing of
