@@ -61,7 +61,10 @@ def test_report(fits: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["report", "."], "holds no posterior.nc"),
         (["report", "a", "--threshold", "-1"], "expected a finite number above 0"),
         (["report", "a", "--threshold", "nan"], "expected a finite number above 0"),
-        (["report", "a", "--out", "a/summary.json"], "is no page of 'gammasky report'"),
+        (
+            ["report", "a", "--out", "a/summary.json"],
+            "is no page of 'gammasky report', which would replace it; use --overwrite, or choose another name",
+        ),
         (["report", "a", "--out", "none/page.html"], "choose another path"),
         (["report", "a", "--out", "b"], "is a directory"),
         (["compare", "a", "--out", "c"], "at least two fits"),

@@ -133,7 +133,11 @@ class SavedFit:
         return numbers_frame(self.saved.summary, every=every)
 
     def report(self) -> Path:
-        """Write report.html into the folder; returns where it is."""
+        """Write report.html into the folder; returns where it is.
+
+        Raises:
+            InputError: a report.html is there that is no page of a fit.
+        """
         from gammasky.engine.infer.report import write_report
 
         return write_report(self.folder)

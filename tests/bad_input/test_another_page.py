@@ -32,7 +32,7 @@ def test_where_a_page_of_something_else_is(
     (here / "out" / "report.html").write_text(page, encoding="utf-8")
     before = files(here)
     told = refusal(capsys, *words)
-    assert f"report.html: is no page of '{command}', which would replace it; choose another folder or name" in told
+    assert f"report.html: is no page of '{command}', which would replace it; choose another folder" in told
     assert files(here) == before
 
 

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from gammasky.engine import interrupt
 from gammasky.engine.errors import InputError, unknown_name
-from gammasky.engine.infer.climb import BATCH
+from gammasky.engine.infer.climb import BATCH, for_each_batch
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION
 from gammasky.engine.infer.maximum.null import axes_of, require_maximum, scales_only
 from gammasky.engine.model import SkyModel
@@ -63,12 +62,15 @@ class Quantity:
             return jax.vmap(one)(points)
 
         program = model.program(("likelihood and", self.name), lambda: jax.jit(run))
-        parts: list[Any] = []
-        for first in range(0, len(x), BATCH):
-            interrupt.check()
+        parts: list[Any] = [None] * -(-len(x) // BATCH)
+
+        def batch(number: int) -> None:
+            first = number * BATCH
             rows = np.minimum(np.arange(first, first + BATCH), len(x) - 1)
             found = program(model.arrays, jnp.asarray(x[rows]))
-            parts.append([np.asarray(part)[: len(x) - first] for part in found])
+            parts[number] = [np.asarray(part)[: len(x) - first] for part in found]
+
+        for_each_batch(batch, len(parts))
         log_likelihood, slope, value, value_slope = (np.concatenate(part) for part in zip(*parts, strict=True))
         return log_likelihood, slope, value, value_slope
 

@@ -152,12 +152,13 @@ def page(package: str, generator: str, head: Head, sections: Sequence[Section | 
     return str(rendered("page.html", package, generator=generator, head=head, contents=contents))
 
 
-def require_own(path: Path, generator: str) -> None:
+def require_own(path: Path, generator: str, remedy: str = "choose another folder") -> None:
     """Refuse to replace a file that is no page of the same command: a folder may hold something else, too.
 
     Args:
         path: where a page is to be.
         generator: the command, without its version.
+        remedy: what to do where another file is.
 
     Raises:
         InputError: another file is there.
@@ -167,7 +168,7 @@ def require_own(path: Path, generator: str) -> None:
     with path.open("rb") as file:
         own = f'name="generator" content="{generator} '.encode() in file.read(1000)
     if not own:
-        raise InputError(f"{path}: is no page of '{generator}', which would replace it; choose another folder or name")
+        raise InputError(f"{path}: is no page of '{generator}', which would replace it; {remedy}")
 
 
 @cache

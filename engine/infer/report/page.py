@@ -44,7 +44,7 @@ def write_report(
     """
     out = folder / REPORT if out is None else out
     if not overwrite:
-        require_own(out, GENERATOR)
+        require_own(out, GENERATOR, "use `overwrite=True`, or choose another name")
     text = report_page(read_fit(folder), threshold)
     write_text(out, text)
     return out

@@ -27,13 +27,13 @@ from gammasky.engine.kernels.nptf.recursion import Floats, Whole
 from gammasky.engine.kernels.nptf.scaled import (
     LOG_2,
     LOWEST,
-    POWERS,
     ZERO_POWER,
     add_product,
     scaled,
     scaled_gradient,
     scaled_recursion,
 )
+from gammasky.engine.kernels.nptf_energy.scaled import dot
 from gammasky.engine.kernels.nptf_two_spectra.scaled import scaled_pixel
 from gammasky.engine.kernels.policy import COMPILE, SAFE_HIGH, SAFE_LOW
 from gammasky.engine.kernels.threads import run_tasks
@@ -157,15 +157,7 @@ def _by_sources(
             found[m], found_power[m] = total_m, 0
         return
     for m in range(1, k + 1):
-        top = 2 * ZERO_POWER
-        for n in range(m, k + 1):
-            top = max(top, power[n] + q_power[n - m])
-        total_m = 0.0
-        if top > ZERO_POWER:
-            for n in range(m, k + 1):
-                down = top - power[n] - q_power[n - m]
-                total_m += value[n] * q[n - m] * POWERS[min(down, POWERS.size - 1)]
-        found[m], found_power[m] = scaled(total_m, top)
+        found[m], found_power[m] = dot(value, power, m, 1, q, q_power, 0, k + 1 - m)
 
 
 @njit(**COMPILE)

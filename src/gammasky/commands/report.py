@@ -23,7 +23,7 @@ def _positive_or_none(context: click.Context, parameter: click.Parameter, value:
     metavar="COUNTS",
     help="Detection threshold of a catalogue, in photons at mean exposure; else that of the data set, or an estimate.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a file at --out that is no report.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is no report.")
 def report(folder: Path, out: Path | None, threshold: float | None, overwrite: bool) -> None:
     """Write the fit in DIR as one self-contained HTML page, which opens without a network.
 
