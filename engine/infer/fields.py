@@ -26,9 +26,10 @@ class FieldPosterior:
     Attributes:
         components: names of the components whose templates have it.
         mean, sd (n_region / E,) [per cent]: of exp(g) over its mean in the region, minus 1, in each pixel of the sky.
-        power (BANDS, 3): variance of g over the region from waves of these lengths: quantiles 16, 50 and 84 per cent.
-        prior_power (BANDS,): its mean by the prior of the coefficients, at the amplitude and length of the draws; 0
-            where the field has no such waves.
+        power (BANDS, 3): variance over the region of the part of g whose waves have these lengths: quantiles 16, 50 and
+            84 per cent. Parts of different lengths may cancel in g, so that its own variance is not their sum.
+        prior_power (BANDS,): the mean of that variance by the prior of the coefficients, at the amplitude and length of
+            the draws; 0 where the field has no such waves.
     """
 
     components: tuple[str, ...]
@@ -50,8 +51,9 @@ def field_posterior(model: SkyModel, name: str, z: Floats) -> FieldPosterior:
         theta, table = model.parameters(point, arrays), arrays["sky"]["templates"]
         factor = jnp.exp(expectation.field(name, theta, arrays["sky"]))
         roots, basis = built.roots(table, theta), table[built.basis][:, :n_region]
+        # by the prior coefficients are independent, and variances of modes add up; by the posterior they are not
         expected = in_band @ (roots**2 * jnp.var(basis, axis=1))
-        found = in_band @ ((roots * theta[built.coefficients]) ** 2 * jnp.var(basis, axis=1))
+        found = jnp.var((in_band * (roots * theta[built.coefficients])) @ basis, axis=1)
         return 100.0 * (factor / jnp.mean(factor) - 1.0), found, expected
 
     def run(points: jax.Array, arrays: Arrays) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -143,7 +143,7 @@ def _of_fields(fields: Mapping[str, FieldPosterior]) -> tuple[dict[str, Any], di
         for name in ("mean", "sd", "power", "prior_power")
     }
     of_maps = {"units": "percent", "long_name": "exp(g) over its mean in the region, minus 1, in the pixels of the sky"}
-    power = {"units": "1", "long_name": "variance of g over the region by the length of its waves"}
+    power = {"units": "1", "long_name": "variance over the region of the waves of g of these lengths"}
     owners = [", ".join(field.components) for field in fields.values()]
     variables = {
         "field_mean": (("field", "sky_pixel"), stacked["mean"], of_maps),

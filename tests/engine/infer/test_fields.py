@@ -11,7 +11,7 @@ import gammasky
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.compare import compare
 from gammasky.engine.infer.derived import FIELD_SD, derive
-from gammasky.engine.infer.fields import BANDS, field_posterior
+from gammasky.engine.infer.fields import BANDS, EDGES_DEG, field_posterior
 from gammasky.engine.infer.maximum.null import read_null
 from gammasky.engine.infer.maximum.quantity import read_quantity
 from gammasky.engine.infer.report.fit_folder import read_fit, read_fit_posterior
@@ -53,6 +53,26 @@ def test_maps_and_power_of_a_field(field_model: SkyModel) -> None:
     assert (found.power[filled, 0] < found.prior_power[filled]).all()
     assert (found.power[filled, 2] > 0.3 * found.prior_power[filled]).all()
     assert 0.25 * amplitude**2 < found.prior_power.sum() < amplitude**2
+
+
+def test_power_of_modes_that_cancel_is_that_of_their_sum(field_model: SkyModel) -> None:
+    """Sines of one band overlap within the region, which is smaller than their box; two of them nearly cancel here."""
+    theta = field_model.parameters(np.zeros(field_model.n_latent))
+    built, table = field_model.expectation.built_field("z_dif"), field_model.arrays["sky"]["templates"]
+    n_region, slot = field_model.pixels.n_region, field_model.latent.slots["z_dif"]
+    modes = np.asarray(built.roots(table, theta))[:, None] * np.asarray(table[built.basis])[:, :n_region]
+    bands = np.digitize(built.wavelengths_deg, EDGES_DEG) - 1
+    alike = np.where(bands[:, None] == bands, np.corrcoef(modes), 0.0) - np.eye(36)
+    one, other = np.unravel_index(np.argmin(alike), alike.shape)
+    assert alike[one, other] < -0.5
+    z = np.zeros(field_model.n_latent)
+    z[slot.start + np.array([one, other])] = 1.0 / modes[[one, other]].std(axis=1)
+    found = field_posterior(field_model, "z_dif", z[None])
+    theta = field_model.parameters(z)
+    g = np.asarray(field_model.expectation.field("z_dif", theta, field_model.arrays["sky"]))
+    expected = np.where(np.arange(len(BANDS)) == bands[one], g.var(), 0.0)
+    np.testing.assert_allclose(found.power, np.repeat(expected[:, None], 3, axis=1), rtol=1e-9, atol=1e-12)
+    assert g.var() < 1.0  # variances of 1 each, were they independent
 
 
 def test_a_fit_shows_one_line_for_a_field(folder: Path, field_model: SkyModel) -> None:
