@@ -83,7 +83,7 @@ class SkyModel(Density):
         """List what makes two models of data the same: digests of description, observation and templates.
 
         All are of contents: where files lie, what they are called and which others the data set has makes no
-        difference.
+        difference. Where further likelihood terms hold numbers, there is a digest of these, too.
         """
         templates = hashlib.sha256()
         for name, values in sorted(self.expectation.arrays["templates"].items()):
@@ -92,7 +92,16 @@ class SkyModel(Density):
             "model": digest_of(self.spec),
             "observation": self._seen(),
             "templates": templates.hexdigest(),
+            **self._of_terms(),
         }
+
+    def _of_terms(self) -> dict[str, str]:
+        """Digest of the numbers of further likelihood terms, which they may have read from files; none without any."""
+        digest, numbers = hashlib.sha256(), jax.tree_util.tree_leaves_with_path(self.arrays["terms"])
+        for place, leaf in numbers:
+            values = np.asarray(leaf)
+            digest.update(f"{jax.tree_util.keystr(place)} {values.dtype} {values.shape} ".encode() + values.tobytes())
+        return {"terms": digest.hexdigest()} if numbers else {}
 
     def _seen(self) -> str:
         """Digest of what was seen, in all looks at the sky."""

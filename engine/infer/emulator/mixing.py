@@ -14,15 +14,29 @@ FARTHEST = 4.0  # widths from the middle up to which a value counts for R-hat
 
 
 def r_hat(pool: Floats, counts: NDArray[np.bool_] | None = None) -> float:
-    """Largest R-hat over all coordinates of chains whose draws (n, D) are a pool; `counts` (CHAINS,) says of which."""
-    from arviz_stats.base import array_stats
+    """Largest R-hat over all coordinates of chains whose draws (n, D) are a pool; NaN where one of the draws is.
 
+    Args:
+        pool (n, D): draws of all chains in turn.
+        counts (CHAINS,): which of the chains count; None for all.
+    """
     n = len(pool) // CHAINS * CHAINS
     chains = pool[:n].reshape(-1, CHAINS, pool.shape[1])[:, slice(None) if counts is None else counts].T
     if chains.shape[1] < 2:
         return np.inf
-    of_ranks = (convergence(of.copy()).r_hat for of in chains)
-    return max(*of_ranks, *(float(array_stats.rhat(_clipped(of), method="split")) for of in chains))
+    # NumPy's maximum, which keeps a NaN: Python's drops one that does not come first
+    return float(np.max([(convergence(of.copy()).r_hat, _of_values(of)) for of in chains]))
+
+
+def _of_values(values: Floats) -> float:
+    """R-hat of the values (chains, draws) themselves, in place of their ranks; as `convergence`, 1 for a number that
+    never varies."""
+    from arviz_stats.base import array_stats
+
+    if np.isfinite(values).all() and np.ptp(values) == 0:
+        return 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):  # chains that never move: their R-hat is infinite
+        return float(array_stats.rhat(_clipped(values), method="split"))
 
 
 def of_short_chains(draws: Floats) -> Convergence:
@@ -38,8 +52,11 @@ def of_short_chains(draws: Floats) -> Convergence:
 
 
 def _clipped(values: Floats) -> Floats:
-    """Values no farther than FARTHEST robust standard deviations from their median."""
+    """Values no farther than FARTHEST robust standard deviations from their median; as they are where more than half of
+    them are equal, which leaves no such width."""
     middle, width = np.median(values), scatter(values.ravel())
+    if width == 0:
+        return values
     return np.clip(values, middle - FARTHEST * width, middle + FARTHEST * width)
 
 

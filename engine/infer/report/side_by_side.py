@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.derived import POINT_SOURCE_FRACTION
 from gammasky.engine.infer.report.diagnostics import figure, with_error
@@ -93,9 +95,9 @@ def _cells(stage: Mapping[str, Any]) -> dict[str, Cell | str]:
     cells: dict[str, Cell | str] = {name: with_error(name, stage) for name in known}
     if "seconds" in cells:
         cells["seconds"] = number(round(stage["seconds"]))
-    sizes = [stage[name] for name in ("ess_bulk_min", "ess_tail_min") if stage.get(name) is not None]
-    if sizes:
-        cells["ess"] = figure("ess", min(sizes))
+    sizes = [stage[name] for name in ("ess_bulk_min", "ess_tail_min") if name in stage]
+    if sizes:  # the smaller; a dash where one of them is not a number, which summary.json has as null
+        cells["ess"] = figure("ess", None if None in sizes else float(np.min(sizes)))
     return cells
 
 

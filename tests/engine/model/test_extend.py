@@ -71,6 +71,9 @@ class Exponential(ScalarPrior):
         return 0.0, np.inf
 
 
+FILES: dict[str, np.ndarray] = {}  #: what the files of terms hold, by name
+
+
 class Known(TermKind):
     """The flux of one component is known from elsewhere, with a normal error."""
 
@@ -78,6 +81,7 @@ class Known(TermKind):
     component: str
     mean: float
     sd: float
+    table: str | None = None  # the name of a file with more numbers
 
     def uses(self) -> Iterator[Use]:
         return iter(())
@@ -88,7 +92,8 @@ class Known(TermKind):
 
 class KnownFlux(Term):
     def __init__(self, known: Known, expectation: Any) -> None:
-        self.name, self.known, self.expectation, self.arrays = "known_flux", known, expectation, {}
+        self.name, self.known, self.expectation = "known_flux", known, expectation
+        self.arrays = {} if known.table is None else {"table": FILES[known.table]}
 
     def log_density(self, sky: Any, theta: Parameters, arrays: Any) -> jax.Array:
         del theta, arrays
@@ -141,6 +146,24 @@ def test_a_fit_with_kinds_from_outside(build: Callable[..., SkyModel]) -> None:
     theta = model.parameters(jnp.zeros(model.n_latent))
     pull = (float(model.expectation.fluxes(model.sky(theta))["flat"]) - 1.25) / 1e-3
     np.testing.assert_allclose(model.log_likelihood(theta), without.log_likelihood(theta) - 0.5 * pull**2, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("registered")
+def test_numbers_of_terms_from_files_belong_to_the_identity(
+    build: Callable[..., SkyModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model of the same description whose file has changed is another one; it resumes no fit of the first."""
+    plain = build(TABLE)
+    assert set(plain.identity) == {"model", "observation", "templates"}
+    table = TABLE | {"terms": [{**TABLE["terms"][0], "table": "points.csv"}]}
+    found = []
+    for numbers in ([1.0, 2.0], [1.0, 2.0], [1.0, 2.5], [[1.0], [2.0]]):
+        monkeypatch.setitem(FILES, "points.csv", np.array(numbers))
+        found.append(build(table).identity)
+    first, same, other, reshaped = found
+    assert first == same
+    assert {name for name in first if first[name] != other[name]} == {"terms"}
+    assert first["terms"] != reshaped["terms"]
 
 
 @pytest.mark.usefixtures("registered")

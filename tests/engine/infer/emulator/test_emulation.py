@@ -13,7 +13,7 @@ from gammasky.engine.errors import DivergedFitError, InputError, NonFiniteLikeli
 from gammasky.engine.infer.emulator import chains, emulation
 from gammasky.engine.infer.emulator.sampling import GROUPS
 from gammasky.engine.infer.gradients import check_gradients
-from gammasky.engine.infer.optimise import laplace
+from gammasky.engine.infer.optimise import Laplace, laplace
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
@@ -127,6 +127,19 @@ def test_a_likelihood_that_does_not_exist_everywhere() -> None:
 def test_a_wrong_gradient_is_found_before_anything_is_learnt() -> None:
     with pytest.raises(InputError, match=r"^gradient of the density along z2: .* but its values differ by"):
         by_emulator(toys.wrong_gradient())
+
+
+def test_a_gradient_that_is_missing_is_found_before_anything_is_learnt() -> None:
+    """It is where the density is finite: what is learnt without these points would not know of the region."""
+    message = r"^gradient of the density along z2 is nan, although the density is finite there: .*; mend the derivative"
+    with pytest.raises(InputError, match=message):
+        by_emulator(toys.missing_gradient())
+
+
+def test_where_the_likelihood_ends_no_gradient_is_missing() -> None:
+    model = toys.cut()
+    start = Laplace(np.array([0.2, 0.0, 0.0, 0.0]), 0.8 * np.eye(4), 0.0, np.zeros(1))
+    assert check_gradients(model, start, 0) == 3 * (1 + 2 * 4)
 
 
 def test_a_likelihood_that_exists_nowhere() -> None:

@@ -19,7 +19,7 @@ from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, r
 from gammasky.engine.infer.emulator.design import KEPT, Design
 from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.emulator.memory import recall, remembered
-from gammasky.engine.infer.emulator.mixing import of_short_chains
+from gammasky.engine.infer.emulator.mixing import of_short_chains, r_hat
 from gammasky.engine.infer.emulator.sampling import Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
@@ -148,6 +148,32 @@ def test_effective_sizes_are_those_of_single_chains() -> None:
     apart = draws + np.repeat([0.0, 0.5], CHAINS // 2)[:, None]
     assert of_short_chains(apart).r_hat > 1.02  # the variance of means, 1 / 16, is added: 1.034
     assert of_short_chains(draws + np.linspace(0.0, 1.5, 600)).r_hat > 1.05  # all on their way: 1.071
+
+
+@pytest.fixture
+def pool() -> np.ndarray:
+    """Draws (8 * CHAINS, 3) of chains that have mixed."""
+    return np.random.default_rng(5).standard_normal((8 * CHAINS, 3))
+
+
+@pytest.mark.parametrize("coordinate", [0, 1, 2])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_pool_with_a_draw_that_is_not_finite_has_no_r_hat(coordinate: int, bad: float, pool: np.ndarray) -> None:
+    assert 0.9 < r_hat(pool) < 1.2
+    pool[77, coordinate] = bad
+    assert np.isnan(r_hat(pool))
+
+
+def test_r_hat_of_a_pool_that_hardly_varies(pool: np.ndarray) -> None:
+    """One that never varies has no say; where more than half of all values are equal, the others still have."""
+    mixed = r_hat(pool[:, [0, 2]])
+    pool[:, 1] = 0.25
+    assert r_hat(pool) == mixed
+    by_chain = np.where(np.arange(CHAINS) < 20, 3.0, 0.25)  # these stay in another place for ever
+    pool[:, 1] = np.tile(by_chain, 8)
+    assert r_hat(pool) == np.inf
+    pool[:, 1] += np.where(np.arange(len(pool)) % 97 == 0, 0.1, 0.0)  # or move a little, now and then
+    assert 5.0 < r_hat(pool) < np.inf
 
 
 def test_draws_stand_chain_after_chain() -> None:

@@ -143,6 +143,17 @@ def wrong_gradient(size: int = 4) -> Toy:
     return Toy(size, lambda z: log_standard_normal(z) - 0.5 * ((value(z[2]) - 1.0) / 0.3) ** 2)
 
 
+def missing_gradient(size: int = 4) -> Toy:
+    """The gradient along z2 is NaN for z2 above 0, where the posterior is as it is below."""
+
+    @jax.custom_jvp
+    def value(x: jax.Array) -> jax.Array:
+        return x
+
+    value.defjvp(lambda at, speed: (at[0], jnp.where(at[0] > 0.0, jnp.nan, 1.0) * speed[0]))
+    return Toy(size, lambda z: log_standard_normal(z) - 0.5 * ((value(z[2]) + 0.1) / 0.3) ** 2)
+
+
 def nowhere(size: int = 4) -> Toy:
     """The likelihood exists nowhere."""
     return Toy(size, lambda z: jnp.nan * jnp.sum(z))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,16 @@ def test_methods_side_by_side(folder: Any, place: str) -> None:
     page.shows("Meng1996", "Czarnecki2017", "Cabezas2024", "Vehtari2021")
     page.hides("Durkan2019", "ELBO")
     assert "emulator" in page.ids  # the copy that would not do
+
+
+@pytest.mark.parametrize("bad", [None, math.nan])
+def test_an_effective_size_that_is_no_number_is_a_dash(folder: Any, bad: float | None) -> None:
+    """Whichever of the two it is: that of means, or that of tails."""
+    for name in ("ess_bulk_min", "ess_tail_min"):
+        found = stages(folder)
+        found[0][name] = bad
+        folder.change_posterior(stages=json.dumps(found))
+        assert "ESS–838" in folder.page().text
 
 
 def test_what_a_copy_has_learnt(folder: Any) -> None:
