@@ -69,6 +69,7 @@ def write_outputs(
     write_posterior(
         out / POSTERIOR, model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
         attributes={**info, **trust}, derived=result.derived, chains=result.chains, predictions=predictions,
+        guide=result.guide,
     )  # fmt: skip
     (out / CHECKPOINT).unlink(missing_ok=True)
     if not quiet:
@@ -95,7 +96,7 @@ def tree_of(model: SkyModel, settings: Settings, result: Fit) -> DataTree:
     return posterior_tree(
         model, result.z, log_likelihood=result.log_likelihood, log_guide=result.log_guide,
         attributes={**_info(settings, result, result.seconds), **_trust(result, in_python)},
-        derived=result.derived, chains=result.chains,
+        derived=result.derived, chains=result.chains, guide=result.guide,
     )  # fmt: skip
 
 

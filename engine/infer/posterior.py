@@ -25,6 +25,7 @@ from gammasky.engine.infer.derived import (
     derive,
     predict,
 )
+from gammasky.engine.infer.fitted_guide import FittedGuide, guide_group
 from gammasky.engine.infer.posterior_groups import (
     constant_data_group,
     observed_data_group,
@@ -84,6 +85,7 @@ def write_posterior(
     derived: Mapping[str, np.ndarray] | None = None,
     chains: int = 1,
     predictions: Predictions | None = None,
+    guide: FittedGuide | None = None,
 ) -> None:
     """Write the draws as NetCDF, whole or not at all.
 
@@ -91,8 +93,8 @@ def write_posterior(
     `<parameter>_element` with the names of the elements), `prior` (draws from the prior of the fluxes and of the
     derived numbers that results are quoted with, such as `point_source_fraction`), `sample_stats` (lp, the log density
     on the latent space; log_likelihood; log_guide where there is one), `predictions` (expected counts of each component
-    in the pixels of the region, and dN/dS of some of the draws), `observed_data` (counts) and `constant_data` (the
-    fitted pixels and exposure regions).
+    in the pixels of the region, and dN/dS of some of the draws), `observed_data` (counts), `constant_data` (the
+    fitted pixels and exposure regions) and, of a variational fit, `guide` (its parameters; see `FittedGuide`).
 
     Args:
         path: the file.
@@ -104,6 +106,7 @@ def write_posterior(
         derived: what `derive(model, z)` gave, where it is known already.
         chains: the draws are those of so many chains, one after another.
         predictions: what `predict` gave, where it is known already.
+        guide: of a variational fit, which the draws came from.
 
     Raises:
         InputError: a parameter name that the file cannot hold.
@@ -111,7 +114,7 @@ def write_posterior(
     """
     tree = posterior_tree(
         model, z, log_likelihood=log_likelihood, log_guide=log_guide, attributes=attributes, derived=derived,
-        chains=chains, predictions=predictions,
+        chains=chains, predictions=predictions, guide=guide,
     )  # fmt: skip
     packed = {"/predictions": {"dnds": {"zlib": True, "complevel": 4}}} if model.spec.populations else None
     content = tree.to_netcdf(
@@ -131,6 +134,7 @@ def posterior_tree(
     derived: Mapping[str, np.ndarray] | None = None,
     chains: int = 1,
     predictions: Predictions | None = None,
+    guide: FittedGuide | None = None,
 ) -> DataTree:
     """Lay the draws out as `write_posterior` writes them; the arguments are the same."""
     import xarray
@@ -138,6 +142,7 @@ def posterior_tree(
     check_parameter_names(model.spec)
     derived = derive(model, z) if derived is None else derived
     predictions = predict(model, z, derived) if predictions is None else predictions
+    kept = {} if guide is None else {"guide": guide_group(guide)}
     return xarray.DataTree.from_dict(
         {
             "/": xarray.Dataset(attrs={**_attributes(attributes), **_attributes(_root(model))}),
@@ -147,6 +152,7 @@ def posterior_tree(
             "predictions": predictions_group(model, predictions),
             "observed_data": observed_data_group(model),
             "constant_data": constant_data_group(model),
+            **kept,
         }
     )
 

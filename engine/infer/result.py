@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gammasky.engine.infer.climb import for_each_batch
+from gammasky.engine.infer.fitted_guide import FittedGuide
 from gammasky.engine.infer.importance import Importance
 from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.infer.verdict import Verdict, unless_finite
@@ -34,6 +35,7 @@ class Fit:
         z (n, D), log_likelihood (n,): draws, all with equal weight but for `weights`; chain after chain.
         log_guide (n,): log density of the guide that the draws came from; None where there is none.
         derived: parameters and derived quantities of the draws, by name.
+        guide: that guide, which draws and evaluates more at no cost; None where there is none.
         elbo (steps,): bound of each optimiser step; empty for methods without steps.
         verdict: how far to trust the draws; diagnostics: the numbers behind it, by name.
         laplace: the best point and the curvature there.
@@ -55,6 +57,7 @@ class Fit:
     laplace: Laplace
     chains: int = 1
     weights: Importance | None = None
+    guide: FittedGuide | None = None
     stages: tuple[dict[str, Any], ...] = field(default=())
     seconds: float = 0.0
 

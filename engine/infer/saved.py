@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.face import FitPlots, fit_card, numbers_frame, told
+from gammasky.engine.infer.fitted_guide import FittedGuide, guide_from
 from gammasky.engine.infer.posterior import read_posterior, read_posterior_of
 from gammasky.engine.infer.report.fit_folder import FitFolder, read_fit
 from gammasky.engine.infer.verdict import Level, Verdict
@@ -122,6 +123,16 @@ class SavedFit:
         """Draws (n, D) on the latent space."""
         values = np.asarray(self.inference_data["posterior"].to_dataset()["z"].values, dtype=np.float64)
         return values.reshape(-1, values.shape[-1])
+
+    @cached_property
+    def guide(self) -> FittedGuide | None:
+        """The guide of a variational fit, which draws and evaluates more at no cost; None for other methods.
+
+        Raises:
+            InputError: as of `model`; a damaged file.
+        """
+        tree = self.inference_data
+        return guide_from(tree["guide"].to_dataset(), self.model) if "guide" in tree.children else None
 
     @property
     def plot(self) -> FitPlots:

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.coordinates import flux_coordinates, latent_coordinates
+from gammasky.engine.infer.fitted_guide import FittedGuide
 from gammasky.engine.infer.guide_draws import BLOCK, GuideDraws
 from gammasky.engine.infer.guides import GUIDES, Family
 from gammasky.engine.infer.guides.frame import frame_of
@@ -183,6 +184,11 @@ class VariationalFit:
         """Draws z (n, D) from the guide and their log density log q (n,)."""
         z, log_q, _ = self.draws.draw(state["guide"], state["frame"], n_draws)
         return z, log_q
+
+    def fitted(self, state: State) -> FittedGuide:
+        """The guide as it is now, to be kept."""
+        coordinates = "flux" if GUIDES[self.settings.guide].flux_coordinates else "latent"
+        return FittedGuide.of(self.model, self._used, coordinates, state["guide"], state["frame"])
 
     def log_density(self, state: State, z: Floats) -> Floats:
         """log q (n,) of the guide at any points z (n, D).

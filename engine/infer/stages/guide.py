@@ -16,6 +16,7 @@ from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator.copy import placed, white
 from gammasky.engine.infer.emulator.sampling import CHAINS
 from gammasky.engine.infer.emulator.scouts import Forward
+from gammasky.engine.infer.fitted_guide import FittedGuide
 from gammasky.engine.infer.importance import importance
 from gammasky.engine.infer.methods.emulator import Emulator, joined
 from gammasky.engine.infer.methods.svi import Svi
@@ -147,6 +148,7 @@ class GuideStage(Stage):
             z=z,
             log_likelihood=log_likelihood,
             log_guide=log_guide,
+            guide=FittedGuide.of(model, self.settings.resolved(), "flux", self._state["guide"], self._state["frame"]),
             derived=derived,
             elbo=self.elbo,
             verdict=Svi.verdict_on_copy(

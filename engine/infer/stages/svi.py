@@ -136,6 +136,7 @@ class SviStage(Stage):
             z=z,
             log_likelihood=log_likelihood,
             log_guide=log_guide,
+            guide=self.svi.fitted(self.state),
             derived=derived,
             elbo=elbo,
             verdict=Svi.verdict(weights, shifts(model, derived, weights), status),
