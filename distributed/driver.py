@@ -21,6 +21,8 @@ ALIKE = 10  # jobs given up for the same error, more than have ended otherwise, 
 BACKOFF_SECONDS = 1.0  # before the second attempt; twice as long before each other
 POLL_SECONDS = 0.25
 AGAIN = "go on with `resume=True`"
+#: What a user of a search does where most trials fail alike.
+CORRECT = f"correct it, and {AGAIN} and `retry_failed=True` (with `keep_going=True`, if the others are worth a try)"
 
 
 class Driver(ABC):

@@ -18,7 +18,7 @@ from gammasky.distributed.manifest import Listed
 from gammasky.distributed.member import Member, Resources, Task
 from gammasky.distributed.runners.base import Job, Outcome, Runner, Running, Session
 from gammasky.distributed.status import Ended, Status, numbers_of, read_running, seconds_left, write_running
-from gammasky.distributed.table import row_of, write_csv
+from gammasky.distributed.table import row_of, write_csv, written_at_the_end
 from gammasky.distributed.undertaking import Undertaking
 
 BEAT_SECONDS = 1.0  # between two looks at the members at work
@@ -93,10 +93,10 @@ class MembersDriver(Driver):
             if scratch.name in self.outcomes and self.outcomes[scratch.name].ending == "done":
                 self.remove_scratch(scratch.name)
         try:
-            if self.waiting:
-                undertaking.drive(self, runner, task, resources, others)
+            with written_at_the_end(self._write_table):
+                if self.waiting:
+                    undertaking.drive(self, runner, task, resources, others)
         finally:
-            self._write_table()
             self.places.running.unlink(missing_ok=True)
         self._board.show(self._status([], 0), last=True)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
+
+
+@contextmanager
+def written_at_the_end(write: Callable[[], None]) -> Iterator[None]:
+    """Have a table written when the body ends, however it does.
+
+    A disk that has stopped the work is full for the table as well: what the body raised is what a user must read.
+    """
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            write()
+        raise
+    write()
 
 
 def flat(row: Mapping[str, Any]) -> Row:

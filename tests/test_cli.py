@@ -175,7 +175,7 @@ def test_a_bug_keeps_its_traceback(error: Exception, failing_fit: Callable[[Base
         main(FIT)
 
 
-@pytest.mark.parametrize("command", ["campaign run", "campaign resume", "study", "calibrate"])
+@pytest.mark.parametrize("command", ["campaign run", "campaign resume", "study", "calibrate", "tune"])
 def test_commands_of_many_fits_have_the_same_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command.split(), "--help"]) == 0
     told = capsys.readouterr().out

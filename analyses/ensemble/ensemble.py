@@ -130,7 +130,8 @@ class Ensemble(EnsembleFile):
             at_once: how many trials are chosen before the results of each other are known: the trials are the same for
                 any number of workers. What is not given here is as `sweep` in the file says.
             address, workers, lanes: as of `run`.
-            options: `storage`, `seed`, `resume`, `allow_mixed`, `quiet`, as of `gammasky tune`.
+            options: `storage`, `seed`, `resume`, `retry_failed`, `keep_going`, `allow_mixed`, `quiet`, as of `gammasky
+                tune`.
 
         Raises:
             InputError: values that cannot be compared, or anything else that cannot be used.

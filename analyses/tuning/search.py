@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gammasky.analyses.ensemble.cost import estimated_seconds
 from gammasky.analyses.ensemble.datasets import counts_checksum, data_identity, place_of
-from gammasky.analyses.ensemble.expansion import Expansion
+from gammasky.analyses.ensemble.expansion import Expansion, has_points
 from gammasky.analyses.ensemble.file import Sweep, beside
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.tuning.climb import N_DRAWS
@@ -23,11 +25,14 @@ from gammasky.analyses.tuning.objectives import (
 from gammasky.analyses.tuning.settings import default_params, paper_params
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.tuning.search import Found, tune
-from gammasky.distributed.tuning.space import Space
+from gammasky.distributed.tuning.space import Params, Space
 from gammasky.distributed.tuning.sweep_driver import Sought
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.posterior import check_parameter_names
-from gammasky.engine.model.spec import read_model
+from gammasky.engine.model.latent import Latent
+from gammasky.engine.model.parameters import parameter_labels
+from gammasky.engine.model.spec import ModelSpec, read_model
+from gammasky.engine.sky.dataset import Dataset
 
 #: In sixteenths of a fit. The flow begins again at 10, 20 and 40 % of its steps: two rungs look just before that.
 RUNGS = (3, 6, 12, 16)
@@ -95,6 +100,7 @@ def tune_fit(
         "direction": DIRECTIONS[objective],
         "rungs": RUNGS,
         "seed": seed,
+        "cost": _cost(task, spec, dataset),
     }
     resume = options.pop("resume", False)
     if seconds is None:
@@ -103,12 +109,28 @@ def tune_fit(
     return tune(folder, task, space, trials, runner, resume=resume, **shared, **options)
 
 
+def _cost(task: FitObjective, spec: ModelSpec, dataset: Dataset) -> Callable[[Params], float]:
+    """Settings -> the estimated time of their fit [s]; of those that no fit takes 0, their trial says why."""
+    pixels = spec.region.flatten(dataset)
+    n_parameters = Latent(spec.parameters, parameter_labels(spec, dataset.energy_edges_gev)).n_latent
+
+    def cost(params: Params) -> float:
+        try:
+            return estimated_seconds(task.settings(params), pixels, n_parameters, points=has_points(spec))
+        except InputError:
+            return 0.0
+
+    return cost
+
+
 def _seconds(found: Found) -> float:
     """What the steps of trial 0 took, whichever number it has: one that was killed is begun again."""
     for trial in found.trials:
         if trial.state == "complete":
             return float(trial.row["seconds"])
-    why = found.trials[0].error if found.trials else "no trial has ended"
+    if not found.trials:
+        raise InputError("the workers of the fit of the paper's settings were lost; go on with `resume=True`")
+    why = found.trials[0].error
     raise InputError(f"the paper's settings cannot be fitted to this model ({why}); give `seconds`, the time of a fit")
 
 
@@ -127,13 +149,19 @@ def early_models(
         options: of `tune`.
 
     Raises:
-        InputError: fits that cannot be measured on their way, or an objective that they do not tell.
+        InputError: fits that cannot be measured on their way, an objective that they do not tell, or overrides of
+            resources, which they do not heed.
     """
     fit = expansion.ensemble.fit
     if fit.method != "svi" or fit.emulator:
         raise InputError(
             f"pruner '{asked.pruner}': ends fits of a guide to the likelihood itself early, got method '{fit.method}';"
             " set method = 'svi' and emulator = false under [fit], or take no pruner"
+        )
+    if expansion.ensemble.overrides:
+        raise InputError(
+            f"pruner '{asked.pruner}': all its fits have the same resources; remove [[resources.overrides]], or take no"
+            " pruner"
         )
     columns = [(goal.column, goal.direction) for goal in sought.goals]
     if len(columns) > 1 or columns[0] not in [(name, "maximize") for name in OF_MODELS] or sought.constraints:
@@ -150,6 +178,7 @@ def early_models(
         runner,
         about={**about, "objective": objective},
         given=lambda params: {MEMBER: sought.member_of(params).spec},
+        cost=lambda params: sought.member_of(params).cost,
         direction=DIRECTIONS[objective],
         rungs=RUNGS,
         sampler=asked.sampler,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,9 @@ def sweep_models(folder: Path, expansion: Expansion, asked: Sweep, runner: Runne
     options.setdefault("resources", ensemble.resources)
     if asked.pruner != NO_PRUNER:
         return early_models(folder, expansion, asked, sought, about, runner, **options)
-    own = [member.resources for members in corners.values() for member in members if member.resources]
+    own = [member.resources for member in fits if member.resources]
+    # those of choices that no corner makes, such as a number within a range
+    own += [replace(ensemble.resources, **override.changes) for override in ensemble.overrides]
     return sweep(folder, expansion.task, sought, asked.trials, runner, about=about, others=own, **options)
 
 

@@ -14,12 +14,15 @@ from typing import Any
 from gammasky.distributed.hold import Kind, read_content, write_content
 from gammasky.distributed.manifest import difference
 from gammasky.distributed.member import Resources
+from gammasky.distributed.members_driver import time_limit
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.software import software_of
+from gammasky.distributed.table import written_at_the_end
 from gammasky.distributed.tuning.rung import Objective, RungTask
 from gammasky.distributed.tuning.sampling import check_sampler, make_pruner, make_sampler
 from gammasky.distributed.tuning.space import Params, SearchSpace, Space, check_params, space_as_json, whole
 from gammasky.distributed.tuning.trial_store import (
+    begin_failed_again,
     begin_orphans_again,
     has_ended,
     in_use,
@@ -69,6 +72,7 @@ def tune(
     *,
     about: dict[str, Any],
     given: Callable[[Params], dict[str, Any]] = dict,
+    cost: Callable[[Params], float] = lambda _params: 0.0,
     first: Sequence[Params] = (),
     direction: str = "maximize",
     rungs: Sequence[int] = RUNGS,
@@ -79,6 +83,8 @@ def tune(
     seed: int = 0,
     at_once: int | None = None,
     resume: bool = False,
+    keep_going: bool = False,
+    retry_failed: bool = False,
     allow_mixed: Sequence[str] = (),
     quiet: bool = False,
 ) -> Found:
@@ -96,15 +102,18 @@ def tune(
         runner: where they run.
         about: what the value depends on besides the settings, as plain JSON; kept in the folder.
         given: settings -> what the objective is given for them, as plain JSON.
+        cost: settings -> estimated time of the whole effort [s], for the time limit of an attempt at a rung.
         first: settings to begin with; they are never ended early.
         direction: maximize or minimize.
         rungs: rising whole numbers, the last the whole effort: at each but the last, a trial may be ended.
         sampler: a name in `SAMPLERS`; pruner: one in `PRUNERS`: "halving" lets half of the trials go on at each rung.
-        resources: of a trial.
+        resources: of a trial; its `hours` are the limit of an attempt at one rung.
         storage: URL of a database (sqlite:///..., postgresql://...); None: a journal in the folder.
         seed: of the sampler.
         at_once: trials under way at once; None: as many as the runner has room for.
         resume: go on with the search of that folder.
+        keep_going: also where most trials fail with the same error.
+        retry_failed: the settings of trials that have failed are tried again, in new trials that come on top.
         allow_mixed: packages of which this run may have other versions than that folder's, or its workers.
         quiet: no line on stderr for each trial.
 
@@ -127,7 +136,7 @@ def tune(
     kept_at = shown_url(storage)
     database = None if storage is None else open_database(storage)  # before anything is written
     mine = {**parts, "seed": seed, "storage": kept_at}
-    software = software_of(objective)
+    software, resources = software_of(objective), resources or Resources()
     held = undertaken(folder, SEARCH, software, resume=resume, allow_mixed=allow_mixed)
     with in_use(database), held as undertaking:
         name, began_with = resumed(folder, mine) if resume else begun(folder, mine, software)
@@ -138,6 +147,7 @@ def tune(
         study.pruner = make_pruner(pruner, rungs)
         if resume and (again := begin_orphans_again(study)) and not quiet:
             print(f"gammasky: trials that were under way and go on: {again}", file=sys.stderr)
+        failed = begin_failed_again(study) if retry_failed else 0
         for params in first:
             study.enqueue_trial(params, skip_if_exists=True)
         if (every := tree.everything(trials)) is not None:  # nothing is left to chance, and nothing tried twice
@@ -145,13 +155,17 @@ def tune(
                 study.enqueue_trial(params, skip_if_exists=True)
             known = study.get_trials(deepcopy=False)
             trials = sum(has_ended(trial) or trial.state == TrialState.WAITING for trial in known)
+        else:
+            trials += failed
+        limit = lambda params: time_limit(resources, cost(params))  # noqa: E731
         tell = (lambda _line: None) if quiet else (lambda line: print(f"gammasky: {line}", file=sys.stderr, flush=True))
-        try:
-            driver = TrialsDriver(undertaking.places, study, tree, given, rungs, trials, at_once, first, tell)
+        with written_at_the_end(lambda: write_trials(folder / "trials.csv", read_trials(study))):
+            driver = TrialsDriver(
+                undertaking.places, study, tree, given, rungs, trials, limit, at_once, first, tell,
+                keep_going=keep_going,
+            )  # fmt: skip
             if driver.missing > 0:
-                undertaking.drive(driver, runner, RungTask(objective), resources or Resources())
-        finally:
-            write_trials(folder / "trials.csv", read_trials(study))
+                undertaking.drive(driver, runner, RungTask(objective), resources)
         ended = read_trials(study)
     done = sum(trial.rung for trial in ended) / rungs[-1]
     return Found(tuple(ended), ranked(ended, direction), done, time.monotonic() - began)

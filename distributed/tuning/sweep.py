@@ -13,7 +13,7 @@ from typing import Any
 from gammasky.distributed.member import Resources, Task
 from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.software import software_of
-from gammasky.distributed.table import write_csv
+from gammasky.distributed.table import write_csv, written_at_the_end
 from gammasky.distributed.tuning.goals import Goal, front, number_in, violations
 from gammasky.distributed.tuning.sampling import check_sampler
 from gammasky.distributed.tuning.search import MAX_SEED, SEARCH, begun, resumed
@@ -103,6 +103,8 @@ def sweep(
     others: Sequence[Resources] = (),
     storage: str | None = None,
     resume: bool = False,
+    keep_going: bool = False,
+    retry_failed: bool = False,
     allow_mixed: Sequence[str] = (),
     quiet: bool = False,
 ) -> Swept:
@@ -121,7 +123,7 @@ def sweep(
         runner: where they run.
         about: what else results depend on, as plain JSON; kept in the folder.
         resources: of a fit; others: of fits that ask for their own, as far as they are known.
-        storage, resume, allow_mixed, quiet: as of `tune`.
+        storage, resume, keep_going, retry_failed, allow_mixed, quiet: as of `tune`.
 
     Returns:
         the trials, and the best of them.
@@ -144,13 +146,15 @@ def sweep(
         _prepare(study, sought)
         tell = (lambda _line: None) if quiet else (lambda line: print(f"gammasky: {line}", file=sys.stderr, flush=True))
         every = sought.space.everything(trials)
-        driver = SweepDriver(undertaking.places, study, sought, every, trials, resources, task, runner.lanes, tell)
-        try:
+        driver = SweepDriver(
+            undertaking.places, study, sought, every, trials, resources, task, runner.lanes, tell,
+            keep_going=keep_going, retry_failed=retry_failed,
+        )  # fmt: skip
+        table = lambda: [_line(trial, sought) for trial in judged(driver.entries, sought)]  # noqa: E731
+        with written_at_the_end(lambda: write_csv(folder / TABLE, table())):
             if driver.missing:
                 undertaking.drive(driver, runner, task, resources, others)
-        finally:
-            found = judged(driver.entries, sought)
-            write_csv(folder / TABLE, [_line(trial, sought) for trial in found])
+        found = judged(driver.entries, sought)
     texts = tuple(constraint.text for constraint in sought.constraints)
     return Swept(tuple(found), tuple(sought.goals), texts, time.monotonic() - began)
 

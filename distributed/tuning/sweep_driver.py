@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gammasky.distributed.driver import Driver
+from gammasky.distributed.driver import CORRECT, Driver
 from gammasky.distributed.folder import Places
 from gammasky.distributed.member import Member, Resources, Task
 from gammasky.distributed.members_driver import time_limit
@@ -90,6 +90,8 @@ class SweepDriver(Driver):
         wanted: trials in all.
         resources: of a fit; task: which makes it; lanes: fits side by side in a process.
         tell: takes a line for each trial that has ended.
+        keep_going: go on also where most trials fail with one error.
+        retry_failed: those whose fits have failed are tried once more, as new trials: a study keeps what it was told.
     """
 
     def __init__(
@@ -103,8 +105,11 @@ class SweepDriver(Driver):
         task: Task,
         lanes: int,
         tell: Callable[[str], None],
+        *,
+        keep_going: bool = False,
+        retry_failed: bool = False,
     ) -> None:
-        super().__init__(places)
+        super().__init__(places, keep_going=keep_going, remedy=CORRECT)
         self._study, self._sought, self._wanted = study, sought, wanted
         self._resources, self._tell, self._lanes = resources, tell, lanes
         self._structure = getattr(task, "structure", None) if lanes > 1 else None
@@ -114,8 +119,15 @@ class SweepDriver(Driver):
             tried = [entry.params for entry in self.entries]
             self._untried = [params for params in every if params not in tried]
             self._wanted = len(self.entries) + len(self._untried)
+        failed = [entry for entry in self.entries if self._has_failed(entry)] if retry_failed else []
+        others = {entry.key for entry in self.entries if not self._has_failed(entry)}
+        again = {entry.key: entry for entry in failed if entry.key not in others}  # each once, unless it was since
+        self._wanted += len(failed) if every is None else len(again)
         for entry in self.entries:
             self._begin(entry)
+        for entry in again.values():
+            attributes = dict(study.get_trials(deepcopy=False)[entry.number].system_attrs)
+            self._add(len(self.entries), Asked(entry.params, attributes))
 
     @property
     def missing(self) -> bool:
@@ -131,6 +143,10 @@ class SweepDriver(Driver):
         elif trial.state.name == "COMPLETE" and entry.key and (stored := load_record(self.places, entry.key)):
             entry.row, entry.ended = {**stored.row, WALL_SECONDS: stored.seconds}, True
         return entry
+
+    def _has_failed(self, entry: Entry) -> bool:
+        """Whether the fit of a trial of an earlier run raised an error; one that lacks a number would lack it again."""
+        return entry.ended and not entry.row and bool(entry.key) and load_record(self.places, entry.key) is None
 
     def _find_member(self, entry: Entry) -> None:
         try:
@@ -206,18 +222,22 @@ class SweepDriver(Driver):
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """See `Driver.ended`."""
-        self.remove_scratch(job.key)
+        lost = outcome.ending == "lost"
+        if not lost:
+            self.remove_scratch(job.key)
         row = {**outcome.row, WALL_SECONDS: outcome.seconds} if outcome.ending == "done" else {}
         for entry in [entry for entry in self.entries if entry.key == job.key and not entry.ended]:
-            self._end(entry, row, "" if row else outcome.error)
+            self._end(entry, row, "" if row else outcome.error, lost=lost)
 
-    def _end(self, entry: Entry, row: dict[str, Any], error: str) -> None:
+    def _end(self, entry: Entry, row: dict[str, Any], error: str, *, lost: bool = False) -> None:
+        """Note how a trial has ended; one that was lost is not to blame, and a later run begins it again."""
         entry.row, entry.error, entry.ended = row, error, True
         values = self._sought.values(row) if row else None
         if row and values is None:
             lacking = next(g.column for g in self._sought.goals if not math.isfinite(number_in(row, g.column)))
             entry.error = f"the fit has no number '{lacking}'"
-        self._record(entry, values)
+        if not lost:
+            self._record(entry, values)
         self._tell(self._line(entry))
 
     def _record(self, entry: Entry, values: list[float] | None) -> None:

@@ -160,6 +160,21 @@ def begin_orphans_again(study: Study) -> int:
     return len(orphans)
 
 
+def begin_failed_again(study: Study) -> int:
+    """Enqueue the settings of trials that have failed, unless they were tried since; returns the number that failed.
+
+    A trial that has failed stays so in its study, and another one has its settings.
+    """
+    trials = study.get_trials(deepcopy=False)
+    failed = [trial for trial in trials if trial.state.name == "FAIL" and ERROR in trial.user_attrs]
+    tried = [trial.params or trial.system_attrs.get("fixed_params") for trial in trials if trial.state.name != "FAIL"]
+    for trial in failed:
+        if trial.params not in tried:
+            study.enqueue_trial(trial.params)
+            tried.append(trial.params)
+    return len(failed)
+
+
 def has_ended(trial: FrozenTrial) -> bool:
     """Whether a trial has ended by itself, and not with its driver."""
     return trial.state.name in ("COMPLETE", "PRUNED") or (trial.state.name == "FAIL" and ERROR in trial.user_attrs)

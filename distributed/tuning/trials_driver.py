@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gammasky.distributed.driver import Driver
+from gammasky.distributed.driver import CORRECT, Driver
 from gammasky.distributed.folder import Places
 from gammasky.distributed.runners.base import Job, Outcome, Session
 from gammasky.distributed.store import Store
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 _OUTCOME = (VALUE, ENDED, WHY)
+_ENDINGS = {"COMPLETE": "complete", "PRUNED": "ended early", "FAIL": "failed", "RUNNING": "lost, to be begun again"}
 
 
 @dataclass
@@ -40,9 +41,11 @@ class TrialsDriver(Driver):
         space: what trials choose from; given: settings -> what the objective is given for them.
         rungs: whole numbers, the last the whole effort.
         wanted: trials to be ended in all.
+        limit: settings -> the time [s] that one attempt at a rung may take.
         at_once: trials under way at once; None: as many as there is room for.
         spared: settings that are never ended early.
         tell: takes a line for each trial that has ended.
+        keep_going: go on also where most trials fail with one error.
     """
 
     def __init__(
@@ -53,23 +56,27 @@ class TrialsDriver(Driver):
         given: Callable[[Params], dict[str, Any]],
         rungs: Sequence[int],
         wanted: int,
+        limit: Callable[[Params], float],
         at_once: int | None,
         spared: Sequence[Params],
         tell: Callable[[str], None],
+        *,
+        keep_going: bool = False,
     ) -> None:
-        super().__init__(places)
+        super().__init__(places, keep_going=keep_going, remedy=CORRECT)
         self._study, self._rungs, self._at_once = study, list(rungs), at_once
-        self._space, self._given = space, given
+        self._space, self._given, self._limit = space, given, limit
         self._tell, self._wanted = tell, wanted
         self._spared = {Store.key(params) for params in spared}
         self._efforts: dict[str, Effort] = {}  # by key
         self._rung_of: dict[str, Effort] = {}  # by the key of the rung's job
         self._ended = sum(map(has_ended, study.get_trials(deepcopy=False)))
+        self._lost = 0  # trials that a later run begins again
 
     @property
     def missing(self) -> int:
-        """Trials that are neither ended nor under way."""
-        return self._wanted - self._ended - sum(len(effort.trials) for effort in self._efforts.values())
+        """Trials that are neither ended nor lost nor under way."""
+        return self._wanted - self._ended - self._lost - sum(len(effort.trials) for effort in self._efforts.values())
 
     def turn(self, session: Session) -> None:
         """Ask for trials, no more than are worked on at once: each is chosen from what is known by then."""
@@ -86,7 +93,8 @@ class TrialsDriver(Driver):
     def _next_rung(self, effort: Effort) -> None:
         rung = self._rungs[effort.place]
         spec = {"params": self._given(effort.params), "share": rung / self._rungs[-1], "trial": effort.key}
-        job = Job(Store.key(spec), f"trial {effort.trials[0].number}, rung {rung}", spec)
+        name = f"trial {effort.trials[0].number}, rung {rung}"
+        job = Job(Store.key(spec), name, spec, limit=self._limit(effort.params))
         self._rung_of[job.key] = effort
         self.waiting.append(job)
 
@@ -94,7 +102,9 @@ class TrialsDriver(Driver):
         """See `Driver.ended`."""
         effort = self._rung_of.pop(job.key)
         self.remove_scratch(job.key)
-        if outcome.ending != "done":
+        if outcome.ending == "lost":
+            self._lose(effort, outcome.error)
+        elif outcome.ending != "done":
             self._end(effort, "FAIL", {ERROR: outcome.error})
         else:
             self._judge(effort, outcome)
@@ -132,11 +142,17 @@ class TrialsDriver(Driver):
         self.remove_scratch(effort.key)
         self._tell(self._line(effort, state, kept))
 
+    def _lose(self, effort: Effort, error: str) -> None:
+        """Leave a trial as it is: its settings are not to blame, and a later run goes on from its checkpoints."""
+        del self._efforts[effort.key]
+        self._lost += len(effort.trials)
+        self._tell(self._line(effort, "RUNNING", {ERROR: error}))
+
     def _line(self, effort: Effort, state: str, kept: dict[str, Any]) -> str:
         numbers = ", ".join(str(trial.number) for trial in effort.trials)
         settings = ", ".join(f"{name} {_short(value)}" for name, value in effort.params.items())
         reached = f"{effort.reported[-1][1]:.6g} at rung {effort.reported[-1][0]}" if effort.reported else "no value"
-        ending = {"COMPLETE": "complete", "PRUNED": "ended early", "FAIL": "failed"}[state]
+        ending = _ENDINGS[state]
         error = f" ({kept[ERROR]})" if ERROR in kept else ""
         return f"{self._ended}/{self._wanted}: trial {numbers} {ending}: {reached}; {settings}{error}"
 

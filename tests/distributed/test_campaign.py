@@ -139,7 +139,7 @@ def test_what_ran_short_of_memory_is_tried_again(
     assert [row["attempts"] for row in read_rows(tmp_path / "campaign")] == [2, 1]
 
 
-@pytest.mark.parametrize("where", ["result", "checkpoint"])
+@pytest.mark.parametrize("where", ["result", "checkpoint", "table"])
 def test_a_full_disk_ends_the_campaign_at_once(
     run: Run, members_of: MembersOf, tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,9 +149,11 @@ def test_a_full_disk_ends_the_campaign_at_once(
         patch.setenv("DISK", "full")
 
         def save(*_arguments: object) -> NoReturn:
+            if where == "table":  # which was written at the beginning, and has no room from now on
+                patch.setattr(members_driver, "write_csv", save)
             raise OSError(28, "No space left on device", str(tmp_path / "campaign" / "members" / "x.npz"))
 
-        if where == "result":
+        if where != "checkpoint":
             patch.setattr(Store, "save", save)
         with pytest.raises(GammaskyError, match=r"no room for results: OSError: .*No space left .*; make room"):
             run(members)

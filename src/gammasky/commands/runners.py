@@ -23,13 +23,15 @@ lanes_option = click.option(
     help="Fits of one structure side by side in each process; more than one for a GPU, see docs/gpu.md.",
 )
 
+keep_going_option = click.option("--keep-going", is_flag=True, help="Also where most fits fail with the same error.")
+
 
 def running(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a command that runs many fits: where, and what it puts up with."""
     options = (
         places,
         lanes_option,
-        click.option("--keep-going", is_flag=True, help="Also where most fits fail with the same error."),
+        keep_going_option,
         allow_mixed_option,
         click.option("--quiet", is_flag=True, help="No live progress."),
     )

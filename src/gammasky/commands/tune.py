@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from gammasky.commands.campaign import read_ensemble
 from gammasky.commands.fit import command as fit_command
 from gammasky.commands.options import FOLDER, data_options, positive_finite, start_engine
-from gammasky.commands.runners import allow_mixed_option, lanes_option, places
+from gammasky.commands.runners import allow_mixed_option, keep_going_option, lanes_option, places
 from gammasky.engine.infer.methods.svi import Svi
 
 _TUNABLE = {name: option for name, option in Svi.options.items() if option.tunable}
@@ -72,6 +72,10 @@ _SEARCHED = [f"{name}={option.searched}" for name, option in _TUNABLE.items() if
 @lanes_option
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Folder of the search; workers must see it.")
 @click.option("--resume", is_flag=True, help="Go on with the search in DIR; --trials may grow.")
+@click.option(
+    "--retry-failed", is_flag=True, help="With --resume: try again, in new trials, what has failed by itself."
+)
+@keep_going_option
 @allow_mixed_option
 @click.option("--quiet", is_flag=True, help="No live progress.")
 @click.pass_context

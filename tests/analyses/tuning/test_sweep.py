@@ -17,6 +17,7 @@ from gammasky.analyses.tuning import sweep as sweep_module
 from gammasky.analyses.tuning.columns import column_of, error_of
 from gammasky.analyses.tuning.sweep import choices_of, corners_of, search_space, sweep_models
 from gammasky.cli import main
+from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.errors import InputError
 from gammasky.engine.model import read_model
@@ -124,6 +125,17 @@ def test_what_is_sought(monkeypatch: pytest.MonkeyPatch) -> None:
     assert started({**radii, "top": TOP}, monkeypatch, minimise="k_hat", constraints=constraints)
 
 
+def test_members_between_the_ends_of_a_range_get_what_they_ask_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runner must know of it beforehand, also where no end of an axis, nor any first choice, asks for it."""
+    seen: list[Any] = []
+    monkeypatch.setattr(sweep_module, "sweep", lambda *_, **options: seen.append(options["others"]))
+    axes = {"seed": {"low": 0, "high": 3}, "breaks": BREAKS}
+    between, corner = {"when": {"seed": 2}, "cpus": 3}, {"when": {"seed": 3, "breaks": 2}, "hours": 2.0}
+    made = ensemble(axes, resources={"memory_gb": 1.0, "overrides": [between, corner]})
+    sweep_models(Path("out"), made.expansion, Sweep(), InlineRunner())
+    assert set(seen[0]) == {Resources(cpus=3, memory_gb=1.0), Resources(memory_gb=1.0, hours=2.0)}
+
+
 RADIUS = {"radius_max": {"low": 10, "high": 20}}
 
 
@@ -163,11 +175,14 @@ def test_what_cannot_be_sought(axes: dict[str, Any], asked: dict[str, Any], mess
         ({"sweep": {"trials": 0}}, "field 'sweep.trials': input should be greater than or equal to 1, got 0"),
         ({"sweep": {"pruner": "halving", "minimise": "k_hat"}, "fit": {"method": "svi", "emulator": False}},
          "pruner 'halving': such fits tell one of elbo, log_z on their way; maximise that alone"),
+        ({"sweep": {"pruner": "halving"}, "fit": {"method": "svi", "emulator": False},
+          "resources": {"overrides": [{"when": {"top": 2}, "cpus": 2}]}},
+         r"pruner 'halving': all its fits have the same resources; remove \[\[resources.overrides\]\]"),
     ],
 )  # fmt: skip
 def test_ensembles_that_cannot_be_searched(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        ensemble({"top": TOP}, **changes).tune(tmp_path / "out", address=None)
+        ensemble({"top": {**TOP, "step": 1.0}}, **changes).tune(tmp_path / "out", address=None)
     assert not (tmp_path / "out").exists()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,11 +14,14 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from gammasky.distributed import software
+from gammasky.distributed import driver, software
 from gammasky.distributed.folder import Places
+from gammasky.distributed.member import Resources
+from gammasky.distributed.runners.base import Job, Outcome, Work
+from gammasky.distributed.runners.inline import InlineRunner, InlineSession
 from gammasky.distributed.tuning.search import Found
 from gammasky.distributed.tuning.trial_store import JOURNAL, mend_journal, open_journal
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import GammaskyError, InputError
 from gammasky.engine.machine import versions
 
 SPACE = {"x": FloatDistribution(-10.0, 10.0)}
@@ -211,6 +215,73 @@ def test_an_interrupted_search_goes_on(search: Search, tasks: ModuleType, tmp_pa
     assert table(tmp_path) == []
     found = search(1, objective=tasks.interrupted_once, first=[{"x": 2.0}], resume=True)
     assert [(trial.number, trial.value) for trial in found.trials] == [(1, 2.0)]
+
+
+class Noting(InlineRunner):
+    """Notes the jobs that it is given; those that `lost` says go with their worker."""
+
+    def __init__(self, lost: Callable[[Job], bool] = lambda _job: False) -> None:
+        super().__init__()
+        self.lost, self.jobs = lost, list[Job]()
+
+    @contextmanager
+    def session(self, work: Work) -> Iterator[InlineSession]:
+        runner = self
+
+        class Session(InlineSession):
+            def poll(self, seconds: float) -> list[tuple[Job, Outcome]]:
+                runner.jobs.extend(self._queue)
+                if self._queue and runner.lost(self._queue[0]):
+                    return [(self._queue.popleft(), Outcome("lost", error="the node went"))]
+                return super().poll(seconds)
+
+        yield Session(work)
+
+
+def test_a_trial_that_was_lost_goes_on_from_its_checkpoint(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.001)
+    runner = Noting(lambda job: job.name == "trial 1, rung 4")
+    found = search(3, first=[{"x": 1.0}, {"x": 2.0}, {"x": 3.0}], runner=runner)
+    assert [trial.number for trial in found.trials] == [0, 2]
+    assert sum(job.name == "trial 1, rung 4" for job in runner.jobs) == 5
+    again = search(3, first=[{"x": 1.0}, {"x": 2.0}, {"x": 3.0}], resume=True).trials
+    assert [(trial.number, trial.params["x"], trial.state) for trial in again] == [
+        (0, 1.0, "complete"), (2, 3.0, "complete"), (3, 2.0, "complete"),
+    ]  # fmt: skip
+    assert [done for done in rungs(tmp_path) if done[0] == "2.0"] == [
+        ("2.0", 0, 10), ("2.0", 10, 20), ("2.0", 20, 40), ("2.0", 40, 80),
+    ]  # fmt: skip
+
+
+def test_one_error_of_all_ends_a_search_and_the_remedy_is_one(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: ModuleType
+) -> None:
+    space = {**SPACE, "do": CategoricalDistribution(("fail",))}
+    with pytest.raises(
+        GammaskyError, match=r"^10 fits .*: ValueError: no good; .* `retry_failed=True` \(with `keep_going=True`"
+    ):
+        search(12, space=space)
+    assert len(table(tmp_path)) == 10
+    assert len(search(12, space=space, folder=tmp_path / "whole", keep_going=True).trials) == 12
+    monkeypatch.setattr(tasks, "GOOD", True)
+    found = search(12, space=space, resume=True, retry_failed=True).trials
+    assert [trial.state == "failed" for trial in found] == [True] * 10 + [False] * 12
+    assert [trial.params for trial in found[10:20]] == [trial.params for trial in found[:10]]
+    assert search(12, space=space, resume=True, retry_failed=True).trials == found
+
+
+def test_a_rung_has_the_time_limit_of_a_member(search: Search, tmp_path: Path) -> None:
+    """Else one that hangs holds up the whole search."""
+    cost = {1.0: 10.0, 2.0: 1000.0}
+    first = [{"x": 1.0}, {"x": 2.0}]
+    runner = Noting()
+    search(2, first=first, cost=lambda params: cost[params["x"]], runner=runner)
+    limits = {job.spec["params"]["x"]: job.limit for job in runner.jobs}
+    assert limits == {1.0: 3600.0, 2.0: 20_000.0}
+    search(2, first=first, folder=tmp_path / "said", runner=runner, resources=Resources(hours=2))
+    assert runner.jobs[-1].limit == 7200.0
 
 
 def test_a_torn_line_is_cut_and_a_whole_one_is_not(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gammasky.distributed.tuning.sampling import check_sampler
 from gammasky.distributed.tuning.search import Found
 from gammasky.engine.errors import InputError
 
@@ -83,3 +84,9 @@ def test_an_objective_of_the_wrong_kind(search: Search, tasks: ModuleType) -> No
     found = search(1, objective=tasks.wrong_value)
     assert found.trials[0].error == "TypeError: an objective must return Reached, got float"
     assert found.best is None
+
+
+def test_a_sampler_of_one_objective(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
+    with pytest.raises(InputError, match="takes one objective, got 2; take one of tpe, random"):
+        check_sampler("cmaes", 2)

@@ -6,27 +6,30 @@ import csv
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from gammasky.distributed import driver
 from gammasky.distributed.attempt import attempt
 from gammasky.distributed.member import Member
 from gammasky.distributed.runners.base import Job, Outcome, Work
 from gammasky.distributed.runners.inline import InlineRunner
+from gammasky.distributed.store import Store
+from gammasky.distributed.tuning import sweep as sweep_module
 from gammasky.distributed.tuning.goals import Goal, Words, read_constraint
-from gammasky.distributed.tuning.sampling import ask, check_sampler
+from gammasky.distributed.tuning.sampling import ask
 from gammasky.distributed.tuning.space import Params, SearchSpace
 from gammasky.distributed.tuning.sweep import Swept, sweep
 from gammasky.distributed.tuning.sweep_driver import Sought
 from gammasky.distributed.tuning.trial_store import JOURNAL, open_journal
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import GammaskyError, InputError
 from gammasky.engine.interrupt import Interrupts
 
 WORDS = Words(lambda name: name, {"reliable": ("verdict", "reliable")}, "data")
@@ -61,8 +64,8 @@ def sought(**changes: Any) -> Sought:
 class Shuffled:
     """A runner that holds several members at once and ends them in any order."""
 
-    def __init__(self, seed: int, slots: int) -> None:
-        self._random, self._slots, self.lanes = random.Random(seed), slots, 1
+    def __init__(self, seed: int, slots: int, lost: Callable[[Job], bool] = lambda _job: False) -> None:
+        self._random, self._slots, self.lanes, self._lost = random.Random(seed), slots, 1, lost
 
     @contextmanager
     def session(self, work: Work) -> Iterator[Shuffled]:
@@ -94,6 +97,8 @@ class Shuffled:
         if not self._jobs:
             return []
         job = self._jobs.pop(self._random.randrange(len(self._jobs)))
+        if self._lost(job):
+            return [(job, Outcome("lost", attempts=job.attempt, error="the node went"))]
         return [(job, attempt(self._work, job, lambda *_: None, {}))]
 
 
@@ -108,7 +113,8 @@ def run(tmp_path: Path, tasks: ModuleType) -> Any:
     """Sweep in tmp_path/sweep; each fit is noted in tmp_path/log."""
 
     def start(trials: int = 12, *, folder: str = "sweep", runner: Any = None, **changes: Any) -> Swept:
-        options = {name: changes.pop(name) for name in ("resume", "storage") if name in changes}
+        names = ("resume", "storage", "keep_going", "retry_failed")
+        options = {name: changes.pop(name) for name in names if name in changes}
         task = tasks.Bowl(str(tmp_path / "log"))
         place = runner or InlineRunner()
         return sweep(tmp_path / folder, task, sought(**changes), trials, place, about={}, quiet=True, **options)
@@ -309,6 +315,54 @@ def test_trials_without_a_value(run: Any, tmp_path: Path) -> None:
     assert not any("impossible" in line for line in fits(tmp_path))
 
 
+def test_a_trial_that_was_lost_is_begun_again(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.001)
+    lost: list[str] = []
+
+    def loses(job: Job) -> bool:
+        lost.append(job.key)
+        return job.key == lost[0]
+
+    found = run(6, runner=Shuffled(0, 1, loses))
+    assert [trial.error for trial in found.trials if trial.error] == ["lost 5 times, last: the node went"]
+    assert lost.count(lost[0]) == 5
+    again = run(6, resume=True)
+    assert (chosen(again), len(fits(tmp_path))) == (chosen(found), 6)
+    assert {trial.state.name for trial in study_of(tmp_path / "sweep").trials} == {"COMPLETE"}
+
+
+ALL_FAIL = {"kind": CategoricalDistribution(("fails",)), **SPACE}
+
+
+def test_one_error_of_all_ends_a_sweep_and_the_remedy_is_one(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: ModuleType
+) -> None:
+    with pytest.raises(GammaskyError, match=r"^10 fits .*: no good; .* `retry_failed=True` \(with `keep_going=True`"):
+        run(12, distributions=ALL_FAIL)
+    assert len(fits(tmp_path)) == 10
+    assert len(run(12, distributions=ALL_FAIL, folder="whole", keep_going=True).trials) == 12
+    (tmp_path / "log").unlink()
+    monkeypatch.setattr(tasks, "GOOD", True)
+    found = run(12, distributions=ALL_FAIL, resume=True, retry_failed=True)
+    assert len(fits(tmp_path)) == 12
+    assert [bool(trial.values) for trial in found.trials] == [False] * 10 + [True] * 12
+    assert chosen(found)[-10:] == chosen(found)[:10]
+    assert run(12, distributions=ALL_FAIL, resume=True, retry_failed=True).trials == found.trials
+
+
+def test_a_full_disk_ends_a_sweep_at_once(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(*_arguments: object) -> NoReturn:
+        raise OSError(28, "No space left on device", str(tmp_path / "sweep" / "trials.csv"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "save", save)
+        patch.setattr(sweep_module, "write_csv", save)
+        with pytest.raises(GammaskyError, match=r"no room for results: .*; make room .* go on with `resume=True`"):
+            run(6)
+    assert len(fits(tmp_path)) == 1
+    assert all(trial.values for trial in run(6, resume=True).trials)
+
+
 def test_sqlite(run: Any, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
     one = run(6, storage=url, constraints=["reliable"])
@@ -338,12 +392,6 @@ def test_what_is_refused(run: Any, tmp_path: Path, changes: dict[str, Any], mess
     with pytest.raises(InputError, match=message):
         run(**changes)
     assert not (tmp_path / "sweep" / "trials.csv").exists()
-
-
-def test_a_sampler_of_one_objective(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
-    with pytest.raises(InputError, match="takes one objective, got 2; take one of tpe, random"):
-        check_sampler("cmaes", 2)
 
 
 def test_fits_side_by_side(run: Any, tmp_path: Path) -> None:
