@@ -157,13 +157,37 @@ class Profile(Template):
 
     def shape(self, setting: Setting) -> Function:
         counts = not (setting.point_sources or setting.as_is)
-        normalised = self.normalised(setting, per_intensity(setting, counts))
-        if any(self.shape_uses("")):
+        exposure, uses = per_intensity(setting, counts), list(self.shape_uses(""))
+        self.require_positive(setting, exposure, uses)
+        normalised = self.normalised(setting, exposure)
+        if uses:
             return Function(moving=normalised)
         # nothing is free in it: integrated once
         plain = self.model_copy(update={"modulation": None, "field": None, "hemisphere": None})
         values = normalised(setting.arrays, {}, setting.pixels.n_pixels, 1.0)
         return Function.fixed(setting.store(f"{plain!r}:{counts}", np.asarray(values)))
+
+    def require_positive(self, setting: Setting, exposure: str | None, uses: list[Use]) -> None:
+        """Refuse an intensity without a mean to divide by; one that moves is looked at in the middle of its priors.
+
+        Raises:
+            InputError: says where it is no finite number, or what its mean in the region is.
+        """
+        pixels, at = setting.pixels, " with every parameter in the middle of its prior" if uses else ""
+        values = np.asarray(self.intensity(setting)(setting.middle(uses)))[: pixels.n_region]
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            lon, lat = pixels.lon_deg[bad[0]], pixels.lat_deg[bad[0]]
+            raise InputError(
+                f"template '{self.label()}'{at}: expected finite numbers in the region of interest, got "
+                f"{values[bad[0]]:g} at longitude {lon:.2f}, latitude {lat:.2f} deg; correct it there"
+            )
+        mean = (values if exposure is None else values * setting.arrays[exposure][: pixels.n_region]).mean()
+        if not mean > 0:
+            raise InputError(
+                f"template '{self.label()}'{at}: expected a mean above zero in the region of interest, got {mean:g}; "
+                "correct it, or leave it out"
+            )
 
 
 def per_intensity(setting: Setting, counts: bool) -> str | None:

@@ -115,12 +115,12 @@ class TemplateField(Schema):
             )
 
     def require_modes(self, key: str, most: int | None, setting: Setting) -> None:
-        """Refuse modes whose waves are shorter than the PSF is wide, and more modes than pixels.
+        """Refuse modes whose waves are shorter than the PSF is wide, and more modes of all fields than pixels.
 
         Args:
             key: of the setting that says how many there are.
             most: the most that it may be because of the PSF; None: any.
-            setting: the pixels.
+            setting: the pixels, and the fields so far.
 
         Raises:
             InputError: says how many there may be.
@@ -132,10 +132,13 @@ class TemplateField(Schema):
                 f"wide ({psf_width_deg(setting.pixels):.2g} deg): shorter ones would imitate sources; got {given}"
             )
         n_modes, n_pixels = len(self.elements()), setting.pixels.n_fit // setting.pixels.n_energy
-        if n_modes > n_pixels:
+        # fields that share coefficients have the same modes
+        others = {f.coefficients: len(f.elements()) for f in setting.fields if f.coefficients != self.coefficients}
+        if n_modes + sum(others.values()) > n_pixels:
+            more = f" and {', '.join(others)} {sum(others.values())}" if others else ""
             raise InputError(
-                f"field '{self.coefficients}': {key}: {given} makes {n_modes} modes, more than the {n_pixels} fitted "
-                "pixels; give fewer"
+                f"field '{self.coefficients}': {key}: {given} makes {n_modes} modes{more}, more than the {n_pixels} "
+                "fitted pixels; give fewer"
             )
 
 

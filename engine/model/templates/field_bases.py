@@ -114,8 +114,15 @@ class Box:
         return math.ceil(reach(kernel) * 2.0 * max(self.side) / (np.pi * length_deg))
 
     def most_modes(self, wavelength_deg: float) -> int | None:
-        """How many sines along each side have waves no shorter than `wavelength_deg`; None: any number."""
-        return None if wavelength_deg <= 0 else math.floor(4.0 * min(self.side) / wavelength_deg)
+        """How many sines along each side have waves no shorter than `wavelength_deg`; None: any number.
+
+        The shortest waves of so many are those of the mode that has the last sine along both sides.
+        """
+        return (
+            None
+            if wavelength_deg <= 0
+            else math.floor(4.0 / (math.hypot(*(1.0 / np.array(self.side))) * wavelength_deg))
+        )
 
 
 def _projected(lon_deg: Floats, lat_deg: Floats, middle_lon: float, middle_lat: float) -> Floats:

@@ -12,7 +12,7 @@ from gammasky.engine.kernels.profiles.geometry import DiskSky, NFWSky, Normalisa
 from gammasky.engine.model.templates.base import Profile
 from gammasky.engine.model.templates.function import Evaluate
 from gammasky.engine.model.templates.setting import Setting
-from gammasky.engine.model.values import Arrays, Parameters
+from gammasky.engine.model.values import Arrays, Parameters, Use
 
 #: A function of the parameters, of what its values are divided by, and of what they are multiplied by.
 Integral = Callable[[Parameters, Normalisation | None, jax.Array | float], jax.Array]
@@ -28,6 +28,10 @@ class LineIntegral(Profile):
     def intensity(self, setting: Setting) -> Callable[[Parameters], jax.Array]:
         _, integral = self.integral(setting)
         return lambda theta: integral(theta, None, 1.0)
+
+    def require_positive(self, setting: Setting, exposure: str | None, uses: list[Use]) -> None:
+        """Pass: these kernels integrate densities that are above zero everywhere."""
+        del setting, exposure, uses
 
     def normalised(self, setting: Setting, exposure: str | None) -> Evaluate:
         pixels, (sky, integral) = setting.pixels, self.integral(setting)

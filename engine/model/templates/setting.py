@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
-from gammasky.engine.model.values import Arrays
+from gammasky.engine.model.latent import Latent
+from gammasky.engine.model.values import Arrays, Parameters, Use
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.observation import Observation
 
@@ -52,3 +54,9 @@ class Setting:
         if key not in self.geometries:
             self.geometries[key] = kind.build(self.pixels.lon_deg, self.pixels.lat_deg, **lengths)
         return self.geometries[key]
+
+    def middle(self, uses: Iterable[Use]) -> Parameters:
+        """The parameters that stand in these places, by name, in the middle of their priors."""
+        labels = {use.parameter: use.elements for use in uses}
+        latent = Latent({name: self.priors[name] for name in labels}, labels)
+        return latent.parameters(latent.arrays(), jnp.zeros(latent.n_latent))

@@ -102,6 +102,17 @@ def test_sines_are_zero_beyond_the_box_and_modes_are_in_order() -> None:
     np.testing.assert_allclose(first[1], 0.0, atol=1e-3)  # the second along x has its node in the middle
 
 
+def test_no_mode_has_waves_shorter_than_the_limit() -> None:
+    """The mode of the last sine along both sides has the shortest waves, in a box that is no square too."""
+    lon, lat = disc(10.0)
+    for box in (Box.around(lon, lat, 5.0), Box.around(np.array([-20.0, 20.0]), np.array([-5.0, 5.0]), 2.0)):
+        most = box.most_modes(1.7)
+        assert most is not None
+        shortest = [2 * np.pi / box.frequencies(modes).max() for modes in (most, most + 1)]
+        assert shortest[1] < 1.7 <= shortest[0]
+        assert box.most_modes(0.0) is None
+
+
 def test_real_harmonics() -> None:
     rng = np.random.default_rng(3)
     lon, lat = rng.uniform(-180, 180, 40), rng.uniform(-90, 90, 40)

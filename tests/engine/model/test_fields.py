@@ -206,11 +206,28 @@ def test_what_is_refused_in_one_line(build: Build, smooth_table: Table, case: st
     assert "\n" not in str(caught.value)
 
 
+def test_modes_of_all_fields_together_are_no_more_than_pixels(build: Build, smooth_table: Table) -> None:
+    """Each of two fields would fit; fields that share their coefficients have them once."""
+    n_pixels = build(smooth_table).pixels.n_fit
+    modes = int(np.sqrt(0.7 * n_pixels))
+    many = {**KERNEL, "modes": modes}
+    shared = build(fielded(fielded(smooth_table, many, 0), {**many, "amplitude": "b"}, 1, b=PRIORS["a"]))
+    assert shared.latent.slots["z_g"].n_latent == modes**2 > n_pixels / 2
+    own = {**many, "coefficients": "z_h"}
+    message = f"field 'z_h': modes: {modes} makes {modes**2} modes and z_g {modes**2}, more than the {n_pixels} fitted"
+    with pytest.raises(InputError, match=message):
+        build(fielded(fielded(smooth_table, many, 0), own, 1, z_h=STANDARD))
+
+
 def test_a_template_that_is_zero_in_the_region_has_no_field(build: Build, smooth_table: Table) -> None:
     table = fielded(smooth_table, KERNEL, 1)
     table["region"] = table["region"] | {"hemisphere": "north", "exposure_regions": 1}
     table["components"][1]["template"]["hemisphere"] = "south"
     with pytest.raises(InputError, match="nothing of the south; leave the field out"):
+        build(table)
+    south = {"map": "peak", "hemisphere": "south"}
+    table["components"][1]["template"] = {"mix": [south], "fractions": [1.0], "field": KERNEL}
+    with pytest.raises(InputError, match="field 'z_g': its template is zero everywhere in the region; leave the field"):
         build(table)
     empty = fielded(smooth_table, KERNEL, 1)
     empty["components"][1]["template"]["map"] = "empty"

@@ -139,7 +139,7 @@ def test_it_is_not_run_where_no_model_file_names_it(files: Path, sky: Dataset, m
         ("jnp.hypot", "__import__('numpy').hypot", "the function raised TracerArrayConversionError: .*; write it with"),
         ('["scale"]', '["scales"]', "the function raised KeyError: 'scales'"),
         ("return ", "return 1.0 or ", r"expected an array of float64 .* from the function, got float64 \(\)"),
-        ("return jnp.exp", "return jnp.sum(lon) + 0 * jnp.exp", None),
+        ("return jnp.exp", "return jnp.sum(lat**2) + 0 * jnp.exp", None),
         ("return ", "return jnp.sum(lon) or ", "the function raised TracerBoolConversionError"),
         (
             '** parameters["power"])',
@@ -154,6 +154,28 @@ def test_functions_that_cannot_be_used(files: Path, sky: Dataset, old: str, new:
         SkyModel(path, sky)
         return
     with pytest.raises(InputError, match=f"^template 'mine.py:blob': {message}") as told:
+        SkyModel(path, sky)
+    assert "\n" not in str(told.value)
+
+
+VALUES = {
+    "zero": ("return ", "return 0.0 * ", "expected a mean above zero in the region of interest, got 0; correct it"),
+    "below zero": ("return ", "return -", r"expected a mean above zero in the region of interest, got -\d"),
+    "no number": ("return ", "return (lat - lat) / jnp.where(lat > 0, 1.0, 0.0) + ",
+                  r"expected finite numbers in the region of interest, got nan at longitude [-\d.]+, latitude -"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fixed", [False, True], ids=["moving", "fixed"])
+@pytest.mark.parametrize("case", VALUES)
+def test_functions_without_a_mean_in_the_region(files: Path, sky: Dataset, case: str, fixed: bool) -> None:
+    """What moves is looked at in the middle of its priors, what is fixed as it is."""
+    old, new, message = VALUES[case]
+    path, at = changed(files, old, new), " with every parameter in the middle of its prior"
+    if fixed:
+        text = MODEL.replace("2 * scale", "5.0").replace('"5.0"', "5.0")
+        path.write_text("".join(line for line in text.splitlines(True) if not line.startswith("scale")))
+    with pytest.raises(InputError, match=f"^template 'blob'{'' if fixed else at}: {message}") as told:
         SkyModel(path, sky)
     assert "\n" not in str(told.value)
 
