@@ -77,12 +77,14 @@ def locked(path: Path, seconds: float = 0.0, *, again: bool = False) -> Iterator
 
 @contextmanager
 def folder_held(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that no other process writes its results there; held again by the same thread, it stays held.
+    """Hold a folder that is there, so that no other process writes its results to it; held again by the same thread, it
+    stays held.
 
     Raises:
         InputError: somebody else holds the folder, or its file system knows no locks.
     """
-    taken = InputError(f"folder {folder}: another fit is at work there; wait for it, or choose another folder")
+    what = "another process writes its results there (a fit, a test, simulated skies)"
+    taken = InputError(f"folder {folder}: {what}; wait until it has ended, or choose another folder")
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(locked(folder / LOCK, again=True))

@@ -18,7 +18,7 @@ from gammasky.analyses.profiles.task import ScanSky
 from gammasky.analyses.sky_study import ONE_CORE, run_skies
 from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Runner
-from gammasky.engine.folders import folder_made
+from gammasky.engine.folders import folder_held, folder_made
 from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.infer.report.html import require_own
@@ -46,12 +46,13 @@ def run_profile(
         options: `keep_going` and `allow_mixed`, as of `run_campaign`.
 
     Raises:
-        InputError: a model, data set or number that cannot be used; another profile in the folder; skies that failed.
+        InputError: a model, data set or number that cannot be used; another profile in the folder, or
+            another process that writes there; skies that failed.
         KeyboardInterrupt: after Ctrl-C; the same call goes on.
     """
     require_own(out / REPORT, GENERATOR)
     model, quantity = study.opened()
-    with folder_made(out):
+    with folder_made(out), folder_held(out):  # two that climb side by side would write to one file
         found = known(study, model, quantity, out)
         if found is None:
             with Interrupts(), Progress(quiet) as progress:

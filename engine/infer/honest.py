@@ -15,6 +15,7 @@ the same factor: draws are resampled with weights L^(k - 1).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from scipy.stats import norm
 from gammasky.engine.citation import Citation
 from gammasky.engine.errors import ImpossibleCountsError, InputError
 from gammasky.engine.files import write_json
+from gammasky.engine.folders import folder_held
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, derive
 from gammasky.engine.infer.godambe import Godambe, godambe, require_enough
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, importance
@@ -147,7 +149,7 @@ def adjust_fit(
 
     Raises:
         InputError: no finished fit there, or one of another model or of other data; too few skies; a model that cannot
-            be simulated photon by photon.
+            be simulated photon by photon; another process that writes to the folder.
     """
     from gammasky.engine.infer.outputs import POSTERIOR, SUMMARY
     from gammasky.engine.infer.posterior import add_group, read_posterior_of
@@ -155,25 +157,28 @@ def adjust_fit(
     from gammasky.engine.infer.report.fit_folder import read_fit
 
     require_enough(skies, model.n_latent)
-    summary = read_fit(folder).summary
-    tree = read_posterior_of(folder / POSTERIOR, model)
-    z = np.concatenate(np.asarray(tree["posterior"]["z"].values))
-    stats = {name: np.asarray(tree["sample_stats"][name].values).ravel() for name in ("lp", "log_likelihood")}
-    with Interrupts(), Progress(quiet) as progress:
-        progress.note("looking for the best point")
-        best = highest(model, z[np.argsort(-stats["lp"])[:BATCH]])
-        progress.note(f"simulating {skies} skies at the best point")
-        try:
-            found = godambe(model, best, skies=skies, seed=seed, note=lambda done: progress.update(done, skies, ""))
-        except ImpossibleCountsError as error:
-            raise InputError(f"{folder}: no sky can be simulated at the best point of this fit: {error}") from None
-    honest = adjusted(z, stats["log_likelihood"], found, seed)
-    derived = derive(model, honest.z)
-    chains = len(tree["posterior"]["z"]) if honest.method == "affine" else 1
-    entry = _entry(honest, summary, summarise(model, derived, {}), model)
-    add_group(folder / POSTERIOR, "honest", posterior_group(model, honest.z, derived, chains), {"seed": seed, **entry})
-    write_json(folder / SUMMARY, {**summary, "honest": {"seed": seed, **entry}})
-    return entry
+    # from reading to writing: a fit that ends in between would be put back. Of no folder `read_fit` says what is wrong
+    with folder_held(folder) if folder.is_dir() else nullcontext():
+        summary = read_fit(folder).summary
+        tree = read_posterior_of(folder / POSTERIOR, model)
+        z = np.concatenate(np.asarray(tree["posterior"]["z"].values))
+        stats = {name: np.asarray(tree["sample_stats"][name].values).ravel() for name in ("lp", "log_likelihood")}
+        with Interrupts(), Progress(quiet) as progress:
+            progress.note("looking for the best point")
+            best = highest(model, z[np.argsort(-stats["lp"])[:BATCH]])
+            progress.note(f"simulating {skies} skies at the best point")
+            try:
+                found = godambe(model, best, skies=skies, seed=seed, note=lambda done: progress.update(done, skies, ""))
+            except ImpossibleCountsError as error:
+                raise InputError(f"{folder}: no sky can be simulated at the best point of this fit: {error}") from None
+        honest = adjusted(z, stats["log_likelihood"], found, seed)
+        derived = derive(model, honest.z)
+        chains = len(tree["posterior"]["z"]) if honest.method == "affine" else 1
+        entry = _entry(honest, summary, summarise(model, derived, {}), model)
+        told_of = {"seed": seed, **entry}
+        add_group(folder / POSTERIOR, "honest", posterior_group(model, honest.z, derived, chains), told_of)
+        write_json(folder / SUMMARY, {**summary, "honest": told_of})
+        return entry
 
 
 def told(entry: Mapping[str, Any], main: Sequence[str]) -> list[str]:

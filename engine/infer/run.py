@@ -51,7 +51,7 @@ def fit(
     Raises:
         NonFiniteLikelihoodError: names the pixel and the parameters.
         DivergedFitError: the fit ran away; names the parameters. The last good checkpoint stays.
-        InputError: a checkpoint that is damaged or of another fit; another fit is at work in the folder; a parameter
+        InputError: a checkpoint that is damaged or of another fit; another process writes to the folder; a parameter
             whose name stands for something else in results.
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is on disk.
 

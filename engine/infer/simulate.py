@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gammasky.engine.errors import InputError
-from gammasky.engine.folders import folder_made
+from gammasky.engine.folders import folder_held, folder_made
 from gammasky.engine.infer.draws import picked
 from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.simulate import PhotonSimulator, build_simulator
+from gammasky.engine.model.simulate import LikelihoodSimulator, PhotonSimulator, build_simulator
 from gammasky.engine.model.values import Parameters
 from gammasky.engine.sky.dataset import Dataset
 from gammasky.engine.sky.manifest import shipped_manifests
@@ -79,40 +79,52 @@ def simulate_to_folder(
         the manifests.
 
     Raises:
-        InputError: bad input, found before anything is written; `out` already holds skies.
+        InputError: bad input, found before anything is written; `out` already holds skies; another
+            process that writes there.
         KeyboardInterrupt: after Ctrl-C; the skies that were written stay, each whole.
     """
-    _check_folder(out, overwrite)
-    sky_model = SkyModel(model, Dataset.open(data, data_dir))
-    simulator = PhotonSimulator(sky_model) if plan.asimov else build_simulator(plan.simulator, sky_model)
-    points = parameter_points(sky_model, plan)
-    pixels = simulator.pixels
-    base = _base(sky_model.dataset, data, data_dir)
-    how = "expected counts" if plan.asimov else f"simulated ({plan.simulator}, seed {plan.seed})"
-    about = f"{how}: model {sky_model.spec.name} on {sky_model.dataset.name}"
-    written: list[Path] = []
-    with folder_made(out), Interrupts() as interrupts:
-        for number, point in enumerate(points):
-            truth = {name: np.asarray(value).tolist() for name, value in point.items()}
-            counts: np.ndarray
-            if plan.asimov and isinstance(simulator, PhotonSimulator):
-                counts = simulator.expected(point)[None]
-            elif plan.sources and isinstance(simulator, PhotonSimulator):
-                counts, lists = simulator.draw_with_sources(point, seed=plan.seed, first=number)
-                names = [population.name for population in sky_model.spec.populations]
-                write_sources(out / f"{sky_name(number)}_sources.fits", lists[0], names)
-            else:
-                counts = simulator.draw(point, seed=plan.seed, first=number)
-            written.append(
-                write_sky(
-                    out, number, pixels, counts[0], base=base, truth=truth, description=about, expected=plan.asimov
-                )
-            )
-            if not quiet and (number + 1) % 100 == 0:
-                print(f"gammasky: {number + 1}/{plan.n} skies", file=sys.stderr, flush=True)
-            interrupts.raise_if_pending()
+    with folder_made(out), folder_held(out):
+        _check_folder(out, overwrite)
+        sky_model = SkyModel(model, Dataset.open(data, data_dir))
+        simulator = PhotonSimulator(sky_model) if plan.asimov else build_simulator(plan.simulator, sky_model)
+        points = parameter_points(sky_model, plan)
+        base = _base(sky_model.dataset, data, data_dir)
+        how = "expected counts" if plan.asimov else f"simulated ({plan.simulator}, seed {plan.seed})"
+        about = f"{how}: model {sky_model.spec.name} on {sky_model.dataset.name}"
+        written: list[Path] = []
+        with Interrupts() as interrupts:
+            for number, point in enumerate(points):
+                truth = {name: np.asarray(value).tolist() for name, value in point.items()}
+                counts = _counts(sky_model, simulator, point, number, out, plan)
+                path = write_sky(
+                    out, number, simulator.pixels, counts,
+                    base=base, truth=truth, description=about, expected=plan.asimov,
+                )  # fmt: skip
+                written.append(path)
+                if not quiet and (number + 1) % 100 == 0:
+                    print(f"gammasky: {number + 1}/{plan.n} skies", file=sys.stderr, flush=True)
+                interrupts.raise_if_pending()
         _remove_older(out, plan)
     return written
+
+
+def _counts(
+    model: SkyModel,
+    simulator: PhotonSimulator | LikelihoodSimulator,
+    point: Parameters,
+    number: int,
+    out: Path,
+    plan: SimulationPlan,
+) -> np.ndarray:
+    """The counts of sky `number`; its true sources, where they are asked for, are written to `out`."""
+    if plan.asimov and isinstance(simulator, PhotonSimulator):
+        return simulator.expected(point)
+    if plan.sources and isinstance(simulator, PhotonSimulator):
+        counts, lists = simulator.draw_with_sources(point, seed=plan.seed, first=number)
+        names = [population.name for population in model.spec.populations]
+        write_sources(out / f"{sky_name(number)}_sources.fits", lists[0], names)
+        return counts[0]
+    return simulator.draw(point, seed=plan.seed, first=number)[0]
 
 
 def parameter_points(model: SkyModel, plan: SimulationPlan) -> list[Parameters]:

@@ -17,7 +17,7 @@ import tomli_w
 
 from gammasky.cli import main
 from gammasky.engine.errors import InputError
-from gammasky.engine.folders import folder_held, folder_made
+from gammasky.engine.folders import folder_made
 from gammasky.engine.infer import read_posterior, run, svi
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR
 from gammasky.engine.infer.run import fit
@@ -163,22 +163,3 @@ def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a folder, got a file"), folder_made(tmp_path / "file"):
         pass
     assert (tmp_path / "file").read_text() == "mine"
-
-
-def test_a_folder_has_one_fit_at_a_time(tmp_path: Path) -> None:
-    """Another process holds it: even a fit that has written nothing yet keeps others out."""
-    hold = "import sys; from pathlib import Path; from gammasky.engine.folders import folder_held\n"
-    hold += "with folder_held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-P", "-c", hold, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdin is not None
-        assert other.stdout is not None
-        other.stdout.readline()
-        with pytest.raises(InputError, match="another fit is at work there; wait for it"), folder_held(tmp_path):
-            pass
-        other.stdin.close()
-        other.wait(timeout=20)
-    with folder_held(tmp_path), folder_held(tmp_path):  # again by its own holder
-        pass
-    assert not list(tmp_path.iterdir())
