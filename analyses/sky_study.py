@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from gammasky.analyses.ensemble.datasets import data_identity
 from gammasky.analyses.ensemble.file import beside
@@ -23,6 +26,7 @@ from gammasky.engine.model.simulate import SIMULATORS
 from gammasky.engine.sky.dataset import Dataset
 
 ONE_CORE = Resources()
+CLIMBS = 2  # how maxima are looked for; raised with every change of it: what was begun otherwise does not go on
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,7 @@ class SkyStudy:
             "data": data_identity(model.dataset, model.spec),
             "simulator": self.simulator,
             "seed": self.seed,
+            "climbs": CLIMBS,
         }
 
 
@@ -138,3 +143,21 @@ def run_skies(
             f"{folder / 'failed'}); the same command tries those again"
         )
     return [load_member(folder, Store.key(member.spec)) for member in members]
+
+
+def require_finite(statistics: Mapping[str, ArrayLike]) -> None:
+    """Refuse test statistics that are not finite: NaN is neither larger nor smaller, and p would be wrong, silently.
+
+    Args:
+        statistics: by what they are of.
+
+    Raises:
+        InputError: says how many there are, and of what.
+    """
+    for of, values in statistics.items():
+        finite = np.isfinite(np.asarray(values, dtype=np.float64))
+        if not finite.all():
+            raise InputError(
+                f"test statistics of the {of}: expected finite numbers, {finite.size - finite.sum()} of {finite.size} "
+                "are not: the likelihood does not exist where it would be highest; narrow the priors"
+            )

@@ -53,8 +53,8 @@ result.ts, result.p.value, result.table(), result.plot()
 - **Its distribution** is that of skies drawn from the fitted null, each treated as the observed one: climbed from as many
   starts, one of which is what the sky is drawn from. Where more climbs find the model's maximum of the observed sky higher
   up, the report says by how much, and does not count it. So the distribution contains what the theorem of Wilks leaves
-  out: a norm of 0 lies at the end of its support, and slopes, breaks and shapes of a component that is not there mean
-  nothing (Protassov et al., astro-ph/0201547). Chi-square with as many degrees as the null fixes numbers is shown for
+  out: a norm of 0 lies at the end of its support, and slopes, breaks and shapes of a component that is not there, or of a
+  part of a mixture whose share is 0, mean nothing (Protassov et al., astro-ph/0201547). Chi-square with as many degrees as the null fixes numbers is shown for
   comparison only.
 - **p = (k + 1) / (n + 1)** if k of n skies have a TS at least as large, with the 68 % interval of the binomial distribution. `n`
   skies can give no p below 1 / (n + 1): `--p 0.001` refuses to start with too few. `--skies` may grow.
@@ -82,10 +82,14 @@ is never too small.
 
 The profile is the highest likelihood for each value of a number. A parameter is held at each value; a flux or a
 point-source fraction is drawn there by a penalty, and each point is exact for the value that it reaches. Intervals by the
-fall of the profile use chi-square with one degree. With `--skies`, skies are drawn at nine values of a parameter, from the
-fit at each: the interval of Feldman and Cousins (physics/9711021), with all other parameters profiled, is where the
-observed TS is at most the quantile of its own skies; the CLs limit (Read 2002) is where the probability of as small a
-signal is 5 % of what it is without any; expected limits are the CLs limits of the skies without a signal.
+fall of the profile use chi-square with one degree; each end is the outermost one, so that of two maxima both are inside.
+With `--skies`, skies are drawn at nine values of a parameter, from the fit at each: at equal steps of the root of TS from
+one end of the profile to the other, of which the first is 0 for a norm. The interval of Feldman and Cousins
+(physics/9711021), with all other parameters profiled, is where the observed TS is at most the quantile of its own skies;
+the CLs limit (Read 2002) is where the probability of as small a signal is 5 % of what it is without any; expected limits
+are the CLs limits of the skies without a signal. The observed TS of these is found by as many climbs as that of a
+simulated sky; where the profile, which has more, has found a higher maximum, the report says by how much. It also names
+all numbers that lie at an end of their priors at the maximum.
 
 `gammasky simulate --asimov` writes the expected counts of a model as a data set, fractions and all (arXiv:1007.1727): its
 profile is the median expectation. Only models without point sources have such data. What the likelihood of point sources

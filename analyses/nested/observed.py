@@ -1,7 +1,9 @@
 """The maxima on the observed sky, which a test begins with and keeps.
 
 Its test statistic is found by the same climbs as that of every simulated sky, of which some begin at what the sky is
-drawn from: more of them would find higher maxima of the model here than there, and so too small a p-value.
+drawn from: more of them would find higher maxima of the model here than there, and so too small a p-value. For the same
+reason none begins at what other climbs in the model have found: the place of the null's maximum that is handed on has
+random values of the parameters that mean nothing under the null, which would keep those of the model's maximum.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from gammasky.engine.model import SkyModel
 Floats = NDArray[np.float64]
 OBSERVED = "observed.json"
 ROUNDS = 3  # comparisons, from other starts each, which look for the maximum of the null
+_ANEW = 4  # stream of random numbers, beside those of `compare`
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +65,9 @@ def climbed(study: NestedStudy, model: SkyModel, null: Null, folder: Path) -> Ob
         return compare(model, null.plane, null.full, seed, near=near, loose=null.loose_axes)
 
     rounds = [compared(study.seed + number) for number in range(1, ROUNDS + 1)]
-    best = max((one.null for one in rounds), key=lambda maximum: maximum.log_likelihood)
-    found = compared(study.seed, best.y)
+    near = max((one.null for one in rounds), key=lambda maximum: maximum.log_likelihood).y.copy()
+    near[null.loose_axes] = null.plane.random(1, (study.seed, _ANEW))[0, null.loose_axes]
+    found = compared(study.seed, near)
     highest = max(one.full.log_likelihood for one in rounds)
     observed = Observed(found, max(highest - found.full.log_likelihood, 0.0))
     about = study.about(model, null)

@@ -14,10 +14,10 @@ from gammasky.analyses.nested.statistics import PValue, chi_square, p_value
 from gammasky.analyses.nested.study import NestedStudy
 from gammasky.engine.infer.maximum.climbs import SAME_HEIGHT, Maximum, theta_of
 from gammasky.engine.infer.maximum.compare import Comparison
+from gammasky.engine.infer.maximum.ends import ends_of
 from gammasky.engine.infer.maximum.null import Null
-from gammasky.engine.infer.maximum.plane import AT_THE_END, Plane
 from gammasky.engine.model import SkyModel
-from gammasky.engine.model.priors import Dirichlet, Slot
+from gammasky.engine.model.priors import Slot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -171,28 +171,6 @@ class NestedResult:
 def degrees_words(degrees: int) -> str:
     """ "1 degree" or "2 degrees"."""
     return f"{degrees} degree{'' if degrees == 1 else 's'}"
-
-
-def ends_of(model: SkyModel, plane: Plane, maximum: Maximum) -> dict[str, str]:
-    """Which free numbers lie at an end of their support, and at which: name -> "lower end" or "upper end"."""
-    low, high = plane.at_ends(maximum.y)
-    told = {True: "upper end", False: "lower end"}
-    theta = theta_of(model, maximum.x)
-    found: dict[str, str] = {}
-    for name, slot in model.latent.slots.items():
-        names = [f"{name}[{label}]" for label in slot.labels] or [name]
-        if slot.block:
-            continue
-        axes = slice(slot.start, slot.start + slot.n_latent)
-        if isinstance(slot.prior, Dirichlet):  # shares are no coordinates of the box
-            shares = np.asarray(theta[name])
-            below, above = (
-                near & bool(plane.free[axes].any()) for near in (shares < AT_THE_END, shares > 1 - AT_THE_END)
-            )
-        else:
-            below, above = low[axes], high[axes]
-        found |= {one: told[bool(up)] for one, down, up in zip(names, below, above, strict=True) if down or up}
-    return found
 
 
 def _elements(model: SkyModel) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import beta, chi2, norm
 
+from gammasky.analyses.sky_study import require_finite
 from gammasky.engine.errors import InputError
 
 CONFIDENCE = 0.68  # of the interval of a p-value
@@ -38,8 +39,13 @@ class PValue:
 
 
 def p_value(observed: float, simulated: ArrayLike) -> PValue:
-    """The p-value of a test statistic, of its values (n,) on skies of the null; the larger, the less likely."""
+    """The p-value of a test statistic, of its values (n,) on skies of the null; the larger, the less likely.
+
+    Raises:
+        InputError: a statistic that is not finite.
+    """
     values = np.asarray(simulated, dtype=np.float64)
+    require_finite({"observed sky": observed, "simulated skies": values})
     k, n = int((values >= observed).sum()), values.size
     tail = 0.5 * (1.0 - CONFIDENCE)
     low = float(beta.ppf(tail, k, n - k + 1)) if k else 0.0

@@ -43,9 +43,9 @@ def _expected(panel: object, limits: Limits, level: float) -> None:
     from matplotlib.axes import Axes
 
     assert isinstance(panel, Axes)
-    expected = limits.expected
+    expected = limits.expected or {}
     for share, colour in zip(("95", "68"), reversed(BANDS), strict=True):
-        low, high = expected[f"low_{share}"], expected[f"high_{share}"]
+        low, high = expected.get(f"low_{share}"), expected.get(f"high_{share}")
         if low is not None and high is not None:
             panel.axvspan(low, high, color=colour, zorder=0, label=f"expected limits, {share} % of skies")
     if limits.upper is not None:

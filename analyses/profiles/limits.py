@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.analyses.sky_study import require_finite
+
 Floats = NDArray[np.float64]
 BANDS = {"median": 0.5, "low_68": 0.16, "high_68": 0.84, "low_95": 0.025, "high_95": 0.975}
 
@@ -37,16 +39,18 @@ class Limits:
 
     Attributes:
         level: of all of these.
-        interval: Feldman-Cousins; None where it reaches beyond the values.
+        interval: Feldman-Cousins; an end is None where the interval reaches beyond the values, the whole where it lies
+            beyond them altogether.
         upper: CLs upper limit; None where no value is excluded.
-        expected: of skies without a signal, CLs upper limits: BANDS.
+        expected: of skies without a signal, CLs upper limits: BANDS, None where they lie beyond the values; the whole
+            is None where half of them lie before the second value, so that nothing more is known of them.
         critical (k,): of the statistic, at each value; cls (k,): CLs of each value.
     """
 
     level: float
-    interval: tuple[float | None, float | None]
+    interval: tuple[float | None, float | None] | None
     upper: float | None
-    expected: dict[str, float | None]
+    expected: dict[str, float | None] | None
     critical: Floats
     cls: Floats
 
@@ -54,7 +58,7 @@ class Limits:
         """All of it, as plain JSON."""
         return {
             "level": self.level,
-            "feldman_cousins": list(self.interval),
+            "feldman_cousins": None if self.interval is None else list(self.interval),
             "cls_upper": self.upper,
             "expected_cls_upper": self.expected,
             "critical": self.critical.tolist(),
@@ -62,23 +66,28 @@ class Limits:
         }
 
 
-def limits(skies: SimulatedStatistics, observed: Floats, best: float, level: float) -> Limits:
+def limits(skies: SimulatedStatistics, observed: Floats, best: Floats, level: float) -> Limits:
     """Work out intervals and limits.
 
     Feldman-Cousins (physics/9711021), with other parameters profiled: a value is in the interval where its observed
     statistic is at most the quantile `level` of skies of that value. CLs (Read 2002): with q the statistic where the
     best value is below the one tested, and 0 otherwise, CLs = P(q >= q_obs | value) / P(q >= q_obs | no signal), and a
-    value is excluded where it is at most 1 - level. Between the values, statistics are interpolated along straight
-    lines.
+    value is excluded where it is at most 1 - level. Between the values the signed roots of statistics and the logarithm
+    of CLs are straight lines, which they nearly are where a statistic is a parabola: so no value needs to be inside.
 
     Args:
         skies: the simulated statistics.
-        observed (k,): the observed ones, of the same values; best: where the likelihood is highest.
+        observed (k,): the observed ones, of the same values; best (k,): where the likelihood was found to be highest
+            with each of them.
         level: of the interval and the limits.
+
+    Raises:
+        InputError: a statistic that is not finite.
     """
+    simulated = (skies.own, skies.best_own, skies.none, skies.best_none)
+    require_finite({"observed sky": [observed, best], "simulated skies": np.concatenate([*map(np.ravel, simulated)])})
     # the quantile that another sky exceeds with probability 1 - level, however few there are: NumPy's own is too low
     critical = np.quantile(skies.own, level, axis=1, method="weibull")
-    inside = critical - observed
     tails = _Tails(skies)
     cls = tails.cls(_one_sided(observed, best, skies.values))
     expected = [
@@ -87,9 +96,9 @@ def limits(skies: SimulatedStatistics, observed: Floats, best: float, level: flo
     ]
     return Limits(
         level,
-        (_first_crossing(skies.values, inside), _last_crossing(skies.values, inside)),
+        _interval(skies.values, np.sign(skies.values - best) * np.sqrt(observed), np.sqrt(critical)),
         _excluded_from(skies.values, cls, 1.0 - level),
-        _quantiles(expected),
+        _quantiles(expected, float(skies.values[1])),
         critical,
         cls,
     )
@@ -122,32 +131,40 @@ class _Tails:
 
 
 def _excluded_from(values: Floats, cls: Floats, size: float) -> float | None:
-    """The value from which on CLs stays at or below a size; along straight lines in between."""
+    """The value from which on CLs stays at or below a size; along straight lines of its logarithm in between."""
     above = np.flatnonzero(cls > size)
     if not above.size:
         return float(values[0])
     last = above[-1]
     if last == len(values) - 1:
         return None
-    return float(values[last] + (values[last + 1] - values[last]) * (cls[last] - size) / (cls[last] - cls[last + 1]))
+    return _between(values[last : last + 2], np.log(cls[last : last + 2] / size))
 
 
-def _first_crossing(values: Floats, inside: Floats) -> float | None:
-    """The lowest value of an interval: where `inside` turns from negative to positive."""
-    return _last_crossing(values[::-1], inside[::-1])
+def _interval(values: Floats, roots: Floats, highest: Floats) -> tuple[float | None, float | None] | None:
+    """The interval of values that are not excluded, from signed roots of statistics and the largest that are accepted.
 
-
-def _last_crossing(values: Floats, inside: Floats) -> float | None:
-    """The highest value of an interval; None where it goes on beyond the values, or is nowhere."""
-    within = np.flatnonzero(inside >= 0)
-    if not within.size or within[-1] == len(values) - 1:
+    Each end is the outermost one: what lies between two parts of it counts as inside. An end is None where the interval
+    goes on beyond the values, and the whole is None where it has no part among them.
+    """
+    above, below = np.flatnonzero(roots <= highest), np.flatnonzero(roots >= -highest)
+    if not above.size or not below.size:  # every value is too large, or too small
         return None
-    at = within[-1]
-    return float(values[at] + (values[at + 1] - values[at]) * inside[at] / (inside[at] - inside[at + 1]))
+    first, last = below[0], above[-1]
+    low = None if first == 0 else _between(values[first - 1 : first + 1], (roots + highest)[first - 1 : first + 1])
+    at_end = last == len(values) - 1
+    return low, None if at_end else _between(values[last : last + 2], (highest - roots)[last : last + 2])
 
 
-def _quantiles(found: list[float | None]) -> dict[str, float | None]:
-    """Quantiles of limits, of which those that no value reaches are the largest."""
+def _between(values: Floats, heights: Floats) -> float:
+    """Where a straight line through two points, one of them not above 0 and one not below, is 0."""
+    return float(values[0] + (values[1] - values[0]) * heights[0] / (heights[0] - heights[1]))
+
+
+def _quantiles(found: list[float | None], lowest: float) -> dict[str, float | None] | None:
+    """Quantiles of limits, of which those that no value reaches are the largest; None where half are below `lowest`."""
     numbers = np.sort([np.inf if one is None else one for one in found])
+    if numbers[int(BANDS["median"] * len(numbers))] < lowest:
+        return None
     at = {name: numbers[min(int(share * len(numbers)), len(numbers) - 1)] for name, share in BANDS.items()}
     return {name: float(value) if np.isfinite(value) else None for name, value in at.items()}

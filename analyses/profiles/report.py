@@ -18,9 +18,9 @@ REPORT, MARKDOWN, NUMBERS, POINTS, FIGURE = "report.html", "profile.md", "profil
 METHOD = (
     "The profile likelihood is the highest likelihood for each value, within the supports of the priors, not the "
     "posterior. Intervals by its fall use chi-square with one degree. Feldman-Cousins intervals and CLs limits use "
-    "the distribution of the same statistic on skies that are drawn from the fit at each value; expected limits are "
-    "the CLs limits of skies without the component. A dash stands for an end that is not within what the number can "
-    "be, or not within the values that were tried."
+    "the distribution of the same statistic on skies that are drawn from the fit at each value, with as many climbs on "
+    "each as on the observed sky; expected limits are the CLs limits of skies without the component. A dash stands for "
+    "an end that is not within what the number can be, or not within the values that were tried."
 )
 
 

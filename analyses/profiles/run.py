@@ -10,7 +10,7 @@ import numpy as np
 from gammasky.analyses.ensemble.cost import climbing_seconds
 from gammasky.analyses.ensemble.expansion import has_points
 from gammasky.analyses.profiles.limits import SimulatedStatistics, limits
-from gammasky.analyses.profiles.observed import Observed, climbed, known
+from gammasky.analyses.profiles.observed import Observed, climbed, compared, known
 from gammasky.analyses.profiles.report import GENERATOR, REPORT, write_report
 from gammasky.analyses.profiles.result import ProfileResult
 from gammasky.analyses.profiles.study import ProfileStudy
@@ -58,16 +58,22 @@ def run_profile(
             with Interrupts(), Progress(quiet) as progress:
                 progress.note("climbing to the maximum for each value")
                 found = climbed(study, model, quantity, out)
-        simulated = None
+        answer = None
         if study.skies:
+            if found.statistics is None:
+                with Interrupts(), Progress(quiet) as progress:
+                    progress.note("climbing as on simulated skies")
+                    found = compared(study, model, found, out)
+            assert found.statistics is not None  # just found
             climbs = 2 * BATCH + 2 * len(found.values)  # of `scan`
             cost = climbing_seconds(climbs, model.pixels, points=has_points(model.spec))
             about = {**study.about(model), "values": found.values.tolist(), "places": found.places.tolist()}
             simulated = _simulated(
                 study, found, runner, out, cost=cost, manifest=about, resources=resources, quiet=quiet, **options
             )
-        answer = None if simulated is None else limits(simulated, found.ts, found.profile.value, study.level)
-        result = ProfileResult(study, model, found.profile, found.values, answer)
+            answer = limits(simulated, found.statistics.ts, found.statistics.best, study.level)
+        higher = 0.0 if found.statistics is None else found.statistics.higher
+        result = ProfileResult(study, model, found.profile, found.values, answer, higher)
         write_report(result, out)
         return result
 

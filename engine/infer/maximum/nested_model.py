@@ -26,14 +26,13 @@ def nested_spec(spec: ModelSpec, null: Null) -> ModelSpec:
         "components": [component for component in table["components"] if component["name"] not in gone],
         "terms": table["terms"],
     }
+    uses = [use for component in spec.components if component.name not in gone for use in component.uses()]
+    uses += [use for term in spec.terms for use in term.uses()]
+    used = {use.parameter for use in uses}  # also by parts that have no share: the evidence stays
     for name in values:
-        uses = [use for component in spec.components if component.name not in gone for use in component.uses()]
-        uses += [use for term in spec.terms for use in term.uses()]
         if _count(parts, name) != sum(use.parameter == name for use in uses):
             raise InputError(f"parameter '{name}': something else in the model has this name, too; rename one of them")
-    parameters = {
-        name: prior for name, prior in table["parameters"].items() if name not in null.loose and name not in values
-    }
+    parameters = {name: prior for name, prior in table["parameters"].items() if name in used and name not in values}
     name = f"{spec.name} with {', '.join(null.texts)}"
     changed = {**table, **_replaced(parts, values), "parameters": parameters, "name": name}
     return model_from_table(changed, f"null of {spec.name}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.maximum.plane import Plane
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.expressions import is_name
+from gammasky.engine.model.intervals import Interval
 from gammasky.engine.model.priors import (
     Dirichlet,
     HalfNormal,
@@ -27,6 +29,7 @@ from gammasky.engine.model.priors import (
     Uniform,
 )
 from gammasky.engine.model.spec import Component, ModelSpec
+from gammasky.engine.model.templates import MixTemplate, Template
 from gammasky.engine.model.values import limits_of
 
 _WITHOUT = re.compile(r"without\s+(\S+)")
@@ -105,7 +108,7 @@ def read_null(texts: Sequence[str], model: SkyModel) -> Null:
             fixed[name] = number.tolist()
         written.append(f"{name} = {tied.get(name) or _text(fixed[name])}")
     degrees = sum(slots[name].n_latent for name in (*fixed, *tied))
-    loose = _loose(model.spec, fixed)
+    loose = without_meaning(model.spec, fixed)
     return Null(tuple(sorted(written)), fixed, tied, plane, full.opened(opened), degrees, loose, slots)
 
 
@@ -196,8 +199,7 @@ def scales_only(spec: ModelSpec, name: str) -> bool:
 def absent(spec: ModelSpec, fixed: Mapping[str, Any]) -> set[str]:
     """The components that are not there where these parameters have these values: their norm is then 0."""
     zero = {name for name, value in fixed.items() if not np.any(value) and scales_only(spec, name)}
-    numbers = {name: (float(value), float(value)) for name, value in fixed.items() if np.ndim(value) == 0}
-    supports = {name: prior.support() for name, prior in spec.parameters.items()} | numbers
+    supports = _supports(spec, fixed)
     gone = set()
     for component in spec.components:
         norm = norm_of(component)
@@ -208,13 +210,47 @@ def absent(spec: ModelSpec, fixed: Mapping[str, Any]) -> set[str]:
     return gone
 
 
-def _loose(spec: ModelSpec, fixed: Mapping[str, Any]) -> tuple[str, ...]:
-    """The parameters of components that are not there, and of nothing else."""
+def without_meaning(spec: ModelSpec, fixed: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parameters that mean nothing where these parameters have these values.
+
+    They stand in components that are not there, in parts of mixtures whose share is 0, and nowhere else.
+    """
     gone = absent(spec, fixed)
     there = [component for component in spec.components if component.name not in gone]
-    used = {use.parameter for component in there for use in component.uses()}
-    used |= {use.parameter for term in spec.terms for use in term.uses()}
+    used = Counter(use.parameter for component in there for use in component.uses())
+    used += Counter(use.parameter for term in spec.terms for use in term.uses())
+    supports = _supports(spec, fixed)
+    empty = [part for component in there for part in _without_share(component.template, fixed, supports)]
+    used -= Counter(use.parameter for part in empty for use in part.uses(""))
     return tuple(name for name in spec.parameters if name not in used and name not in fixed)
+
+
+def _supports(spec: ModelSpec, fixed: Mapping[str, Any]) -> dict[str, Interval]:
+    """Between which values each parameter can be, of which some are fixed."""
+    numbers = {name: (float(value), float(value)) for name, value in fixed.items() if np.ndim(value) == 0}
+    return {name: prior.support() for name, prior in spec.parameters.items()} | numbers
+
+
+def _without_share(
+    template: Template, fixed: Mapping[str, Any], supports: Mapping[str, Interval]
+) -> Iterator[Template]:
+    """The parts of a mixture, and of the mixtures in it, whose share is 0 where these parameters have these values."""
+    if not isinstance(template, MixTemplate):
+        return
+    given: Any = template.fractions
+    if isinstance(given, str) and not is_name(given):
+        low, high = limits_of("mix fractions", given, supports)
+        given = low if low == high else None
+    elif isinstance(given, str):
+        given = fixed.get(given)
+    shares = [1.0] * len(template.mix)  # of a share that is free: not 0 everywhere
+    if given is not None:
+        shares = list(given) if np.ndim(given) else [given, 1.0 - given]
+    for share, member in zip(shares, template.mix, strict=True):
+        if share == 0.0:
+            yield member
+        else:
+            yield from _without_share(member, fixed, supports)
 
 
 def _value(slot: Slot, value: Any, where: str) -> np.ndarray:

@@ -78,14 +78,19 @@ class Profile:
         return np.sign(self.values - self.value) * np.sqrt(2.0 * self.below)
 
     def _crossing(self, root: float) -> float | None:
-        side = self.values >= self.value if root > 0 else self.values <= self.value
-        values, roots = self.values[side], self._roots[side]
-        beyond = np.flatnonzero(roots >= root) if root > 0 else np.flatnonzero(roots <= root)
-        if not beyond.size:
+        """Where the signed root passes `root` for the last time on the way outwards; None where it nowhere does.
+
+        A dip on the way, between two maxima, ends nothing: what lies beyond it is not excluded.
+        """
+        outwards = slice(None) if root > 0 else slice(None, None, -1)
+        values, roots = self.values[outwards], abs(self._roots[outwards])
+        side = np.sign(root) * (values - self.value) >= 0
+        values, roots, root = values[side], roots[side], abs(root)
+        at = int(np.flatnonzero(roots < root)[-1])  # that of the maximum is 0
+        if at == len(values) - 1:
             return None
-        at = beyond[0] if root > 0 else beyond[-1]
-        near = at - 1 if root > 0 else at + 1
-        return float(values[near] + (values[at] - values[near]) * (root - roots[near]) / (roots[at] - roots[near]))
+        step = (root - roots[at]) / (roots[at + 1] - roots[at])
+        return float(values[at] + (values[at + 1] - values[at]) * step)
 
 
 def profile(model: SkyModel, quantity: Quantity, seed: int = 0, points: int = 24) -> Profile:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine.errors import NonFiniteLikelihoodError
 from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.maximum.climbs import Start, climb_all, highest, random_starts
 from gammasky.engine.infer.maximum.compare import RESOLUTION
@@ -45,7 +46,8 @@ def scan(
         near: for each, a place y (D,) that may be close to the maximum there.
 
     Raises:
-        NonFiniteLikelihoodError: the likelihood exists at no start, or not where it would be highest.
+        NonFiniteLikelihoodError: the likelihood exists at no start, or not where it would be highest, with a value
+            held or without.
     """
     known = [Start(plane, place) for place in near[: BATCH // 2]]
     heights, y = climb_all(model, known + random_starts(model, plane, BATCH - len(known), (seed, 0)))
@@ -53,9 +55,11 @@ def scan(
     held = [plane.fixed({axis: coordinate}) for coordinate in coordinates]
     starts = [Start(one, start) for one, place in zip(held, near, strict=True) for start in (best.y, place)]
     found, places = climb_all(model, starts)
+    of_each = found.reshape(len(held), 2).max(axis=1)
+    if not np.isfinite(of_each).all():
+        raise NonFiniteLikelihoodError("the likelihood does not exist at a value that is tested; narrow the priors")
     order = np.argsort(-found)[:BATCH]
     again, further = climb_all(model, [Start(plane, places[row]) for row in order if np.isfinite(found[row])])
     best = highest(plane, np.append(heights, again), np.concatenate([y, further]))
-    of_each = found.reshape(len(held), 2).max(axis=1)
     ts = np.maximum(2.0 * (best.log_likelihood - of_each), 0.0)
     return Scan(float(best.y[axis]), best.log_likelihood, np.where(ts < RESOLUTION, 0.0, ts))

@@ -21,12 +21,14 @@ from gammasky.analyses.nested import observed
 from gammasky.analyses.nested import task as task_module
 from gammasky.analyses.nested.nested import NestedTest
 from gammasky.analyses.nested.report import write_report
-from gammasky.analyses.nested.result import NestedResult, ends_of
+from gammasky.analyses.nested.result import NestedResult
 from gammasky.analyses.nested.statistics import chi_square, p_value, require_enough
 from gammasky.analyses.nested.task import CompareSky
 from gammasky.engine.errors import InputError
-from gammasky.engine.infer.maximum.climbs import SAME_HEIGHT, theta_of
+from gammasky.engine.infer.maximum.climbs import SAME_HEIGHT, Maximum, theta_of
 from gammasky.engine.infer.maximum.compare import Comparison, compare
+from gammasky.engine.infer.maximum.ends import ends_of
+from gammasky.engine.infer.maximum.null import read_null
 from gammasky.engine.model.simulate import build_simulator
 
 pytestmark = pytest.mark.usefixtures("compiled_fast", "blank_figures")
@@ -46,6 +48,14 @@ def test_a_p_value_is_never_zero() -> None:
     assert (none.value, none.low) == (1 / 200, 0.0)
     assert 0 < none.high < 0.01
     assert (every.value, every.high) == (1.0, 1.0)
+
+
+def test_statistics_that_are_not_finite_are_refused() -> None:
+    """With NaN as the observed one no sky is as large, and p the smallest that so many give."""
+    with pytest.raises(InputError, match=r"of the observed sky: expected finite numbers, 1 of 1 are not: the"):
+        p_value(np.nan, np.zeros(199))
+    with pytest.raises(InputError, match=r"of the simulated skies: expected finite numbers, 2 of 4 are not"):
+        p_value(1.0, [0.0, np.nan, 3.0, np.inf])
 
 
 def test_chi_square_is_that_of_its_degrees() -> None:
@@ -241,6 +251,44 @@ def test_the_folder_of_another_test_is_refused(
     with pytest.raises(InputError, match=f"holds another test: {what}"):
         replace(study, **changed).run(folder, address=None, quiet=True)
     assert sorted(path.name for path in folder.rglob("*")) == before
+
+
+def test_a_folder_of_other_data_or_of_other_climbs_is_refused(
+    done: tuple[Path, NestedResult], study: NestedTest, tmp_path: Path
+) -> None:
+    shutil.copytree(study.data, tmp_path / "sky")
+    np.save(tmp_path / "sky" / "counts.npy", np.load(tmp_path / "sky" / "counts.npy") + 1)
+    with pytest.raises(InputError, match="holds another test: data"):
+        replace(study, data=str(tmp_path / "sky")).run(done[0], address=None, quiet=True)
+    older, out = json.loads((done[0] / "observed.json").read_text()), tmp_path / "out"
+    del older["identity"]["climbs"]
+    out.mkdir()
+    (out / "observed.json").write_text(json.dumps(older))
+    with pytest.raises(InputError, match=r"holds another test: climbs was null, is \d; choose another folder"):
+        study.run(out, address=None, quiet=True)
+
+
+def test_no_climb_begins_at_what_others_have_found_in_the_model(
+    done: tuple[Path, NestedResult], study: NestedTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The null has no slope along what means nothing under it, so that its maximum keeps where the model's was."""
+    model, began = done[1].model, []
+    null = read_null(["without smooth"], model)
+    assert null.loose == ("mix",)
+    found = null.plane.nearest(np.full(model.n_latent, 0.123))
+
+    def compared(*_: Any, near: Any = None, **_options: Any) -> Comparison:
+        began.append(near)
+        highest = Maximum(-1.0, found, null.plane.points(found), 1, 1)
+        return Comparison(highest, highest)
+
+    monkeypatch.setattr(observed, "compare", compared)
+    for _ in range(2):
+        observed.climbed(replace(study, null=("without smooth",)), model, null, tmp_path)
+    first, second = (near for near in began if near is not None)
+    np.testing.assert_array_equal(first, second)
+    moved = first != found
+    np.testing.assert_array_equal(np.flatnonzero(moved), null.loose_axes)
 
 
 def test_skies_of_photons_are_of_the_null_too(study: NestedTest, tmp_path: Path) -> None:

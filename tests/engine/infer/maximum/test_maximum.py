@@ -197,6 +197,50 @@ def test_what_means_nothing_without_its_component_is_known(tiny_files: Path) -> 
     assert list(nested_spec(model.spec, read).parameters) == ["S_flat"]
 
 
+@pytest.mark.parametrize(
+    ("fractions", "null", "loose"),
+    [
+        ("f", "f = 1", ("gamma",)),
+        ("f", "f = 0", ("inner",)),
+        ("f", "f = 0.5", ()),
+        ("1 - f", "f = 0", ("gamma",)),
+        ("1 - f", "f = 1", ("inner",)),
+    ],
+)
+def test_what_means_nothing_where_its_share_is_zero_is_known(
+    fractions: str, null: str, loose: tuple[str, ...], tiny_files: Path
+) -> None:
+    """Parameters of a part of a mixture, and of a mixture in it; the null without them is a model of its own."""
+    inner = {"mix": ["flat", "peak"], "fractions": "inner"}
+    mixture = {"mix": [inner, {"nfw": {"gamma": "gamma"}}], "fractions": fractions}
+    parameters = {"f": {"prior": "uniform", "low": 0.0, "high": 1.0}, "inner": {"prior": "dirichlet"}}
+    parameters["gamma"] = {"prior": "uniform", "low": 0.2, "high": 2.0}
+    flat, peak = SMOOTH["components"]
+    table = {**SMOOTH, "parameters": {**SMOOTH["parameters"], **parameters}}
+    table["components"] = [flat, {**peak, "template": mixture}]
+    model = SkyModel(model_from_table(table), Dataset.open(tiny_files / "sky"))
+    read = read_null([null], model)
+    assert read.loose == loose
+    theta = theta_of(model, read.plane.points(read.plane.random(1, (3,))[0]))
+    nested = SkyModel(nested_spec(model.spec, read), model.dataset)
+    inside = {name: theta[name] for name in nested.latent.slots}
+    np.testing.assert_allclose(model.log_likelihood(theta), nested.log_likelihood(inside), rtol=1e-12)
+
+
+def test_what_is_used_elsewhere_or_has_a_share_of_a_list_keeps_its_meaning(tiny_files: Path) -> None:
+    """Of three parts one has no share; its parameter stands in another component, too, in one of two models."""
+    template = {"mix": ["flat", "peak", {"nfw": {"gamma": "gamma"}}], "fractions": "shares"}
+    gamma = {"prior": "uniform", "low": 0.2, "high": 2.0}
+    flat, peak = SMOOTH["components"]
+    parameters = {**SMOOTH["parameters"], "gamma": gamma, "shares": {"prior": "dirichlet"}}
+    for other, loose in (("flat", ("gamma",)), ({"nfw": {"gamma": "gamma"}}, ())):
+        components = [{**flat, "template": other}, {**peak, "template": template}]
+        table = {**SMOOTH, "parameters": parameters, "components": components}
+        model = SkyModel(model_from_table(table), Dataset.open(tiny_files / "sky"))
+        assert read_null(["shares = [0.5, 0.5, 0]"], model).loose == loose
+        assert read_null(["shares = [0.5, 0.25, 0.25]"], model).loose == ()
+
+
 def test_one_seed_gives_one_result(tiny_model: SkyModel, of_sources: Null) -> None:
     first, second = (compare(tiny_model, of_sources.plane, of_sources.full, seed=5) for _ in range(2))
     np.testing.assert_array_equal(first.full.x, second.full.x)

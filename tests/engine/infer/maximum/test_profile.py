@@ -212,3 +212,14 @@ def test_crossings_of_a_parabola() -> None:
     np.testing.assert_allclose(parabola.upper_limit(0.95), 1.0 + 0.8 * 1.6448536, rtol=1e-6)
     np.testing.assert_allclose(parabola.ts(2.2), (1.2 / 0.8) ** 2, rtol=1e-9)
     assert parabola.interval(1 - 1e-12)[0] is None
+
+
+def test_an_interval_ends_outside_the_second_of_two_maxima() -> None:
+    """A dip between them ends nothing: what lies beyond is not excluded."""
+    values = np.arange(-2.0, 9.0)
+    below = 0.5 * np.array([16.0, 9.0, 1.0, 9.0, 0.0, 4.0, 9.0, 1.0, 0.64, 9.0, 16.0])  # maxima at 0, 2 and 6
+    best, plane = Maximum(0.0, np.zeros(1), np.zeros(1), 1, 1), Plane.whole(np.array([[0.0, 1.0]]))
+    found = Profile(SimpleNamespace(), plane, best, 2.0, values, -below, np.zeros((11, 1)))  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.interval(float(chi2.cdf(4.0 - 1e-9, 1))), [-0.5, 6 + 1.2 / 2.2], rtol=1e-6)
+    np.testing.assert_allclose(found.interval(float(chi2.cdf(0.25, 1))), [2 - 0.5 / 3, 2.25], rtol=1e-6)
+    np.testing.assert_allclose(found.upper_limit(float(0.5 + chi2.cdf(4.0, 1) / 2)), 6 + 1.2 / 2.2, rtol=1e-6)
