@@ -33,7 +33,7 @@ from gammasky.distributed.runners.base import Runner
 from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.derived import FIELD_SD, POINT_SOURCE_FRACTION, derive, quoted_names
-from gammasky.engine.infer.godambe import godambe, require_enough
+from gammasky.engine.infer.godambe import Godambe, godambe, require_enough
 from gammasky.engine.infer.honest import Honest, adjusted
 from gammasky.engine.infer.optimise import BATCH, highest
 from gammasky.engine.infer.posterior import read_posterior_of
@@ -222,7 +222,26 @@ class FitSky(SkyTask):
         highest_draws = np.argsort(-(result.log_likelihood + log_prior(result.z)))[:BATCH]
         best = highest(model, result.z[highest_draws])
         found = godambe(model, best, skies=self.study.honest, seed=seed, simulator=skies.simulator)
+        found = found if skies.observed is None else near_observed(found)
         return adjusted(result.z[chosen], result.log_likelihood[chosen], found, seed)
+
+
+def near_observed(found: Godambe) -> Godambe:
+    """The Godambe information of an observed and a simulated sky, where the truth is drawn from the observed one's fit.
+
+    With H_L and J of one sky, a truth of the plain posterior is off the observed best fit by e ~ N(0, (P + H_L)^-1),
+    and the best fit of both skies is off the truth by H^-1 (s - (P + H_L) e), with H = P + 2 H_L and the score
+    s ~ N(0, J) of the simulated sky: its covariance is
+
+        H^-1 (P + H_L + J) H^-1.
+
+    The observed sky is one, given to all; how its score varies from sky to sky is in no truth. So the variability of
+    both is H_L + J, not 2 J.
+
+    Args:
+        found: of two looks at the sky, 2 H_L and 2 J.
+    """
+    return replace(found, variability=(found.sensitivity + found.variability) / 2.0)
 
 
 def _chosen(result: Fit, reweight: bool, seed: int) -> NDArray[np.int64]:
@@ -305,6 +324,8 @@ def identity(study: Calibration, model: SkyModel) -> dict[str, Any]:
         "method": study.method.resolved(),
         "reweight": study.reweight,
         **({} if study.honest is None else {"honest": study.honest}),
+        # a study that took the observed sky for another simulated one does not go on
+        **({} if study.honest is None or not posterior else {"varying": "simulated sky"}),
         "posterior": posterior,
         "seed": study.seed,
         "draws": N_DRAWS,

@@ -27,6 +27,7 @@ from gammasky.distributed.campaign import status
 from gammasky.distributed.member import Result
 from gammasky.distributed.runners.inline import InlineRunner
 from gammasky.engine.errors import InputError
+from gammasky.engine.infer.godambe import Godambe
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
 from gammasky.engine.sky import DeltaPSF
@@ -361,6 +362,42 @@ def test_honest_errors_of_both_looks_near_the_observed_sky(study: Calibration, p
     near = replace(study, posterior=posterior, honest=15)
     found = fitted(near, 0)
     np.testing.assert_allclose(found.arrays["honest"], found.arrays["draws"], rtol=1e-6)  # no PSF: nothing is shared
+
+
+def test_the_observed_sky_does_not_vary_when_truths_are_of_its_plain_posterior() -> None:
+    """A normal model whose score varies twice as much as its likelihood says: the adjusted posterior has spread 1."""
+    random, n = np.random.default_rng(4), 40_000
+    root = np.array([[2.0, 0.0], [0.7, 0.5]])
+    prior, curvature = np.eye(2), root @ root.T
+    truth = random.standard_normal((n, 2)) @ np.linalg.cholesky(np.linalg.inv(prior + curvature)).T
+    score = random.standard_normal((n, 2)) @ (np.sqrt(2.0) * root).T  # J = 2 H_L
+    both = np.linalg.inv(prior + 2 * curvature)
+    best = (score + truth @ curvature) @ both  # of the simulated sky and the posterior of the observed one, about 0
+    found = module.near_observed(Godambe(np.zeros(2), 2 * curvature, 4 * curvature, prior, np.zeros(2), n))
+    np.testing.assert_allclose(np.cov((best - truth).T), found.covariance, rtol=0.03, atol=0.002)
+    spread = np.linalg.solve(found.stretch @ np.linalg.cholesky(both), (best - truth).T).std(axis=1)
+    np.testing.assert_allclose(spread, 1.0, atol=0.015)
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_fits_to_the_observed_sky_too_take_its_score_as_given(
+    near: bool, study: Calibration, posterior: str, fitted: Fitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Godambe] = []
+    godambe, adjusted = module.godambe, module.adjusted
+
+    def varying(*arguments: Any, **options: Any) -> Godambe:
+        found = godambe(*arguments, **options)
+        return replace(found, variability=2 * found.sensitivity)
+
+    def noted(z: Any, log_likelihood: Any, found: Godambe, seed: int) -> Any:
+        seen.append(found)
+        return adjusted(z, log_likelihood, found, seed)
+
+    monkeypatch.setattr(module, "godambe", varying)
+    monkeypatch.setattr(module, "adjusted", noted)
+    fitted(replace(study, posterior=posterior if near else None, honest=15), 0)
+    np.testing.assert_allclose(seen[0].variability, (1.5 if near else 2.0) * seen[0].sensitivity, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("skies", "message"), [(0, "honest: expected a number of skies"), (9, "`skies`: expected at")])
