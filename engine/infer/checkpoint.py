@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gammasky.engine.errors import InputError
+from gammasky.engine.errors import GammaskyError, InputError
 from gammasky.engine.files import replacing
 
 Arrays = dict[str, np.ndarray]
@@ -40,15 +41,45 @@ class Checkpoint:
         """Read a table that was written as JSON, and that has these keys.
 
         Raises:
-            InputError: it is missing, or lacks a key, as one of another release may.
+            InputError: it is missing or no table, or lacks a key, as one of another release may.
         """
-        table = json.loads(str(self[name]))
+        try:
+            table = json.loads(str(self[name]))
+        except ValueError:
+            table = None
+        if not isinstance(table, dict):
+            raise _damaged(self._path, f"{name} is no table")
         if missing := [key for key in keys if key not in table]:
             raise InputError(
                 f"{self._path}: expected '{missing[0]}' in {name}, which one of another release of gammasky may "
                 "lack; start the fit anew"
             )
-        return dict(table)
+        return table
+
+    def one_of(self, name: str, word: Any, words: tuple[str, ...]) -> str:
+        """Return a word of the array `name` if it is one of these: no other text of a file says what is done next.
+
+        Raises:
+            InputError: it is another one.
+        """
+        if word not in words:
+            raise _damaged(self._path, f"{name}: expected one of {', '.join(words)}, got {word!r:.40}")
+        return str(word)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While the body goes on from this checkpoint, take what it cannot make sense of for damage.
+
+        Raises:
+            InputError: a part is of another kind or shape, or lacks something, as one of another release may.
+        """
+        try:
+            yield
+        except GammaskyError:
+            raise
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            reason = f"what it holds is not what this release expects: {type(error).__name__}, {error}"
+            raise _damaged(self._path, reason.partition("\n")[0][:200]) from error
 
     def tree(self, prefix: str, like: Any) -> Any:
         """Read the tree that `leaves(prefix, tree)` wrote, in the structure, shapes and types of `like`.

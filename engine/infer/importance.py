@@ -45,6 +45,7 @@ CITATIONS = (
     ),
 )
 RELIABLE_K_HAT = 0.7
+FEWEST_DRAWS = 100  # that have a tail to judge
 BOUNDED = -1.0  # k-hat of weights that have an upper limit
 _LARGE = 4.0  # weight of a draw, in units of the mean, from which on the tail of weights matters
 EQUAL = 1e-9  # relative difference between weights that is no more than rounding of log-likelihoods of 10^5
@@ -130,12 +131,12 @@ def importance(log_density: Floats, log_guide: Floats) -> Importance:
         log_guide (n,): log density of the guide there.
 
     Raises:
-        InputError: fewer than 100 draws, or a log weight that is not finite (-inf, a draw of no posterior density, is
-            allowed).
+        InputError: fewer than FEWEST_DRAWS draws, or a log weight that is not finite (-inf, a draw of no posterior
+            density, is allowed).
     """
     log_weights = np.asarray(log_density - log_guide, dtype=np.float64)
-    if log_weights.size < 100:
-        raise InputError(f"importance weights: expected at least 100 draws, got {log_weights.size}")
+    if log_weights.size < FEWEST_DRAWS:
+        raise InputError(f"importance weights: expected at least {FEWEST_DRAWS} draws, got {log_weights.size}")
     if np.isnan(log_weights).any() or (log_weights == np.inf).any():
         draw = int(np.argmax(np.isnan(log_weights) | (log_weights == np.inf)))
         raise InputError(f"importance weights: draw {draw} has log weight {log_weights[draw]}, expected a finite one")

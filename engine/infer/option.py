@@ -10,6 +10,8 @@ from typing import Any
 
 from gammasky.engine.errors import InputError, unknown_name
 
+LARGEST = 2**31 - 1  # of whole numbers, which are counted in 32 bits
+
 
 @dataclass(frozen=True)
 class Option:
@@ -19,7 +21,7 @@ class Option:
         default: its value unless another is asked for; None where it follows from other settings, see `default_text`.
         help: what it means, in a few words.
         kind: int, float, bool or str.
-        low, high: limits, inclusive; a number without `high` is finite.
+        low, high: limits, inclusive; a number without `high` is finite, and a whole one at most LARGEST.
         above: an exclusive lower limit, in place of `low`.
         choices: of a word.
         default_text: what the default is, where `default` is None.
@@ -55,13 +57,20 @@ class Option:
             return value
         wanted = Integral if self.kind is int else Real
         if isinstance(value, bool) or not isinstance(value, wanted) or not self._inside(value):
-            raise InputError(f"{name}: expected {self.expected}, got {value!r}")
-        return self.kind(value)
+            raise InputError(f"{name}: expected {self.expected}, got {_shown(value)}")
+        number = self.kind(value)
+        if self.kind is int and math.isinf(self.high) and number > LARGEST:
+            raise InputError(f"{name}: expected a whole number of at most {LARGEST}, got {_shown(number)}")
+        return number
 
     def _inside(self, value: Any) -> bool:
         """Whether a number is within the limits; a whole one may be larger than any float."""
         above = value >= self.low if self.above is None else value > self.above
-        return bool(above and value <= self.high and (isinstance(value, Integral) or math.isfinite(value)))
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # beyond every float
+            finite = self.kind is int
+        return bool(above and value <= self.high and finite)
 
     @property
     def expected(self) -> str:
@@ -71,3 +80,9 @@ class Option:
             return f"a finite number above {self.above:g}"
         low, high = (int(end) if math.isfinite(end) else end for end in (self.low, self.high))
         return f"{what} of at least {low}" if math.isinf(high) else f"{what} from {low} to {high}"
+
+
+def _shown(value: Any) -> str:
+    """A value in a message: a whole number of very many digits by its size."""
+    digits = int(math.log10(abs(value))) + 1 if isinstance(value, int) and value else 0
+    return f"one of {digits} digits" if digits > 40 else repr(value)

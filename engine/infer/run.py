@@ -8,10 +8,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_held
 from gammasky.engine.infer.checkpoint import load_checkpoint, save_checkpoint
+from gammasky.engine.infer.importance import FEWEST_DRAWS
 from gammasky.engine.infer.methods import METHODS
 from gammasky.engine.infer.model_fit import ModelFit
+from gammasky.engine.infer.option import Option
 from gammasky.engine.infer.outputs import CHECKPOINT
 from gammasky.engine.infer.posterior import check_parameter_names
 from gammasky.engine.infer.progress import Progress
@@ -21,6 +24,7 @@ from gammasky.engine.interrupt import Interrupts
 from gammasky.engine.model import Density, SkyModel
 
 N_DRAWS = 5000
+DRAWS = Option(N_DRAWS, "draws from a fitted guide", int, low=FEWEST_DRAWS)
 
 
 def fit(
@@ -29,6 +33,7 @@ def fit(
     *,
     folder: Path | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     checkpoint_seconds: float = 30.0,
     n_draws: int | None = None,
     quiet: bool = True,
@@ -41,7 +46,8 @@ def fit(
         settings: the method and its numbers; default: the emulator.
         folder: keeps a checkpoint there every `checkpoint_seconds` and on Ctrl-C; None keeps none.
         resume: go on from that checkpoint; the result is bit for bit that of an uninterrupted fit.
-        n_draws: draws from a fitted guide; default: N_DRAWS. Chains and particles have their own numbers.
+        overwrite: replace a checkpoint that is there already; else a fit that has left one is not begun anew.
+        n_draws: draws from a fitted guide, at least 100; default: N_DRAWS. Chains and particles have their own numbers.
         quiet: no progress line on stderr.
         watch: called after every piece of work, about half a second each.
 
@@ -51,8 +57,9 @@ def fit(
     Raises:
         NonFiniteLikelihoodError: names the pixel and the parameters.
         DivergedFitError: the fit ran away; names the parameters. The last good checkpoint stays.
-        InputError: a checkpoint that is damaged or of another fit; another process writes to the folder; a parameter
-            whose name stands for something else in results.
+        InputError: a checkpoint that is damaged or of another fit, is missing where `resume` asks for it, or is there
+            where neither `resume` nor `overwrite` does; another process writes to the folder; too few `n_draws`; a
+            parameter whose name stands for something else in results.
         KeyboardInterrupt: after Ctrl-C, when the checkpoint is on disk.
 
     Example:
@@ -69,15 +76,18 @@ def fit(
     if isinstance(model, SkyModel):  # a parameter called `flux` would be lost among the numbers that follow from all
         check_parameter_names(model.spec)
     settings = settings or Settings()
+    n_draws = DRAWS.checked("n_draws", N_DRAWS if n_draws is None else n_draws)
+    path = _checkpoint_in(folder, resume=resume, overwrite=overwrite)
     identity = fit_identity(model, settings)
-    path = folder / CHECKPOINT if folder is not None else None
     held = folder_held(folder) if folder is not None else nullcontext()
     with held, Interrupts() as interrupts, Progress(quiet) as progress:
         kind = METHODS[settings.method].stage(settings.resolved())
-        stage = kind(model, settings, N_DRAWS if n_draws is None else n_draws)
+        stage = kind(model, settings, n_draws)
         if resume and path is not None:
             progress.note("reading the checkpoint")
-            stage.restore(load_checkpoint(path, identity))
+            checkpoint = load_checkpoint(path, identity)
+            with checkpoint.reading():
+                stage.restore(checkpoint)
         stage.begin(progress.note)
         saved = time.monotonic()
         while not stage.done():
@@ -93,6 +103,29 @@ def fit(
             save_checkpoint(path, stage.arrays(), identity)
         progress.note("drawing from the posterior")
         return ModelFit(**vars(stage.finish()), model=model, settings=settings)
+
+
+def _checkpoint_in(folder: Path | None, *, resume: bool, overwrite: bool) -> Path | None:
+    """The place of the checkpoint of a fit, which goes on from there or may write there.
+
+    Raises:
+        InputError: there is none to go on from, or one that nobody has said to replace.
+    """
+    if resume and overwrite:
+        raise InputError("`resume=True` and `overwrite=True` exclude each other; leave one out")
+    if folder is None:
+        if resume:
+            raise InputError("`resume=True`: expected the folder of a fit to go on with, got none; give `folder`")
+        return None
+    path = folder / CHECKPOINT
+    if resume and not path.is_file():
+        raise InputError(f"{path}: no checkpoint to go on from; start anew, without `resume=True`")
+    if path.exists() and not (resume or overwrite):
+        raise InputError(
+            f"{path}: the checkpoint of a fit; go on with it by `resume=True`, replace it by `overwrite=True`, or "
+            "choose another folder"
+        )
+    return path
 
 
 def fit_identity(model: Density, settings: Settings) -> dict[str, Any]:

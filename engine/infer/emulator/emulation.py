@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
+PHASES = ("first", "round", "draw_pool", "test_forward", "refine", "run_chains", "weigh_evidence", "done")
 FIRST = 512  # Student-t draws about the best point
 PER_ROUND = 320  # new points of a round at full heat, and as many with the likelihood's power HEAT
 HEAT = 0.65
@@ -67,7 +68,7 @@ class Emulation:
     """One density, learnt and sampled.
 
     Attributes:
-        phase: what comes next; "done" at the end.
+        phase: what comes next, one of PHASES; "done" at the end.
         pieces_done: of work.
         design, copy: what is known of the likelihood, and what was learnt of it.
         pool: draws x (n, D) of the copy, with log_weights and log_likelihood (n,); chains: the exact chains.

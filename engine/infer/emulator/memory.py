@@ -13,7 +13,7 @@ import numpy as np
 from gammasky.engine.infer.checkpoint import Arrays, Checkpoint
 from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.emulator.copy import Copy
-from gammasky.engine.infer.emulator.emulation import Emulation
+from gammasky.engine.infer.emulator.emulation import PHASES, Emulation
 from gammasky.engine.infer.emulator.scouts import Forward
 from gammasky.engine.infer.evidence import Evidence
 
@@ -49,9 +49,11 @@ def recall(emulation: Emulation, checkpoint: Checkpoint) -> None:
     """Let an emulation go on from what `remembered` gave.
 
     Raises:
-        InputError: an array is missing, or a number.
+        InputError: an array is missing, or a number; what comes next is no phase.
+        TypeError, ValueError, KeyError, AttributeError: what is there is of another kind (see `Checkpoint.reading`).
     """
     plain = checkpoint.table(_PREFIX + "plain", (*_PLAIN, "log_z", "tests", "found", "chains", "evaluations"))
+    plain["phase"] = checkpoint.one_of(_PREFIX + "plain", plain["phase"], PHASES)
     for name in _PLAIN:
         setattr(emulation, name, plain[name])
     emulation.log_z = Evidence(**plain["log_z"])

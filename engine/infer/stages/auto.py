@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +129,8 @@ class AutoStage(Stage):
         return own | self._emulator.arrays() | (self._nuts.arrays() if self._ran_chains else {})
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        self._phase = str(checkpoint["auto_phase"])  # type: ignore[assignment]
+        phase = checkpoint.one_of("auto_phase", str(checkpoint["auto_phase"]), get_args(Phase))
+        self._phase = cast(Phase, phase)
         self._failure, self.seconds = str(checkpoint["auto_failure"]), float(checkpoint["auto_seconds"])
         self._emulator.restore(checkpoint)
         if "nuts_seconds" in checkpoint:

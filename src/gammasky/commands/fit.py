@@ -105,7 +105,7 @@ def run_fit(
         sky_model = SkyModel(model, dataset)
         if honest is not None:
             require_enough(honest, sky_model.n_latent)
-        result = fit_model(sky_model, settings, folder=out, resume=resume, quiet=quiet)
+        result = fit_model(sky_model, settings, folder=out, resume=resume, overwrite=overwrite, quiet=quiet)
         told = partial(command, model, data, data_dir, f"{out}-again")
         write_outputs(sky_model, settings, result, out, time.perf_counter() - began, quiet=quiet, told=told)
         if honest is not None:

@@ -27,6 +27,7 @@ from gammasky.engine.infer.stages import svi as methods_svi
 from gammasky.engine.infer.svi import VariationalFit
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.sky.dataset import Dataset
+from tests.engine.infer.emulator import toys
 
 pytestmark = pytest.mark.usefixtures("compiled_fast", "programs_shared")
 Capture = pytest.CaptureFixture[str]
@@ -93,6 +94,42 @@ def test_ctrl_c_keeps_a_checkpoint(small_model: SkyModel, tmp_path: Path, monkey
         fit(small_model, SETTINGS, folder=tmp_path)
     assert (tmp_path / CHECKPOINT).is_file()
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_checkpoint_that_is_there_is_replaced_only_if_asked_for(tmp_path: Path) -> None:
+    model, path = toys.prior(), tmp_path / CHECKPOINT
+    first, other = Settings(method="laplace"), Settings(method="laplace", seed=1)
+    fit(model, first, folder=tmp_path)
+    kept = path.read_bytes()
+    message = (
+        r"checkpoint\.npz: the checkpoint of a fit; .* `resume=True`, .* `overwrite=True`, or choose another folder$"
+    )
+    for settings in (first, other):
+        with pytest.raises(InputError, match=message):
+            fit(model, settings, folder=tmp_path)
+    assert path.read_bytes() == kept
+    fit(model, other, folder=tmp_path, overwrite=True)
+    with pytest.raises(InputError, match="this fit has seed=1, got 0"):
+        fit(model, first, folder=tmp_path, resume=True)
+    fit(model, other, folder=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"resume": True}, "^`resume=True`: expected the folder of a fit to go on with, got none; give `folder`$"),
+        ({"resume": True, "folder": "new"}, r"checkpoint\.npz: no checkpoint to go on from; start anew, without"),
+        (
+            {"resume": True, "overwrite": True, "folder": "new"},
+            "^`resume=True` and `overwrite=True` exclude each other",
+        ),
+    ],
+)
+def test_a_fit_that_is_not_there_is_not_gone_on_with(asked: dict[str, Any], message: str, tmp_path: Path) -> None:
+    given = {**asked, "folder": tmp_path / asked["folder"]} if "folder" in asked else asked
+    with pytest.raises(InputError, match=message):
+        fit(toys.prior(), Settings(method="laplace"), **given)
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.fixture(scope="module")

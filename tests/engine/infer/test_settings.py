@@ -80,14 +80,44 @@ def test_a_flow_has_a_size_and_what_is_no_flow_has_none() -> None:
         ({"method": "svii"}, "unknown method 'svii'; did you mean 'svi'"),
         ({"method": "auto", "guide": "iaf"}, "guide is a setting of method svi, and this fit is by auto"),
         ({"seed": -1}, "seed: expected a whole number from 0 to 9223372036854775807, got -1"),
-        ({"method": "svi", "steps": 10**400, "alpha": 10**400}, "alpha: expected a number from 0 to 1"),
+        ({"method": "svi", "steps": 2**31}, "^steps: expected a whole number of at most 2147483647, got 2147483648$"),
+        ({"method": "svi", "steps": 10**400}, "^steps: expected .* at most 2147483647, got one of 401 digits$"),
+        (
+            {"method": "svi", "steps": -(10**400)},
+            "^steps: .* of at least 1, got one of 401 digits$",
+        ),
+        ({"method": "nuts", "draws": 2**31}, "^draws: expected a whole number of at most 2147483647"),
+        ({"method": "svi", "alpha": 10**400}, "^alpha: expected a number from 0 to 1, got one of 401 digits$"),
+        ({"method": "svi", "clip": 10**400}, "^clip: expected a finite number above 0, got one of 401 digits$"),
         ({"seed": 2**63}, "seed: expected a whole number from 0 to"),
+        ({"seed": 10**5000}, "seed: expected a whole number from 0 to 9223372036854775807, got one of 5001 digits"),
         ({"seed": 1.0}, "seed: expected a whole number"),
     ],
 )
 def test_what_is_refused(named: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Settings(**named)
+
+
+def test_the_largest_whole_numbers_are_taken() -> None:
+    settings = Settings(method="svi", steps=2**31 - 1, seed=2**63 - 1)
+    assert (settings.steps, settings.seed) == (2**31 - 1, 2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    ("n_draws", "message"),
+    [
+        (99, "^n_draws: expected a whole number of at least 100, got 99$"),
+        (2.5e3, "^n_draws: expected a whole number of at least 100, got 2500.0$"),
+        (10**400, "^n_draws: expected a whole number of at most 2147483647, got one of 401 digits$"),
+    ],
+)
+def test_numbers_of_draws_are_checked_before_anything_else(
+    n_draws: Any, message: str, tiny_model: SkyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny_model, "value_and_gradient", None)  # nothing is worked out
+    with pytest.raises(InputError, match=message):
+        fit(tiny_model, Settings(method="laplace"), n_draws=n_draws)
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
