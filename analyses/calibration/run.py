@@ -34,7 +34,7 @@ from gammasky.distributed.store import Store
 from gammasky.engine.errors import InputError, unknown_name
 from gammasky.engine.infer.derived import FIELD_SD, POINT_SOURCE_FRACTION, derive, quoted_names
 from gammasky.engine.infer.godambe import Godambe, godambe, require_enough
-from gammasky.engine.infer.honest import Honest, adjusted
+from gammasky.engine.infer.honest import Honest, adjusted, log_likelihoods_of_counts
 from gammasky.engine.infer.optimise import BATCH, highest
 from gammasky.engine.infer.posterior import read_posterior_of
 from gammasky.engine.infer.result import Fit, log_prior
@@ -116,7 +116,7 @@ class Skies:
 
     @cached_property
     def simulator(self) -> PhotonSimulator:
-        """Of photons, for what the fits of all skies simulate."""
+        """Simulates the photons of whatever skies the fits need; made once for all of them."""
         return PhotonSimulator(self.model)
 
     def model_of(self, number: int) -> SkyModel:
@@ -223,7 +223,8 @@ class FitSky(SkyTask):
         best = highest(model, result.z[highest_draws])
         found = godambe(model, best, skies=self.study.honest, seed=seed, simulator=skies.simulator)
         found = found if skies.observed is None else near_observed(found)
-        return adjusted(result.z[chosen], result.log_likelihood[chosen], found, seed)
+        z = result.z[chosen]
+        return adjusted(z, log_likelihoods_of_counts(model, z, result.log_likelihood[chosen]), found, seed)
 
 
 def near_observed(found: Godambe) -> Godambe:

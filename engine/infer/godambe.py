@@ -34,7 +34,7 @@ from gammasky.engine import interrupt
 from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.settings import N_SKIES
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import Density, SkyModel
 from gammasky.engine.model.simulate import PhotonSimulator
 from gammasky.engine.sky.pixels.frames import vectors_of
 
@@ -249,13 +249,16 @@ def sharing(model: SkyModel) -> csr_array:
 def fixed_curvature(model: SkyModel, point: Floats) -> Floats:
     """P (D, D): the prior's 1, and the curvature of the terms of the likelihood that are not of the counts."""
     from gammasky.engine.infer.optimise import curvature
-    from gammasky.engine.model.density import Density
 
     fixed = np.eye(model.n_latent)
     if model.spec.terms:
-        of_counts = Density(model.latent, model.expectation, model.counts_term)
-        fixed += curvature(model, point) - curvature(of_counts, point)
+        fixed += curvature(model, point) - curvature(of_counts(model), point)
     return fixed
+
+
+def of_counts(model: SkyModel) -> Density:
+    """The density of a model without the terms of its likelihood that are not of the counts."""
+    return Density(model.latent, model.expectation, model.counts_term)
 
 
 @dataclass

@@ -9,7 +9,8 @@ as the open-faced sandwich of Shaby 2014 (arXiv:1204.3687) and the curvature adj
 2012 (arXiv:0911.5357) do; the root A here is the one that depends on no coordinates. Such a map of a posterior with
 bends or two modes would put draws where the likelihood has ruled everything out. There the likelihood is taken to the
 power k = `Godambe.power` instead (Pauli, Racugno & Ventura 2011), which keeps the shape and changes all widths by about
-the same factor: draws are resampled with weights L^(k - 1).
+the same factor: draws are resampled with weights L^(k - 1). L is the likelihood of the counts alone: further terms of
+the likelihood share no sources between pixels, and stay as they are, like the prior.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from gammasky.engine.errors import ImpossibleCountsError, InputError
 from gammasky.engine.files import write_json
 from gammasky.engine.folders import folder_held
 from gammasky.engine.infer.derived import FLUX, POINT_SOURCE_FRACTION, derive
-from gammasky.engine.infer.godambe import Godambe, godambe, require_enough
+from gammasky.engine.infer.godambe import Godambe, godambe, of_counts, require_enough
 from gammasky.engine.infer.importance import RELIABLE_K_HAT, importance
 from gammasky.engine.infer.optimise import BATCH, highest
 from gammasky.engine.infer.progress import Progress
+from gammasky.engine.infer.result import log_likelihoods
 from gammasky.engine.infer.settings import N_SKIES
 from gammasky.engine.infer.summary import summarise
 from gammasky.engine.interrupt import Interrupts
@@ -100,7 +102,7 @@ def adjusted(z: Floats, log_likelihood: Floats, found: Godambe, seed: int = 0) -
     """Adjust draws of a posterior.
 
     Args:
-        z (n, D), log_likelihood (n,): the draws, all with equal weight.
+        z (n, D), log_likelihood (n,): the draws, all with equal weight, and the log-likelihood of the counts alone.
         found: the Godambe information at their best fit.
         seed: of the resampling.
     """
@@ -120,6 +122,11 @@ def adjusted(z: Floats, log_likelihood: Floats, found: Godambe, seed: int = 0) -
         "take these errors for a rough guide"
     )
     return Honest("affine", reason, mapped, distance, weights.k_hat, found)
+
+
+def log_likelihoods_of_counts(model: SkyModel, z: Floats, log_likelihood: Floats) -> Floats:
+    """Log-likelihood of the counts alone (n,) of draws z (n, D), from that with all terms (n,)."""
+    return log_likelihoods(of_counts(model), z) if model.spec.terms else log_likelihood
 
 
 def distance_from_normal(values: Floats) -> float:
@@ -171,7 +178,7 @@ def adjust_fit(
                 found = godambe(model, best, skies=skies, seed=seed, note=lambda done: progress.update(done, skies, ""))
             except ImpossibleCountsError as error:
                 raise InputError(f"{folder}: no sky can be simulated at the best point of this fit: {error}") from None
-        honest = adjusted(z, stats["log_likelihood"], found, seed)
+        honest = adjusted(z, log_likelihoods_of_counts(model, z, stats["log_likelihood"]), found, seed)
         derived = derive(model, honest.z)
         chains = len(tree["posterior"]["z"]) if honest.method == "affine" else 1
         entry = _entry(honest, summary, summarise(model, derived, {}), model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from gammasky.engine.infer.godambe import Godambe
 from gammasky.engine.infer.honest import adjust_fit, adjusted, distance_from_normal
 from gammasky.engine.infer.posterior import read_posterior
 from gammasky.engine.infer.report import read_fit, report_page
+from gammasky.engine.infer.result import log_likelihoods
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.templates import user
+from gammasky.engine.model.terms import TERMS, Term, TermKind
+from gammasky.engine.model.values import Use
 from gammasky.engine.sky.dataset import Dataset
 from tests.fits import fit_of
 
@@ -187,6 +191,58 @@ def test_bad_input(words: list[str], message: str, place: Path, capsys: pytest.C
     assert message in error
     assert (place / "fit/summary.json").read_bytes() == before
     assert not (place / "x").exists()
+
+
+class Near(TermKind):
+    """One parameter is known from elsewhere, with a normal error."""
+
+    kind = "near"
+    parameter: str
+    mean: float
+    sd: float
+
+    def uses(self) -> Iterator[Use]:
+        return iter(())
+
+    def build(self, expectation: Any) -> Term:
+        del expectation
+        return NearTerm(self)
+
+
+class NearTerm(Term):
+    def __init__(self, near: Near) -> None:
+        self.name, self.near, self.arrays = "near", near, {}
+
+    def log_density(self, sky: Any, theta: Any, arrays: Any) -> Any:
+        del sky, arrays
+        return -0.5 * ((theta[self.near.parameter] - self.near.mean) / self.near.sd) ** 2
+
+    def explain(self, sky: Any, theta: Any) -> str | None:
+        del sky, theta
+        return None
+
+
+def test_the_power_is_of_the_likelihood_of_the_counts_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A further term, which the Godambe information holds fixed like the prior, keeps its weight."""
+    monkeypatch.setattr(TERMS, "kinds", dict(TERMS.kinds))
+    TERMS.add(Near)
+    text = (place / "model.toml").read_text()
+    term = '\nterms = [{ term = "near", parameter = "Sps", mean = 3.0, sd = 0.5 }]\n'
+    (place / "near.toml").write_text(text.replace("\n[parameters]", f"{term}[parameters]"))
+    model, plain = (SkyModel(name, Dataset.open("sky")) for name in ("near.toml", "model.toml"))
+    z = 0.1 * np.random.default_rng(1).normal(size=(40, 3))
+    fit_of(place / "near", model, z, {"method": "laplace", "seed": 0})
+    given: list[np.ndarray] = []
+
+    def adjust(_z: np.ndarray, log_likelihood: np.ndarray, *_: Any) -> None:
+        given.append(log_likelihood)
+        raise InputError("reached")
+
+    monkeypatch.setattr("gammasky.engine.infer.honest.adjusted", adjust)
+    with pytest.raises(InputError, match="reached"):
+        adjust_fit(model, place / "near", skies=15)
+    np.testing.assert_allclose(given[0], log_likelihoods(plain, z), rtol=1e-12)
+    assert np.abs(log_likelihoods(model, z) - given[0]).max() > 1.0
 
 
 def test_a_python_function_is_run_if_its_model_file_is_named(
