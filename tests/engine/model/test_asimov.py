@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.special import gammaln
 
 from gammasky.analyses.ensemble.datasets import data_identity
@@ -16,6 +17,8 @@ from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.climbs import theta_of
 from gammasky.engine.infer.maximum.compare import compare
 from gammasky.engine.infer.maximum.null import read_null
+from gammasky.engine.infer.maximum.profile import profile
+from gammasky.engine.infer.maximum.quantity import read_quantity
 from gammasky.engine.kernels.nptf.plan import PixelPlan
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.spec import read_model
@@ -72,6 +75,36 @@ def test_expected_counts_are_those_of_the_model_and_their_likelihood_is_highest_
     flat = np.asarray(sky.templates["flat"])[: model.pixels.n_fit]
     alone = flat * mean.sum() / flat.sum()
     np.testing.assert_allclose(found.ts, 2 * np.sum(mean * np.log(mean / alone)), rtol=1e-6)
+
+
+def test_the_profile_of_expected_counts_is_the_median_expectation(asimov: Path, tiny: Path) -> None:
+    """Highest at the truth, and as low at the ends of its interval as on half of 400 Poisson skies, fitted by hand."""
+    model = SkyModel(tiny / "smooth.toml", Dataset.open(asimov / "sky_0000.toml"))
+    found = profile(model, read_quantity("S_peak", model), seed=0, points=10)
+    np.testing.assert_allclose(found.value, TRUTH["S_peak"], rtol=1e-5)
+    sky = model.sky(model.point(dict.fromkeys(TRUTH, 1.0)))
+    maps = np.stack([np.asarray(sky.templates[name])[: model.pixels.n_fit] for name in ("flat", "peak")])
+    truth = np.array(list(TRUTH.values()))
+
+    def best(counts: np.ndarray, peak: tuple[float, float]) -> tuple[float, float]:
+        """The highest log-likelihood, less a constant, with the norm of the peak between two values; and that norm."""
+
+        def loss(norms: np.ndarray) -> tuple[float, np.ndarray]:
+            mean = norms @ maps
+            return float(np.sum(mean - counts * np.log(mean))), maps @ (1.0 - counts / mean)
+
+        start, options = [truth[0], np.clip(truth[1], *peak)], {"ftol": 1e-14, "gtol": 1e-7}
+        there = minimize(loss, start, jac=True, bounds=[(0.5, 6.0), peak], method="L-BFGS-B", options=options)
+        return -float(there.fun), float(there.x[1])
+
+    roots = np.empty((400, 2))
+    for row, counts in zip(roots, np.random.default_rng(1).poisson(truth @ maps, (400, maps.shape[1])), strict=True):
+        free, at = best(counts, (0.0, 9.0))
+        for side, end in enumerate(found.interval(0.95)):
+            assert end is not None
+            row[side] = np.sign(end - at) * np.sqrt(max(2.0 * (free - best(counts, (end, end))[0]), 0.0))
+    # the median of 400 has an error of 0.063; the ends are where the root is 1.96
+    np.testing.assert_allclose(np.median(roots, axis=0), [-1.96, 1.96], atol=0.2)
 
 
 def test_the_reference_and_the_compiled_likelihood_agree_on_fractions(asimov: Path, tiny: Path) -> None:
