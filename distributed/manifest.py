@@ -54,7 +54,7 @@ class Manifest:
 
     @property
     def keys(self) -> set[str]:
-        """Of its members."""
+        """The keys of the members."""
         return {member.key for member in self.members}
 
 

@@ -125,6 +125,20 @@ def test_an_option_is_found_in_any_string() -> None:
     assert {source: len(options_named(source)) for source in sources} == sources
 
 
+def fragments(source: str) -> list[str]:
+    """The docstrings of a module that begin with `Of ` or `As of `: they say of what, and not who does what."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = [ast.get_docstring(node) or "" for node in ast.walk(ast.parse(source)) if isinstance(node, kinds)]
+    return [text for text in texts if text.startswith(("Of ", "As of "))]
+
+
+def test_docstrings_begin_with_what_is_done() -> None:
+    found = {name: fragments(file.read_text(encoding="utf-8")) for name, (file, _) in FILES.items()}
+    assert {name: texts for name, texts in found.items() if texts} == {}
+    sources = {'class A:\n    """Of all."""': 1, '"""As of one."""': 1, 'def f():\n    """Offset of all."""': 0}
+    assert {source: len(fragments(source)) for source in sources} == sources
+
+
 #: Imports within functions that close a circle on purpose: module -> what it imports.
 KNOWN_CIRCLES = {
     # the demo sky is made, by the sky layer itself, when a dataset is first asked for it

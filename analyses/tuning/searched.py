@@ -58,7 +58,7 @@ class Searched:
 
     @property
     def front(self) -> tuple[SweepTrial, ...]:
-        """Of several objectives, the trials than which none is better in every respect; of one, the best."""
+        """The trials that no other beats in every objective; with one objective, the best trial."""
         return self._swept.front
 
     def table(self) -> DataFrame:

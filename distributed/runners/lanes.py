@@ -111,7 +111,7 @@ class LanesSession:
 
 
 def _leave(threads: Sequence[threading.Thread], code: int) -> None:
-    """As this process ends: do not wait for a compiler that has not heard of it, nor let it crash; exit with `code`.
+    """End this process with `code` at once: do not wait for a compiler that goes on, nor let it crash.
 
     Nothing is lost: files are written aside and renamed, checkpoints among them.
     """

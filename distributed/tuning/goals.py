@@ -79,7 +79,7 @@ class Constraint:
     group: str
 
     def violation(self, row: Row, best: float) -> float:
-        """By how much a row violates it; at most zero where it holds."""
+        """The amount by which a row violates the constraint; at most zero where the constraint holds."""
         amount = self.excess(row, best)
         return min(amount, FAR) if not math.isnan(amount) else FAR
 
@@ -187,7 +187,7 @@ def _expression(node: ast.expr, told: str, words: Words) -> Expression:
 
 
 def violations(rows: Sequence[Row], constraints: Sequence[Constraint]) -> list[list[float]]:
-    """By how much each row violates each constraint.
+    """The amount (rows, constraints) by which each row violates each constraint.
 
     The best values are those among the rows that meet all constraints which are not relative to one.
     """

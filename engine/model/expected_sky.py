@@ -72,11 +72,11 @@ class Sky:
         return self.fitted()
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], None]:
-        """For JAX: all numbers."""
+        """Give JAX all the numbers that a sky consists of."""
         return (self.norms, self.dnds, self.shells, self.shares, self.templates, self.fitted_maps), None
 
     @classmethod
     def tree_unflatten(cls, _: None, numbers: tuple[Any, ...]) -> Sky:
-        """For JAX: the sky of these numbers."""
+        """Make the sky again from the numbers that JAX hands back."""
         norms, dnds, shells, shares, templates, fitted_maps = numbers
         return cls(norms, dnds, shells, shares, lambda name: templates[name], lambda: fitted_maps)

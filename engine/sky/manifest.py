@@ -93,7 +93,7 @@ class CatalogueTemplate(Schema):
 
     @property
     def unit(self) -> Literal["intensity"]:
-        """As of all that does not include the exposure."""
+        """The unit of the map: a catalogue gives intensities, which do not include the exposure."""
         return "intensity"
 
 

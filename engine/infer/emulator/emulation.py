@@ -310,7 +310,7 @@ class Emulation:
         return values
 
     def _steps(self, most: int, surprise: float = 0.0) -> int:
-        """Of training: the fewer, the better the copy has foretold the points that it learns now."""
+        """The number of training steps: the better the copy has foretold the points that it learns now, the fewer."""
         share = max(self.rounds[-1]["residual"] / WELL, surprise)
         return int(np.ceil(most * np.clip(share, LEAST_STEPS, 1.0) / training.PIECE)) * training.PIECE
 

@@ -33,7 +33,7 @@ def honest(fit: FitFolder) -> Section | None:
         }
     except (AttributeError, KeyError, TypeError, ValueError):
         path = fit.folder / "summary.json"
-        raise InputError(f"{path}: damaged entry 'honest'; run 'gammasky honest {fit.folder}' again") from None
+        raise InputError(f"{path}: damaged entry 'honest'; run `gammasky honest {fit.folder}` again") from None
     return Section("honest", "Errors, honest about pixels that share sources", values, "Honest errors")
 
 

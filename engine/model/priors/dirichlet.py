@@ -51,7 +51,7 @@ class Dirichlet(PriorKind):
 
     @classmethod
     def tables(cls, slots: Sequence[Slot]) -> list[Floats]:
-        """Of each run of parameters of one length the tables of all, (parameters, n - 1, 2, nodes)."""
+        """The tables (parameters, n - 1, 2, nodes) of each run of parameters that have the same length."""
         of_slot = sticks.stick_tables
         return [np.stack([of_slot(slot.prior.alphas(len(slot.labels))) for slot in run]) for run in _runs(slots)]
 

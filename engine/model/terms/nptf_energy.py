@@ -81,7 +81,7 @@ class JointNptfTerm(CountsTerm):
         super().__init__(expectation, backend)
 
     def _look_at(self, counts: np.ndarray, *more: np.ndarray) -> None:
-        """As of one energy bin: few programs serve all skies, and no last digit depends on skies before."""
+        """Plan for these counts as with one energy bin: few programs serve all skies, and no result depends on the last."""
         plans = tuple(JointPlan.build(self._by_bin(look), self.region, self.n_regions) for look in (counts, *more))
         if len(self._first) > 1:
             for plan in plans:
@@ -113,7 +113,7 @@ class JointNptfTerm(CountsTerm):
 
     @cached_property
     def _fractions(self) -> list[PixelFractions]:
-        """Of each spectrum, with the shares of the bins where every parameter is in the middle of its prior."""
+        """The pixel fractions of each spectrum, whose shares of the bins are those in the middle of the priors."""
         bins, middle = self.expectation.bins, self.expectation.middle
         shares = [np.asarray(bins.source_shares(population, middle)) for population in self._first]
         return [pixel_fractions(mixed_psf(self.pixels.psf, share), self.pixels.grid) for share in shares]

@@ -146,7 +146,7 @@ def test_a_fit_is_adjusted_in_its_folder(place: Path, capsys: pytest.CaptureFixt
 
 def test_an_entry_that_is_damaged(place: Path) -> None:
     (place / "fit/summary.json").write_text(json.dumps({**summary(place), "honest": {"reason": "so"}}))
-    with pytest.raises(InputError, match=r"summary\.json: damaged entry 'honest'; run 'gammasky honest fit' again"):
+    with pytest.raises(InputError, match=r"summary\.json: damaged entry 'honest'; run `gammasky honest fit` again"):
         report_page(read_fit(Path("fit")))
 
 
