@@ -81,7 +81,7 @@ class JointNptfTerm(CountsTerm):
         super().__init__(expectation, backend)
 
     def _look_at(self, counts: np.ndarray, *more: np.ndarray) -> None:
-        """Plan for these counts as with one energy bin: few programs serve all skies, and no result depends on the last."""
+        """Plan as with one energy bin, so that few programs serve all skies and no result depends on earlier ones."""
         plans = tuple(JointPlan.build(self._by_bin(look), self.region, self.n_regions) for look in (counts, *more))
         if len(self._first) > 1:
             for plan in plans:
