@@ -14,4 +14,5 @@ the likelihood itself at some thousand of them turns them into exact draws, says
     scouts      chains of these, to see where the copy does not go
     chains      exact chains: proposals from the copy, accepted by the likelihood, and trajectories on it if need be
     emulation   the order of all this
+    optima      whether the copy has all modes that the climbs found
 """

@@ -74,6 +74,7 @@ class Emulator(Method):
         test: Forward,
         found: Mapping[str, Convergence],
         mixed: float,
+        low: float,
         log_z: Evidence,
         *,
         on_likelihood: bool,
@@ -88,6 +89,7 @@ class Emulator(Method):
             test: the last test by chains on the likelihood.
             found: convergence of the exact chains, of every number that is quoted, by name.
             mixed: largest R-hat of the copy's own chains, of any coordinate.
+            low: by how much the copy is too low at an optimum that the climbs found, see `low_at_optima` [nat].
             log_z: log Z and its error.
             on_likelihood: whether the exact chains moved on the likelihood itself, too.
         """
@@ -95,7 +97,7 @@ class Emulator(Method):
 
         of_copy = Emulator.on_copy(weights, test)
         numbers = {"the evidence": log_z.log_z, "the error of the evidence": log_z.log_z_error}
-        numbers |= {"R-hat of the copy's chains": mixed, **chain_numbers(found)}
+        numbers |= {**Emulator.numbers_of_draws(mixed, low), **chain_numbers(found)}
         if on_likelihood:
             known, of_copy = [*of_copy[0], *of_copy[1]], ([], [])
             fine = f"chains that move on the likelihood itself agree in all {len(found)} numbers that are quoted"
@@ -105,7 +107,7 @@ class Emulator(Method):
             numbers |= {name: value for name, value in weight_numbers(weights).items() if name != "the ELBO"}
             numbers["the coverage by the copy"] = test.coverage
             fine = f"copy and likelihood agree, and so do exact chains, in all {len(found)} numbers that are quoted"
-        trouble, doubts = joined(of_copy, Emulator.on_draws(weights, mixed), chain_doubts(found))
+        trouble, doubts = joined(of_copy, Emulator.on_draws(weights, mixed, low), chain_doubts(found))
         if log_z.log_z_error > _LARGEST_ERROR:
             doubts.append(f"log Z has an error of {log_z.log_z_error:.2f}, above {_LARGEST_ERROR}")
         return judged(numbers, trouble, doubts, fine, {"method": "auto"})  # chains besides, and log Z of both
@@ -137,16 +139,23 @@ class Emulator(Method):
         return trouble + lacks, doubts + misses
 
     @staticmethod
-    def on_draws(weights: Importance, mixed: float) -> Doubts:
+    def numbers_of_draws(mixed: float, low: float) -> dict[str, float]:
+        """The numbers that `on_draws` rests on, by the name that a reader knows."""
+        return {"R-hat of the copy's chains": mixed, "what the copy lacks at the optima": low}
+
+    @staticmethod
+    def on_draws(weights: Importance, mixed: float, low: float) -> Doubts:
         """Say what is held against draws of a copy, however good it is, in the same way.
 
         Args:
             weights: of these draws.
             mixed: largest R-hat of the chains that they were drawn by, of any coordinate.
+            low: by how much the copy is too low at an optimum [nat].
         """
         import numpy as np
 
         from gammasky.engine.infer.emulator.mixing import MIXED
+        from gammasky.engine.infer.emulator.scouts import MISSED
 
         trouble: list[str] = []
         doubts: list[str] = []
@@ -159,6 +168,11 @@ class Emulator(Method):
             trouble.append(
                 f"chains on the copy do not mix (R-hat {mixed:.2f}, not below {MIXED:g}): the posterior may have "
                 "several modes, whose shares are not known"
+            )
+        if low > MISSED:
+            doubts.append(
+                f"at an optimum that the climbs found the copy is too low by {low:.1f} nat, more than {MISSED:g}: the "
+                "posterior may have a mode that no draw is from"
             )
         return trouble, doubts
 

@@ -17,6 +17,7 @@ from gammasky.engine.infer.emulator.ahead import compiled_ahead
 from gammasky.engine.infer.emulator.emulation import Emulation
 from gammasky.engine.infer.emulator.evidence import evidence
 from gammasky.engine.infer.emulator.memory import recall, remembered
+from gammasky.engine.infer.emulator.optima import low_at_optima
 from gammasky.engine.infer.emulator.sampling import GROUPS
 from gammasky.engine.infer.gradients import check_gradients
 from gammasky.engine.infer.methods.emulator import Emulator
@@ -127,6 +128,7 @@ class EmulatorStage(Stage):
                 test,
                 emulation.found,
                 emulation.mixed,
+                low_at_optima(emulation, self.laplace),
                 log_z,
                 on_likelihood=emulation.chains.on_likelihood,
             ),

@@ -14,6 +14,7 @@ from gammasky.engine.infer.checkpoint import Arrays, Checkpoint, leaves
 from gammasky.engine.infer.copy_fit import MAX_CHUNK, CopyFit, State
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator.copy import placed, white
+from gammasky.engine.infer.emulator.optima import low_at_optima
 from gammasky.engine.infer.emulator.sampling import CHAINS
 from gammasky.engine.infer.emulator.scouts import Forward
 from gammasky.engine.infer.fitted_guide import FittedGuide
@@ -141,7 +142,7 @@ class GuideStage(Stage):
             log_likelihood = log_likelihoods(model, z)
             weights, derived = importance(log_likelihood + log_prior(z), log_guide), derive(model, z)
             covers = self._coverage(fitted, weights.log_z)
-        test, mixed = emulation.tests[-1], emulation.mixed
+        test, mixed, low = emulation.tests[-1], emulation.mixed, low_at_optima(emulation, self.laplace)
         return Fit(
             method=self.name,
             status=status_of(self.elbo),
@@ -155,8 +156,8 @@ class GuideStage(Stage):
                 weights,
                 shifts(model, derived, weights),
                 covers,
-                joined(Emulator.on_copy(emulation.weights, test), Emulator.on_draws(emulation.weights, mixed)),
-                {"the coverage by the copy": test.coverage, "R-hat of the copy's chains": mixed},
+                joined(Emulator.on_copy(emulation.weights, test), Emulator.on_draws(emulation.weights, mixed, low)),
+                {"the coverage by the copy": test.coverage, **Emulator.numbers_of_draws(mixed, low)},
             ),
             diagnostics={
                 "method": self.name,

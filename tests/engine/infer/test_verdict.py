@@ -195,9 +195,11 @@ TESTED = Forward(coverage=0.01, error=0.02, missed=0.001, worst=1.0)
 
 def by_emulator(
     weights: Importance = GOOD, tested: Forward = TESTED, found: dict[str, Convergence] | None = None,
-    mixed: float = 1.02, log_z: tuple[float, float] = (-10.0, 0.04), *, on_likelihood: bool = False,
+    mixed: float = 1.02, low: float = 0.1, log_z: tuple[float, float] = (-10.0, 0.04), *, on_likelihood: bool = False,
 ) -> Verdict:  # fmt: skip
-    return Emulator.verdict(weights, tested, found or chains(), mixed, Evidence(*log_z), on_likelihood=on_likelihood)
+    return Emulator.verdict(
+        weights, tested, found or chains(), mixed, low, Evidence(*log_z), on_likelihood=on_likelihood
+    )
 
 
 def test_a_copy_that_passes_all_checks_is_reliable() -> None:
@@ -228,6 +230,8 @@ def heavy_weights() -> np.ndarray:
         ({"found": chains(r_hat=1.06)}, "unreliable", "R-hat of f is 1.060, not below 1.01"),
         ({"found": chains(tail=300.0)}, "preview", "f has an effective sample size of 300, below 400"),
         ({"mixed": 1.2}, "unreliable", "chains on the copy do not mix (R-hat 1.20"),
+        ({"low": 3.1}, "preview", "at an optimum that the climbs found the copy is too low by 3.1 nat, more than 3"),
+        ({"low": math.nan}, "unreliable", "what the copy lacks at the optima is nan"),
         ({"log_z": (-10.0, 0.3)}, "preview", "log Z has an error of 0.30, above 0.2"),
         ({"log_z": (math.nan, 0.1)}, "unreliable", "the evidence is nan"),
         ({"mixed": math.nan}, "unreliable", "R-hat of the copy's chains is nan"),
@@ -265,6 +269,8 @@ def test_chains_on_the_likelihood_need_no_copy_that_is_right(given: dict[str, An
         ({"weights": replace(GOOD, elbo=-math.inf, weights=np.repeat([2e-3, 0.0], 500))}, "preview", "does not exist"),
         ({"found": chains(r_hat=1.02)}, "preview", "R-hat of f is 1.020, not below 1.01"),
         ({"mixed": 1.2}, "unreliable", "chains on the copy do not mix (R-hat 1.20"),
+        ({"low": 3.1}, "preview", "at an optimum that the climbs found the copy is too low by 3.1 nat, more than 3"),
+        ({"low": math.nan}, "unreliable", "what the copy lacks at the optima is nan"),
         ({"log_z": (-10.0, 0.3)}, "preview", "log Z has an error of 0.30, above 0.2"),
         ({"log_z": (math.nan, 0.1)}, "unreliable", "the evidence is nan"),
     ],

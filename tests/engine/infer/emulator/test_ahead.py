@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from gammasky.engine.infer.emulator.ahead import compiled_ahead
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages.emulator import EmulatorStage
 from gammasky.engine.interrupt import IN_ADVANCE
-from gammasky.engine.model import SkyModel
+from gammasky.engine.model import Density, SkyModel
+from gammasky.engine.sky.dataset import Dataset
 from tests.engine.infer.emulator import toys
 
 #: What JAX compiles for single operations on arrays, which are no programs of ours.
@@ -45,6 +47,12 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def begun(model: Density, seed: int) -> EmulatorStage:
+    stage = EmulatorStage(model, Settings(seed=seed), 100)
+    stage.begin(lambda _: None)
+    return stage
+
+
 def ended(stage: EmulatorStage) -> np.ndarray:
     while not stage.done():
         stage.advance()
@@ -67,6 +75,20 @@ def test_nothing_is_left_to_compile_and_no_draw_changes(compiled: list[str], mon
     alone.begin(lambda _: None)
     assert set(alone.model.programs) < known
     np.testing.assert_array_equal(ended(alone), found)
+
+
+@pytest.mark.slow
+def test_a_second_fit_of_the_same_structure_compiles_nothing(tiny_files: Path, compiled: list[str]) -> None:
+    """Other counts, and another seed: so other numbers of design points, rounds, tests and draws that are resampled."""
+    first = SkyModel(tiny_files / "model.toml", Dataset.open(tiny_files / "sky"))
+    second = first.with_counts(np.random.default_rng(1).permutation(first.counts_term.counts))
+    draws = ended(begun(first, 0))
+    assert "jit_evaluate" in compiled
+    known = set(first.programs)
+    compiled.clear()
+    assert (ended(begun(second, 1)) != draws).any()
+    assert compiled == []
+    assert set(first.programs) == known
 
 
 def test_what_is_known_is_not_asked_for_again(compiled: list[str]) -> None:

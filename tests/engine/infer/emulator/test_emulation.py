@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, truncnorm
+from scipy.stats import t as student_t
 
 from gammasky.engine.errors import DivergedFitError, InputError, NonFiniteLikelihoodError
 from gammasky.engine.infer.emulator import chains, emulation
@@ -60,6 +62,68 @@ def test_modes_far_apart_are_found_out() -> None:
     assert found.verdict.level == "unreliable"
     assert any("several modes" in reason for reason in found.verdict.reasons)
     assert found.verdict.remedy == {"method": "auto"}
+
+
+@pytest.mark.slow
+def test_a_mode_that_was_not_learnt_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy, chains and tests know one of two modes ten widths apart, and agree; the climbs know the other one."""
+    toys.see_one_mode(monkeypatch)
+    found = by_emulator(toys.two_modes(3.0))
+    assert (found.z[:, 0] < 0).all()
+    assert found.verdict.level == "preview"
+    (reason,) = found.verdict.reasons
+    assert reason.startswith("at an optimum that the climbs found the copy is too low by ")
+
+
+def shares_off(values: np.ndarray, truth: Any, found: Fit, shares: tuple[float, ...]) -> float:
+    """How far the shares of draws below quantiles of the truth are from these, at most, in standard errors."""
+    below, expected = (values[:, None] < truth.ppf(shares)).mean(axis=0), np.array(shares)
+    errors = np.sqrt(expected * (1 - expected) / found.diagnostics["ess_bulk_min"])
+    return float(np.abs((below - expected) / errors).max())
+
+
+MIDDLE = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@pytest.mark.slow
+def test_long_tails_are_right() -> None:
+    found = by_emulator(toys.heavy())
+    assert found.verdict.level == "reliable"
+    assert abs(found.diagnostics["log_z"]) < 4 * found.diagnostics["log_z_error"] + 0.01
+    for z in found.z.T:
+        assert shares_off(z / 0.5, student_t(4.0), found, (0.01, *MIDDLE, 0.99)) < 5
+
+
+@pytest.mark.slow
+def test_parameters_that_are_the_same_and_one_that_nothing_depends_on() -> None:
+    found = by_emulator(toys.degenerate())
+    assert found.verdict.level == "reliable"
+    log_z = norm.logpdf(1.0, scale=np.sqrt(2.01)) + norm.logpdf(0.5, scale=np.sqrt(1.01))
+    assert abs(found.diagnostics["log_z"] - log_z) < 4 * found.diagnostics["log_z_error"] + 0.01
+    z0, z1, z2, z3 = found.z.T
+    assert shares_off(z0 + z1, norm(1 / 1.005, np.sqrt(1 / 100.5)), found, MIDDLE) < 5
+    assert shares_off(z0 - z1, norm(0, np.sqrt(2)), found, MIDDLE) < 5
+    assert shares_off(z2, norm(0.5 / 1.01, np.sqrt(1 / 101)), found, MIDDLE) < 5
+    assert shares_off(z3, norm(), found, MIDDLE) < 5
+
+
+@pytest.mark.slow
+def test_modes_at_the_edge_of_a_prior_and_beyond() -> None:
+    found = by_emulator(toys.edges())
+    assert found.verdict.level == "reliable"
+    truths = [truncnorm(-at / toys.EDGE_WIDTH, np.inf, at, toys.EDGE_WIDTH) for at in toys.EDGES]  # 1 is 10 widths off
+    log_z = sum(norm.logsf(0.0, at, toys.EDGE_WIDTH) for at in toys.EDGES)
+    assert abs(found.diagnostics["log_z"] - log_z) < 4 * found.diagnostics["log_z_error"] + 0.01
+    for z, truth in zip(found.z.T, truths, strict=True):
+        assert shares_off(norm.cdf(z), truth, found, MIDDLE) < 5
+
+
+@pytest.mark.slow
+def test_a_funnel_is_found_out() -> None:
+    """No frame fits its neck and its mouth: chains on the likelihood do not agree, and say so."""
+    found = by_emulator(toys.funnel())
+    assert found.verdict.level != "reliable"
+    assert any("the chains disagree" in reason or "effective sample size" in reason for reason in found.verdict.reasons)
 
 
 @pytest.mark.parametrize(

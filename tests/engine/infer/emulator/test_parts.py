@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -17,15 +18,17 @@ from gammasky.engine.infer.emulator import network as networks
 from gammasky.engine.infer.emulator.chains import CHAINS, ExactChains, weighed
 from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, reframed, white
 from gammasky.engine.infer.emulator.design import KEPT, Design
-from gammasky.engine.infer.emulator.emulation import Emulation
+from gammasky.engine.infer.emulator.emulation import HIGH, SKIPPED, Emulation
 from gammasky.engine.infer.emulator.memory import recall, remembered
 from gammasky.engine.infer.emulator.mixing import of_short_chains, r_hat
+from gammasky.engine.infer.emulator.optima import low_at_optima
 from gammasky.engine.infer.emulator.sampling import Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
 from gammasky.engine.infer.emulator.target import Target
 from gammasky.engine.infer.emulator.trajectories import MOST_LEAPFROGS, Places, looked_at, trajectory
 from gammasky.engine.infer.importance import importance, tempered
+from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.model import SkyModel, model_from_table
 from tests.engine.infer.emulator.toys import Toy
 
@@ -279,3 +282,25 @@ def test_programs_that_are_shared_hold_no_prior(small_model: SkyModel, small_tab
     assert np.abs(first[0] - expected[0]).max() > 0.1
     for found, right in zip(shared, expected, strict=True):
         np.testing.assert_allclose(found, right, rtol=1e-12)
+
+
+def test_an_optimum_that_the_copy_lacks(target: Target, sampler: Sampler) -> None:
+    """Four widths away; it does not count far below the best point, nor where chains on the likelihood have been."""
+    z, top = np.full((2, SIZE), PLACE), float(target.model.log_density(jnp.full(SIZE, PLACE)))
+    z[1, 0] += 4 * WIDTH
+    x, chains = np.repeat(z[:1, None], SKIPPED + 1, axis=0).repeat(CHAINS, axis=1), ExactChains()
+    emulated: Any = SimpleNamespace(
+        target=target, sampler=sampler, copy=quadratic(target, WIDTH), chains=chains, weights=SimpleNamespace(log_z=0.5)
+    )
+
+    def low(below: float) -> float:
+        return low_at_optima(emulated, Laplace(z[0], WIDTH * np.eye(SIZE), top, np.array([top, top - below]), z))
+
+    assert low(2.0) == pytest.approx(8 - 2 - 0.5, abs=1e-3)
+    assert low(HIGH + 0.1) == 0.0
+    chains.on_likelihood, chains.kept = True, {"x": x}
+    assert low(2.0) == pytest.approx(8 - 2 - 0.5, abs=1e-3)
+    x[-1, 7] = z[1] + 0.1
+    assert low(2.0) == 0.0
+    chains.on_likelihood = False
+    assert low(2.0) > 5

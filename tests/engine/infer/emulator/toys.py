@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 
 from gammasky.engine.errors import NonFiniteLikelihoodError
 from gammasky.engine.infer.emulator.emulation import Emulation
+from gammasky.engine.infer.optimise import Laplace
 from gammasky.engine.model.flux_axes import FluxAxes
 from gammasky.engine.model.latent import log_standard_normal
 from gammasky.engine.model.programs import Programs
+from gammasky.engine.normal import normal_cdf
 
 NOTHING = np.zeros(0, dtype=np.int64)
 
@@ -132,6 +135,39 @@ def cut(size: int = 4) -> Toy:
     return Toy(size, lambda z: jnp.where(z[0] < 0.3, log_standard_normal(z), jnp.nan))
 
 
+def degenerate() -> Toy:
+    """The data know z2, and of z0 and z1 the sum alone, to 0.1 each; nothing depends on z3.
+
+    So z0 + z1 ~ N(1 / 1.005, 1 / 100.5), z0 - z1 ~ N(0, 2), z2 ~ N(0.5 / 1.01, 1 / 101) and z3 ~ N(0, 1), where the
+    second number is a variance; log Z is that of normal distributions of variance 2.01 and 1.01.
+    """
+
+    def log_posterior(z: jax.Array) -> jax.Array:
+        misfit = ((z[0] + z[1] - 1.0) / 0.1) ** 2 + ((z[2] - 0.5) / 0.1) ** 2
+        return log_standard_normal(z) - 0.5 * misfit - 2 * np.log(0.1 * np.sqrt(2 * np.pi))
+
+    return Toy(4, log_posterior)
+
+
+EDGES = (0.0, -0.3, 0.0, -0.3)  # where the likelihoods of `edges` are highest; the priors begin at 0
+EDGE_WIDTH = 0.1
+
+
+def edges() -> Toy:
+    """Uniform priors between 0 and 1, with the mode at the edge of two, and beyond it, of two; the first two are norms.
+
+    The quantiles Phi(z) are independent, and normal with centres EDGES and EDGE_WIDTH but for the edge.
+    """
+
+    def log_posterior(z: jax.Array) -> jax.Array:
+        misfit = jnp.sum(((normal_cdf(z) - jnp.asarray(EDGES)) / EDGE_WIDTH) ** 2)
+        return log_standard_normal(z) - 0.5 * misfit - 4 * np.log(EDGE_WIDTH * np.sqrt(2 * np.pi))
+
+    toy = Toy(4, log_posterior)
+    toy.flux_axes = FluxAxes(np.array([0, 1]), NOTHING.reshape(0, 2), ())
+    return toy
+
+
 def wrong_gradient(size: int = 4) -> Toy:
     """The gradient along z2 is 5 % too large."""
 
@@ -157,6 +193,17 @@ def missing_gradient(size: int = 4) -> Toy:
 def nowhere(size: int = 4) -> Toy:
     """The likelihood exists nowhere."""
     return Toy(size, lambda z: jnp.nan * jnp.sum(z))
+
+
+def see_one_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all copies learn, and all walkers begin, at the highest mode alone; the climbs know the others."""
+    begin = Emulation.begin
+
+    def at_one(self: Emulation, start: Laplace, _recorded: Any) -> None:
+        there = np.linalg.norm(start.optima_z - start.mode, axis=1) < 0.1
+        begin(self, replace(start, optima=start.optima[there], optima_z=start.optima_z[there]), ())
+
+    monkeypatch.setattr(Emulation, "begin", at_one)
 
 
 def spoil_copies(monkeypatch: pytest.MonkeyPatch, slope: float) -> None:
