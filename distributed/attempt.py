@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 import socket
 import threading
 import time
@@ -62,11 +61,6 @@ def attempt(work: Work, job: Job, tell: Tell, about: Mapping[str, str], interrup
     except Exception as error:  # before or after the task, whose own have ended as outcomes
         outcome = broken(job, error, work.folder)
         return replace(outcome, ending="lost") if outcome.ending == "failed" else outcome
-
-
-def interrupt_main() -> None:
-    """Send the main thread of this process what Ctrl-C does."""
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def unseen(folder: Path) -> str:

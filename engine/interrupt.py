@@ -5,6 +5,8 @@ Raised in the middle of a kernel callback, KeyboardInterrupt would come out of X
 KeyboardInterrupt if the flag is set.
 
 Signals reach the main thread alone. In another one an event takes their place, from whoever runs it: see `heeding`.
+
+The command line watches over all this (`commands.watch`): it ends the process where a signal is not `noticed` in time.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ _active: list[Interrupts] = []  # contexts of the main thread, the innermost las
 _thread = threading.local()  # of each other thread, the event that it heeds
 #: Threads whose names begin so work for a fit that may have ended; a process need not wait for them.
 IN_ADVANCE = "gammasky-compile"
-noticed = threading.Event()  # set once code that acts on a signal has seen it; see `commands.watch`
+noticed = threading.Event()  # set once code that acts on a signal has seen it
+asked = threading.Event()  # set by the watch when somebody else than this process itself has sent a signal
+_own: list[int] = []  # signals that this process has sent itself, and the watch has not met yet
 
 
 class Interrupts:
@@ -32,13 +36,14 @@ class Interrupts:
 
     @property
     def pending(self) -> bool:
-        """Whether a signal has come; who asks is expected to act on it."""
-        if self._pending:
+        """Whether a signal has come, to this context or to one around it; who asks is expected to act on it."""
+        if self._pending or (_in_main_thread() and any(context._pending for context in _active)):
             noticed.set()
-        return self._pending or _told()
+            return True
+        return _told()
 
     def __enter__(self) -> Interrupts:
-        if threading.current_thread() is threading.main_thread():  # only there can handlers be set
+        if _in_main_thread():  # only there can handlers be set
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
             _active.append(self)
@@ -83,9 +88,13 @@ def _told() -> bool:
 
 def pending() -> bool:
     """Whether a signal has come to an `Interrupts` that the main thread is in; elsewhere, the event of this thread."""
-    if threading.current_thread() is threading.main_thread():
+    if _in_main_thread():
         return any(context.pending for context in _active)
     return _told()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def check() -> None:
@@ -95,3 +104,24 @@ def check() -> None:
     """
     if pending():
         raise KeyboardInterrupt
+
+
+def interrupt_main() -> None:
+    """Do to the main thread what Ctrl-C does, for reasons of this process's own: nobody waits for it to end."""
+    _own.append(signal.SIGINT)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def is_own() -> bool:
+    """Whether a signal that has come is one of `interrupt_main`; asked once for each."""
+    if not _own:
+        return False
+    _own.pop()
+    return True
+
+
+def forget_all() -> None:
+    """Nothing is known of any signal, as when a process begins."""
+    noticed.clear()
+    asked.clear()
+    _own.clear()

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from gammasky.commands.watch import answered
+from gammasky.engine.errors import InputError
 from gammasky.engine.infer.optimise import laplace
 from gammasky.engine.interrupt import Interrupts, check
 
@@ -26,6 +28,18 @@ from gammasky.engine.interrupt import Interrupts
 with answered(), Interrupts():
     print("ready", flush=True)
     hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)  # one call of a library, a minute or more
+"""
+
+SWALLOWED = """
+import time
+from gammasky.commands.watch import answered
+class Hook:
+    def __del__(self):  # what is raised here reaches nobody, as in a hook of garbage collection
+        print("ready", flush=True)
+        time.sleep(30)
+with answered():
+    Hook()
+    time.sleep(60)
 """
 
 SAVING = """
@@ -47,6 +61,67 @@ except KeyboardInterrupt:
 """
 
 
+CLEANING = """
+import time
+from gammasky.commands.watch import answered
+from gammasky.engine.interrupt import noticed
+try:
+    with answered():
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            noticed.set()
+            time.sleep(2.5)  # as long as it takes to end Ray
+            print("saved", flush=True)
+            raise
+except KeyboardInterrupt:
+    raise SystemExit(3)
+"""
+
+# the command line, with a compiler that takes a minute for what it is asked where {held} holds
+COMPILING = """
+import hashlib, threading
+from jax._src import compiler
+from gammasky.cli import command
+from gammasky.distributed.runners.inline import _AtOnce
+from gammasky.engine import interrupt
+compile_one = compiler.backend_compile_and_load
+def held(*arguments):
+    if {held}:
+        print("compiling", flush=True)
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)
+    return compile_one(*arguments)
+compiler.backend_compile_and_load = held
+command()
+"""
+IN_A_MEMBER = "any(isinstance(one, _AtOnce) for one in interrupt._active)"
+IN_ADVANCE = "threading.current_thread().name.startswith(interrupt.IN_ADVANCE)"
+FIT = ["fit", "model.toml", "--data", "sky", "--out", "out"]
+COMMANDS = {
+    "fit": (FIT, IN_ADVANCE),
+    "loglike": (["loglike", "model.toml", "--data", "sky", "--params", "point.json", "--grad"], "True"),
+    "calibrate": (["calibrate", "model.toml", "--data", "sky", "--skies", "2", "--executor", "inline", "--out", "out"],
+                  IN_A_MEMBER),
+}  # fmt: skip
+
+# the command line, which tells what the emulator does; of what it takes in a fit, one phase is made longer
+EMULATOR = """
+from gammasky.cli import command
+from gammasky.engine.infer.emulator import emulation
+run = emulation.Emulation.run_phase
+def told(self):
+    for text in run(self):
+        print(text, flush=True)
+        yield text
+emulation.Emulation.run_phase = told
+emulation.FIRST_STEPS = emulation.ROUND_STEPS = emulation.LAST_STEPS = 200
+emulation.ENOUGH, emulation.MOST_TESTS = 0.0, 1
+{longer}
+command()
+"""
+
+
 LEAVING = """
 import threading, time
 from gammasky.commands.watch import leave
@@ -60,26 +135,71 @@ leave(130)
 def interrupted(line: list[str], number: int, after: str) -> tuple[int, str, float]:
     """Start a process, send it a signal when it has said `after`; what it printed, and how long it took to end."""
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    assert any(text.startswith(after) for text in process.stdout)
-    began = time.monotonic()
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
-    return process.returncode, out, time.monotonic() - began
+    try:
+        assert process.stdout is not None
+        said = ""
+        for text in process.stdout:
+            said += text
+            if text.startswith(after):
+                break
+        else:
+            pytest.fail(f"ended before it said '{after}': {said}")
+        began = time.monotonic()
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=30)
+        return process.returncode, out, time.monotonic() - began
+    finally:
+        process.kill()  # one that has not heard
+        process.wait()
 
 
 @SIGNALS
-def test_a_call_that_notices_nothing_is_ended(number: int) -> None:
-    code, out, seconds = interrupted([sys.executable, "-P", "-c", BUSY], number, "ready")
-    assert (code, out) == (130, "gammasky: error: interrupted\n")
+@pytest.mark.parametrize("script", [BUSY, SWALLOWED])
+def test_a_call_that_notices_nothing_is_ended(number: int, script: str) -> None:
+    code, out, seconds = interrupted([sys.executable, "-P", "-c", script], number, "ready")
+    assert code == 130
+    assert out.endswith("gammasky: error: interrupted\n")
     assert seconds < AT_MOST
 
 
 @SIGNALS
-def test_who_has_noticed_may_take_his_time(number: int) -> None:
-    code, out, seconds = interrupted([sys.executable, "-P", "-c", SAVING], number, "ready")
+@pytest.mark.parametrize("script", [SAVING, CLEANING])
+def test_who_has_noticed_may_take_his_time(number: int, script: str) -> None:
+    code, out, seconds = interrupted([sys.executable, "-P", "-c", script], number, "ready")
     assert (code, out) == (3, "saved\n")
     assert seconds > 2.5
+
+
+def test_what_an_interrupt_has_become_is_an_interrupt() -> None:
+    """Within a callback of XLA it comes out as an error of XLA's; what a user can act on stays what it is."""
+
+    def turned_into(other: Exception) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise other from None
+
+    with pytest.raises(KeyboardInterrupt), answered():
+        turned_into(RuntimeError("of XLA"))
+    with pytest.raises(InputError, match="mine"), answered():
+        turned_into(InputError("mine"))
+    with pytest.raises(RuntimeError, match="a bug"), answered():
+        raise RuntimeError("a bug")
+
+
+def test_a_context_within_another_knows_of_its_signal() -> None:
+    """One that came before the inner one began, which else would wait for its end."""
+    found: list[bool] = []
+
+    def begin_late() -> None:
+        with Interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+            with Interrupts() as inner:
+                found.append(inner.pending)
+
+    with pytest.raises(KeyboardInterrupt):
+        begin_late()
+    assert found == [True]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +215,34 @@ def test_a_fit_answers_in_every_stage(number: int, stage: str, tmp_path: Path) -
     assert out.endswith("gammasky: error: interrupted\n")
     assert seconds < AT_MOST
     assert not (tmp_path / "out" / "posterior.nc").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_answers_while_it_compiles(command: str, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GAMMASKY_NUM_THREADS", "4")  # enough to compile in advance
+    words, held = COMMANDS[command]
+    script = COMPILING.format(held=held)
+    code, out, seconds = interrupted([sys.executable, "-P", "-c", script, *words], signal.SIGINT, "compiling")
+    assert code == 130
+    assert out.endswith("gammasky: error: interrupted\n")
+    assert "Traceback" not in out
+    assert seconds < AT_MOST
+    assert not list(tiny.glob("out/**/*.n[cp]*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("phase", "longer"),
+    [("learning", "emulation.FIRST_STEPS = 100_000"), ("exact chains", "emulation.ITERATIONS = 10_000")],
+)
+def test_the_emulator_answers_and_keeps_its_checkpoint(phase: str, longer: str, tiny: Path) -> None:
+    script = EMULATOR.format(longer=longer)
+    code, out, seconds = interrupted([sys.executable, "-P", "-c", script, *FIT], signal.SIGINT, phase)
+    assert code == 130
+    assert out.endswith("gammasky: error: interrupted\n")
+    assert seconds < AT_MOST
+    assert (tiny / "out" / "checkpoint.npz").is_file()
 
 
 def test_a_climb_ends_before_the_next_evaluation() -> None:

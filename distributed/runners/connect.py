@@ -10,13 +10,14 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from gammasky.distributed.member import Resources
 from gammasky.engine.errors import InputError, unknown_name
+from gammasky.engine.interrupt import noticed
 
 ANSWER_SECONDS = 5.0  # that a cluster has to answer
 _KIND = "accelerator_type:"  # begins the resource of a node that says what its GPUs are
@@ -57,13 +58,22 @@ def connected(address: str, workers: int | None, *resources: Resources) -> Itera
             _start(ray, workers, resources)
         else:
             _join(ray, place)
+        _handle(before)
         yield ray
+    except KeyboardInterrupt:
+        noticed.set()  # to end a Ray takes some seconds
+        raise
     finally:
         ray.shutdown()
         ray._private.worker._worker_logs_enabled = True
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():  # Ray sets its own
-                signal.signal(number, handler)
+        _handle(before)
+
+
+def _handle(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Set the handlers of signals anew: Ray sets its own, which end the process as they see fit."""
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _running() -> str | None:

@@ -12,13 +12,13 @@ from dataclasses import replace
 from threading import Event
 from types import FrameType
 
-from gammasky.distributed.attempt import attempt, interrupt_main
+from gammasky.distributed.attempt import attempt
 from gammasky.distributed.folder import Places
 from gammasky.distributed.runners.base import Job, Outcome, Running, Session, Work, checked_lanes
 from gammasky.distributed.runners.lanes import LanesSession
 from gammasky.distributed.runners.seat import about_of
 from gammasky.distributed.status import write_running
-from gammasky.engine.interrupt import Interrupts
+from gammasky.engine.interrupt import Interrupts, asked, interrupt_main, noticed
 
 REPORT_SECONDS = 1.0  # between two writes of the progress
 
@@ -96,6 +96,8 @@ class InlineSession:
         outcome = attempt(self._work, job, tell, self._about, expire)
         if time_is_up.is_set():  # that was the signal, and others go on
             self._interrupts.forget()
+        if outcome.ending != "done":  # what a signal has made of a member is no failure of it
+            self._interrupts.raise_if_pending()
         return [(job, outcome)]
 
     def leave_room(self) -> None:
@@ -109,7 +111,8 @@ class InlineSession:
 class _AtOnce(Interrupts):
     """Ctrl-C reaches the member at work, which may write its checkpoint first.
 
-    It is remembered, too: raised within a hook of garbage collection, of which JAX has one, it reaches nobody.
+    It is remembered, too: raised within a hook of garbage collection, of which JAX has one, it reaches nobody. Nor has
+    anybody noticed it before somebody catches it.
     """
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
@@ -117,5 +120,6 @@ class _AtOnce(Interrupts):
         raise KeyboardInterrupt
 
     def forget(self) -> None:
-        """A signal has been acted on, and all goes on."""
-        self._pending = False
+        """The signal of a time limit has been acted on, and all goes on, unless somebody else has sent one, too."""
+        noticed.clear()  # first: of one that comes now nobody has noticed anything
+        self._pending = asked.is_set()

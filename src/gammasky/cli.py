@@ -1,8 +1,8 @@
 """The command line `gammasky`.
 
 Commands live in `gammasky.commands`, one file each, and import the engine only when they run: `--help` answers at once.
-What a user can act on ends in one line on stderr: exit code 2 for input, options and file-system trouble, 130 for an
-interrupt. Any other exception is a bug and keeps its traceback.
+What a user can act on ends in one line on stderr: exit code 2 for input, options and file-system trouble, 130 for
+Ctrl-C or SIGTERM, within two seconds whatever is going on. Any other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from gammasky.commands.schema import schema
 from gammasky.commands.simulate import simulate
 from gammasky.commands.study import study
 from gammasky.commands.tune import tune
-from gammasky.commands.watch import leave
+from gammasky.commands.watch import answered, leave
 from gammasky.engine.errors import GammaskyError
 
 FILE_REMEDIES = {
@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        status = cli.main(args=given, prog_name="gammasky", standalone_mode=False)
+        with answered():
+            status = cli.main(args=given, prog_name="gammasky", standalone_mode=False)
     except GammaskyError as error:
         return _report(in_options(str(error), _command_of(given)), 2)
     except click.UsageError as error:

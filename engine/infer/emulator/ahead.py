@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
+from gammasky.engine import interrupt
 from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.derived import derive
 from gammasky.engine.infer.emulator import network as networks
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 CLIMBS, TRAINING = "value_and_gradient", ("emulator", "training")  # keys of programs
 CPUS_EACH = 2  # that XLA keeps busy with one program
 MOST_THREADS = 12  # there are no more programs
+LOOK_SECONDS = 0.2  # between two looks at interrupts while a program is waited for
 
 
 @contextmanager
@@ -46,6 +48,7 @@ def compiled_ahead(model: Density) -> Iterator[None]:
 
     Raises:
         Exception: what XLA says of a program that it cannot compile.
+        KeyboardInterrupt: after Ctrl-C.
     """
     threads = min(thread_count() // CPUS_EACH, MOST_THREADS)
     if threads < 2 or model.programs.width > 1 or TRAINING in model.programs:
@@ -56,10 +59,10 @@ def compiled_ahead(model: Density) -> Iterator[None]:
         stand_in, stand_ins = copy.copy(model), StandIns(model.programs, pool)
         stand_in.programs = stand_ins
         rehearse(stand_in)
-        stand_ins.compiled[CLIMBS].result()
+        _wait_for(stand_ins.compiled[CLIMBS])
         yield
         for program in stand_ins.compiled.values():
-            program.result()
+            _wait_for(program)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -84,6 +87,7 @@ class StandIns(Programs):
         program = self._known.find(key, build)
 
         def run(*arguments: Any) -> Any:
+            interrupt.check()
             lowered = program.lower(*arguments)
             if key not in self.compiled:
                 self.compiled[key] = self._pool.submit(lowered.compile)
@@ -118,6 +122,12 @@ def rehearse(model: Density) -> None:
     derive(model, x)
     emulated = training.begun(target, emulated, design, key)
     reframed(target, emulated, x[0], np.eye(size))
+
+
+def _wait_for(program: Future[Any]) -> None:
+    while not wait([program], timeout=LOOK_SECONDS).done:
+        interrupt.check()
+    program.result()
 
 
 def _zeros(shapes: Any) -> Any:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine import interrupt
 from gammasky.engine.infer.emulator.copy import Copy, log_density, log_volume, white
 from gammasky.engine.infer.emulator.target import Target
 from gammasky.engine.infer.evidence import Evidence, bridge_sampling
@@ -75,6 +76,7 @@ class Sampler:
                 if way == 1:
                     log_ratio += (flat - heat) * self._copied(copy, u)
                 number += 1
+                interrupt.check()
                 u, _, _ = self.move(
                     copy, u, jax.random.fold_in(key, number), step / np.sqrt(flat), 2, 14, heat=flat, tuning=0.0
                 )

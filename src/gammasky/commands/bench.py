@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gammasky.commands.options import data_options, start_engine
+from gammasky.engine.interrupt import Interrupts
 
 LABELS = {
     "model_ms_per_particle": "full model, value and gradient [ms per particle]",
@@ -34,7 +35,8 @@ def likelihood(data_name: str, data_dir: Path | None, model: str, particles: int
     start_engine()
     from gammasky.engine.bench import likelihood_benchmark
 
-    result = likelihood_benchmark(data_name, data_dir, particles, repeats, model)
+    with Interrupts():  # KeyboardInterrupt within a kernel would be an error of XLA's, with its traceback
+        result = likelihood_benchmark(data_name, data_dir, particles, repeats, model)
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return

@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from gammasky.commands.options import FOLDER, data_options, method_options, skies_option, start_engine, words_of
-from gammasky.commands.watch import answered
 from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_held, folder_made
 from gammasky.engine.infer.settings import N_SKIES, Settings
@@ -50,7 +49,7 @@ def fit(
     if skies is not None and not honest:
         raise click.UsageError("--skies is of --honest; give both")
     asked = Settings(**settings)
-    with answered(), folder_made(out), folder_held(out):
+    with folder_made(out), folder_held(out):
         start_engine("gammasky.engine.infer.run")
         run_fit(
             model,

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from gammasky.commands.options import FOLDER, data_options, skies_option, start_engine
-from gammasky.commands.watch import answered
 from gammasky.engine.infer.settings import MAX_SEED
 
 
@@ -32,17 +31,16 @@ def honest(
     draws go beside the plain ones in posterior.nc (group 'honest'), their numbers to summary.json, and to the page that
     'gammasky report' writes. Nothing is fitted again.
     """
-    with answered():
-        start_engine("gammasky.engine.infer.honest")
-        from gammasky.engine.infer.honest import adjust_fit, told
-        from gammasky.engine.infer.report.fit_folder import read_fit
-        from gammasky.engine.model import SkyModel, read_model
-        from gammasky.engine.sky.dataset import Dataset
+    start_engine("gammasky.engine.infer.honest")
+    from gammasky.engine.infer.honest import adjust_fit, told
+    from gammasky.engine.infer.report.fit_folder import read_fit
+    from gammasky.engine.model import SkyModel, read_model
+    from gammasky.engine.sky.dataset import Dataset
 
-        spec = read_fit(folder).posterior.spec
-        if model is not None:
-            read_model(model)
-        sky_model = SkyModel(spec, Dataset.open(data_name, data_dir))
-        entry = adjust_fit(sky_model, folder, skies=skies, seed=seed, quiet=quiet)
-        for line in told(entry, sky_model.main_parameters()):
-            click.echo(line)
+    spec = read_fit(folder).posterior.spec
+    if model is not None:
+        read_model(model)
+    sky_model = SkyModel(spec, Dataset.open(data_name, data_dir))
+    entry = adjust_fit(sky_model, folder, skies=skies, seed=seed, quiet=quiet)
+    for line in told(entry, sky_model.main_parameters()):
+        click.echo(line)

@@ -12,6 +12,7 @@ from gammasky.commands.options import FILE, data_options, start_engine
 from gammasky.commands.point import read_point
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import replacing
+from gammasky.engine.interrupt import Interrupts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,8 @@ def loglike(
     start_engine()
     from gammasky.engine.model.loglike import evaluate
 
-    result = evaluate(model, data_name, data_dir, point, gradient=grad)
+    with Interrupts():  # KeyboardInterrupt within a kernel would be an error of XLA's, with its traceback
+        result = evaluate(model, data_name, data_dir, point, gradient=grad)
     if per_pixel is not None:
         _save_array(per_pixel, result.per_pixel)
     answer: dict[str, Any] = {"log_likelihood": float(result.log_likelihood)}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from gammasky.engine.infer.emulator import ahead, emulation
 from gammasky.engine.infer.emulator.ahead import compiled_ahead
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.infer.stages.emulator import EmulatorStage
-from gammasky.engine.interrupt import IN_ADVANCE
+from gammasky.engine.interrupt import IN_ADVANCE, Interrupts
 from gammasky.engine.model import Density, SkyModel
 from gammasky.engine.sky.dataset import Dataset
 from tests.engine.infer.emulator import toys
@@ -133,3 +136,18 @@ def test_an_interrupt_waits_for_no_compiler(monkeypatch: pytest.MonkeyPatch) -> 
         thread.join(60.0)
     assert not any(thread.is_alive() for thread in left)
     assert len(begun) <= 4  # the first, and what each of three threads had in hand
+
+
+def test_a_signal_is_heard_while_the_first_program_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def held(_lowered: Lowered) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        go_on.wait(60.0)
+
+    monkeypatch.setattr(Lowered, "compile", held)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Interrupts(), compiled_ahead(toys.prior()):
+        pass
+    assert time.monotonic() - began < 50.0
+    go_on.set()
