@@ -160,6 +160,8 @@ def _climb_one(evaluate: Evaluate, start: Floats, most: int, limits: Floats | No
         callback=iterate,
         options={**_CLIMB, "maxiter": most},
     )
+    if "jac" not in result:  # every coordinate is held: SciPy has only looked at the value
+        return -float(result.fun), np.asarray(result.x)
     slope = result.jac
     if limits is not None:  # what only a limit holds back is not left to climb
         slope = np.where((result.x <= limits[:, 0]) & (slope > 0) | (result.x >= limits[:, 1]) & (slope < 0), 0, slope)

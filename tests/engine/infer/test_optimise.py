@@ -194,6 +194,15 @@ def test_climbs_side_by_side_are_those_of_climbs_alone() -> None:
         assert np.isfinite(value).all()
 
 
+def test_a_climb_whose_coordinates_are_all_held_stays_where_it_is() -> None:
+    """Such as in a null that leaves a model of one number nothing free."""
+    starts = np.array([[0.5, 2.0], [1.0, 2.0]])
+    limits = np.array([[[0.5, 0.5], [2.0, 2.0]], [[0.0, 3.0], [2.0, 2.0]]])
+    values, places = climb(lambda y: (-(y**2).sum(axis=1), -2.0 * y), starts, limits=limits)
+    np.testing.assert_allclose(values, [-4.25, -4.0], atol=1e-9)
+    np.testing.assert_allclose(places, [[0.5, 2.0], [0.0, 2.0]], atol=1e-6)
+
+
 def test_what_goes_wrong_in_an_evaluation_ends_all_climbs() -> None:
     calls = [0]
 
