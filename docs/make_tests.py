@@ -96,6 +96,9 @@ profile is the median expectation. Only models without point sources have such d
 reads is how photons come together, and a map of mean counts has lost that: it would look smoother than any sky. For such
 models expected limits come from `--skies`.
 
+How strong must a signal be before the test finds it? `gammasky study sensitivity` puts signals of several strengths into
+skies of the fitted null, and tests each ([studies](studies/README.md#how-strong-a-signal-must-be)).
+
 ## The Fermi-LAT data
 
 573 weeks, 2-20 GeV, the `fiducial` model unless another is named; the models of the split and of the bar are written by

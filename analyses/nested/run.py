@@ -8,7 +8,7 @@ from typing import Any
 from gammasky.analyses.ensemble.cost import climbing_seconds
 from gammasky.analyses.ensemble.expansion import has_points
 from gammasky.analyses.nested.evidence import bayes_factor
-from gammasky.analyses.nested.observed import climbed, known
+from gammasky.analyses.nested.observed import Observed, climbed, known
 from gammasky.analyses.nested.report import GENERATOR, REPORT, write_report
 from gammasky.analyses.nested.result import NestedResult
 from gammasky.analyses.nested.study import NestedStudy
@@ -18,9 +18,11 @@ from gammasky.distributed.member import Resources
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.folders import folder_held, folder_made
 from gammasky.engine.infer.climb import BATCH
+from gammasky.engine.infer.maximum.null import Null
 from gammasky.engine.infer.progress import Progress
 from gammasky.engine.infer.report.html import require_own
 from gammasky.engine.interrupt import Interrupts
+from gammasky.engine.model import SkyModel
 
 SKIES = "skies"
 
@@ -53,11 +55,7 @@ def run_test(
     require_own(out / REPORT, GENERATOR)
     model, null = study.opened()
     with folder_made(out), folder_held(out):  # two that climb side by side would write to one file
-        found = known(study, model, null, out)
-        if found is None:
-            with Interrupts(), Progress(quiet) as progress:
-                progress.note("climbing to the maxima of the observed sky")
-                found = climbed(study, model, null, out)
+        found = maxima_of_the_data(study, model, null, out, quiet=quiet)
         truth = found.comparison.null.y.tolist()
         task = CompareSky(study.absolute(), tuple(truth))
         skies = run_skies(
@@ -70,3 +68,19 @@ def run_test(
         result = NestedResult(study, model, null, found.comparison, rows, factor, found.higher)
         write_report(result, out)
         return result
+
+
+def maxima_of_the_data(study: NestedStudy, model: SkyModel, null: Null, out: Path, *, quiet: bool) -> Observed:
+    """The maxima on the observed sky: those that the folder `out` holds, or found now and kept there.
+
+    Raises:
+        InputError: the folder holds another test, or its file is damaged.
+        NonFiniteLikelihoodError: the likelihood does not exist where it would be highest.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    found = known(study, model, null, out)
+    if found is None:
+        with Interrupts(), Progress(quiet) as progress:
+            progress.note("climbing to the maxima of the observed sky")
+            found = climbed(study, model, null, out)
+    return found

@@ -34,15 +34,18 @@ class Simulated:
 
 @dataclass(frozen=True)
 class CompareSky(SkyTask):
-    """Fit sky `number` of the null; the model and its compiled programs are kept for the next.
+    """Fit sky `sky` of the null; the model and its compiled programs are kept for the next.
 
     Attributes:
         study: the test.
         truth (D,): coordinates of the fitted null, which skies are drawn from.
+        signal (D,): where skies have a signal, the point in the box that they are drawn from instead. Climbs begin
+            where they do on skies of the null all the same: nobody knows the signal of an observed sky.
     """
 
     study: NestedStudy
     truth: tuple[float, ...]
+    signal: tuple[float, ...] | None = None
     _kept: dict[str, Simulated] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
@@ -56,7 +59,8 @@ class CompareSky(SkyTask):
                 self._kept["all"] = Simulated(model, null, build_simulator(study.simulator, model))
             kept = self._kept["all"]
             truth = np.array(self.truth)
-            theta = theta_of(kept.model, kept.null.plane.points(truth))
+            point = kept.null.plane.points(truth) if self.signal is None else np.array(self.signal)
+            theta = theta_of(kept.model, point)
             counts = kept.simulator.draw(theta, seed=study.seed, first=number)[0, : kept.model.pixels.n_fit]
             model = kept.model.with_counts(counts)
         share_programs(model, Settings(), desk.lanes)

@@ -1,4 +1,4 @@
-"""Run a study: skies first, where it makes any, then its campaign or calibration, then the report."""
+"""Run a study: skies first, where it makes any, then its campaign, calibration or sensitivity, then the report."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gammasky.analyses.studies.study import (
     QUICK_NODES,
     QUICK_REGION,
     InjectedSkies,
+    Sensitivity,
     Simulations,
     SmoothSkies,
     Study,
@@ -18,7 +19,7 @@ from gammasky.analyses.studies.study import (
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import write_text
-from gammasky.engine.folders import folder_made
+from gammasky.engine.folders import folder_held, folder_made
 from gammasky.engine.infer.report.html import require_own
 
 CAMPAIGN, SKIES, BASE, REPORT = "campaign", "skies", "model.toml", "report.html"
@@ -32,7 +33,7 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, *
 
     Args:
         study: as `read_study` gives it.
-        out: receives report.html, study.csv, and the campaign or calibration.
+        out: receives report.html, study.csv, and the campaign, calibration or skies.
         runner: where the fits run; results do not depend on it.
         quick: whether the model is to be cut down to a small region and a coarse source grid.
         options: `keep_going`, `allow_mixed` and `quiet`, as of `run_campaign`.
@@ -49,6 +50,8 @@ def run_study(study: Study, out: Path, runner: Runner, *, quick: bool = False, *
     with folder_made(out):
         if study.calibration is not None:
             return _calibration(study, study.calibration, out, runner, options), 0
+        if study.sensitivity is not None:
+            return _sensitivity(study, study.sensitivity, out, runner, options), 0
         return _ensemble(study, out, runner, options, quick=quick)
 
 
@@ -133,3 +136,15 @@ def _calibration(study: Study, settings: Simulations, out: Path, runner: Runner,
     base = Calibration(method=settings.fit, **given)
     tables = run_scenarios(base, settings.scenarios, runner, out, **options)
     return write_calibration(study, tables, out / REPORT)
+
+
+def _sensitivity(study: Study, settings: Sensitivity, out: Path, runner: Runner, options: dict[str, Any]) -> Path:
+    """A study that is a sensitivity."""
+    from gammasky.analyses.studies.sensitivity import run_sensitivity
+    from gammasky.analyses.studies.sensitivity_page import write_sensitivity
+
+    files = {name: getattr(settings, name) for name in ("model", "data", "data_dir")}
+    here = settings.model_copy(update={name: beside(study.place, file) for name, file in files.items() if file})
+    with folder_held(out):  # two that climb side by side would write to one file
+        found = run_sensitivity(here, out, runner, **options)
+        return write_sensitivity(study, found, out / REPORT)

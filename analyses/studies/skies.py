@@ -137,10 +137,10 @@ def _injected(skies: InjectedSkies, strength: float, n_skies: int, base: ModelSp
     simulator = PhotonSimulator(model)
     for number in range(n_skies):
         # the stream of a strength is its own: equal seeds would add the same photons at every strength
-        drawn = simulator.draw({"strength": jnp.asarray(strength)}, seed=_stream(skies.seed, strength), first=number)
+        drawn = simulator.draw({"strength": jnp.asarray(strength)}, seed=stream(skies.seed, strength), first=number)
         yield model, np.where(observed < 0, observed, observed + drawn[0]), {"strength": strength}
 
 
-def _stream(seed: int, strength: float) -> int:
-    """A seed for the photons of one strength."""
+def stream(seed: int, strength: float) -> int:
+    """A seed for the skies of one strength."""
     return int(np.random.SeedSequence([seed, int(np.float64(strength).view(np.uint64))]).generate_state(1)[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -96,6 +97,44 @@ class Simulations(Schema):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
+class Sensitivity(Schema):
+    """How strong a signal must be to be found: skies of the fitted null with a signal, against skies of the null alone.
+
+    Args:
+        model: a preset's name, or a file.
+        data: dataset that the null is fitted to: a name, or a folder or manifest; data_dir: folder of its files.
+        null: the condition without the signal: one number that is set to a value, such as "S_gce = 0", or
+            "without gce".
+        strengths: values of that number with a signal, rising, in its own unit.
+        shape: values of parameters that mean nothing under the null, by name; those left out are at the medians of
+            their priors.
+        skies: of each strength.
+        null_skies: of the null, which the p-value of every sky is found from.
+        sigmas: one-sided significances at which a signal counts as found, in standard deviations.
+        simulator: "likelihood" (each pixel on its own) or "photons" (sources on the sphere, PSF).
+        seed: seed of the skies and the climbs.
+    """
+
+    model: str = "fiducial"
+    data: str = "fermi"
+    data_dir: str | None = None
+    null: str
+    strengths: Annotated[list[float], Field(min_length=1)]
+    shape: dict[str, float | list[float]] = Field(default_factory=dict)
+    skies: Annotated[int, Field(ge=1)] = 50
+    null_skies: Annotated[int, Field(ge=1)] = 1500
+    sigmas: Annotated[tuple[Annotated[float, Field(gt=0, le=5)], ...], Field(min_length=1)] = (2.0, 3.0)
+    simulator: str = "likelihood"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _rising(self) -> Sensitivity:
+        for name, values in {"strengths": self.strengths, "sigmas": self.sigmas}.items():
+            if any(low >= high for low, high in pairwise(values)):
+                raise ValueError(f"{name}: expected numbers, each above the one before, got {list(values)}")
+        return self
+
+
 class Published(Schema):
     """A number of the paper.
 
@@ -115,7 +154,7 @@ class Study(Schema):
         name: name of the study, that of its file.
         asks: the question; follows: papers; cost: what the whole study takes, in words.
         ensemble: what an ensemble's file holds; skies: skies that are made first, and become its axis `sky`.
-        calibration: a calibration instead of an ensemble.
+        calibration: a calibration instead of an ensemble; sensitivity: how strong a signal must be, instead of both.
         power_scaling: whether the report has the sensitivities to priors and likelihood.
         source_counts: whether it has the figure of dN/dS and dN/dF of all members.
         compared: parameters and quantities that it sets beside the paper's; published: those numbers of the paper that
@@ -130,6 +169,7 @@ class Study(Schema):
     ensemble: Table | None = None
     skies: Annotated[SmoothSkies | InjectedSkies, Discriminator("kind")] | None = None
     calibration: Simulations | None = None
+    sensitivity: Sensitivity | None = None
     power_scaling: bool = False
     source_counts: bool = False
     compared: list[str] = Field(default_factory=list)
@@ -144,12 +184,13 @@ class Study(Schema):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Study:
-        if (self.ensemble is None) == (self.calibration is None):
-            raise ValueError("a study is either an ensemble or a calibration")
+        kinds = [kind for kind in ("ensemble", "calibration", "sensitivity") if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError("a study is one of these: an ensemble, a calibration or a sensitivity")
         if self.skies is None:
             return self
         if self.ensemble is None:
-            raise ValueError("skies: a calibration makes its own; remove the table")
+            raise ValueError(f"skies: a {kinds[0]} makes its own; remove the table")
         if "sky" in (self.ensemble.get("axes") or {}):
             raise ValueError("skies: they become the axis `sky`, which the ensemble has already; remove one of both")
         if self.power_scaling or self.source_counts or self.compared:
@@ -191,9 +232,10 @@ def read_study(
     found._place = path.absolute().parent
     given = {"data": data and beside(Path.cwd(), data), "data_dir": data_dir}  # not from the folder of the study
     changed: Table = {key: value for key, value in given.items() if value is not None}
-    if found.calibration is not None:
-        changed |= {} if n_skies is None else {"skies": n_skies}
-        return found.model_copy(update={"calibration": found.calibration.model_copy(update=changed)})
+    for kind, part in {"calibration": found.calibration, "sensitivity": found.sensitivity}.items():
+        if part is not None:
+            changed |= {} if n_skies is None else {"skies": n_skies}
+            return found.model_copy(update={kind: part.model_copy(update=changed)})
     if n_skies is not None:
         if found.skies is None:
             raise InputError(f"`n_skies` {n_skies}: study {found.name} makes no skies; leave it out")

@@ -19,7 +19,7 @@ from gammasky.distributed.campaign import read_manifest, read_rows
 # those of one structure one after the other, before the next
 ORDER = [
     "fiducial", "priors", "prior_sensitivity", "breaks", "diffuse", "mismodelling", "morphology", "injection",
-    "masks", "hemispheres", "fields", "calibration",
+    "masks", "hemispheres", "fields", "calibration", "sensitivity",
 ]  # fmt: skip
 
 
@@ -58,6 +58,11 @@ def test_quick(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         assert len(members) == 2
         assert main(["study", name, "--quick", "--quiet", "--executor", "inline"]) == 0  # again, it fits nothing
         assert {path: path.stat().st_mtime_ns for path in members} == members
+        return
+    if name == "sensitivity":
+        assert [float(line["strength"]) for line in lines] == [1.0, 4.0]
+        assert (folder / "power.png").is_file()
+        assert len(done(folder / "skies")) == 10
         return
     assert (folder / "campaign" / "report.html").is_file()
     rows = read_rows(folder / "campaign")

@@ -88,6 +88,7 @@ def test_number_of_skies() -> None:
 
 OWN = 'asks = "why?"\ncost = "nothing"\n'
 SMOOTH = OWN + '[skies]\nkind = "smooth"\n[skies.truths."{}"]\n'
+STRENGTHS = OWN + '[sensitivity]\nnull = "S = 0"\nstrengths = {}\n'
 INJECTED = OWN + '[skies]\nkind = "injected"\nstrengths = [0.0, 1.0]\n'
 
 
@@ -97,6 +98,13 @@ INJECTED = OWN + '[skies]\nkind = "injected"\nstrengths = [0.0, 1.0]\n'
         (OWN + "[calibration]\nsky = 4\n", r"unknown .*sky"),
         (OWN + "[calibration]\nskies = 1\n", "greater than or equal to 2"),
         (INJECTED + "[calibration]\n", "a calibration makes its own"),
+        (OWN + "[calibration]\n[ensemble]\n", "a study is one of these: an ensemble, a calibration or a sensitivity"),
+        (STRENGTHS.format("[1.0, 1.0]"), r"strengths: expected numbers, each above the one before, got \[1"),
+        (STRENGTHS.format("[1.0, inf]"), r"strengths.*finite number"),
+        (STRENGTHS.format("[]"), r"strengths.*at least 1 item"),
+        (STRENGTHS.format("[1.0]\nsigmas = [3.0, 2.0]"), r"sigmas: expected numbers, each above the one"),
+        (STRENGTHS.format("[1.0]\nsigmas = [9.0]"), r"sigmas.*less than or equal to 5"),
+        (STRENGTHS.format("[1.0]") + INJECTED.removeprefix(OWN), "a sensitivity makes its own; remove the table"),
         (INJECTED + "[ensemble.axes]\nsky = []\n", "which the ensemble has already"),
         ("power_scaling = true\n" + INJECTED + "[ensemble]\n", "are of studies that make none"),
         (INJECTED.replace("0.0, ", "0.5, ") + "[ensemble]\n", r"expected 0 \(the data alone"),
