@@ -278,3 +278,8 @@ def timed(count: int, deed: str, seconds: float) -> list[Member]:
 
 def no_result(_spec: dict[str, Any], _desk: Desk) -> Any:
     return {"square": 1}
+
+
+def started(tmp_path: Path) -> list[int]:
+    """Numbers of the members that were begun, in that order."""
+    return [int(line) for line in (tmp_path / "log").read_text().split()]

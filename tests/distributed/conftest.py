@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from gammasky.distributed import driver
 from gammasky.distributed.campaign import Tally, run_campaign
 from gammasky.distributed.member import Member, Resources
 from gammasky.distributed.runners.connect import prepare, start
@@ -63,6 +64,12 @@ def ray_with_gpus(tasks: ModuleType, ray_folder: str) -> Iterator[ModuleType]:  
     """A local Ray of eight slots and four GPUs; neither need be there."""
     with local_ray(ray_folder, num_cpus=8, num_gpus=4) as ray:
         yield ray
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No long wait before a member is tried again."""
+    monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.1)
 
 
 @pytest.fixture
