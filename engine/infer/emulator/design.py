@@ -15,6 +15,7 @@ Singles = NDArray[np.float32]
 KEPT = 200.0  # nat below the top: points farther down teach nothing of the posterior
 _FAR, _SOFT = 25.0, 15.0  # nat below the top from which points count less, and how fast
 _DEEPER = 0.25  # both ends are farther down by so many nat for each coefficient of a field: the posterior itself is
+_FLOOR = 0.9  # of that depth: where a draw of the copy is put that is farther down
 _COUNTS = 0.5  # weight of a point that says how far the copy has been taught
 _TOP = 50  # so many points are above the top
 
@@ -41,10 +42,18 @@ class Design:
         """No points of `size` coordinates, of which `n_block` are coefficients of fields."""
         return cls(np.zeros((0, size)), np.zeros(0), np.zeros((0, size)), n_block)
 
-    def add(self, target: Target, x: Floats, values: Floats, gradients: Floats) -> None:
-        """Add those points at which everything is finite and that are not far below the top."""
+    def add(self, target: Target, x: Floats, values: Floats, gradients: Floats, *, floor: bool = False) -> None:
+        """Add those points at which everything is finite and that are not far below the top.
+
+        With `floor` those that are far below count, too, as points of a plain at that depth: where a copy is high by
+        mistake it is to learn that it is low, which the true depth, and a slope as steep, would teach less well.
+        """
         known = np.isfinite(values) & np.isfinite(gradients).all(axis=1) & np.isfinite(x).all(axis=1)
         top = max(np.max(values, initial=-np.inf, where=known), np.max(self.values, initial=-np.inf))
+        if floor:
+            deep = known & (values <= top - self._kept)
+            values = np.where(deep, top - _FLOOR * self._kept, values)
+            gradients = np.where(deep[:, None], 0.0, gradients)
         known &= values > top - self._kept
         if known.any():
             self.append(target, x[known], values[known], gradients[known])

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -29,11 +29,12 @@ from gammasky.engine.infer.emulator import training
 from gammasky.engine.infer.emulator.chains import ExactChains, weighed
 from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, reframed, white
 from gammasky.engine.infer.emulator.design import Design
-from gammasky.engine.infer.emulator.mixing import MIXED, SLOW, of_short_chains, r_hat, scatter
+from gammasky.engine.infer.emulator.mixing import MIXED, SLOW, of_short_chains, r_hat, scatter, strays
 from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
 from gammasky.engine.infer.emulator.scouts import Forward, Scouts, outermost
 from gammasky.engine.infer.emulator.target import Target
+from gammasky.engine.infer.emulator.timing import timed
 from gammasky.engine.infer.evidence import Evidence
 from gammasky.engine.infer.importance import Importance, importance, tempered
 from gammasky.engine.infer.result import marginals, quoted
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from gammasky.engine.model import Density
 
 Floats = NDArray[np.float64]
-T = TypeVar("T")
 PHASES = ("first", "round", "draw_pool", "test_forward", "refine", "run_chains", "weigh_evidence", "done")
 FIRST = 512  # Student-t draws about the best point
 PER_ROUND = 320  # new points of a round at full heat, and as many with the likelihood's power HEAT
@@ -53,10 +53,10 @@ FIRST_STEPS, ROUND_STEPS, LAST_STEPS = 800, 500, 2000  # of training
 MORE_STEPS = 2  # of them, where there are fields
 LEAST_STEPS, WELL, SURPRISE = 0.1, 0.3, 3.0  # share of steps where nothing is new; residual, and largest one, for all
 EASY, EASY_WORST = 0.9, 1.0  # importance efficiency, and largest residual, of a copy that is tested once
-FIRST_POOL, POOL = 1024, 2048
+FIRST_POOL, POOL, ASKED = 1024, 2048, 256  # the last of draws that are looked at before chains go on excursions
 TESTED = 12  # iterations of chains on the likelihood
 HEAVIEST, LIGHTEST = 192, 64  # draws of the pool that a refinement learns from
-MOST_TESTS, MOST_WITH_FIELDS = 4, 2
+MOST_TESTS, MOST_WITH_FIELDS, MOST_RETURNS = 4, 2, 3  # the last of pools that went astray
 ITERATIONS, MOST_ITERATIONS, SKIPPED = 24, 72, 6  # of the exact chains, and those that they need to settle
 HIGH = 10.0  # nat below the best point from which on other optima do not matter
 AT_WALL = 0.002  # share of the posterior that may be near the wall
@@ -76,6 +76,7 @@ class Emulation:
         log_z: log of the copy's evidence, and its error.
         found: convergence of the exact chains in every number that is quoted.
         walkers: where the chains on the copy are; step: of their leapfrogs; ticks: random numbers used so far.
+        returns: how often the pool went astray and the copy was taught where.
         seconds: spent by kind of work.
     """
 
@@ -87,7 +88,7 @@ class Emulation:
         self.sampler = Sampler(self.target)
         self._fields = fields = self.target.has_fields
         self._enough, self._most_tests = (ENOUGH_WITH_FIELDS, MOST_WITH_FIELDS) if fields else (ENOUGH, MOST_TESTS)
-        self.phase, self.pieces_done, self.ticks = "first", 0, 0
+        self.phase, self.pieces_done, self.ticks, self.returns = "first", 0, 0, 0
         self.design = Design.empty(model.n_latent, model.n_latent - model.latent.n_plain)
         self.walkers = {"cold": np.zeros((CHAINS, model.n_latent)), "hot": np.zeros((CHAINS, model.n_latent))}
         self.step = 0.2
@@ -213,19 +214,15 @@ class Emulation:
     def _draw_pool(self) -> Iterator[str]:
         yield from self._move("cold", 20)
         x = yield from self._draw("cold", POOL if self.tests else FIRST_POOL, 10)
-        # between modes that chains hardly leave, excursions may lead; with fields, none ever comes back
+        # between modes that chains hardly leave excursions may lead, but for those of the copy alone; with fields never
         for excursions, least in ((0, SLOW),) if self._fields else ((1, SLOW), (4, MIXED)):
-            if r_hat(x) < least:
+            if r_hat(x) < least or strays((yield from self._weigh(x[:ASKED]))["log_weights"]).size:
                 break
             x = yield from self._draw("cold", len(x), 60 if self._fields else 10, excursions=excursions)
-        parts: list[dict[str, Floats]] = []
-        work = (weighed(self.target, self.sampler, self.copy, x[at : at + _PIECE]) for at in range(0, len(x), _PIECE))
-        for part in self._timed("likelihood", work):
-            parts.append(part)
-            yield f"likelihood of the copy's draws, {len(parts) * _PIECE} of {len(x)}"
-        self.pool = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        self.pool = yield from self._weigh(x)
         _exists(self.pool["log_weights"])
-        self.phase = "test_forward"
+        self.returns += (back := strays(self.pool["log_weights"]).size > 0 and self.returns < MOST_RETURNS)
+        self.phase = "refine" if back else "test_forward"
 
     def _test_forward(self) -> Iterator[str]:
         weights = self.weights
@@ -236,7 +233,7 @@ class Emulation:
             begin[::2] = x[outermost(white(self.copy, x), N_SCOUTS // 2)]
         scouts = Scouts()
         work = scouts.run(self.target, self.copy, begin, 0.8 * self.step, TESTED, self._rng())
-        for number, _ in enumerate(self._timed("likelihood", work)):
+        for number, _ in enumerate(timed(self.seconds, "likelihood", work)):
             yield f"chains on the likelihood, {number + 1} of {TESTED}"
         u = white(self.copy, np.concatenate(scouts.x))
         copied = self.sampler.log_density(self.copy, u).reshape(TESTED, N_SCOUTS)
@@ -257,16 +254,20 @@ class Emulation:
         self.phase = "round" if pressed and len(self.rounds) < MOST_ROUNDS else "refine"
 
     def _refine(self) -> Iterator[str]:
-        order = np.argsort(-self.pool["log_weights"])
-        yield from self._learn(self.pool["x"][np.concatenate([order[:HEAVIEST], order[-LIGHTEST:]])])
-        yield from self._train(self._steps(LAST_STEPS, self.tests[-1].worst / SURPRISE))
+        x, order, astray = self.pool["x"], np.argsort(-self.pool["log_weights"]), strays(self.pool["log_weights"])
+        light, surprise = order[-LIGHTEST:], self.tests[-1].worst / SURPRISE if self.tests else 1.0
+        if astray.size:  # some of all depths; and walkers go on from draws of weight
+            light, surprise = astray[:: -(-astray.size // HEAVIEST)], 1.0
+            self.walkers = {**self.walkers, "cold": x[self.weights.resampled(CHAINS, self._seed())]}
+        yield from self._learn(x[np.concatenate([order[:HEAVIEST], light])], floor=True)
+        yield from self._train(self._steps(LAST_STEPS, surprise))
         self.phase = "draw_pool"
 
     def _run_chains(self) -> Iterator[str]:
         work = self.chains.run(
             self.target, self.sampler, self.copy, self.pool, self.step, ITERATIONS, self._key(), self._rng()
         )
-        for number, _ in enumerate(self._timed("likelihood", work)):
+        for number, _ in enumerate(timed(self.seconds, "likelihood", work)):
             yield f"exact chains, {number + 1} of {ITERATIONS}"
         self._posterior = None
         self._judge()
@@ -292,22 +293,31 @@ class Emulation:
 
     def _weigh_evidence(self) -> Iterator[str]:
         x = self.pool["x"][self._rng().permutation(len(self.pool["x"]))[:CHAINS]]
-        for found in self._timed("sampling", self.sampler.evidence(self.copy, x, self._key(), 0.2)):
+        for found in timed(self.seconds, "sampling", self.sampler.evidence(self.copy, x, self._key(), 0.2)):
             self.log_z = found
             yield "the evidence of the copy"
         self.phase = "done"
 
     # --- parts of phases
-    def _learn(self, x: Floats) -> Generator[str, None, Floats]:
-        """Evaluate x (n, D) and add it to the design; returns log-likelihoods (n,)."""
+    def _learn(self, x: Floats, *, floor: bool = False) -> Generator[str, None, Floats]:
+        """Evaluate x (n, D) and add it to the design, see there; returns log-likelihoods (n,)."""
         found: list[tuple[Floats, Floats]] = []
         work = (self.target.likelihood(x[first : first + _PIECE]) for first in range(0, len(x), _PIECE))
-        for part in self._timed("likelihood", work):
+        for part in timed(self.seconds, "likelihood", work):
             found.append(part)
             yield self._told()
         values, gradients = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        self.design.add(self.target, x, values, gradients)
+        self.design.add(self.target, x, values, gradients, floor=floor)
         return values
+
+    def _weigh(self, x: Floats) -> Generator[str, None, dict[str, Floats]]:
+        """Draws x (n, D) of the copy with their log weights and log-likelihoods (n,)."""
+        parts: list[dict[str, Floats]] = []
+        work = (weighed(self.target, self.sampler, self.copy, x[at : at + _PIECE]) for at in range(0, len(x), _PIECE))
+        for part in timed(self.seconds, "likelihood", work):
+            parts.append(part)
+            yield f"likelihood of the copy's draws, {len(parts) * _PIECE} of {len(x)}"
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _steps(self, most: int, surprise: float = 0.0) -> int:
         """The number of training steps: the better the copy has foretold the points that it learns now, the fewer."""
@@ -321,7 +331,7 @@ class Emulation:
             n_steps *= MORE_STEPS
             self.copy = self.copy._replace(reach=self.design.reach(self.target, self.copy))
         work = training.train(self.target, self.copy, self.design, self._key(), n_steps)
-        for number, copy in enumerate(self._timed("training", work)):
+        for number, copy in enumerate(timed(self.seconds, "training", work)):
             self.copy = copy
             yield f"learning, step {(number + 1) * training.PIECE} of {n_steps}"
 
@@ -382,15 +392,6 @@ class Emulation:
     def _rng(self) -> np.random.Generator:
         self.ticks += 1
         return np.random.default_rng((self.seed, self.ticks))
-
-    def _timed(self, kind: str, work: Iterable[T]) -> Iterator[T]:
-        """The same work; its time is counted."""
-        began = time.perf_counter()
-        for piece in work:
-            self.seconds[kind] += time.perf_counter() - began
-            yield piece
-            began = time.perf_counter()
-        self.seconds[kind] += time.perf_counter() - began
 
 
 def _exists(log_weights: Floats) -> None:

@@ -19,7 +19,7 @@ from gammasky.engine.infer.evidence import Evidence
 
 _PREFIX = "emulator_"
 _COPY = ("centre", "scale_tril", "middle", "spread", "wall", "reach", "reference", "block_inverse")
-_PLAIN = ("phase", "pieces_done", "ticks", "step", "rounds", "seconds")
+_PLAIN = ("phase", "pieces_done", "ticks", "returns", "step", "rounds", "seconds")
 _CHAINS = ("on_likelihood", "accepted", "step")
 
 

@@ -10,6 +10,7 @@ from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS
 
 Floats = NDArray[np.float64]
 SLOW, MIXED = 1.05, 1.1  # R-hat from which on chains on the copy need excursions, and do not mix
+ASTRAY, FAR = 0.02, 20.0  # share of a pool that is astray, and how far a log weight then is below the mean's [nat]
 FARTHEST = 4.0  # widths from the middle up to which a value counts for R-hat
 
 
@@ -37,6 +38,17 @@ def _of_values(values: Floats) -> float:
         return 1.0
     with np.errstate(divide="ignore", invalid="ignore"):  # chains that never move: their R-hat is infinite
         return float(array_stats.rhat(_clipped(values), method="split"))
+
+
+def strays(log_weights: Floats) -> NDArray[np.int64]:
+    """Find the draws of a copy that lie where the truth is not, the lightest last; if they are few, none.
+
+    A copy may have a mode of its own, where it was never taught. Draws of one that is only inaccurate do not get there.
+    """
+    known = np.isfinite(log_weights)
+    low = known & (log_weights < np.logaddexp.reduce(log_weights[known]) - np.log(len(log_weights)) - FAR)
+    order = np.argsort(-log_weights, kind="stable")
+    return order[low[order]] if low.mean() > ASTRAY else order[:0]
 
 
 def of_short_chains(draws: Floats) -> Convergence:

@@ -13,7 +13,9 @@ from scipy.stats import t as student_t
 
 from gammasky.engine.errors import DivergedFitError, InputError, NonFiniteLikelihoodError
 from gammasky.engine.infer.emulator import chains, emulation
-from gammasky.engine.infer.emulator.sampling import GROUPS
+from gammasky.engine.infer.emulator.emulation import Emulation
+from gammasky.engine.infer.emulator.mixing import strays
+from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS
 from gammasky.engine.infer.gradients import check_gradients
 from gammasky.engine.infer.optimise import Laplace, laplace
 from gammasky.engine.infer.result import Fit
@@ -174,6 +176,30 @@ def test_a_copy_that_is_spoiled_is_found_out(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(emulation, "MOST_TESTS", 2)
     monkeypatch.setattr(chains, "trajectory", lambda _look, at, _step, _rng: (at, np.zeros(len(at.u), bool), None))
     assert by_emulator(toys.prior()).verdict.level == "unreliable"
+
+
+@pytest.mark.slow
+def test_a_copy_that_goes_astray_is_taught_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the first pool a third lies where the truth is lower by hundreds of nat: it is learnt, and drawn again."""
+    draw, pools = Emulation._draw_pool, []
+
+    def astray(self: Emulation) -> Iterator[str]:
+        if not pools:  # a normal distribution, which knows of no cliff
+            form = {"b": jnp.zeros_like(self.copy.network["b"]), "A": jnp.zeros_like(self.copy.network["A"])}
+            flat = {**self.copy.network, **form, "weights_3": jnp.zeros_like(self.copy.network["weights_3"])}
+            self.copy = self.copy._replace(network=flat)
+            self.walkers["cold"] = np.random.default_rng(1).normal(0.5, 1.0, (CHAINS, 4))
+        yield from draw(self)
+        pools.append((self.phase, strays(self.pool["log_weights"]).size / len(self.pool["x"])))
+
+    monkeypatch.setattr(Emulation, "_draw_pool", astray)
+    found = by_emulator(toys.cliff())
+    assert pools[0][0] == "refine"  # before any test
+    assert pools[0][1] > 0.05
+    assert pools[1][1] < pools[0][1] / 4
+    assert pools[-1] == ("test_forward", 0.0)
+    assert found.verdict.level == "reliable"
+    assert abs(found.diagnostics["log_z"] - norm.logcdf(1.5)) < 0.05
 
 
 @pytest.mark.slow

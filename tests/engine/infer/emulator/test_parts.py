@@ -20,7 +20,7 @@ from gammasky.engine.infer.emulator.copy import Copy, framed, moments, placed, r
 from gammasky.engine.infer.emulator.design import KEPT, Design
 from gammasky.engine.infer.emulator.emulation import HIGH, SKIPPED, Emulation
 from gammasky.engine.infer.emulator.memory import recall, remembered
-from gammasky.engine.infer.emulator.mixing import of_short_chains, r_hat
+from gammasky.engine.infer.emulator.mixing import of_short_chains, r_hat, strays
 from gammasky.engine.infer.emulator.optima import low_at_optima
 from gammasky.engine.infer.emulator.sampling import Sampler
 from gammasky.engine.infer.emulator.scouts import CHAINS as N_SCOUTS
@@ -197,6 +197,26 @@ def test_a_design_keeps_what_is_finite_and_near_the_top(target: Target) -> None:
     assert 0 < design.weights()[1] <= 1.0
     design.add(target, x, np.full(5, -KEPT - 50), gradients)
     assert len(design.x) == 2
+    design.add(target, x[:2], np.full(2, -5 * KEPT), gradients[:2], floor=True)  # where a copy was high by mistake
+    np.testing.assert_array_equal(design.values[2:], np.full(2, -0.9 * KEPT))
+    np.testing.assert_array_equal(design.gradients[2:], 0.0)
+    assert (design.weights()[2:] > 0).all()
+
+
+def test_draws_that_are_astray() -> None:
+    """Those of a copy that is only inaccurate are not, nor are a few, nor those where there is no likelihood."""
+    inaccurate = np.random.default_rng(2).normal(0.0, 2.0, 1000)
+    assert strays(inaccurate).size == 0
+    mode = inaccurate.copy()
+    mode[100:160] -= np.linspace(30.0, 900.0, 60)
+    np.testing.assert_array_equal(np.sort(strays(mode)), np.arange(100, 160))
+    assert strays(mode)[-1] == np.argmin(mode)
+    mode[:990] -= 500.0  # nearly all of them
+    assert strays(mode).size == 990
+    few = inaccurate.copy()
+    few[:15] = -700.0
+    few[15:200] = -np.inf
+    assert strays(few).size == 0
 
 
 def test_table_of_a_design_holds_gradients_in_the_frame(target: Target) -> None:

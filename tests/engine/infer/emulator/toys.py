@@ -216,3 +216,8 @@ def spoil_copies(monkeypatch: pytest.MonkeyPatch, slope: float) -> None:
         self.copy = self.copy._replace(network={**network, "b": jnp.asarray(network["b"].at[0].add(slope))})
 
     monkeypatch.setattr(Emulation, "_train", spoiled)
+
+
+def cliff(size: int = 4) -> Toy:
+    """N(0, 1) but for z1 > 1.5, where it falls by hundreds of nat within a width."""
+    return Toy(size, lambda z: log_standard_normal(z) - 800.0 * jnp.maximum(z[0] - 1.5, 0.0) ** 2)
