@@ -63,7 +63,7 @@ class Campaign:
 
     def resume(
         self, *, address: str | None = "auto", workers: int | None = None, lanes: int = 1,
-        data_dir: Path | str | None = None,
+        data_dir: Path | str | None = None, hours: float | None = None,
         retry_failed: bool = False, check: bool = False, keep_going: bool = False,
         allow_mixed: Sequence[str] = (), quiet: bool = False,
     ) -> Campaign:  # fmt: skip
@@ -72,14 +72,21 @@ class Campaign:
         Args:
             address, workers, lanes, keep_going, allow_mixed, quiet: as of `Ensemble.run`.
             data_dir: folder of the data files; None: that of the ensemble.
+            hours [h]: time limit of an attempt at any member, in this run; 0: none; None: what the ensemble says.
             retry_failed: try members again that failed by themselves.
             check: read every result whole, and fit those again that are damaged.
 
         Raises:
-            InputError: a model or data that have changed since; another driver at work; a place that cannot be used.
+            InputError: a model or data that have changed since; another driver at work; a place or a time limit that
+                cannot be used.
             KeyboardInterrupt: after an interrupt, when what ran has ended.
         """
-        ensemble = EnsembleFile(**EnsembleFile(**self._manifest.campaign).manifest(data_dir))
+        manifest = EnsembleFile(**self._manifest.campaign).manifest(data_dir)
+        if hours is not None:
+            resources = manifest["resources"]
+            for asked in (resources, *(of for of in resources.get("overrides", []) if "hours" in of)):
+                asked["hours"] = hours
+        ensemble = EnsembleFile(**manifest)
         options: dict[str, Any] = {"retry_failed": retry_failed, "check": check, "keep_going": keep_going,
                                    "allow_mixed": allow_mixed, "quiet": quiet}  # fmt: skip
         self.tally = _run(self.folder, Expansion(ensemble), runner_at(address, workers, lanes), resume=True, **options)

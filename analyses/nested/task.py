@@ -11,7 +11,7 @@ import numpy as np
 from gammasky.analyses.nested.study import NestedStudy
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.sky_study import SkyTask
-from gammasky.distributed.member import Desk, Result
+from gammasky.distributed.member import Desk, Result, Row
 from gammasky.engine.infer.maximum.climbs import theta_of
 from gammasky.engine.infer.maximum.compare import compare
 from gammasky.engine.infer.maximum.null import Null
@@ -49,7 +49,8 @@ class CompareSky(SkyTask):
     _kept: dict[str, Simulated] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
-        """Arrays null and full (D,), the coordinates of both maxima; a row of ts and both log-likelihoods."""
+        """Arrays null and full (D,), the coordinates of both maxima; a row of ts, both log-likelihoods and
+        the digest of the sky."""
         number, study = spec["sky"], self.study
         desk.report(0.0)
         with _making:  # of lanes, the first makes the model for all
@@ -66,10 +67,11 @@ class CompareSky(SkyTask):
         share_programs(model, Settings(), desk.lanes)
         seed, null = study.seed + number, kept.null
         found = compare(model, null.plane, null.full, seed, near=truth, loose=null.loose_axes)
-        row = {
+        row: Row = {
             "ts": found.ts,
             "log_likelihood_null": found.null.log_likelihood,
             "log_likelihood": found.full.log_likelihood,
             "starts_at_maximum": found.full.n_reached,
+            "observation": model.pixels.digest,
         }
-        return Result({"null": found.null.x, "full": found.full.x}, dict(row))
+        return Result({"null": found.null.x, "full": found.full.x}, row)

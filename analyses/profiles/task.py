@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gammasky.analyses.profiles.study import ProfileStudy
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.sky_study import SkyTask
-from gammasky.distributed.member import Desk, Result
+from gammasky.distributed.member import Desk, Result, Row
 from gammasky.engine.infer.maximum.climbs import theta_of
 from gammasky.engine.infer.maximum.profile import whole_plane
 from gammasky.engine.infer.maximum.quantity import Quantity
@@ -52,7 +52,8 @@ class ScanSky(SkyTask):
     _kept: dict[str, Simulated] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
-        """Array ts: of the value of the sky or, on a sky of the first value, of all; a row with the best value."""
+        """Array ts: of the value of the sky or, on a sky of the first value, of all; a row with the best value
+        and the digest of the sky."""
         at, number, study = spec["value"], spec["sky"], self.study
         desk.report(0.0)
         with _making:  # of lanes, the first makes the model for all
@@ -71,7 +72,8 @@ class ScanSky(SkyTask):
         found, best = scanned(
             model, kept.quantity, [self.values[one] for one in tested], [places[one] for one in tested], seed
         )
-        return Result({"ts": found.ts}, {"best": best, "log_likelihood": found.log_likelihood})
+        row: Row = {"best": best, "log_likelihood": found.log_likelihood, "observation": model.pixels.digest}
+        return Result({"ts": found.ts}, row)
 
 
 def scanned(

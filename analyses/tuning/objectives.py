@@ -11,7 +11,7 @@ from functools import lru_cache
 from gammasky.analyses.ensemble.task import EnsembleTask
 from gammasky.analyses.programs import share_programs
 from gammasky.analyses.tuning.climb import Climb, start_elbo
-from gammasky.distributed.member import Resources
+from gammasky.distributed.member import Resources, Row
 from gammasky.distributed.tuning.rung import Reached, TrialDesk
 from gammasky.distributed.tuning.space import Params
 from gammasky.engine.errors import DivergedFitError, NonFiniteLikelihoodError
@@ -66,7 +66,7 @@ class FitObjective:
             _drop_programs(model)
             climb = Climb(model, self.settings(params), start)
             value = lambda weights: self._value(weights, climb.seconds)  # noqa: E731
-            return _reached(climb, share, self.seconds, desk, value, interrupts)
+            return _reached(model, climb, share, self.seconds, desk, value, interrupts)
 
     def settings(self, params: Params) -> Settings:
         """The whole settings of a trial.
@@ -112,10 +112,11 @@ class MemberObjective:
             share_programs(model, settings)
             climb = Climb(model, settings, laplace(model, settings.seed, N_STARTS))
             value = lambda weights: float(getattr(weights, self.objective))  # noqa: E731
-            return _reached(climb, share, None, desk, value, interrupts)
+            return _reached(model, climb, share, None, desk, value, interrupts)
 
 
 def _reached(
+    model: SkyModel,
     climb: Climb,
     share: float,
     seconds: float | None,
@@ -136,12 +137,13 @@ def _reached(
             climb.save(desk.folder)
             interrupts.raise_if_pending()
 
+    told: Row = {"observation": model.pixels.digest}
     climb.restore(desk.folder)
     try:
         climb.to(max(round(share * total), 1), limit, watch)
         weights = climb.measure()
     except (DivergedFitError, NonFiniteLikelihoodError) as error:
-        return Reached(None, why=str(error))
+        return Reached(None, row=told, why=str(error))
     climb.save(desk.folder)
     interrupts.raise_if_pending()
     row = {
@@ -154,9 +156,9 @@ def _reached(
     }
     value = value_of(weights)
     if not math.isfinite(value):
-        return Reached(None, why=f"the value is {value}")
+        return Reached(None, row=told, why=f"the value is {value}")
     ended = climb.elbo.size >= total or climb.seconds >= limit
-    return Reached(value, ended, {name: number for name, number in row.items() if math.isfinite(number)})
+    return Reached(value, ended, {**told, **{name: number for name, number in row.items() if math.isfinite(number)}})
 
 
 @lru_cache(maxsize=1)

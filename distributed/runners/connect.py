@@ -183,10 +183,16 @@ def room_on(nodes: list[dict[str, Any]], resources: Resources) -> int:
     """How many members the nodes that are alive hold at once."""
     need = {"CPU": float(resources.cpus), "GPU": resources.gpus, "memory": resources.memory_gb * 1e9}
     asked = {name: amount for name, amount in need.items() if amount > 0}
+
+    def times(name: str, has: float) -> int:
+        if name == "GPU" and resources.gpus < 1:  # a share lies on one device: of four with 0.3 each there are twelve
+            return int(has) * int(1.0 / resources.gpus + 1e-9)
+        return int(has / asked[name] + 1e-9)
+
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     if resources.accelerator:
         alive = [has for has in alive if _KIND + resources.accelerator in has]
-    return sum(min(int(has.get(name, 0.0) / amount + 1e-9) for name, amount in asked.items()) for has in alive)
+    return sum(min(times(name, has.get(name, 0.0)) for name in asked) for has in alive)
 
 
 def check_room(ray: Any, resources: Resources) -> None:

@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 
 import gammasky
+from gammasky.cli import main
+from gammasky.distributed.campaign import Tally
+from gammasky.distributed.manifest import Manifest, list_members, write_manifest
+from gammasky.distributed.member import Member, Resources
 from gammasky.engine.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
@@ -81,6 +85,31 @@ def test_a_notebook_has_one_line_of_progress(
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert told.split("\r")[-1].strip() == "gammasky: done: 1 of 1 done"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_resumed_campaign_may_have_another_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What took too long is tried again by it, whatever limits the ensemble has."""
+    given: list[tuple[float | None, list[float | None]]] = []
+
+    def noted(_folder: Path, _task: Any, members: list[Member], resources: Resources, *_: Any, **__: Any) -> Tally:
+        given.append((resources.hours, [member.resources.hours if member.resources else None for member in members]))
+        return Tally(4, 4, 0, 0, 0.0)
+
+    spot = {"when": {"mask": "spot"}, "hours": 3.0}
+    wide = {"when": {"mask": "none", "radius_max": 20}, "cpus": 2}
+    made = gammasky.Ensemble(**{**ensemble().manifest(), "resources": {"hours": 1.0, "overrides": [spot, wide]}})
+    Path("late").mkdir()
+    write_manifest(Path("late"), Manifest(made.manifest(), list_members(made.expansion.members)))
+    monkeypatch.setattr("gammasky.analyses.ensemble.campaign.run_campaign", noted)
+    names = [member.name for member in made.expansion.members]
+    assert names[1:3] == ["mask=spot,radius_max=20", "mask=none,radius_max=15"]
+    gammasky.Campaign("late").resume(address=None)
+    gammasky.Campaign("late").resume(address=None, hours=6)
+    assert main(["campaign", "resume", "late", "--executor", "inline", "--hours", "0"]) == 0
+    assert given == [(1.0, [3.0, 3.0, None, 1.0]), (6.0, [None, None, None, 6.0]), (0.0, [None, None, None, 0.0])]
+    with pytest.raises(InputError, match="hours: expected a finite number of at least 0, got -1"):
+        gammasky.Campaign("late").resume(address=None, hours=-1)
 
 
 @pytest.mark.usefixtures("tiny")

@@ -48,6 +48,9 @@ def test_room() -> None:
         (Resources(gpus=1, cpus=5), 0),
     ):
         assert room_on(nodes, resources) == room, resources
+    several = [{"Alive": True, "Resources": {"CPU": 64.0, "GPU": 4.0}}]
+    for gpus, room in ((0.3, 12), (0.5, 8), (0.1, 40), (0.7, 4), (1, 4)):
+        assert room_on(several, Resources(gpus=gpus)) == room, gpus
 
 
 def test_the_note_of_another_user_s_cluster_is_no_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,11 @@ def run(ensemble: str, out: Path, data_dir: Path | None, **options: Any) -> None
 @campaign.command()
 @click.argument("folder", type=FOLDER, metavar="DIR")
 @click.option("--retry-failed", is_flag=True, help="Try members again that failed by themselves.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0),
+    help="Time limit of an attempt at a member in this run; 0: none.  [default: what the ensemble says]",
+)
 @click.option("--check", is_flag=True, help="Read every result whole, and fit those again that are damaged.")
 @DATA_DIR
 @running

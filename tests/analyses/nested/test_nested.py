@@ -190,6 +190,7 @@ def test_a_sky_is_drawn_from_the_fitted_null_and_compared(
     np.testing.assert_allclose(theta["S_flat"], 2.0, rtol=1e-12)
     counts = build_simulator("likelihood", result.model).draw(theta, seed=1, first=2)[0]
     sky = result.model.with_counts(counts)
+    assert found.row["observation"] == sky.pixels.digest
     for part, name in (("null", "log_likelihood_null"), ("full", "log_likelihood")):
         there = sky.log_likelihood(theta_of(sky, found.arrays[part]))
         np.testing.assert_allclose(there, found.row[name], rtol=1e-12)

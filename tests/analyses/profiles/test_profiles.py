@@ -19,6 +19,7 @@ from gammasky.analyses.profiles.likelihood import ProfileLikelihood
 from gammasky.analyses.profiles.limits import SimulatedStatistics, _excluded_from, _Tails, limits
 from gammasky.analyses.profiles.observed import grid_of
 from gammasky.analyses.profiles.task import ScanSky, scanned
+from gammasky.distributed.table import read_rows
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.climbs import SAME_HEIGHT, Maximum
 from gammasky.engine.infer.maximum.plane import Plane
@@ -211,6 +212,8 @@ def test_the_numbers_of_a_profile_are_in_its_files(done: tuple[Path, Any]) -> No
     assert found["grid"][0] == 0.0
     for name in ("profile.csv", "profile.png", "report.html", "profile.md"):
         assert (folder / name).stat().st_size > 100
+    digests = {row["observation"] for row in read_rows(folder / "skies")}
+    assert len(digests) == len(read_rows(folder / "skies")) > 1  # of each sky its own
     assert "Feldman-Cousins" in (folder / "report.html").read_text()
     assert "lies at the lower end of what Sps can be" in (folder / "profile.md").read_text()
 

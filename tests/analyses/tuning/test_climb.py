@@ -56,6 +56,7 @@ def test_rungs_end_in_the_fit_of_the_same_settings(tmp_path: Path, desk_at: Desk
     settings = objective().settings(PARAMS)
     assert settings == Settings(method="svi", emulator=False, steps=STEPS, seed=SEED, **PARAMS)  # type: ignore[arg-type]
     model, start = _opened(objective().task, objective().spec, SEED)
+    assert {reached.row["observation"] for reached in told} == {model.pixels.digest}
     whole = fit(model, settings, n_draws=1000)
     climb = Climb(model, settings, start)
     climb.restore(tmp_path / "trial")
