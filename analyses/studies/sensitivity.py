@@ -26,6 +26,7 @@ from gammasky.distributed.member import Desk, Result
 from gammasky.distributed.runners.base import Runner
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.climb import BATCH
+from gammasky.engine.infer.maximum.ends import ends_of
 from gammasky.engine.infer.maximum.null import Null, axes_of
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.values import Parameters
@@ -66,6 +67,7 @@ class Found:
         signals: test statistics of the skies of each strength.
         powers: one for each significance.
         data_ts, data_p: the test statistic of the data themselves, and their p-value.
+        at_ends: which numbers of the fitted null lie at an end of their prior.
     """
 
     parameter: str
@@ -77,6 +79,7 @@ class Found:
     powers: list[Power]
     data_ts: float
     data_p: PValue
+    at_ends: list[str]
 
 
 def run_sensitivity(settings: Sensitivity, out: Path, runner: Runner, *, quiet: bool = False, **options: Any) -> Found:
@@ -123,7 +126,8 @@ def run_sensitivity(settings: Sensitivity, out: Path, runner: Runner, *, quiet: 
     signals = dict(zip(points, of_signals, strict=True))
     powers = [power(of_null, signals, sigma, without) for sigma in settings.sigmas]
     unit = model.spec.parameters[name].unit
-    return Found(name, unit, shape, without, of_null, signals, powers, data.ts, p_value(data.ts, of_null))
+    ends = [one for one in ends_of(model, null.plane, data.null) if one.partition("[")[0] not in null.loose]
+    return Found(name, unit, shape, without, of_null, signals, powers, data.ts, p_value(data.ts, of_null), ends)
 
 
 def _fixed_number(null: Null) -> tuple[str, float]:

@@ -43,6 +43,7 @@ def write_sensitivity(study: Study, found: Found, path: Path) -> Path:
         "strengths": _strengths(found),
         "picture": shown,
         "shape": ", ".join(f"{name} = {_value(value)}" for name, value in found.shape.items()),
+        "at_ends": ", ".join(found.at_ends),
         "data": f"TS = {number(found.data_ts, 0.1)}, p = {number(found.data_p.value)}"
         + ("" if found.data_p.exceeding else ", the smallest that so many skies can give"),
     }

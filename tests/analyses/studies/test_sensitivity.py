@@ -160,6 +160,7 @@ def test_what_the_signal_alone_has_is_as_the_study_says(
     """Skies are drawn at the shape that is given, else at medians of priors, and else at the fitted null."""
     text = (even_files / "model.toml").read_text(encoding="utf-8")
     text = text.replace("slopes = [4.0, 1.5], breaks = [10.0]", 'slopes = ["n1", 1.5], breaks = ["sb"]')
+    text = text.replace("high = 6.0", "high = 3.0")  # of S_flat, whose best value is then this
     priors = 'n1 = { prior = "uniform", low = 3.0, high = 6.0 }\nsb = { prior = "uniform", low = 4.0, high = 12.0 }\n'
     shutil.copytree(even_files / "sky", tmp_path / "sky")
     (tmp_path / "model.toml").write_text(text.replace("[parameters]\n", f"[parameters]\n{priors}"), encoding="utf-8")
@@ -181,7 +182,9 @@ def test_what_the_signal_alone_has_is_as_the_study_says(
     np.testing.assert_allclose([point[name] for name in ("Sps", "n1", "sb")], [5.0, 3.5, 8.0], rtol=1e-9)
     for name in ("S_flat", "mix"):
         np.testing.assert_allclose(point[name], fitted[name], rtol=1e-12)
-    assert "in the signal, n1 = 3.5, sb = 8." in report.read_text(encoding="utf-8")
+    page = report.read_text(encoding="utf-8")
+    assert "in the signal, n1 = 3.5, sb = 8." in page
+    assert "lies at the end of the prior of S_flat: another prior" in page
     other = a_study(tmp_path, **settings, shape={"n1": 4.0})
     with pytest.raises(InputError, match=r"shape\.n1 was 3\.5, is 4\.0|shape was"):
         run_study(other, tmp_path / "out", InlineRunner(), quiet=True)
