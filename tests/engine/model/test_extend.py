@@ -1,15 +1,17 @@
-"""A template, a source-count function, a prior and a likelihood term from outside the package, and a fit with them."""
+"""A template, a source-count function, a prior, a likelihood term and a spectrum from outside the package, fitted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import norm, poisson
 
 from gammasky.engine.citation import Citation
 from gammasky.engine.errors import InputError
@@ -18,9 +20,12 @@ from gammasky.engine.infer.citations import citations
 from gammasky.engine.model import SkyModel, model_from_table
 from gammasky.engine.model.priors import PRIORS, ScalarPrior
 from gammasky.engine.model.source_counts import SOURCE_COUNTS, SourceCounts
+from gammasky.engine.model.spectra import SPECTRA, Spectrum
+from gammasky.engine.model.spectra.base import Edges
 from gammasky.engine.model.templates import TEMPLATES, Profile, Setting, base
 from gammasky.engine.model.terms import TERMS, Term, TermKind
 from gammasky.engine.model.values import Parameters, Use, Value, uses_of, value_of
+from tests.engine.model.bins import EDGES, MEAN_EXPOSURE, uniform, write_bins
 
 
 class Blob(Profile):
@@ -105,6 +110,20 @@ class KnownFlux(Term):
         return None
 
 
+class Hump(Spectrum):
+    """E dN/dE is a normal distribution of ln E about ln peak [GeV], one wide."""
+
+    kind = "hump"
+    hump: Value
+
+    def uses(self, where: str) -> Iterator[Use]:
+        return uses_of(f"{where}, hump", self.hump)
+
+    def shares(self, theta: Parameters, edges_gev: Edges) -> jax.Array:
+        below = jax.scipy.special.ndtr(jnp.log(edges_gev / value_of(self.hump, theta)))
+        return jnp.diff(below) / (below[-1] - below[0])
+
+
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
     for registry, kind in ((TEMPLATES, Blob), (SOURCE_COUNTS, Bell), (PRIORS, Exponential), (TERMS, Known)):
@@ -174,6 +193,28 @@ def test_what_they_say_is_checked_like_what_is_built_in(build: Callable[..., Sky
         build(TABLE | {"terms": [{"term": "known", "component": "flat", "mean": 1.0, "sd": 1.0}]})
     with pytest.raises(ValueError, match="this word already stands for Blob"):
         TEMPLATES.add(type("Other", (Blob,), {}))
+
+
+@pytest.mark.usefixtures("compiled_fast")
+def test_a_fit_with_a_spectrum_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its parameter comes out, and the likelihood is that of Poisson counts with its shares of the photons."""
+    monkeypatch.setattr(SPECTRA, "kinds", dict(SPECTRA.kinds))
+    SPECTRA.add(Hump)
+    photons = np.diff(norm.cdf(np.log(np.array(EDGES) / 4.0))) * MEAN_EXPOSURE
+    means = 6.0 * photons / photons.sum()
+    counts = np.random.default_rng(1).poisson(means[:, None], (4, 768))
+    sky = write_bins(tmp_path / "sky", counts, np.repeat(MEAN_EXPOSURE[:, None], 768, axis=1))
+    component = {"name": "flat", "norm": "S", "template": "flat", "spectrum": {"hump": "peak"}}
+    parameters = {"S": uniform(1.0, 20.0), "peak": uniform(1.0, 20.0)}
+    region = {"latitude_min": 2.0, "radius_max": 40.0, "exposure_regions": 1}
+    table = {"name": "hump", "region": region, "parameters": parameters, "components": [component]}
+    model = SkyModel(model_from_table(table), sky)
+    seen = np.asarray(model.pixels.counts)[: model.pixels.n_fit].reshape(4, -1)
+    expected = poisson.logpmf(seen, means[:, None]).sum()
+    assert float(model.log_likelihood(model.point({"S": 6.0, "peak": 4.0}))) == pytest.approx(expected, rel=1e-10)
+    found = fit(model, Settings(method="laplace"), n_draws=400).derived["peak"]
+    assert found.mean() == pytest.approx(4.0, abs=4 * found.std())
+    assert found.std() < 0.5
 
 
 class Stripe(Blob):
