@@ -38,6 +38,7 @@ class Fit:
         guide: that guide, which draws and evaluates more at no cost; None where there is none.
         elbo (steps,): bound of each optimiser step; empty for methods without steps.
         verdict: how far to trust the draws; diagnostics: the numbers behind it, by name.
+        told_only: names of diagnostics that are told, but that the verdict does not rest on.
         laplace: the best point and the curvature there.
         chains: number of chains that the draws are of; 1 where they are independent.
         weights: importance weights of the draws; None where they need none.
@@ -60,9 +61,10 @@ class Fit:
     guide: FittedGuide | None = None
     stages: tuple[dict[str, Any], ...] = field(default=())
     seconds: float = 0.0
+    told_only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """No fit with a number that is not finite keeps a better verdict than *unreliable*."""
+        """No fit that rests on a number that is not finite keeps a better verdict than *unreliable*."""
         numbers: dict[str, Any] = {f"draws of {name}": values for name, values in self.derived.items()}
         numbers |= {"latent draws": self.z, "log-likelihoods of the draws": self.log_likelihood}
         if self.log_guide is not None:
@@ -70,7 +72,8 @@ class Fit:
         if self.weights is not None:
             numbers["importance weights"] = self.weights.weights
         if self.verdict.level != "unreliable":  # which has named what it found
-            numbers |= {name: value for name, value in self.diagnostics.items() if isinstance(value, float)}
+            held = {name: value for name, value in self.diagnostics.items() if name not in self.told_only}
+            numbers |= {name: value for name, value in held.items() if isinstance(value, float)}
         object.__setattr__(self, "verdict", unless_finite(self.verdict, numbers))
 
 

@@ -24,6 +24,7 @@ Level = Literal["reliable", "preview", "unreliable"]
 LARGEST_GAP = 1.0  # log Z - ELBO [nat]
 SPLIT_R_HAT = 1.05  # chains are in different places
 LARGEST_SHIFT = 0.2  # of a mean by the weights [sd]
+LARGEST_ERROR = 0.2  # of a log Z that is quoted [nat]
 STOPPED = "the optimiser stopped before the ELBO was flat"
 
 Remedy = Mapping[str, Any]  # names of settings -> values
@@ -168,6 +169,13 @@ def chain_doubts(found: Mapping[str, Convergence]) -> tuple[list[str], list[str]
     if size < SMALLEST_ESS:
         doubts.append(f"{slowest} has an effective sample size of {size:.0f}, below {SMALLEST_ESS:.0f}")
     return trouble, doubts
+
+
+def evidence_doubts(log_z_error: float) -> list[str]:
+    """Say why not to quote a log Z yet, by its error [nat]; nothing where the error is small."""
+    if log_z_error > LARGEST_ERROR:
+        return [f"log Z has an error of {log_z_error:.2f}, above {LARGEST_ERROR}"]
+    return []
 
 
 def shifts(model: Density, derived: Mapping[str, np.ndarray], weights: Importance) -> dict[str, float]:

@@ -19,6 +19,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.emulator.copy import Copy, placed, white
 from gammasky.engine.infer.emulator.sampling import CHAINS, Sampler
 from gammasky.engine.infer.emulator.target import Target
@@ -126,11 +127,21 @@ def _shuffled(pool: dict[str, Floats], rng: np.random.Generator) -> NDArray[np.i
 
 
 def weighed(target: Target, sampler: Sampler, copy: Copy, x: Floats) -> dict[str, Floats]:
-    """x (n, D) with the log of truth over copy, up to a constant, and log-likelihood there."""
+    """x (n, D) with the log of truth over copy, up to a constant, and log-likelihood there.
+
+    Raises:
+        DivergedFitError: the copy is not finite where the truth is; no weight would tell of such a point.
+    """
     log_likelihood = target.log_likelihood(x)
     truth = log_likelihood + target.prior(x)[0]
-    log_weights = truth - sampler.log_density(copy, white(copy, x))
-    return {"x": x, "log_weights": np.where(np.isfinite(truth), log_weights, -np.inf), "log_likelihood": log_likelihood}
+    copied, exists = sampler.log_density(copy, white(copy, x)), np.isfinite(truth)
+    lost = int((exists & ~np.isfinite(copied)).sum())
+    if lost:
+        raise DivergedFitError(
+            f"the copy ran away: it is not finite at {lost} of {len(x)} draws at which the likelihood is; use "
+            "`method='nuts'`"
+        )
+    return {"x": x, "log_weights": np.where(exists, truth - copied, -np.inf), "log_likelihood": log_likelihood}
 
 
 def _decided(

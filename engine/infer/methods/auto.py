@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from gammasky.engine.infer.evidence import Evidence
     from gammasky.engine.infer.verdict import Verdict
 
-LARGEST_ERROR = 0.2  # of log Z [nat]: beyond, the verdict says so
-
 
 class Auto(Method):
     """emulator; and nuts, whose settings it has, if the emulator's verdict is not *reliable*."""
@@ -40,9 +38,14 @@ class Auto(Method):
 
     @staticmethod
     def verdict(
-        chains: Verdict, emulator: str, different: Sequence[Disagreement] | None, log_z: Evidence | None, n_numbers: int
-    ) -> Verdict:
+        chains: Verdict, emulator: str, different: Sequence[Disagreement] | None, log_z: Evidence | None,
+        n_numbers: int, seed: int,
+    ) -> Verdict:  # fmt: skip
         """Judge the chains, and say why they were needed.
+
+        That log Z is not known makes no draw of theirs wrong: it is told, and not quoted. One that is quoted must be as
+        well known as that of the emulator alone, or the fit is a preview; another seed learns another copy, to which
+        the bridge may be better.
 
         Args:
             chains: their own verdict.
@@ -50,16 +53,19 @@ class Auto(Method):
             different: numbers for which it and the chains disagree, the worst first; None where it has no draws.
             log_z: of the bridge between chains and copy; None where there is no copy.
             n_numbers: how many numbers are quoted, and were compared.
+            seed: of the fit.
         """
-        from gammasky.engine.infer.verdict import Verdict
+        from gammasky.engine.infer.verdict import Verdict, evidence_doubts
 
-        told = [*chains.reasons, f"the emulator alone would not do: {emulator}"]
+        level, remedy, doubts = chains.level, chains.remedy, evidence_doubts(log_z.log_z_error) if log_z else []
+        told = [*chains.reasons, *doubts]
+        if doubts and level == "reliable":
+            level, remedy, told = "preview", {"method": "auto", "seed": seed + 1}, [*doubts, *chains.reasons]
+        told.append(f"the emulator alone would not do: {emulator}")
         if different:
             told.append(f"chains and emulator disagree in {len(different)} of {n_numbers} numbers; {different[0]}")
         elif different is not None and chains.level != "unreliable":  # chains that have not mixed confirm nothing
             told.append(f"chains and emulator agree in all {n_numbers} numbers that are quoted")
         if log_z is None:
             told.append("log Z is not known: chains and copy do not tell it")
-        elif log_z.log_z_error > LARGEST_ERROR:
-            told.append(f"log Z has an error of {log_z.log_z_error:.2f}, above {LARGEST_ERROR}")
-        return Verdict(chains.level, tuple(told), chains.remedy)
+        return Verdict(level, tuple(told), remedy)

@@ -19,7 +19,6 @@ Doubts = tuple[list[str], list[str]]  # reasons not to trust draws, and not to q
 
 _GRADIENTS = 10_000  # about, where 37 parameters are free
 _FEWEST = 0.2  # importance efficiency below which the copy is a poor one
-_LARGEST_ERROR = 0.2  # of log Z
 
 
 class Emulator(Method):
@@ -93,7 +92,7 @@ class Emulator(Method):
             log_z: log Z and its error.
             on_likelihood: whether the exact chains moved on the likelihood itself, too.
         """
-        from gammasky.engine.infer.verdict import chain_doubts, chain_numbers, judged, weight_numbers
+        from gammasky.engine.infer.verdict import chain_doubts, chain_numbers, evidence_doubts, judged, weight_numbers
 
         of_copy = Emulator.on_copy(weights, test)
         numbers = {"the evidence": log_z.log_z, "the error of the evidence": log_z.log_z_error}
@@ -108,8 +107,7 @@ class Emulator(Method):
             numbers["the coverage by the copy"] = test.coverage
             fine = f"copy and likelihood agree, and so do exact chains, in all {len(found)} numbers that are quoted"
         trouble, doubts = joined(of_copy, Emulator.on_draws(weights, mixed, low), chain_doubts(found))
-        if log_z.log_z_error > _LARGEST_ERROR:
-            doubts.append(f"log Z has an error of {log_z.log_z_error:.2f}, above {_LARGEST_ERROR}")
+        doubts += evidence_doubts(log_z.log_z_error)
         return judged(numbers, trouble, doubts, fine, {"method": "auto"})  # chains besides, and log Z of both
 
     @staticmethod

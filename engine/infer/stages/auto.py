@@ -157,7 +157,7 @@ class AutoStage(Stage):
         return replace(
             chains,
             method=self.name,
-            verdict=Auto.verdict(chains.verdict, self._trouble, different, log_z, len(numbers)),
+            verdict=Auto.verdict(chains.verdict, self._trouble, different, log_z, len(numbers), self.settings.seed),
             diagnostics=diagnostics,
             stages=self._stages(numbers, {**chains.diagnostics, **evidence}, chains.seconds),
             laplace=self.laplace,

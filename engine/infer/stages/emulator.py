@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 _PIECES, _MORE = 300, 100  # of a fit that learns in four rounds and two tests; others take more, or a few less
+_OF_COPY = ("k_hat", "efficiency", "coverage", "coverage_error", "missed")  # what chains on the likelihood do not need
 
 
 class EmulatorStage(Stage):
@@ -151,4 +152,5 @@ class EmulatorStage(Stage):
             laplace=self.laplace,
             chains=GROUPS,
             seconds=self.seconds,
+            told_only=_OF_COPY if emulation.chains.on_likelihood else (),
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gammasky.engine.infer import optimise
 from gammasky.engine.infer.agreement import Disagreement
 from gammasky.engine.infer.convergence import Convergence
 from gammasky.engine.infer.emulator.scouts import Forward
@@ -21,7 +23,9 @@ from gammasky.engine.infer.methods.nuts import Nuts
 from gammasky.engine.infer.methods.svi import Svi
 from gammasky.engine.infer.result import Fit
 from gammasky.engine.infer.settings import Settings
+from gammasky.engine.infer.stages import emulator as stages
 from gammasky.engine.infer.verdict import Verdict, in_python
+from tests.engine.infer.emulator import toys
 
 OPTIONS = Settings(method="nuts").resolved()
 GOOD = Importance(
@@ -117,7 +121,7 @@ WRONG = Disagreement("f", shift=0.4, below=0.05, above=0.2, size=3.75)
 def test_chains_in_place_of_an_emulator_are_judged_by_themselves() -> None:
     agree = "chains and emulator agree in all 12 numbers that are quoted"
     for chains, confirmed in ((SURE, [agree]), (UNSURE, [])):  # chains that have not mixed confirm nothing
-        verdict = Auto.verdict(chains, "not learnt", [], Evidence(-10.0, 0.01), 12)
+        verdict = Auto.verdict(chains, "not learnt", [], Evidence(-10.0, 0.01), 12, seed=3)
         assert (verdict.level, verdict.remedy) == (chains.level, chains.remedy)
         assert verdict.reasons == (*chains.reasons, "the emulator alone would not do: not learnt", *confirmed)
 
@@ -126,16 +130,28 @@ def test_chains_in_place_of_an_emulator_are_judged_by_themselves() -> None:
     ("different", "log_z", "last"),
     [
         ([WRONG], Evidence(-10.0, 0.01), "chains and emulator disagree in 1 of 12 numbers; f: 20% of the chains above"),
-        ([], Evidence(-10.0, 0.35), "log Z has an error of 0.35, above 0.2"),
         (None, None, "log Z is not known"),
     ],
 )
 def test_what_chains_say_of_an_emulator(
     different: list[Disagreement] | None, log_z: Evidence | None, last: str
 ) -> None:
-    verdict = Auto.verdict(SURE, "not learnt", different, log_z, 12)
+    verdict = Auto.verdict(SURE, "not learnt", different, log_z, 12, seed=3)
     assert verdict.level == "reliable"
     assert verdict.reasons[-1].startswith(last)
+
+
+def test_a_log_z_of_large_error_is_told_alike_by_the_emulator_and_in_its_place() -> None:
+    """It is quoted, so it makes a preview of either; worse chains stay what they are."""
+    vague, reason = Evidence(-10.0, 0.35), "log Z has an error of 0.35, above 0.2"
+    found = Auto.verdict(SURE, "not learnt", [], vague, 12, seed=3)
+    alone = by_emulator(log_z=(vague.log_z, vague.log_z_error))
+    assert (found.level, found.reasons[0]) == (alone.level, alone.reasons[0]) == ("preview", reason)
+    assert found.reasons[1] == SURE.reasons[0]
+    assert found.remedy == {"method": "auto", "seed": 4}
+    worse = Auto.verdict(UNSURE, "not learnt", [], vague, 12, seed=3)
+    assert (worse.level, worse.remedy) == (UNSURE.level, UNSURE.remedy)
+    assert worse.reasons[:2] == (UNSURE.reasons[0], reason)
 
 
 BAD = pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -279,6 +295,33 @@ def test_what_is_held_against_chains_on_the_likelihood(given: dict[str, Any], le
     verdict = by_emulator(**given, on_likelihood=True)
     assert (verdict.level, len(verdict.reasons)) == (level, 1)
     assert reason in verdict.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("weights", "tested"),
+    [
+        (replace(GOOD, k_hat=math.inf), TESTED),
+        (GOOD, replace(TESTED, coverage=math.inf, error=math.nan)),
+    ],
+)
+def test_a_whole_fit_by_chains_on_the_likelihood_needs_no_copy_that_is_right(
+    weights: Importance, tested: Forward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the verdict does not rest on, the fit does not hold against it; where it rests on the copy, it does."""
+    monkeypatch.setattr(stages, "evidence", lambda _: Evidence(-10.0, 0.04))
+    monkeypatch.setattr(stages, "low_at_optima", lambda *_: 0.0)
+    draws = np.zeros((400, 1))
+    for on_likelihood, level in ((True, "reliable"), (False, "unreliable")):
+        stage: Any = stages.EmulatorStage(toys.prior(1), Settings(), 400)
+        stage.start = optimise.Laplace(np.zeros(1), np.eye(1), 0.0, np.zeros(1))
+        stage.emulation = SimpleNamespace(
+            posterior=lambda: (draws, draws[:, 0], {"S": draws[:, 0]}), weights=weights, tests=[tested], found=chains(),
+            mixed=1.02, chains=SimpleNamespace(on_likelihood=on_likelihood, accepted=[0.9]), cost=10, rounds=[],
+            seconds={},
+        )  # fmt: skip
+        found = stage.finish()
+        assert found.verdict.level == level
+        assert replace(found, method="auto").verdict == found.verdict
 
 
 COVERS = Forward(coverage=0.01, error=0.02, missed=0.01, worst=4.0)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gammasky.engine.errors import DivergedFitError
 from gammasky.engine.infer.checkpoint import Checkpoint
 from gammasky.engine.infer.emulator import network as networks
 from gammasky.engine.infer.emulator.chains import CHAINS, ExactChains, weighed
@@ -151,6 +152,19 @@ def test_effective_sizes_are_those_of_single_chains() -> None:
     apart = draws + np.repeat([0.0, 0.5], CHAINS // 2)[:, None]
     assert of_short_chains(apart).r_hat > 1.02  # the variance of means, 1 / 16, is added: 1.034
     assert of_short_chains(draws + np.linspace(0.0, 1.5, 600)).r_hat > 1.05  # all on their way: 1.071
+
+
+def test_a_copy_that_is_not_finite_where_the_likelihood_is_has_run_away(target: Target, sampler: Sampler) -> None:
+    """Where there is no likelihood, nothing is asked of the copy."""
+    x = PLACE + WIDTH * np.random.default_rng(2).standard_normal((5, SIZE))
+    good = quadratic(target, 0.5)
+    bad = good._replace(network={**good.network, "b": jnp.full_like(good.network["b"], jnp.nan)})
+    assert np.isfinite(weighed(target, sampler, good, x)["log_weights"]).all()
+    message = "^the copy ran away: it is not finite at 5 of 5 draws at which the likelihood is; use `method='nuts'`$"
+    with pytest.raises(DivergedFitError, match=message):
+        weighed(target, sampler, bad, x)
+    nowhere = Target(Toy(SIZE, lambda z: jnp.nan * jnp.sum(z)))
+    assert (weighed(nowhere, sampler, bad, x)["log_weights"] == -np.inf).all()
 
 
 @pytest.fixture
