@@ -128,7 +128,7 @@ from gammasky.commands.watch import leave
 from gammasky.engine.interrupt import IN_ADVANCE
 print("said", end="")
 threading.Thread(target=time.sleep, args=({seconds},), name={name}).start()
-leave(130)
+leave({code})
 """
 
 
@@ -275,12 +275,17 @@ def test_another_error_comes_first() -> None:
         fails()
 
 
-@pytest.mark.parametrize(("name", "seconds", "waits"), [("IN_ADVANCE + '_0'", 60.0, False), ("'another'", 1.0, True)])
-def test_a_process_does_not_wait_for_what_is_compiled_in_advance(name: str, seconds: float, waits: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "code", "seconds", "waits"),
+    [("IN_ADVANCE + '_0'", 0, 60.0, False), ("'another'", 130, 60.0, False), ("'another'", 0, 1.0, True)],
+)
+def test_a_process_waits_neither_for_what_is_compiled_in_advance_nor_after_an_interrupt(
+    name: str, code: int, seconds: float, waits: bool
+) -> None:
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-P", "-c", LEAVING.format(name=name, seconds=seconds)],
+        [sys.executable, "-P", "-c", LEAVING.format(name=name, code=code, seconds=seconds)],
         stdout=subprocess.PIPE, text=True, timeout=50, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (130, "said")
+    assert (done.returncode, done.stdout) == (code, "said")
     assert (time.monotonic() - began >= seconds) == waits

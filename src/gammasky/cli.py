@@ -36,7 +36,7 @@ from gammasky.commands.schema import schema
 from gammasky.commands.simulate import simulate
 from gammasky.commands.study import study
 from gammasky.commands.tune import tune
-from gammasky.commands.watch import answered, leave
+from gammasky.commands.watch import INTERRUPTED, answered, leave
 from gammasky.engine.errors import GammaskyError
 
 FILE_REMEDIES = {
@@ -82,9 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # click turns EOFError into Abort too; that one is a bug here, since no command reads the terminal
         if isinstance(error.__cause__, EOFError):
             raise error.__cause__ from None
-        return _report("interrupted", 130)
+        return _report("interrupted", INTERRUPTED)
     except KeyboardInterrupt:
-        return _report("interrupted", 130)
+        return _report("interrupted", INTERRUPTED)
     except OSError as error:
         if error.errno not in FILE_REMEDIES:
             raise

@@ -16,6 +16,7 @@ import click
 from gammasky.engine.errors import GammaskyError
 from gammasky.engine.interrupt import IN_ADVANCE, asked, forget_all, is_own, noticed
 
+INTERRUPTED = 130  # exit code
 PATIENCE = 1.0  # seconds that a computation has to notice a signal
 _TELLING = (GammaskyError, OSError, click.ClickException, click.Abort, click.exceptions.Exit)
 _SHOW_CURSOR = b"\x1b[?25h"  # a progress bar hides it
@@ -74,11 +75,13 @@ def _watched() -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with an exit code; at once where programs are compiled for a fit that has ended.
+    """End the process with an exit code; at once after an interrupt, or where programs are compiled for a fit that has
+    ended.
 
-    Python would wait for them, and XLA would crash if the process ended under it by and by.
+    Python would wait for them, and XLA would crash if the process ended under it by and by. To take JAX down takes a
+    second and more.
     """
-    if any(thread.name.startswith(IN_ADVANCE) for thread in threading.enumerate()):
+    if code == INTERRUPTED or any(thread.name.startswith(IN_ADVANCE) for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -93,4 +96,4 @@ def _watch(reader: socket.socket) -> None:
         if not noticed.wait(PATIENCE):
             cursor = _SHOW_CURSOR if sys.stderr.isatty() else b""
             os.write(2, cursor + b"gammasky: error: interrupted\n")
-            os._exit(130)
+            os._exit(INTERRUPTED)
