@@ -139,13 +139,20 @@ def test_an_interrupt_waits_for_no_compiler(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_signal_is_heard_while_the_first_program_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    go_on, sent = threading.Event(), []
+    rehearse, rehearsed, go_on, first = ahead.rehearse, threading.Event(), threading.Event(), threading.Lock()
 
     def held(_lowered: Lowered) -> Any:
-        if not sent:  # a second signal would act at once
-            sent.append(os.kill(os.getpid(), signal.SIGINT))
+        rehearsed.wait(60.0)
+        if first.acquire(blocking=False):  # a second signal would act at once
+            time.sleep(0.5)
+            os.kill(os.getpid(), signal.SIGINT)
         go_on.wait(20.0)
 
+    def noted(model: Any) -> None:
+        rehearse(model)
+        rehearsed.set()
+
+    monkeypatch.setattr(ahead, "rehearse", noted)
     monkeypatch.setattr(Lowered, "compile", held)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), Interrupts(), compiled_ahead(toys.prior()):
