@@ -20,7 +20,7 @@ from scipy.stats import chi2, kstest
 
 import gammasky
 from gammasky.engine.infer.maximum.climbs import theta_of
-from gammasky.engine.infer.maximum.compare import compare
+from gammasky.engine.infer.maximum.likelihood_ratio import likelihood_ratio
 from gammasky.engine.infer.maximum.null import Null, read_null
 from gammasky.engine.model.simulate import LikelihoodSimulator
 
@@ -35,7 +35,7 @@ def statistics(model: gammasky.SkyModel, null: Null, point: dict, n: int, seed: 
     theta = {name: jnp.asarray(value) for name, value in point.items()}
     for number in range(n):
         sky = model.with_counts(simulator.draw(theta, seed=seed, first=number)[0])
-        found.append(compare(sky, null.plane, null.full, seed + number, near=start, loose=null.loose_axes))
+        found.append(likelihood_ratio(sky, null.plane, null.full, seed + number, near=start, loose=null.loose_axes))
     return found
 
 

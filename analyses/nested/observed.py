@@ -21,14 +21,14 @@ from gammasky.distributed.manifest import difference
 from gammasky.engine.errors import InputError
 from gammasky.engine.files import write_text
 from gammasky.engine.infer.maximum.climbs import Maximum
-from gammasky.engine.infer.maximum.compare import Comparison, compare
+from gammasky.engine.infer.maximum.likelihood_ratio import LikelihoodRatio, likelihood_ratio
 from gammasky.engine.infer.maximum.null import Null
 from gammasky.engine.model import SkyModel
 
 Floats = NDArray[np.float64]
 OBSERVED = "observed.json"
 ROUNDS = 3  # comparisons, from other starts each, which look for the maximum of the null
-_ANEW = 4  # stream of random numbers, beside those of `compare`
+_ANEW = 4  # stream of random numbers, beside those of `likelihood_ratio`
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class Observed:
     """What is known of the observed sky.
 
     Attributes:
-        comparison: the maxima, by the climbs that every simulated sky has.
+        ratio: the maxima, by the climbs that every simulated sky has.
         higher: log-likelihood [nat] that other climbs in the model have found beyond these.
     """
 
-    comparison: Comparison
+    ratio: LikelihoodRatio
     higher: float
 
 
@@ -61,8 +61,8 @@ def climbed(study: NestedStudy, model: SkyModel, null: Null, folder: Path) -> Ob
         NonFiniteLikelihoodError: the likelihood does not exist where it would be highest.
     """
 
-    def compared(seed: int, near: Floats | None = None) -> Comparison:
-        return compare(model, null.plane, null.full, seed, near=near, loose=null.loose_axes)
+    def compared(seed: int, near: Floats | None = None) -> LikelihoodRatio:
+        return likelihood_ratio(model, null.plane, null.full, seed, near=near, loose=null.loose_axes)
 
     rounds = [compared(study.seed + number) for number in range(1, ROUNDS + 1)]
     near = max((one.null for one in rounds), key=lambda maximum: maximum.log_likelihood).y.copy()
@@ -98,4 +98,4 @@ def _read(path: Path, folder: Path, about: dict[str, Any]) -> Observed:
     if before != about:
         what = difference(before, about)
         raise InputError(f"`out` {folder}: holds another test: {what}; choose another folder")
-    return Observed(Comparison(*parts), higher)
+    return Observed(LikelihoodRatio(*parts), higher)

@@ -13,8 +13,8 @@ from gammasky.analyses.nested.evidence import BayesFactor
 from gammasky.analyses.nested.statistics import PValue, chi_square, p_value
 from gammasky.analyses.nested.study import NestedStudy
 from gammasky.engine.infer.maximum.climbs import SAME_HEIGHT, Maximum, theta_of
-from gammasky.engine.infer.maximum.compare import Comparison
 from gammasky.engine.infer.maximum.ends import ends_of
+from gammasky.engine.infer.maximum.likelihood_ratio import LikelihoodRatio
 from gammasky.engine.infer.maximum.null import Null
 from gammasky.engine.model import SkyModel
 from gammasky.engine.model.priors import Slot
@@ -39,7 +39,7 @@ class NestedResult:
     study: NestedStudy
     model: SkyModel
     null: Null
-    observed: Comparison
+    observed: LikelihoodRatio
     rows: Sequence[Mapping[str, Any]]
     bayes_factor: BayesFactor | None
     higher: float = 0.0

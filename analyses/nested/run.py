@@ -56,7 +56,7 @@ def run_test(
     model, null = study.opened()
     with folder_made(out), folder_held(out):  # two that climb side by side would write to one file
         found = maxima_of_the_data(study, model, null, out, quiet=quiet)
-        truth = found.comparison.null.y.tolist()
+        truth = found.ratio.null.y.tolist()
         task = CompareSky(study.absolute(), tuple(truth))
         skies = run_skies(
             out / SKIES, task, [{"sky": number} for number in range(study.skies)], runner,
@@ -65,7 +65,7 @@ def run_test(
         )  # fmt: skip
         rows = [sky.row for sky in skies]
         factor = bayes_factor(study, model, null, out, quiet=quiet) if evidence else None
-        result = NestedResult(study, model, null, found.comparison, rows, factor, found.higher)
+        result = NestedResult(study, model, null, found.ratio, rows, factor, found.higher)
         write_report(result, out)
         return result
 

@@ -13,7 +13,7 @@ from gammasky.analyses.programs import share_programs
 from gammasky.analyses.sky_study import SkyTask
 from gammasky.distributed.member import Desk, Result, Row
 from gammasky.engine.infer.maximum.climbs import theta_of
-from gammasky.engine.infer.maximum.compare import compare
+from gammasky.engine.infer.maximum.likelihood_ratio import likelihood_ratio
 from gammasky.engine.infer.maximum.null import Null
 from gammasky.engine.infer.settings import Settings
 from gammasky.engine.model import SkyModel
@@ -66,7 +66,7 @@ class CompareSky(SkyTask):
             model = kept.model.with_counts(counts)
         share_programs(model, Settings(), desk.lanes)
         seed, null = study.seed + number, kept.null
-        found = compare(model, null.plane, null.full, seed, near=truth, loose=null.loose_axes)
+        found = likelihood_ratio(model, null.plane, null.full, seed, near=truth, loose=null.loose_axes)
         row: Row = {
             "ts": found.ts,
             "log_likelihood_null": found.null.log_likelihood,

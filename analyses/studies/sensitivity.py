@@ -106,7 +106,7 @@ def run_sensitivity(settings: Sensitivity, out: Path, runner: Runner, *, quiet: 
     model, null = study.opened()
     name, without = _fixed_number(null)
     points = _signals(settings, model, null, name, without)
-    data = maxima_of_the_data(study, model, null, out, quiet=quiet).comparison
+    data = maxima_of_the_data(study, model, null, out, quiet=quiet).ratio
     truth, axes = tuple(data.null.y.tolist()), [*axes_of(model.latent.slots[name]), *null.loose_axes]
     places = {}
     for strength, point in points.items():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gammasky.engine.errors import NonFiniteLikelihoodError
 from gammasky.engine.infer.climb import BATCH
 from gammasky.engine.infer.maximum.climbs import Start, climb_all, highest, random_starts
-from gammasky.engine.infer.maximum.compare import RESOLUTION
+from gammasky.engine.infer.maximum.likelihood_ratio import RESOLUTION
 from gammasky.engine.infer.maximum.plane import Plane
 from gammasky.engine.model import Density
 

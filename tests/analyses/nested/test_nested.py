@@ -26,8 +26,8 @@ from gammasky.analyses.nested.statistics import chi_square, p_value, require_eno
 from gammasky.analyses.nested.task import CompareSky
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.climbs import SAME_HEIGHT, Maximum, theta_of
-from gammasky.engine.infer.maximum.compare import Comparison, compare
 from gammasky.engine.infer.maximum.ends import ends_of
+from gammasky.engine.infer.maximum.likelihood_ratio import LikelihoodRatio, likelihood_ratio
 from gammasky.engine.infer.maximum.null import read_null
 from gammasky.engine.model.simulate import build_simulator
 
@@ -144,20 +144,22 @@ def test_the_observed_sky_is_climbed_like_every_other(
     """What only more climbs have found is said, and does not count: skies of the null have no more than one round."""
     result = done[1]
     null = result.null
-    again = compare(result.model, null.plane, null.full, study.seed, near=result.observed.null.y, loose=null.loose_axes)
+    again = likelihood_ratio(
+        result.model, null.plane, null.full, study.seed, near=result.observed.null.y, loose=null.loose_axes
+    )
     np.testing.assert_allclose(result.ts, again.ts, rtol=1e-6)
     assert result.higher < SAME_HEIGHT
     assert not any("Other climbs" in told for told in result.warnings())
 
-    def luckier(*args: Any, near: Any = None, **options: Any) -> Comparison:
-        found = compare(*args, near=near, **options)
+    def luckier(*args: Any, near: Any = None, **options: Any) -> LikelihoodRatio:
+        found = likelihood_ratio(*args, near=near, **options)
         if near is not None:
             return found
         return replace(found, full=replace(found.full, log_likelihood=found.full.log_likelihood + 3.0))
 
-    monkeypatch.setattr(observed, "compare", luckier)
+    monkeypatch.setattr(observed, "likelihood_ratio", luckier)
     lucky = observed.climbed(study, result.model, null, tmp_path)
-    np.testing.assert_allclose(lucky.comparison.ts, result.ts, rtol=1e-6)
+    np.testing.assert_allclose(lucky.ratio.ts, result.ts, rtol=1e-6)
     assert observed.known(study, result.model, null, tmp_path).higher == lucky.higher > 2.9
     told = replace(result, higher=lucky.higher).warnings()
     assert any(text.startswith("Other climbs came 3.00 nat higher in the model, a TS larger by 6.00.") for text in told)
@@ -278,12 +280,12 @@ def test_no_climb_begins_at_what_others_have_found_in_the_model(
     assert null.loose == ("mix",)
     found = null.plane.nearest(np.full(model.n_latent, 0.123))
 
-    def compared(*_: Any, near: Any = None, **_options: Any) -> Comparison:
+    def compared(*_: Any, near: Any = None, **_options: Any) -> LikelihoodRatio:
         began.append(near)
         highest = Maximum(-1.0, found, null.plane.points(found), 1, 1)
-        return Comparison(highest, highest)
+        return LikelihoodRatio(highest, highest)
 
-    monkeypatch.setattr(observed, "compare", compared)
+    monkeypatch.setattr(observed, "likelihood_ratio", compared)
     for _ in range(2):
         observed.climbed(replace(study, null=("without smooth",)), model, null, tmp_path)
     first, second = (near for near in began if near is not None)
@@ -299,7 +301,7 @@ def test_skies_of_photons_are_of_the_null_too(study: NestedTest, tmp_path: Path)
 
 
 def test_an_interrupt_keeps_what_is_done(study: NestedTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    call = task_module.compare
+    call = task_module.likelihood_ratio
     calls: list[int] = []
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
@@ -308,7 +310,7 @@ def test_an_interrupt_keeps_what_is_done(study: NestedTest, tmp_path: Path, monk
             raise KeyboardInterrupt
         return call(*arguments, **options)
 
-    monkeypatch.setattr(task_module, "compare", interrupted)
+    monkeypatch.setattr(task_module, "likelihood_ratio", interrupted)
     with pytest.raises(KeyboardInterrupt):
         study.run(tmp_path / "out", address=None, quiet=True)
     assert len(list((tmp_path / "out" / "skies" / "members").glob("*.npz"))) == 1

@@ -15,7 +15,7 @@ from gammasky.analyses.ensemble.datasets import data_identity
 from gammasky.cli import main
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.climbs import theta_of
-from gammasky.engine.infer.maximum.compare import compare
+from gammasky.engine.infer.maximum.likelihood_ratio import likelihood_ratio
 from gammasky.engine.infer.maximum.null import read_null
 from gammasky.engine.infer.maximum.profile import profile
 from gammasky.engine.infer.maximum.quantity import read_quantity
@@ -67,7 +67,7 @@ def test_expected_counts_are_those_of_the_model_and_their_likelihood_is_highest_
     np.testing.assert_allclose(model.log_likelihood(model.point(TRUTH)), expected, rtol=1e-12)
 
     null = read_null(["S_peak = 0"], model)
-    found = compare(model, null.plane, null.full, seed=0)
+    found = likelihood_ratio(model, null.plane, null.full, seed=0)
     theta = theta_of(model, found.full.x)
     np.testing.assert_allclose([theta[name] for name in TRUTH], list(TRUTH.values()), rtol=1e-5)
     np.testing.assert_allclose(found.full.log_likelihood, expected, rtol=1e-9)

@@ -15,7 +15,7 @@ from scipy.special import gammaln
 
 from gammasky.engine.errors import InputError
 from gammasky.engine.infer.maximum.climbs import theta_of
-from gammasky.engine.infer.maximum.compare import compare
+from gammasky.engine.infer.maximum.likelihood_ratio import likelihood_ratio
 from gammasky.engine.infer.maximum.nested_model import nested_spec
 from gammasky.engine.infer.maximum.null import Null, read_null
 from gammasky.engine.model import SkyModel, model_from_table
@@ -82,7 +82,7 @@ def test_the_test_statistic_is_that_of_an_independent_optimiser(
     null: str, limits_null: list[tuple[float, float]], limits_full: list[tuple[float, float]], smooth: SkyModel
 ) -> None:
     read = read_null([null], smooth)
-    found = compare(smooth, read.plane, read.full, seed=3)
+    found = likelihood_ratio(smooth, read.plane, read.full, seed=3)
     expected = 2 * (highest(smooth, limits_full) - highest(smooth, limits_null))
     assert expected > 0.5
     np.testing.assert_allclose(found.ts, expected, rtol=1e-5)
@@ -93,7 +93,7 @@ def test_the_test_statistic_is_that_of_an_independent_optimiser(
 def test_two_parameters_of_different_supports_are_set_equal(smooth: SkyModel) -> None:
     """Along the line S_flat = S_peak the closed form of one norm holds: sum of counts over sum of templates."""
     read = read_null(["S_peak = S_flat"], smooth)
-    found = compare(smooth, read.plane, read.full, seed=0)
+    found = likelihood_ratio(smooth, read.plane, read.full, seed=0)
     theta = theta_of(smooth, found.null.x)
     both = templates(smooth).sum(axis=0)
     expected = np.sum(smooth.pixels.counts) / both.sum()
@@ -109,7 +109,7 @@ def test_a_norm_of_zero_is_within_the_model_that_it_is_compared_with(smooth: Sky
     counts = np.round(30 - 25 * templates(smooth)[1] / templates(smooth)[1].max()).astype(int)
     model = smooth.with_counts(counts)
     read = read_null(["S_peak = 0"], model)
-    found = compare(model, read.plane, read.full, seed=1)
+    found = likelihood_ratio(model, read.plane, read.full, seed=1)
     assert found.ts == 0.0
     assert theta_of(model, found.full.x)["S_peak"] == 0.0
     low, _ = read.full.at_ends(found.full.y)
@@ -121,7 +121,7 @@ def test_a_norm_between_zero_and_its_prior_is_within_that_model_too(tiny_files: 
     parameters = {**SMOOTH["parameters"], "S_peak": {"prior": "uniform", "low": 5.0, "high": 8.0}}
     model = SkyModel(model_from_table({**SMOOTH, "parameters": parameters}), Dataset.open(tiny_files / "sky"))
     read = read_null(["S_peak = 0"], model)
-    found = compare(model, read.plane, read.full, seed=1)
+    found = likelihood_ratio(model, read.plane, read.full, seed=1)
     expected = 2 * (highest(model, [(0.5, 20.0), (0.0, 8.0)]) - highest(model, [(0.5, 20.0), (0.0, 0.0)]))
     np.testing.assert_allclose(found.ts, expected, rtol=1e-5)
     assert 0.0 < theta_of(model, found.full.x)["S_peak"] < 5.0
@@ -242,7 +242,7 @@ def test_what_is_used_elsewhere_or_has_a_share_of_a_list_keeps_its_meaning(tiny_
 
 
 def test_one_seed_gives_one_result(tiny_model: SkyModel, of_sources: Null) -> None:
-    first, second = (compare(tiny_model, of_sources.plane, of_sources.full, seed=5) for _ in range(2))
+    first, second = (likelihood_ratio(tiny_model, of_sources.plane, of_sources.full, seed=5) for _ in range(2))
     np.testing.assert_array_equal(first.full.x, second.full.x)
     assert first.ts == second.ts
 
@@ -251,7 +251,7 @@ def test_the_truth_is_one_of_the_starts(
     tiny_model: SkyModel, of_sources: Null, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A start that is told is used, in the smaller model and in the larger one."""
-    from gammasky.engine.infer.maximum import compare as module
+    from gammasky.engine.infer.maximum import likelihood_ratio as module
 
     seen: list[Any] = []
     climb_all = module.climb_all
@@ -262,6 +262,6 @@ def test_the_truth_is_one_of_the_starts(
 
     monkeypatch.setattr(module, "climb_all", noting)
     near = of_sources.plane.nearest(np.array([0.31, 0.0, 0.62]))
-    compare(tiny_model, of_sources.plane, of_sources.full, seed=5, near=near)
+    likelihood_ratio(tiny_model, of_sources.plane, of_sources.full, seed=5, near=near)
     assert any(start.plane is of_sources.plane and np.array_equal(start.y, near) for start in seen)
     assert sum(start.y[0] == 0.31 for start in seen if start.plane is of_sources.full) == 1

@@ -18,7 +18,7 @@ RESOLUTION = 1e-3  # of a test statistic: what two climbs to one maximum may lea
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class LikelihoodRatio:
     """The maxima of a model and of one that is nested in it.
 
     Attributes:
@@ -35,9 +35,9 @@ class Comparison:
         return difference if difference >= RESOLUTION else 0.0
 
 
-def compare(
+def likelihood_ratio(
     model: Density, null: Plane, full: Plane, seed: int, near: Floats | None = None, loose: Sequence[int] = ()
-) -> Comparison:
+) -> LikelihoodRatio:
     """Find the highest likelihood in a plane and in the larger one that holds it.
 
     Half of the first eight climbs, all side by side, are in each plane, from the best of random points. Then each of
@@ -73,7 +73,7 @@ def compare(
     high = highest(full, np.append(heights[n_null:], further[1:]), np.concatenate([y[n_null:], places[1:]]))
     if low.log_likelihood > high.log_likelihood:  # the null is part of the model, also where it is its far end
         high = replace(high, log_likelihood=low.log_likelihood, y=full.nearest(low.x), x=low.x)
-    return Comparison(low, high)
+    return LikelihoodRatio(low, high)
 
 
 def _drawn_anew(plane: Plane, x: Floats, axes: NDArray[np.bool_], n: int, seed: Sequence[int]) -> Floats:
