@@ -22,6 +22,7 @@ import optax
 from numpy.typing import NDArray
 
 from gammasky.engine.errors import DivergedFitError
+from gammasky.engine.infer.clipping import clip_by_norm, norm_of
 from gammasky.engine.infer.emulator.copy import Copy, log_density
 from gammasky.engine.infer.emulator.target import Target
 from gammasky.engine.infer.emulator.training import schedule
@@ -57,7 +58,7 @@ class CopyFit:
         self.target, self._used = target, settings.resolved()
         self.guide = GUIDES[settings.guide].sized(target.size, self._used)
         self._key = jax.random.key(settings.seed)
-        self._adam = optax.chain(optax.clip_by_global_norm(_LARGEST_NORM), optax.scale_by_adam(b2=_MEMORY))
+        self._adam = optax.chain(clip_by_norm(_LARGEST_NORM), optax.scale_by_adam(b2=_MEMORY))
         shape = tuple(self._used.get(name) for name in ("guide", "layers", "width", "particles"))
         self.draws = GuideDraws(target.model, shape[:3], self.guide, target.coordinates, self._key)
         self._steps = target.model.program(("svi on the copy", shape), lambda: jax.jit(self._run_steps))
@@ -127,7 +128,7 @@ class CopyFit:
             rows = jax.random.randint(of_rows, (particles,), 0, len(x))
             of_guide = jax.value_and_grad(self._loss, has_aux=True)
             (_, elbo), slope = of_guide(state["guide"], arrays, copy, state["frame"], x[rows], of_draws)
-            finite = jnp.isfinite(optax.tree.norm(slope)) & jnp.isfinite(elbo)
+            finite = jnp.isfinite(norm_of(slope)) & jnp.isfinite(elbo)
             change, optimiser = self._adam.update(slope, state["optimiser"])
             size = rate * schedule(state["step"], total, _WARM_UP, _FINAL_RATE)
             guide = jax.tree.map(lambda part, by: part - size.astype(part.dtype) * by, state["guide"], change)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gammasky.engine.infer.clipping import clip_by_norm
 from gammasky.engine.infer.emulator import network as networks
 from gammasky.engine.infer.emulator.copy import Copy
 from gammasky.engine.infer.emulator.design import Design
@@ -52,9 +53,7 @@ def _optimiser() -> Any:
     import optax
 
     decays = lambda network: {name: name.startswith("weights") for name in network}  # noqa: E731
-    return optax.chain(
-        optax.clip_by_global_norm(10.0), optax.scale_by_adam(b2=0.99), optax.add_decayed_weights(_DECAY, decays)
-    )
+    return optax.chain(clip_by_norm(10.0), optax.scale_by_adam(b2=0.99), optax.add_decayed_weights(_DECAY, decays))
 
 
 def _run(
