@@ -141,5 +141,6 @@ class ProfileResult:
             "upper_limit": found.upper_limit(self.study.level),
             "grid": self.grid.tolist(),
             "limits": None if self.limits is None else self.limits.plain(),
+            "higher": self.higher,
             "warnings": self.warnings(),
         }

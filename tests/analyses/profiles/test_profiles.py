@@ -253,8 +253,10 @@ def test_the_observed_sky_is_climbed_like_every_other(
     assert kept is not None
     assert kept.statistics is not None
     assert kept.statistics.higher == found.statistics.higher > 2.9
-    told = replace(result, higher=3.0).warnings()
+    lucky_result = replace(result, higher=3.0)
+    told = lucky_result.warnings()
     assert any(text.startswith("The climbs of the profile came 3.00 nat higher") for text in told)
+    assert lucky_result.summary()["higher"] == 3.0
 
 
 def test_finished_skies_are_not_done_again(
