@@ -18,7 +18,7 @@ import tomli_w
 from gammasky.cli import main
 from gammasky.engine.errors import InputError
 from gammasky.engine.folders import folder_made
-from gammasky.engine.infer import read_posterior, run, svi
+from gammasky.engine.infer import outputs, read_posterior, run, svi
 from gammasky.engine.infer.outputs import CHECKPOINT, POSTERIOR
 from gammasky.engine.infer.run import fit
 from gammasky.engine.infer.settings import Settings
@@ -112,6 +112,21 @@ def test_a_checkpoint_that_is_there_is_replaced_only_if_asked_for(tmp_path: Path
     with pytest.raises(InputError, match="this fit has seed=1, got 0"):
         fit(model, first, folder=tmp_path, resume=True)
     fit(model, other, folder=tmp_path, resume=True)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_command_line_replaces_a_checkpoint_only_if_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(outputs, "write_outputs", lambda *_, **__: None)
+    line = ["fit", "model.toml", "--data", "sky/dataset.toml", "--method", "laplace", "--quiet", "--out", "out"]
+    assert main(line) == 0
+    kept = Path("out", CHECKPOINT).read_bytes()
+    assert main([*line, "--seed", "1"]) == 2
+    assert "holds an unfinished fit; use --resume or --overwrite" in capsys.readouterr().err
+    assert Path("out", CHECKPOINT).read_bytes() == kept
+    assert main([*line, "--seed", "1", "--overwrite"]) == 0
+    assert Path("out", CHECKPOINT).read_bytes() != kept
 
 
 @pytest.mark.parametrize(
