@@ -104,8 +104,13 @@ class Beside(Square):
         return result
 
 
+@dataclass(frozen=True)
 class BadNodes(Square):
-    """One node cannot load the task, on another one it fails: each says so in its environment."""
+    """One node cannot load the task, on another one it fails: each says so in its environment. No result can be stored
+    while there is a file `full`.
+    """
+
+    full: str = ""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if os.environ.get("NODE") == "bare":
@@ -115,7 +120,10 @@ class BadNodes(Square):
     def __call__(self, spec: dict[str, Any], desk: Desk) -> Result:
         if os.environ.get("NODE") == "broken":
             raise RuntimeError("the device is broken")
-        return super().__call__(spec, desk)
+        result = super().__call__(spec, desk)
+        if Path(self.full).is_file():
+            raise OSError(28, "No space left on device", str(desk.folder))
+        return result
 
 
 @dataclass(frozen=True)

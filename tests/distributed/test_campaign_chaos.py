@@ -1,4 +1,4 @@
-"""A campaign on a cluster that loses nodes and workers all the time: every member is done, and once."""
+"""A campaign on a cluster that loses nodes and workers all the time, and has a full disk: each member is done once."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ from gammasky.distributed.runners.ray import RayRunner
 from gammasky.distributed.status import read_running
 from gammasky.distributed.store import Store
 from gammasky.engine import interrupt
+from gammasky.engine.errors import GammaskyError
 
-MEMBERS, EVENTS, NODES = 80, 20, 4
+MEMBERS, EVENTS, NODES = 80, 18, 4
+FULL_AT = 2  # the event at which the disk is full: early, for fits must end to notice
 MOST_GIVEN_UP = 3
 HEALTH = {
     "health_check_initial_delay_ms": 1000,
@@ -73,13 +75,13 @@ def new_node(cluster: Any, **options: Any) -> tuple[Any, int]:
 
 
 class Chaos:
-    """Kills workers and replaces nodes, EVENTS times; notes what was stored and begun before each."""
+    """Kills workers, replaces nodes, once fills the disk, EVENTS times; notes what was stored and begun before each."""
 
-    def __init__(self, cluster: Any, bad: Sequence[Any], folder: Path, log: Path) -> None:
-        self._cluster, self._folder, self._log = cluster, folder, log
+    def __init__(self, cluster: Any, bad: Sequence[Any], folder: Path, log: Path, full: Path) -> None:
+        self._cluster, self._folder, self._log, self._full = cluster, folder, log, full
         self._bad = bad
         self.seen: list[tuple[set[str], int]] = []
-        self.killed = self.replaced = self.given_up = 0
+        self.killed = self.replaced = self.filled = self.given_up = 0
 
     def reign(self, campaign: Future[Tally]) -> None:
         rng = random.Random(4)
@@ -89,7 +91,9 @@ class Chaos:
             time.sleep(rng.uniform(0.1, 0.5))
             stored = {path.stem for path in (self._folder / "members").glob("[!.]*")}
             self.seen.append((stored, len(self._log.read_text().split())))
-            if rng.random() < 0.3:
+            if len(self.seen) - 1 == FULL_AT:
+                self._fill()
+            elif rng.random() < 0.3:
                 self._replace(rng)
             else:
                 self._kill(rng)
@@ -99,6 +103,14 @@ class Chaos:
         self._cluster.remove_node(rng.choice(nodes), allow_graceful=False)
         self.given_up += new_node(self._cluster, wait=False)[1]
         self.replaced += 1
+
+    def _fill(self) -> None:
+        """Until the campaign has ended for it, and somebody has made room."""
+        self._full.touch()
+        end = time.monotonic() + 60
+        while self._full.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        self.filled += not self._full.exists()
 
     def _kill(self, rng: random.Random) -> None:
         end = time.monotonic() + 20
@@ -125,17 +137,20 @@ def test_every_member_once_whatever_is_lost(
 ) -> None:
     monkeypatch.setattr(driver, "BACKOFF_SECONDS", 0.2)
     monkeypatch.setattr(driver, "ATTEMPTS", EVENTS)  # where few members are left, all that comes hits the same ones
-    rng, over = random.Random(5), tmp_path / "over"
+    rng, over, full = random.Random(5), tmp_path / "over", tmp_path / "full"
     specs = [{"number": n, "do": "sleep", "seconds": rng.uniform(0.5, 1.0)} for n in range(MEMBERS)]
     for spec in specs[-NODES:]:  # however fast the machine, the campaign outlasts the chaos
         spec["until"] = str(over)
     members = [Member(f"n{spec['number']}", spec, {}, 1.0) for spec in specs]
-    chaos = Chaos(*cluster, tmp_path / "campaign", tmp_path / "log")
-    task, ends = tasks.BadNodes(str(tmp_path / "log")), threading.Event()
+    chaos = Chaos(*cluster, tmp_path / "campaign", tmp_path / "log", full)
+    task, ends = tasks.BadNodes(str(tmp_path / "log"), str(full)), threading.Event()
 
     def begin() -> Tally:
         with interrupt.heeding(ends):
-            return run(members, task=task, runner=RayRunner())
+            with pytest.raises(GammaskyError, match=r"no room for results: OSError: \[Errno 28\]"):
+                run(members, task=task, runner=RayRunner())
+            full.unlink()
+            return run(members, task=task, runner=RayRunner(), resume=True)
 
     with ThreadPoolExecutor(1) as pool:  # Ray starts nodes in the main thread only
         campaign = pool.submit(begin)
@@ -151,9 +166,11 @@ def test_every_member_once_whatever_is_lost(
         path.read_text() for path in Places(tmp_path / "campaign").failed.iterdir()
     ]
     said = [line for line in capsys.readouterr().err.splitlines() if "is set apart" in line]
-    assert len(said) == 1
-    assert "set apart: task: a worker cannot load it: ModuleNotFoundError: No module named 'gammasky'" in said[0]
-    assert chaos.killed + chaos.replaced == EVENTS
+    assert len(said) == 2  # once in each run
+    why = "set apart: task: a worker cannot load it: ModuleNotFoundError: No module named 'gammasky'"
+    assert all(why in line for line in said)
+    assert chaos.filled == 1
+    assert chaos.killed + chaos.replaced + chaos.filled == EVENTS
     assert min(chaos.killed, chaos.replaced) >= 3
     rows = read_rows(tmp_path / "campaign")
     assert [row["square"] for row in rows] == [n**2 for n in range(MEMBERS)]
