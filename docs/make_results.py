@@ -131,7 +131,10 @@ def _section(study: Study) -> Iterator[str]:
     yield f"{len(rows)} {'fit' if len(rows) == 1 else 'fits'}: {', '.join(f'{n} *{name}*' for name, n in verdicts)};"
     gradients, seconds = (_column(rows, name) for name in ("gradients", "fit_seconds"))
     yield f"{np.median(gradients):,.0f} gradients and {np.median(seconds):.0f} s of a fit in the median.\n"
-    yield from _skies(study) if study.skies is not None else _members(rows)
+    if study.skies is not None:
+        yield from _skies(study)
+    else:
+        yield from _by_seed(rows) if _repeats(rows) else _members(rows)
     yield from _shape(study)
     yield from _effects(study)
     yield from _sensitivities(study)
@@ -157,6 +160,32 @@ def _members(rows: list[Row]) -> Iterator[str]:
         yield f"| {name} | {log_z} | {below} | {_interval(row)} |"\
             f" {_with_sd(row, 'excess_flux')} | {_with_sd(row, 'smooth_flux')} | {_with_sd(row, 'f_bulge_ps')} |"\
             f" {row['verdict']} |"  # fmt: skip
+
+
+def _repeats(rows: list[Row]) -> bool:
+    """Whether the members are fits of the same models by several seeds."""
+    return len({row.get("axis.seed", "") for row in rows}) > 1
+
+
+def _by_seed(rows: list[Row]) -> Iterator[str]:
+    """A line for all seeds of a model: the median of each number, and the standard deviation from seed to seed."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        others = [value for name, value in row.items() if name.startswith("axis.") and name != "axis.seed"]
+        groups.setdefault(", ".join(others), []).append(row)
+    yield "| model | seeds | reliable | gradients, largest | log Z | point-source fraction | flux of the excess |"
+    yield "| --- | ---: | ---: | --- | --- | --- | --- |"
+    for model, of_model in groups.items():
+        reliable = sum(row["verdict"] == "reliable" for row in of_model)
+        gradients = _column(of_model, "gradients")
+        fraction = " / ".join(_repeated(of_model, f"ps_fraction_{q}") for q in ("q05", "q50", "q95"))
+        yield f"| {model} | {len(of_model)} | {reliable} | {np.median(gradients):,.0f}, {gradients.max():,.0f} |"\
+            f" {_repeated(of_model, 'log_z')} | {fraction} | {_repeated(of_model, 'excess_flux_mean')} |"  # fmt: skip
+
+
+def _repeated(rows: list[Row], name: str) -> str:
+    values = _column(rows, name)
+    return f"{np.median(values):.2f} ± {values.std(ddof=1):.2f}"
 
 
 def _skies(study: Study) -> Iterator[str]:

@@ -19,7 +19,7 @@ from gammasky.distributed.campaign import read_manifest, read_rows
 # those of one structure one after the other, before the next
 ORDER = [
     "fiducial", "priors", "prior_sensitivity", "breaks", "diffuse", "mismodelling", "morphology", "injection",
-    "masks", "hemispheres", "fields", "calibration", "sensitivity",
+    "masks", "hemispheres", "fields", "seeds", "calibration", "sensitivity",
 ]  # fmt: skip
 
 
