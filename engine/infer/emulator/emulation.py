@@ -259,7 +259,7 @@ class Emulation:
         if astray.size:  # some of all depths; and walkers go on from draws of weight
             light, surprise = astray[:: -(-astray.size // HEAVIEST)], 1.0
             self.walkers = {**self.walkers, "cold": x[self.weights.resampled(CHAINS, self._seed())]}
-        yield from self._learn(x[np.concatenate([order[:HEAVIEST], light])], floor=True)
+        yield from self._learn(x[np.concatenate([order[:HEAVIEST], light])], floor=astray.size > 0)
         yield from self._train(self._steps(LAST_STEPS, surprise))
         self.phase = "draw_pool"
 

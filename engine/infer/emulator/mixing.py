@@ -11,6 +11,7 @@ from gammasky.engine.infer.emulator.sampling import CHAINS, GROUPS
 Floats = NDArray[np.float64]
 SLOW, MIXED = 1.05, 1.1  # R-hat from which on chains on the copy need excursions, and do not mix
 ASTRAY, FAR = 0.02, 20.0  # share of a pool that is astray, and how far a log weight then is below the mean's [nat]
+EVEN = 0.1  # effective size of the others, as a share of the pool, from which on it makes sense to say so
 FARTHEST = 4.0  # widths from the middle up to which a value counts for R-hat
 
 
@@ -43,12 +44,15 @@ def _of_values(values: Floats) -> float:
 def strays(log_weights: Floats) -> NDArray[np.int64]:
     """Find the draws of a copy that lie where the truth is not, the lightest last; if they are few, none.
 
-    A copy may have a mode of its own, where it was never taught. Draws of one that is only inaccurate do not get there.
+    A copy may have a mode of its own, where it was never taught, and be right elsewhere: the weights of all other draws
+    are even. Where they are not, the copy is right nowhere yet, and draws of little weight say nothing.
     """
     known = np.isfinite(log_weights)
     low = known & (log_weights < np.logaddexp.reduce(log_weights[known]) - np.log(len(log_weights)) - FAR)
+    others = np.exp(log_weights[known & ~low] - log_weights[known & ~low].max())
+    even = others.sum() ** 2 / (others**2).sum() > EVEN * len(log_weights)
     order = np.argsort(-log_weights, kind="stable")
-    return order[low[order]] if low.mean() > ASTRAY else order[:0]
+    return order[low[order]] if low.mean() > ASTRAY and even else order[:0]
 
 
 def of_short_chains(draws: Floats) -> Convergence:

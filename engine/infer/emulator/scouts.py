@@ -78,11 +78,11 @@ class Forward:
     @classmethod
     def of(cls, log_ratios: Floats) -> Forward:
         """From log(truth / copy) (iterations, chains), normalised."""
-        ratios = np.exp(-log_ratios)
-        by_chain = ratios.mean(axis=0)
+        highest = float(-log_ratios.min())  # in units of which a copy that is low everywhere is still a number
+        by_chain = np.exp(-log_ratios - highest).mean(axis=0)
         mean = float(by_chain.mean())
         error = float(by_chain.std(ddof=1) / np.sqrt(len(by_chain)) / mean)
-        return cls(float(np.log(mean)), error, float((log_ratios > MISSED).mean()), float(log_ratios.max()))
+        return cls(float(np.log(mean)) + highest, error, float((log_ratios > MISSED).mean()), float(log_ratios.max()))
 
     def doubts(self, of: str, most_missed: float) -> tuple[list[str], list[str]]:
         """Say what this holds against `of`, the copy or a guide: why not to trust its draws, and why to doubt them.
