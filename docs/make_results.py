@@ -69,13 +69,13 @@ def main() -> None:
 
 
 def _keep(name: str, folder: Path) -> None:
-    """The tables and figures of a study; what is an effect between fits of one sky is none between skies."""
-    made_of_skies = read_study(name).skies is not None
+    """The tables and figures of a study; what is an effect between fits of one sky is none between skies, nor seeds."""
+    without_effects = read_study(name).skies is not None or "seed" in (read_study(name).ensemble or {}).get("axes", {})
     for source, kind in KEPT.items():
-        if (folder / source).is_file() and not (made_of_skies and kind == "effects"):
+        if (folder / source).is_file() and not (without_effects and kind == "effects"):
             shutil.copyfile(folder / source, TABLES / f"{name}_{kind}.csv")
     for source in DRAWN:
-        if (folder / source).is_file() and not (made_of_skies and "effects" in source):
+        if (folder / source).is_file() and not (without_effects and "effects" in source):
             shutil.copyfile(folder / source, FIGURES / f"{name}_{Path(source).name}")
     made = {file.parent.name: tomllib.loads(file.read_text()) for file in folder.glob("skies/*/sky_0000.toml")}
     norms = {truth: sky["truth"]["S_gce"] for truth, sky in made.items() if "S_gce" in sky["truth"]}
