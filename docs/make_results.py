@@ -70,7 +70,8 @@ def main() -> None:
 
 def _keep(name: str, folder: Path) -> None:
     """The tables and figures of a study; what is an effect between fits of one sky is none between skies, nor seeds."""
-    without_effects = read_study(name).skies is not None or "seed" in (read_study(name).ensemble or {}).get("axes", {})
+    study = read_study(name)
+    without_effects = study.skies is not None or "seed" in (study.ensemble or {}).get("axes", {})
     for source, kind in KEPT.items():
         if (folder / source).is_file() and not (without_effects and kind == "effects"):
             shutil.copyfile(folder / source, TABLES / f"{name}_{kind}.csv")

@@ -11,23 +11,9 @@ from scipy.special import gammaln, logsumexp
 from gammasky.analyses.nested.evidence import bayes_factor
 from gammasky.analyses.nested.nested import NestedTest
 from gammasky.engine.infer.outputs import CHECKPOINT
+from tests.smooth_model import MODEL
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
-MODEL = """
-name = "smooth"
-region = { latitude_min = 2.0, radius_max = 20.0, mask = "spot", exposure_regions = 1 }
-[parameters]
-S_flat = { prior = "uniform", low = 0.5, high = 6.0 }
-S_peak = { prior = "uniform", low = 0.0, high = 9.0 }
-[[components]]
-name = "flat"
-norm = "S_flat"
-template = "flat"
-[[components]]
-name = "peak"
-norm = "S_peak"
-template = "peak"
-"""
 
 
 def log_mean(values: np.ndarray) -> float:

@@ -24,23 +24,9 @@ from gammasky.engine.model import SkyModel
 from gammasky.engine.model.spec import read_model
 from gammasky.engine.sky.dataset import Dataset
 from tests.bad_input.spoil import Capture, refusal
+from tests.smooth_model import MODEL
 
 pytestmark = pytest.mark.usefixtures("compiled_fast")
-MODEL = """
-name = "smooth"
-region = { latitude_min = 2.0, radius_max = 20.0, mask = "spot", exposure_regions = 1 }
-[parameters]
-S_flat = { prior = "uniform", low = 0.5, high = 6.0 }
-S_peak = { prior = "uniform", low = 0.0, high = 9.0 }
-[[components]]
-name = "flat"
-norm = "S_flat"
-template = "flat"
-[[components]]
-name = "peak"
-norm = "S_peak"
-template = "peak"
-"""
 TRUTH = {"S_flat": 2.25, "S_peak": 3.1}
 
 
